@@ -1,0 +1,121 @@
+"""Readings with one spelling: base64url and JSON as RFC 7515 and RFC 8259 mean them, nothing more.
+
+python-jose pads, skips and guesses. Two parties that guess differently see two different tokens,
+so everything here refuses what is ambiguous. Errors are `ValueError` with a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from typing import Any, NoReturn
+
+MAX_DEPTH = 8
+"""Objects and lists within each other, the outermost counted. RFC 9396 claims need five."""
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+# One pass turns the URL alphabet into the standard one and every other byte into one that
+# a2b_base64's strict mode refuses: "+", "/", "=" and whitespace must not slip through.
+_TO_STANDARD = bytes(
+    {45: 43, 95: 47}.get(byte, byte) if byte in _ALPHABET else 33 for byte in range(256)
+)
+# The last character carries two or four bits that the octets do not use; they must be zero.
+_LAST_OF_TWO = frozenset(_ALPHABET[0:64:16])
+_LAST_OF_THREE = frozenset(_ALPHABET[0:64:4])
+
+
+def b64url_decode(segment: bytes) -> bytes:
+    """The octets whose only unpadded base64url spelling is `segment` (RFC 7515 §2)."""
+    over = len(segment) % 4
+    if over == 1:
+        raise ValueError("not base64url: impossible length")
+    if over == 2:
+        padding = b"=="
+        canonical = segment[-1] in _LAST_OF_TWO
+    elif over == 3:
+        padding = b"="
+        canonical = segment[-1] in _LAST_OF_THREE
+    else:
+        padding = b""
+        canonical = True
+    try:
+        octets = a2b_base64(segment.translate(_TO_STANDARD) + padding, strict_mode=True)
+    except Base64Error:
+        raise ValueError("not base64url: foreign character or padding") from None
+    if not canonical:
+        raise ValueError("not base64url: unused bits are set")
+    return octets
+
+
+def b64url_encode(octets: bytes) -> bytes:
+    """Unpadded base64url."""
+    return b2a_base64(octets, newline=False).rstrip(b"=").replace(b"+", b"-").replace(b"/", b"_")
+
+
+# A string (closed or running to the end) is stepped over whole, so that the scan is linear.
+_BRACKETS = re.compile(r'"(?:[^"\\]+|\\.?)*+"?|[\[{]|[\]}]', re.DOTALL)
+
+
+def _check_depth(text: str) -> None:
+    """Before json sees it: its scanner recurses once for every level."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for match in _BRACKETS.finditer(text):
+        first = match[0][0]
+        if first in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"JSON nests deeper than {MAX_DEPTH}")
+        elif first in "]}":
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("JSON object has a member twice")
+    return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("JSON number is too large")
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
+)
+
+
+def json_object(octets: bytes) -> dict[str, Any]:
+    """The JSON object (RFC 8259) in `octets`: UTF-8 without BOM, members unique at every depth.
+
+    Refuses NaN, Infinity, numbers that overflow a double, lone surrogates and deep nesting.
+    """
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
+    _check_depth(text)
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError:
+        raise ValueError("not JSON") from None
+    if type(value) is not dict:
+        raise ValueError("JSON is not an object")
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise ValueError("JSON string has a lone surrogate") from None
+    return value
