@@ -1,0 +1,32 @@
+FROM python:3.12-slim AS build
+WORKDIR /src
+COPY requirements-build.lock .
+RUN pip install --no-cache-dir --require-hashes -r requirements-build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY identity identity
+COPY migrations migrations
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel .
+
+
+FROM python:3.12-slim
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+# python-jose requires the uninstalled four for keys made without `cryptography`, which this service never does.
+COPY requirements.lock /tmp/
+RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock \
+    && pip uninstall --yes ecdsa pyasn1 rsa six \
+    && rm /tmp/requirements.lock
+COPY --from=build /wheel /tmp/wheel
+RUN pip install --no-cache-dir --no-deps /tmp/wheel/*.whl && rm -r /tmp/wheel
+
+# var/ holds the SQLite database, keys/ the master key: mount both, or set IDENTITY_DATABASE_URL and IDENTITY_MASTER_KEY.
+WORKDIR /srv/identity
+RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin identity \
+    && install --directory --owner identity --group identity --mode 0700 var keys
+USER identity
+VOLUME ["/srv/identity/var", "/srv/identity/keys"]
+
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["python", "-c", "from http.client import HTTPConnection; c = HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+ENTRYPOINT ["python", "-m", "identity"]
+CMD ["serve", "--host", "0.0.0.0"]

@@ -1,0 +1,84 @@
+# Identity. `make help` is the index. Needs Python 3.11 or later, make, and for the tests gcc and git.
+
+PYTHON ?= $(shell scripts/python)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# How many tests run at once, and the Pythons that `make test-all` looks for.
+N ?= 2
+PYTHONS ?= 3.11 3.12 3.13
+# python-jose requires these for keys made without `cryptography`, which this service never does.
+UNUSED := ecdsa pyasn1 rsa six
+# Where the security lives: its branches are covered to at least 95 %.
+GUARDED := tokens keys passwords sessions grants clients access
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format coverage fuzz test-all lock build clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Options go in ARGS:  make run ARGS='--port 9000 --workers 2'   make test ARGS='-k revoke'"
+
+run: $(VENV)/.server ## Install what the service needs, migrate, and serve on http://127.0.0.1:8000
+	@exec $(BIN)/identity serve $(ARGS)
+
+test: $(VENV)/.dev ## Every test, on SQLite and on a real PostgreSQL
+	$(BIN)/python -m pytest -n $(N) $(ARGS)
+
+check: $(VENV)/.dev ## Format, lint, types, and who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -p no:xdist tests/test_layers.py
+
+format: $(VENV)/.dev ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+coverage: $(VENV)/.dev ## The tests with branch coverage, at least 95 % where the security lives
+	$(BIN)/python -m pytest -n $(N) --cov --cov-report= $(ARGS)
+	$(BIN)/coverage report
+	$(BIN)/coverage report --fail-under=95 --include='$(shell echo $(GUARDED:%=identity/%/*) | tr " " ,)'
+
+fuzz: $(VENV)/.dev ## The generated tests, for much longer than `make test` runs them
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(N) -m fuzz $(ARGS)
+
+test-all: ## The tests on every Python of 3.11, 3.12 and 3.13 that is present
+	@set -e; for version in $(PYTHONS); do \
+		if python=$$(scripts/python $$version 2>/dev/null); then \
+			echo "== Python $$version: $$python"; \
+			$(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$version; \
+		else echo "== Python $$version: not present"; fi; \
+	done
+
+lock: .venv-lock/bin/uv ## Write the locks again from pyproject.toml (ARGS=--upgrade for newer versions)
+	UV=$(CURDIR)/.venv-lock/bin/uv scripts/lock $(ARGS)
+
+build: $(VENV)/.dev ## The wheel and the source archive, in dist/
+	$(BIN)/python -m hatchling build
+
+clean: ## Remove what these commands made; var/ and keys/ stay
+	rm -rf .venv .venv-* build dist .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find identity migrations tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@python="$(PYTHON)"; test -n "$$python" && "$$python" -m venv $(VENV)
+
+# A stamp says that a lock has been installed, so that the next `make run` installs nothing.
+$(VENV)/.server: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --require-hashes -r requirements-build.lock
+	@$(PIP) uninstall --yes $(UNUSED)
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.server
+	@echo "Installing what tests need into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) uninstall --yes $(UNUSED)
+	@touch $@
+
+.venv-lock/bin/uv:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip --disable-pip-version-check --quiet install uv==0.13.9
