@@ -1,0 +1,270 @@
+"""The hash formats that may be stored: how each is recognised, and what it may cost to check.
+
+A stored hash is text from outside (an import, another system's table), so nothing in it is
+believed: only the exact shape of a known scheme is recognised, and only at a cost that cannot
+hold a hashing thread for more than a few seconds:
+
+| scheme | most |
+|---|---|
+| bcrypt, and everything around it | cost 16 |
+| argon2 (i, d, id) | 256 MiB, memory x passes 2 GiB, 16 lanes |
+| scrypt | 128 MiB, N x r x p 2^22 |
+| pbkdf2, with SHA-1, SHA-256 or SHA-512 | 5,000,000 rounds |
+| sha256-crypt, sha512-crypt | 1,000,000 rounds |
+| phpass | 2^20 rounds |
+
+Not recognised, on purpose: plain text, anything without a salt (hex digests, `{SHA}`, `{MD5}`),
+DES crypt (eight characters), and bcrypt's `$2$` and `$2x$` (broken).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MAX_ENCODED = 1024
+"""Characters of the longest stored hash that is looked at."""
+
+_BCRYPT_COSTS = range(4, 17)
+_PBKDF2_ROUNDS = range(1, 5_000_001)
+_SHA_CRYPT_ROUNDS = range(1_000, 1_000_001)
+_PHPASS_COSTS = range(7, 21)
+_ARGON2_MEMORY = 256 * 1024  # KiB
+_ARGON2_WORK = 2 * 1024 * 1024  # KiB x passes
+_SCRYPT_MEMORY = 2**20  # N x r, in units of 128 bytes
+_SCRYPT_WORK = 2**22  # N x r x p
+
+_H64 = "./0-9A-Za-z"  # the alphabet of crypt(3) and of passlib's own pbkdf2 and bcrypt hashes
+_B64 = "+/0-9A-Za-z"
+
+Fits = Callable[[re.Match[str]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    name: str
+    """As users of the import see it."""
+    handler: str
+    """passlib's handler for it; empty where passlib has none."""
+    shape: re.Pattern[str]
+    fits: Fits
+    prefix: str = ""
+    """What stands before the text that the handler understands."""
+    first_72_bytes: bool = False
+    """bcrypt reads no more than that, and its library now raises instead of cutting."""
+    own_threads: bool = False
+    """Works in threads of its own, so this thread's CPU time does not show its cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    scheme: Scheme
+    encoded: str
+    """The text without the scheme's prefix."""
+    found: re.Match[str]
+
+
+def _number(group: str, within: range) -> Fits:
+    return lambda found: int(found[group]) in within
+
+
+def _any(_: re.Match[str]) -> bool:
+    return True
+
+
+def _argon2(found: re.Match[str]) -> bool:
+    memory, passes, lanes = int(found["m"]), int(found["t"]), int(found["p"])
+    return (
+        1 <= lanes <= 16
+        and 8 * lanes <= memory <= _ARGON2_MEMORY
+        and passes >= 1
+        and memory * passes <= _ARGON2_WORK
+    )
+
+
+def _scrypt(n: int, r: int, p: int) -> bool:
+    return n > 1 and r > 0 and p > 0 and n * r <= _SCRYPT_MEMORY and n * r * p <= _SCRYPT_WORK
+
+
+def _scrypt_phc(found: re.Match[str]) -> bool:
+    return _scrypt(1 << int(found["ln"]), int(found["r"]), int(found["p"]))
+
+
+def _scrypt_django(found: re.Match[str]) -> bool:
+    n = int(found["n"])
+    return n & (n - 1) == 0 and _scrypt(n, int(found["r"]), int(found["p"]))
+
+
+def _phpass(found: re.Match[str]) -> bool:
+    alphabet = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    return alphabet.index(found["cost"]) in _PHPASS_COSTS
+
+
+def _sha_crypt(found: re.Match[str]) -> bool:
+    return found["cost"] is None or int(found["cost"]) in _SHA_CRYPT_ROUNDS
+
+
+def _shape(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.ASCII)
+
+
+_BCRYPT = rf"\$2[aby]\$(?P<cost>[0-9]{{2}})\$[{_H64}]{{53}}"
+_ARGON2 = (
+    rf"\$argon2(?:id|i|d)\$(?:v=(?:16|19)\$)?m=(?P<m>[0-9]{{1,7}}),t=(?P<t>[0-9]{{1,7}})"
+    rf",p=(?P<p>[0-9]{{1,3}})\$[{_B64}]{{11,86}}\$[{_B64}]{{16,171}}"
+)
+_PBKDF2 = rf"(?P<cost>[0-9]{{1,8}})\$[{_H64}]{{0,342}}\$[{_H64}]"
+_bcrypt, _pbkdf2 = _number("cost", _BCRYPT_COSTS), _number("cost", _PBKDF2_ROUNDS)
+
+CURRENT = Scheme(
+    "bcrypt_sha256",
+    "bcrypt_sha256",
+    _shape(
+        rf"\$bcrypt-sha256\$(?:v=2,t=2b,r=|2[ab],)(?P<cost>[0-9]{{1,2}})"
+        rf"\$[{_H64}]{{22}}\$[{_H64}]{{31}}"
+    ),
+    _bcrypt,
+)
+"""What new passwords are stored in."""
+
+_FOREIGN = [
+    Scheme("bcrypt", "bcrypt", _shape(_BCRYPT), _bcrypt, first_72_bytes=True),
+    Scheme("argon2", "argon2", _shape(_ARGON2), _argon2, own_threads=True),
+    Scheme(
+        "scrypt",
+        "scrypt",
+        _shape(
+            rf"\$scrypt\$ln=(?P<ln>[0-9]{{1,2}}),r=(?P<r>[0-9]{{1,4}}),p=(?P<p>[0-9]{{1,4}})"
+            rf"\$[{_B64}]{{0,342}}\$[{_B64}]{{43}}"
+        ),
+        _scrypt_phc,
+    ),
+    Scheme("pbkdf2_sha1", "pbkdf2_sha1", _shape(rf"\$pbkdf2\${_PBKDF2}{{27}}"), _pbkdf2),
+    Scheme("pbkdf2_sha256", "pbkdf2_sha256", _shape(rf"\$pbkdf2-sha256\${_PBKDF2}{{43}}"), _pbkdf2),
+    Scheme("pbkdf2_sha512", "pbkdf2_sha512", _shape(rf"\$pbkdf2-sha512\${_PBKDF2}{{86}}"), _pbkdf2),
+    Scheme("phpass", "phpass", _shape(rf"\$[PH]\$(?P<cost>[{_H64}])[{_H64}]{{30}}"), _phpass),
+    Scheme("md5_crypt", "md5_crypt", _shape(rf"\$1\$[{_H64}]{{0,8}}\$[{_H64}]{{22}}"), _any),
+    *(
+        Scheme(
+            name,
+            name,
+            _shape(
+                rf"\${digit}\$(?:rounds=(?P<cost>[1-9][0-9]{{0,8}})\$)?"
+                rf"[{_H64}]{{0,16}}\$[{_H64}]{{{length}}}"
+            ),
+            _sha_crypt,
+        )
+        for name, digit, length in (("sha256_crypt", 5, 43), ("sha512_crypt", 6, 86))
+    ),
+    # Django's `algorithm$…`, salts as Django makes them.
+    Scheme(
+        "django_pbkdf2_sha256",
+        "django_pbkdf2_sha256",
+        _shape(rf"pbkdf2_sha256\$(?P<cost>[0-9]{{1,8}})\$[0-9A-Za-z]{{1,64}}\$[{_B64}]{{43}}="),
+        _pbkdf2,
+    ),
+    Scheme(
+        "django_pbkdf2_sha1",
+        "django_pbkdf2_sha1",
+        _shape(rf"pbkdf2_sha1\$(?P<cost>[0-9]{{1,8}})\$[0-9A-Za-z]{{1,64}}\$[{_B64}]{{27}}="),
+        _pbkdf2,
+    ),
+    Scheme(
+        "django_salted_sha1",
+        "django_salted_sha1",
+        _shape(r"sha1\$[0-9A-Za-z]{1,64}\$[0-9a-f]{40}"),
+        _any,
+    ),
+    Scheme(
+        "django_salted_md5",
+        "django_salted_md5",
+        _shape(r"md5\$[0-9A-Za-z]{1,64}\$[0-9a-f]{32}"),
+        _any,
+    ),
+    Scheme(
+        "django_bcrypt_sha256",
+        "django_bcrypt_sha256",
+        _shape(rf"bcrypt_sha256\${_BCRYPT}"),
+        _bcrypt,
+    ),
+    Scheme(
+        "django_bcrypt",
+        "bcrypt",
+        _shape(rf"bcrypt\${_BCRYPT}"),
+        _bcrypt,
+        prefix="bcrypt$",
+        first_72_bytes=True,
+    ),
+    Scheme(  # passlib's own django_argon2 knows argon2i only, Django has made argon2id since 3.2
+        "django_argon2",
+        "argon2",
+        _shape(rf"argon2{_ARGON2}"),
+        _argon2,
+        prefix="argon2",
+        own_threads=True,
+    ),
+    Scheme(  # unknown to passlib
+        "django_scrypt",
+        "",
+        _shape(
+            r"scrypt\$(?P<n>[0-9]{1,8})\$(?P<salt>[0-9A-Za-z]{1,64})\$(?P<r>[0-9]{1,4})"
+            rf"\$(?P<p>[0-9]{{1,4}})\$(?P<digest>[{_B64}]{{86}}==)"
+        ),
+        _scrypt_django,
+    ),
+    # OpenLDAP's `{SCHEME}`; see also `recognise` for {CRYPT}.
+    Scheme(
+        "ldap_salted_md5", "ldap_salted_md5", _shape(rf"{{SMD5}}[{_B64}]{{27,43}}={{0,2}}"), _any
+    ),
+    Scheme(
+        "ldap_salted_sha1", "ldap_salted_sha1", _shape(rf"{{SSHA}}[{_B64}]{{32,48}}={{0,2}}"), _any
+    ),
+    Scheme(
+        "ldap_salted_sha256",
+        "ldap_salted_sha256",
+        _shape(rf"{{SSHA256}}[{_B64}]{{48,64}}={{0,2}}"),
+        _any,
+    ),
+    Scheme(
+        "ldap_salted_sha512",
+        "ldap_salted_sha512",
+        _shape(rf"{{SSHA512}}[{_B64}]{{91,107}}={{0,2}}"),
+        _any,
+    ),
+    Scheme("ldap_pbkdf2_sha1", "ldap_pbkdf2_sha1", _shape(rf"{{PBKDF2}}{_PBKDF2}{{27}}"), _pbkdf2),
+    Scheme(
+        "ldap_pbkdf2_sha256",
+        "ldap_pbkdf2_sha256",
+        _shape(rf"{{PBKDF2-SHA256}}{_PBKDF2}{{43}}"),
+        _pbkdf2,
+    ),
+    Scheme(
+        "ldap_pbkdf2_sha512",
+        "ldap_pbkdf2_sha512",
+        _shape(rf"{{PBKDF2-SHA512}}{_PBKDF2}{{86}}"),
+        _pbkdf2,
+    ),
+]
+
+SCHEMES = {scheme.name: scheme for scheme in (CURRENT, *_FOREIGN)}
+_CRYPT = ("bcrypt", "sha256_crypt", "sha512_crypt", "md5_crypt")
+_LDAP_PREFIX = re.compile(r"\{[A-Za-z0-9-]{1,16}\}")
+
+
+def recognise(encoded: str) -> Recognised | None:
+    """Which scheme `encoded` is, at a bearable cost; None for everything else."""
+    if not 0 < len(encoded) <= MAX_ENCODED or not encoded.isascii():
+        return None
+    names = tuple(SCHEMES)
+    # OpenLDAP reads `{ssha}` like `{SSHA}`, and hands `{CRYPT}` to crypt(3).
+    if ldap := _LDAP_PREFIX.match(encoded):
+        encoded = ldap[0].upper() + encoded[ldap.end() :]
+        if ldap[0].upper() == "{CRYPT}":
+            encoded, names = encoded[ldap.end() :], _CRYPT
+    for name in names:
+        scheme = SCHEMES[name]
+        found = scheme.shape.fullmatch(encoded)
+        if found:
+            if not scheme.fits(found):
+                return None
+            return Recognised(scheme, encoded.removeprefix(scheme.prefix), found)
+    return None
