@@ -1,0 +1,231 @@
+"""One class a protocol error, and the one writer that turns it into the RFC's JSON.
+
+`detail` is public; `audit` is for the operator's eyes and never leaves the process.
+OAuth endpoints answer RFC 6749 §5.2 JSON, everything else RFC 9457 problem details.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class IdentityError(Exception):
+    """Base of all that a caller may be told. `code` is its name in OAuth JSON."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "invalid_request"
+    title: ClassVar[str] = "Bad request"
+    commits: ClassVar[bool] = False
+    """Whether the unit of work that raised it keeps what it wrote (a replay's revocation)."""
+
+    def __init__(self, detail: str | None = None, *, audit: str | None = None) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.audit = audit
+
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    def members(self) -> dict[str, Any]:
+        """What this error adds to its problem document."""
+        return {}
+
+
+# --- OAuth 2 (RFC 6749 §5.2, RFC 8707 §2) ---------------------------------------------------
+
+
+class OAuthError(IdentityError):
+    commits = True
+
+
+class InvalidRequest(OAuthError):
+    pass
+
+
+class InvalidClient(OAuthError):
+    status, code, title = 401, "invalid_client", "Client authentication failed"
+
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": 'Basic realm="identity", charset="UTF-8"'}
+
+
+class InvalidGrant(OAuthError):
+    code, title = "invalid_grant", "The grant is not valid"
+
+
+class UnauthorizedClient(OAuthError):
+    code, title = "unauthorized_client", "The client may not use this grant"
+
+
+class UnsupportedGrantType(OAuthError):
+    code, title = "unsupported_grant_type", "The grant type is not supported"
+
+
+class InvalidScope(OAuthError):
+    code, title = "invalid_scope", "The scope is not valid"
+
+
+class InvalidTarget(OAuthError):
+    code, title = "invalid_target", "The resource is not known"
+
+
+# --- Bearer tokens (RFC 6750 §3.1) ----------------------------------------------------------
+
+
+def quoted(text: str) -> str:
+    """An HTTP quoted-string (RFC 9110 §5.6.4) of what RFC 6750 §3 allows inside one."""
+    return '"' + "".join(c for c in text if " " <= c <= "~" and c not in '"\\') + '"'
+
+
+class BearerError(IdentityError):
+    status, title = 401, "Authentication is required"
+
+    def __init__(
+        self, detail: str | None = None, *, scope: str | None = None, audit: str | None = None
+    ) -> None:
+        super().__init__(detail, audit=audit)
+        self.scope = scope
+
+    def headers(self) -> dict[str, str]:
+        challenge = 'Bearer realm="identity"'
+        if self.code != "unauthorized":  # without credentials no error code (RFC 6750 §3.1)
+            challenge += f', error="{self.code}", error_description={quoted(self.detail)}'
+        if self.scope:
+            challenge += f", scope={quoted(self.scope)}"
+        return {"WWW-Authenticate": challenge}
+
+
+class MissingToken(BearerError):
+    code = "unauthorized"
+
+
+class InvalidToken(BearerError):
+    code, title = "invalid_token", "The access token is not valid"
+
+
+class InsufficientScope(BearerError):
+    status, code, title = 403, "insufficient_scope", "The access token lacks a scope"
+
+
+# --- Everything else (RFC 9457) -------------------------------------------------------------
+
+
+class Forbidden(IdentityError):
+    status, code, title = 403, "access_denied", "Not allowed"
+
+
+class NotFound(IdentityError):
+    status, title = 404, "Not found"
+
+
+class MethodNotAllowed(IdentityError):
+    status, title = 405, "Method not allowed"
+
+    def __init__(self, allow: Sequence[str]) -> None:
+        super().__init__(f"use {' or '.join(allow)}")
+        self.allow = allow
+
+    def headers(self) -> dict[str, str]:
+        return {"Allow": ", ".join(self.allow)}
+
+
+class Conflict(IdentityError):
+    status, title = 409, "Conflict"
+
+
+class PreconditionFailed(IdentityError):
+    status, title = 412, "Changed by someone else meanwhile"
+
+
+class UnsupportedMediaType(IdentityError):
+    status, title = 415, "Unsupported media type"
+
+
+class ValidationFailed(IdentityError):
+    """`errors`: (JSON pointer, what is wrong there)."""
+
+    status, title = 422, "Invalid input"
+
+    def __init__(self, errors: Sequence[tuple[str, str]], detail: str | None = None) -> None:
+        super().__init__(detail or "; ".join(text for _, text in errors))
+        self.errors = list(errors)
+
+    def members(self) -> dict[str, Any]:
+        return {"errors": [{"pointer": where, "detail": text} for where, text in self.errors]}
+
+
+class RequestTimeout(IdentityError):
+    status, title = 408, "The request took too long to arrive"
+
+    def headers(self) -> dict[str, str]:
+        return {"Connection": "close"}
+
+
+class PayloadTooLarge(IdentityError):
+    status, title = 413, "The request body is too large"
+
+
+class HeadersTooLarge(IdentityError):
+    status, title = 431, "The request headers are too large"
+
+
+class ServerError(IdentityError):
+    status, code, title = 500, "server_error", "Something went wrong on our side"
+
+
+class RetryLater(IdentityError):
+    """`retry_after`: whole seconds, sent as Retry-After (RFC 9110 §10.2.3)."""
+
+    status, code, title = 503, "temporarily_unavailable", "Try again later"
+
+    def __init__(
+        self, retry_after: int = 1, detail: str | None = None, *, audit: str | None = None
+    ) -> None:
+        super().__init__(detail, audit=audit)
+        self.retry_after = max(1, retry_after)
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class TooManyRequests(RetryLater):
+    status, title = 429, "Too many failed attempts"
+    commits = True
+
+
+class Overloaded(RetryLater):
+    title = "The service is busy"
+
+
+class Unavailable(RetryLater):
+    title = "The database cannot be reached"
+
+
+_NOT_IN_DESCRIPTION = {34: "'", 92: "/"}  # RFC 6749 §5.2 allows neither '"' nor '\\'
+
+
+def render(error: IdentityError, *, oauth: bool) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of `error`; the only place that writes an error to the wire."""
+    if oauth:
+        content_type = b"application/json"
+        document: dict[str, Any] = {
+            "error": error.code,
+            "error_description": error.detail.translate(_NOT_IN_DESCRIPTION),
+        }
+    else:
+        content_type = b"application/problem+json"
+        document = {
+            "type": "about:blank",
+            "title": error.title,
+            "status": error.status,
+            "detail": error.detail,
+            **error.members(),
+        }
+    headers: Headers = [(b"content-type", content_type), (b"cache-control", b"no-store")]
+    headers += [
+        (name.lower().encode(), value.encode("latin-1", "replace"))
+        for name, value in error.headers().items()
+    ]
+    return error.status, headers, json.dumps(document).encode()

@@ -1,0 +1,281 @@
+"""Every setting, grouped by the slice that reads it; read once, frozen, checked at the start.
+
+A setting is a field here: its environment name is `IDENTITY_` + the field's name in capitals,
+from the environment or a `.env` file. Unknown names and bad values refuse the start by name.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "IDENTITY_"
+
+
+class SettingsError(Exception):
+    """The start is refused; the text is one line that names the setting or file and why."""
+
+
+def _duration(value: object) -> object:
+    """`900`, `90s`, `15m`, `12h`, `30d` as a timedelta."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(\d{1,9})([smhd]?)", value.strip())
+    if not found:
+        raise ValueError("is not a duration such as 900, 15m, 12h or 30d")
+    unit = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    return timedelta(seconds=int(found[1]) * unit)
+
+
+def _listed(value: object) -> object:
+    """Comma or space separated text as a list."""
+    return [p for p in re.split(r"[,\s]+", value) if p] if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_listed)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+def _setting(default: Any, meaning: str, **kwargs: Any) -> Any:
+    return Field(default, description=meaning, **kwargs)
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class ServerSettings(Group):
+    environment: Literal["development", "production"] = _setting(
+        "development",
+        "`production` refuses an http issuer that is not loopback, an unset bootstrap password "
+        "while there is no user, and fewer than 12 bcrypt rounds",
+    )
+    host: str = _setting("127.0.0.1", "address to listen on; `--host` wins")
+    port: int = _setting(8000, "port to listen on; `--port` wins", ge=0, le=65535)
+    workers: int = _setting(1, "processes behind the port; `--workers` wins", ge=1, le=64)
+    trusted_proxies: Networks = _setting(
+        (), "addresses or networks whose `Forwarded`/`X-Forwarded-For` is believed"
+    )
+    cors_origins: Words = _setting((), "origins whose pages may call this service")
+    max_connections: int = _setting(10_000, "open connections a process accepts", ge=1)
+
+
+class DatabaseSettings(Group):
+    database_url: SecretStr = _setting(
+        SecretStr("sqlite:///var/identity.db"),
+        "`sqlite:///…` or `postgresql://…`; the driver is chosen for you",
+    )
+    database_pool: int = _setting(8, "PostgreSQL connections a process keeps", ge=2, le=200)
+
+
+class TokenSettings(Group):
+    issuer: str | None = _setting(
+        None, "`iss` and the base of every published address; follows `--host`/`--port`"
+    )
+    default_audience: str | None = _setting(
+        None, "`aud` where the client names no resource; the issuer when unset"
+    )
+    access_token_ttl: Duration = _setting("15m", "lifetime of an access token", le="1d")
+    token_cache: int = _setting(20_000, "verified tokens a process remembers", ge=0)
+
+
+class KeySettings(Group):
+    keys_dir: Path = _setting(Path("keys"), "folder of the master key's file")
+    master_key: SecretStr | None = _setting(
+        None, "the master key itself, for secret managers; wins over the folder"
+    )
+    signing_algorithm: Literal["ES256", "RS256", "PS256", "EdDSA"] = _setting(
+        "ES256", "`ES256`, `RS256`, `PS256` or `EdDSA`"
+    )
+    key_rotation: Duration = _setting("30d", "age at which a signing key is replaced")
+    jwks_max_age: Duration = _setting("5m", "how long others may cache the key set")
+
+
+class PasswordSettings(Group):
+    bcrypt_rounds: int = _setting(12, "bcrypt cost, 10 to 16", ge=4, le=16)
+    test_weak_hashing: bool = _setting(False, "allows 4 to 9 rounds; for tests only")
+    hashing_threads: int = _setting(
+        0, "hashing threads a process runs; 0: cores divided by workers", ge=0, le=256
+    )
+    hashing_queue: int = _setting(32, "logins that may wait for a hashing thread", ge=1)
+
+
+class SessionSettings(Group):
+    refresh_token_ttl: Duration = _setting("14d", "how long a refresh token may lie unused")
+    session_ttl: Duration = _setting("90d", "how long a login lasts at the most")
+    password_grant: bool = _setting(True, "whether any client may use the password grant")
+    default_client: bool = _setting(
+        True, "whether the built-in public client `first-party` serves requests that name none"
+    )
+
+
+class ThrottleSettings(Group):
+    login_max_failures: int = _setting(10, "failed logins per account and address", ge=1)
+    login_lockout: Duration = _setting("5m", "how long further attempts answer 429")
+
+
+class BootstrapSettings(Group):
+    bootstrap_admin_username: str = _setting("admin", "the first user, made when there is none")
+    bootstrap_admin_password: SecretStr | None = _setting(
+        None, "the first user's password; random and printed once when unset"
+    )
+
+
+class LogSettings(Group):
+    log_format: Literal["json", "console", "auto"] = _setting(
+        "auto", "`json` or `console`; `auto`: console on a terminal, else json"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "least level logged")
+
+
+class _Flat(PydanticBaseSettingsSource):
+    """Distributes the flat names of the environment over the groups."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise LookupError(field_name)  # pragma: no cover - pydantic-settings never asks
+
+    def __call__(self) -> dict[str, Any]:
+        found = {k.upper(): v for k, v in dotenv_values(".env").items() if v is not None}
+        found |= {k.upper(): v for k, v in os.environ.items()}
+        return nest({k: v for k, v in found.items() if k.startswith(PREFIX)})
+
+
+class Settings(BaseSettings):
+    """All groups. `Settings.load()` reads the environment; `Settings.of()` does not."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    tokens: TokenSettings = TokenSettings()
+    keys: KeySettings = KeySettings()
+    passwords: PasswordSettings = PasswordSettings()
+    sessions: SessionSettings = SessionSettings()
+    throttle: ThrottleSettings = ThrottleSettings()
+    bootstrap: BootstrapSettings = BootstrapSettings()
+    logs: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> "Settings":
+        """The settings in force: `overrides` (field names) win over environment over `.env`."""
+        flat = _Flat(cls)()
+        for group, fields in nest({PREFIX + k.upper(): v for k, v in overrides.items()}).items():
+            flat.setdefault(group, {}).update(fields)
+        return cls._checked(flat)
+
+    @classmethod
+    def of(cls, **fields: Any) -> "Settings":
+        """Defaults and `fields`, whatever the environment says."""
+        return cls._checked(nest({PREFIX + k.upper(): v for k, v in fields.items()}))
+
+    @classmethod
+    def _checked(cls, nested: Mapping[str, Any]) -> "Settings":
+        try:
+            settings = cls(**nested)
+        except ValidationError as error:
+            raise SettingsError(_first_mistake(error)) from None
+        return _cross_checked(settings)
+
+    @property
+    def issuer(self) -> str:
+        if self.tokens.issuer:
+            return self.tokens.issuer
+        host = self.server.host
+        host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.server.port}"
+
+    @property
+    def audience(self) -> str:
+        return self.tokens.default_audience or self.issuer
+
+    @property
+    def production(self) -> bool:
+        return self.server.environment == "production"
+
+
+def described() -> Iterator[tuple[str, str, FieldInfo]]:
+    """(environment name, group, field) of every setting, for the README's table."""
+    for group, holder in Settings.model_fields.items():
+        assert isinstance(holder.annotation, type)
+        assert issubclass(holder.annotation, Group)
+        for name, field in holder.annotation.model_fields.items():
+            yield PREFIX + name.upper(), group, field
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    homes = {name: group for name, group, _ in described()}
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in flat.items():
+        if name not in homes:
+            near = difflib.get_close_matches(name, homes, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"{name} is not a setting{hint}")
+        nested.setdefault(homes[name], {})[name.removeprefix(PREFIX).lower()] = value
+    return nested
+
+
+def _first_mistake(error: ValidationError) -> str:
+    mistake = error.errors(include_url=False)[0]
+    name = PREFIX + str(mistake["loc"][1] if len(mistake["loc"]) > 1 else mistake["loc"][0]).upper()
+    secret = any(n == name and "SecretStr" in str(field.annotation) for n, _, field in described())
+    words = mistake["msg"].removeprefix("Value error, ")
+    given = "" if secret else f" (it is {mistake['input']!r})"
+    return f"{name}: {words[0].lower()}{words[1:]}{given}"
+
+
+def loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _cross_checked(settings: Settings) -> Settings:
+    """The rules that span settings."""
+    parts = urlsplit(settings.issuer)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise SettingsError(
+            "IDENTITY_ISSUER: must be an http(s) address without query or fragment "
+            f"(it is {settings.issuer!r})"
+        )
+    url = settings.database.database_url.get_secret_value()
+    if not re.match(r"(sqlite:///.|postgres(ql)?://)", url):
+        raise SettingsError("IDENTITY_DATABASE_URL: must begin with sqlite:/// or postgresql://")
+    rounds = settings.passwords.bcrypt_rounds
+    if rounds < 10 and not settings.passwords.test_weak_hashing:
+        raise SettingsError(f"IDENTITY_BCRYPT_ROUNDS: must be 10 to 16 (it is {rounds})")
+    if settings.production:
+        if rounds < 12:
+            raise SettingsError(
+                f"IDENTITY_BCRYPT_ROUNDS: production needs at least 12 (it is {rounds})"
+            )
+        if parts.scheme == "http" and not loopback(settings.issuer):
+            raise SettingsError(
+                f"IDENTITY_ISSUER: production needs https (it is {settings.issuer!r})"
+            )
+    if settings.sessions.refresh_token_ttl > settings.sessions.session_ttl:
+        raise SettingsError("IDENTITY_REFRESH_TOKEN_TTL: must not exceed IDENTITY_SESSION_TTL")
+    return settings
