@@ -31,7 +31,7 @@ jose_jwk.register_key("EdDSA", Ed25519Key)
 
 
 class JoseKey(Protocol):
-    """What is used of a python-jose `Key`. A signature that is not good makes `verify` answer False."""
+    """What is used of a python-jose `Key`. `verify` answers False to a bad signature."""
 
     def sign(self, msg: bytes) -> bytes: ...
 

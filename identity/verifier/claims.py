@@ -1,0 +1,128 @@
+"""What a token says once the gate has let it through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, NoReturn, final
+
+SEAL: Final = object()
+"""What `VerifiedClaims` asks of its maker. `gate` alone imports it; a test keeps it so."""
+
+
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+def expired(expires_at: float, now: float, leeway: float) -> bool:
+    """RFC 7519 §4.1.4: good before that instant, not at it."""
+    return now >= expires_at + leeway
+
+
+def premature(not_before: float, now: float, leeway: float) -> bool:
+    """RFC 7519 §4.1.5: good from that instant on."""
+    return now < not_before - leeway
+
+
+@final
+class VerifiedClaims:
+    """Claims of an access token (RFC 9068 §2.2) that passed every check of a `Gate`.
+
+    Only the gate makes it, nothing changes it, and it cannot be pickled into another process.
+    Times are Unix timestamps in seconds. Claims without an attribute are in `claims`, which is
+    read-only at its top; lists and objects within it are the caller's not to change.
+    Time goes on: whoever keeps this asks `valid_at` again before each use.
+    """
+
+    # What the token says is read from `claims` when asked for: setting sixteen slots on every
+    # check cost more than reading its JSON.
+    __slots__ = ("algorithm", "audience", "claims", "kid", "leeway", "roles", "scopes")
+
+    audience: tuple[str, ...]
+    scopes: frozenset[str]
+    roles: tuple[str, ...]
+    kid: str
+    algorithm: str
+    leeway: float
+    claims: Mapping[str, Any]
+
+    def __init__(
+        self, seal: object, claims: dict[str, Any], *, kid: str, algorithm: str, leeway: float
+    ) -> None:
+        if seal is not SEAL:
+            raise TypeError("only the gate makes VerifiedClaims")
+        put = object.__setattr__
+        audience = claims["aud"]
+        scope = claims.get("scope")
+        put(self, "audience", (audience,) if type(audience) is str else tuple(audience))
+        put(self, "scopes", frozenset(scope.split(" ")) if scope else _NONE)
+        put(self, "roles", tuple(claims.get("roles", ())))
+        put(self, "kid", kid)
+        put(self, "algorithm", algorithm)
+        put(self, "leeway", leeway)
+        put(self, "claims", MappingProxyType(claims))
+
+    @property
+    def issuer(self) -> str:
+        return str(self.claims["iss"])
+
+    @property
+    def subject(self) -> str:
+        return str(self.claims["sub"])
+
+    @property
+    def client_id(self) -> str:
+        return str(self.claims["client_id"])
+
+    @property
+    def token_id(self) -> str:
+        """`jti`. Denylists go by this: one signature has several spellings."""
+        return str(self.claims["jti"])
+
+    @property
+    def expires_at(self) -> float:
+        return self.claims["exp"]  # type: ignore[no-any-return]
+
+    @property
+    def issued_at(self) -> float:
+        return self.claims["iat"]  # type: ignore[no-any-return]
+
+    @property
+    def not_before(self) -> float:
+        """`nbf`, or `iat` where the token has none."""
+        return self.claims.get("nbf", self.claims["iat"])  # type: ignore[no-any-return]
+
+    @property
+    def session(self) -> str | None:
+        return self.claims.get("sid")
+
+    @property
+    def username(self) -> str | None:
+        return self.claims.get("username")
+
+    def valid_at(self, now: float, leeway: float | None = None) -> bool:
+        """Whether the token is good at `now`; `leeway` in seconds, the gate's own by default."""
+        leeway = self.leeway if leeway is None else leeway
+        return not (
+            expired(self.expires_at, now, leeway) or premature(self.not_before, now, leeway)
+        )
+
+    def __repr__(self) -> str:
+        return f"<VerifiedClaims jti={self.token_id!a} sub={self.subject!a}>"
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("VerifiedClaims do not change")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("VerifiedClaims do not change")
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("VerifiedClaims has no subclasses")
+
+    def __copy__(self) -> VerifiedClaims:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> VerifiedClaims:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("VerifiedClaims cannot be pickled: a copy would not have passed the gate")
