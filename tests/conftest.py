@@ -1,0 +1,136 @@
+"""What every test may ask for: fresh databases, settings, the service in or out of process."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from tests.databases import Postgres, Templates
+from tests.serving import Server, running
+
+ADMIN_PASSWORD = "correct horse battery staple"
+DIALECTS = ["sqlite", "postgresql"]
+WEAK_BUT_QUICK = {"bcrypt_rounds": 4, "test_weak_hashing": True}
+
+hypothesis_settings.register_profile("default", deadline=None)
+hypothesis_settings.register_profile("fuzz", deadline=None, max_examples=20_000)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# A test never depends on the settings of whoever runs it.
+for name in [name for name in os.environ if name.startswith("IDENTITY_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
+    templates = Templates(tmp_path_factory.mktemp("templates"))
+    yield templates
+    templates.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(templates: Templates) -> Postgres:
+    """The tests' PostgreSQL server; whoever stops it makes a `Postgres()` of their own instead."""
+    return templates.postgres
+
+
+@pytest.fixture(params=DIALECTS)
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Runs the test on both databases; `@pytest.mark.parametrize("dialect", ["sqlite"])` on one."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(dialect: str, templates: Templates, tmp_path: Path) -> Iterator[str]:
+    """A fresh, migrated database."""
+    url = templates.fresh(dialect, tmp_path)
+    yield url
+    templates.discard(url)
+
+
+@pytest.fixture
+def empty_database_url(dialect: str, templates: Templates, tmp_path: Path) -> Iterator[str]:
+    """A fresh database without any table."""
+    if dialect == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+    else:
+        url = templates.postgres.create()
+        yield url
+        templates.discard(url)
+
+
+@pytest.fixture
+def make_settings(database_url: str, tmp_path: Path) -> Callable[..., Any]:
+    """Settings for this test's database; keyword arguments are settings in small letters."""
+    from identity.settings import Settings
+
+    def make(**changed: Any) -> Settings:
+        chosen: dict[str, Any] = {
+            "database_url": database_url,
+            "keys_dir": tmp_path / "keys",
+            "bootstrap_admin_password": ADMIN_PASSWORD,
+            "log_level": "warning",
+            **WEAK_BUT_QUICK,
+            **changed,
+        }
+        return Settings.of(**chosen)
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Any]) -> Any:
+    return make_settings()
+
+
+@pytest.fixture
+async def app(settings: Any) -> AsyncIterator[Any]:
+    """The whole service in this process, started."""
+    from identity.app import create_app
+
+    app = create_app(settings)
+    async with running(app):
+        yield app
+
+
+@pytest.fixture
+async def api(app: Any, settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of `app` without credentials."""
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url=settings.issuer) as client:
+        yield client
+
+
+@pytest.fixture
+def server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """`server(workers=2, ACCESS_TOKEN_TTL="5s")` starts the real command on this test's database.
+
+    Called twice, it starts a second replica: same database, same keys. All end with the test.
+    """
+    ends = ExitStack()
+
+    def start(workers: int = 1, **changed: str) -> Server:
+        chosen = {
+            "DATABASE_URL": database_url,
+            "KEYS_DIR": str(tmp_path / "keys"),
+            "BOOTSTRAP_ADMIN_PASSWORD": ADMIN_PASSWORD,
+            "BCRYPT_ROUNDS": "4",
+            "TEST_WEAK_HASHING": "1",
+            **changed,
+        }
+        server = Server(tmp_path, chosen, workers=workers)
+        ends.callback(server.stop)
+        return server
+
+    with ends:
+        yield start

