@@ -11,9 +11,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from tests.databases import Postgres, Templates
-from tests.serving import Server, running
+from tests.serving import ADMIN_PASSWORD, Server, running
 
-ADMIN_PASSWORD = "correct horse battery staple"
 DIALECTS = ["sqlite", "postgresql"]
 WEAK_BUT_QUICK = {"bcrypt_rounds": 4, "test_weak_hashing": True}
 

@@ -187,7 +187,8 @@ class Templates:
 def environment(**settings: str) -> dict[str, str]:
     """This process's environment with only these `IDENTITY_` settings, for a command under test."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("IDENTITY_")}
-    return kept | {"PYTHONPATH": str(ROOT)} | {f"IDENTITY_{k}": v for k, v in settings.items()}
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [kept.get("PYTHONPATH"), str(ROOT)]))
+    return kept | {f"IDENTITY_{name}": value for name, value in settings.items()}
 
 
 def migrate(url: str) -> None:

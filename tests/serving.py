@@ -15,6 +15,9 @@ from tests.databases import environment, free_port, wait_until
 
 Asgi = Any
 
+ADMIN_PASSWORD = "correct horse battery staple"
+"""The first user's, who is `admin`, in every service that these fixtures start."""
+
 
 @asynccontextmanager
 async def running(app: Asgi) -> AsyncIterator[None]:

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "identity"
 FLOORS = [
     ["__init__", "__version__"],
     ["verifier"],
-    ["settings", "errors", "clock", "opaque", "forms", "logs"],
-    ["db", "changes", "audit", "throttle"],
+    ["settings", "errors", "clock", "opaque", "forms"],
+    ["db", "changes", "audit", "throttle", "logs", "metrics"],
     ["passwords", "keys", "access"],
     ["users", "clients"],
     ["sessions", "tokens"],
