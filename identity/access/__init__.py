@@ -1,0 +1,1 @@
+"""Scopes and roles: what may be granted to whom."""

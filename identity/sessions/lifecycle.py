@@ -1,0 +1,172 @@
+"""How sessions begin and end. Each function is part of the caller's unit of work.
+
+A session's row is the one lock of all that happens to it: a refresh and an end both begin with a
+conditional write to it, so whichever commits first decides.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import update
+from sqlmodel import Session, col, delete, select
+
+from identity import audit, changes
+from identity.clock import utcnow
+from identity.errors import InvalidGrant
+from identity.opaque import digest, mint
+from identity.sessions.table import LoginSession, RefreshToken
+from identity.settings import Settings
+from identity.users.table import User
+
+PREFIX = "rt"
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    access: timedelta
+    idle: timedelta
+    absolute: timedelta
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Lifetimes":
+        sessions = settings.sessions
+        return cls(
+            settings.tokens.access_token_ttl, sessions.refresh_token_ttl, sessions.session_ttl
+        )
+
+
+def log_in(session: Session, user: User) -> None:
+    """Note the login, provided that the user is still what the password was checked against.
+
+    The conditional write makes a login and a disabling or password change queue up.
+    """
+    noted = session.execute(
+        update(User)
+        .where(
+            col(User.id) == user.id,
+            col(User.status) == "active",
+            col(User.password_hash) == user.password_hash,
+        )
+        .values(last_login_at=utcnow())
+    )
+    if noted.rowcount != 1:  # type: ignore[attr-defined]
+        raise InvalidGrant("the username or password is wrong", audit="changed meanwhile")
+    changes.record(session, "user.changed", user.id)
+
+
+def start(
+    session: Session,
+    lifetimes: Lifetimes,
+    *,
+    user_id: str,
+    client_id: str,
+    scope: str,
+    audience: str,
+    amr: list[str],
+    user_agent: str | None = None,
+) -> LoginSession:
+    """A new session of a user who has just been authenticated (`amr`: RFC 8176 names)."""
+    now = utcnow()
+    begun = LoginSession(
+        user_id=user_id,
+        client_id=client_id,
+        scope=scope,
+        audience=audience,
+        amr=amr,
+        created_at=now,
+        last_used_at=now,
+        expires_at=now + lifetimes.absolute,
+        access_expires_at=now + lifetimes.access,
+        address=audit.origin.get().address,
+        user_agent=user_agent[:200] if user_agent else None,
+    )
+    session.add(begun)
+    session.flush()
+    return begun
+
+
+def first_refresh_token(session: Session, lifetimes: Lifetimes, begun: LoginSession) -> str:
+    """The token that opens the session's family; shown once, its digest is kept."""
+    token = mint(PREFIX)
+    session.add(
+        RefreshToken(
+            digest=digest(token),
+            session_id=begun.id,
+            expires_at=min(begun.created_at + lifetimes.idle, begun.expires_at),
+        )
+    )
+    session.flush()
+    return token
+
+
+def end(session: Session, session_id: str, reason: str) -> bool:
+    """End one session: its refresh tokens and access tokens are dead once this commits."""
+    ended = session.execute(
+        update(LoginSession)
+        .where(col(LoginSession.id) == session_id, col(LoginSession.ended_at).is_(None))
+        .values(ended_at=utcnow(), end_reason=reason)
+    )
+    if ended.rowcount != 1:  # type: ignore[attr-defined]
+        return False
+    changes.record(session, "session.ended", session_id)
+    audit.record(session, "session.ended", subject=session_id, reason=reason)
+    return True
+
+
+def end_all(
+    session: Session,
+    reason: str,
+    *,
+    user_id: str | None = None,
+    client_id: str | None = None,
+    keep: Iterable[str | None] = (),
+) -> int:
+    """End every session of a user or client but those in `keep`; returns how many."""
+    mine = [col(LoginSession.ended_at).is_(None)]
+    if user_id is not None:
+        mine.append(col(LoginSession.user_id) == user_id)
+    if client_id is not None:
+        mine.append(col(LoginSession.client_id) == client_id)
+    mine.append(col(LoginSession.id).not_in([kept for kept in keep if kept]))
+    now = utcnow()
+    ended = session.execute(
+        update(LoginSession)
+        .where(*mine)
+        .values(ended_at=now, end_reason=reason)
+        .returning(col(LoginSession.id), col(LoginSession.access_expires_at))
+    ).all()
+    for session_id, access_expires_at in ended:
+        if access_expires_at >= now - timedelta(minutes=1):  # others may hold a live token of it
+            changes.record(session, "session.ended", session_id)
+    if ended:
+        audit.record(
+            session, "sessions.ended", subject=user_id, client_id=client_id,
+            reason=reason, count=len(ended),
+        )  # fmt: skip
+    return len(ended)
+
+
+def live_of(session: Session, user_id: str) -> list[LoginSession]:
+    """The user's sessions that have neither ended nor expired, newest first."""
+    return list(
+        session.exec(
+            select(LoginSession)
+            .where(
+                LoginSession.user_id == user_id,
+                col(LoginSession.ended_at).is_(None),
+                LoginSession.expires_at > utcnow(),
+            )
+            .order_by(col(LoginSession.id).desc())
+        ).all()
+    )
+
+
+def prune(session: Session) -> None:
+    """Forget sessions a week after they ended or expired; their refresh tokens go along."""
+    horizon = utcnow() - timedelta(days=7)
+    session.exec(
+        delete(LoginSession).where(
+            (col(LoginSession.expires_at) < horizon) | (col(LoginSession.ended_at) < horizon)
+        )
+    )

@@ -1,0 +1,1 @@
+"""Access tokens: claims, the one mint, the one gate, and which tokens are still alive."""

@@ -1,0 +1,16 @@
+"""Access tokens revoked one by one, until they would have expired anyway."""
+
+from datetime import datetime
+
+from sqlmodel import Field, SQLModel
+
+from identity.clock import utcnow
+from identity.db import UtcDateTime
+
+
+class RevokedToken(SQLModel, table=True):
+    __tablename__ = "revoked_token"
+
+    jti: str = Field(primary_key=True)
+    revoked_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)

@@ -1,0 +1,1 @@
+"""Users: who they are, and what an administrator may do to them."""

@@ -1,0 +1,41 @@
+"""What a user is called, and what counts as the same name."""
+
+from unicodedata import normalize
+
+from email_validator import EmailNotValidError, validate_email
+from precis_i18n import get_profile
+
+from identity.errors import ValidationFailed
+
+_USERNAME = get_profile("UsernameCaseMapped")
+LONGEST = 64
+
+
+def username(text: str, pointer: str = "/username") -> str:
+    """`text` after PRECIS UsernameCaseMapped (RFC 8265 §3.3), 1 to 64 characters."""
+    try:
+        name: str = _USERNAME.enforce(text)
+    except UnicodeError:
+        raise ValidationFailed(
+            [(pointer, "may hold letters, digits and punctuation, no spaces or control characters")]
+        ) from None
+    if len(name) > LONGEST:
+        raise ValidationFailed([(pointer, f"may be {LONGEST} characters long at the most")])
+    return name
+
+
+def email(text: str, pointer: str = "/email") -> str:
+    """A syntactically valid address; its domain in lower case."""
+    try:
+        return validate_email(text, check_deliverability=False).normalized
+    except EmailNotValidError as error:
+        raise ValidationFailed([(pointer, str(error).rstrip("."))]) from None
+
+
+def login_key(text: str) -> str:
+    """The form under which a username or e-mail address is looked up; any text has one."""
+    try:
+        key: str = _USERNAME.enforce(text)
+    except UnicodeError:
+        key = normalize("NFC", text[:512].encode("utf-8", "replace").decode()).lower()
+    return key.replace("\0", "")
