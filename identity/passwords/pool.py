@@ -25,9 +25,8 @@ _MAX_RETRY_AFTER = 30
 
 def cores() -> int:
     """Cores this process may run on."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class HashingPool:
