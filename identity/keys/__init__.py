@@ -1,0 +1,1 @@
+"""Signing keys: where they lie, how they follow one another, who signs with them."""

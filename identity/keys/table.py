@@ -1,0 +1,60 @@
+"""The signing keys' table. Read the states' order first: `next`, `active`, `retired`, gone.
+
+    next      published, does not sign yet          private half kept
+    active    signs; there is one                   private half kept
+    retired   published until what it signed has expired, then the row is deleted
+    revoked   trusted by nobody from now on; the row stays, so that it cannot be imported again
+
+Whoever signs no more loses its private half: nothing can leak or be exported that is not needed.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import JSON, CheckConstraint, Index, String, text
+from sqlmodel import Field, SQLModel
+
+from identity.db import UtcDateTime
+
+State = Literal["next", "active", "retired", "revoked"]
+PUBLISHED: tuple[State, ...] = ("active", "next", "retired")
+
+
+def _one(state: State) -> Index:
+    """At most one key in `state`, whichever processes are at work: the database sees to it."""
+    only = text(f"state = '{state}'")
+    return Index(
+        f"uq_signing_key_{state}", "state", unique=True, sqlite_where=only, postgresql_where=only
+    )
+
+
+class SigningKey(SQLModel, table=True):
+    __tablename__ = "signing_key"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('next', 'active', 'retired', 'revoked')", name="ck_signing_key_state"
+        ),
+        _one("active"),
+        _one("next"),
+    )
+
+    kid: str = Field(primary_key=True)
+    """The RFC 7638 thumbprint of `public`."""
+    algorithm: str
+    public: dict[str, Any] = Field(sa_type=JSON)
+    """The JWK as it is published."""
+    private: str | None = None
+    """PKCS #8 DER, encrypted under the master key."""
+    state: State = Field(sa_type=String)
+    imported: bool = False
+    """Brought by an operator: signs until its rotation, whatever the algorithm setting says."""
+    token_ttl: int = 0
+    """Seconds that the longest-lived token it signed may live."""
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    not_before: datetime = Field(sa_type=UtcDateTime)
+    """When a `next` key may sign: every cached key set without it has expired by then."""
+    activated_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    retired_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When a retired key's last token has expired, and its row goes."""
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
