@@ -45,7 +45,6 @@ async def start(pool: HashingPool, gate: Gate, *names: str) -> list["asyncio.Tas
     return tasks
 
 
-@pytest.mark.anyio
 async def test_a_job_returns_its_result_and_raises_its_errors(pool: HashingPool) -> None:
     assert await pool.run(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
@@ -53,7 +52,6 @@ async def test_a_job_returns_its_result_and_raises_its_errors(pool: HashingPool)
     assert pool.depth == 0
 
 
-@pytest.mark.anyio
 async def test_a_full_queue_refuses_at_once_while_the_others_go_on(
     pool: HashingPool, gate: Gate
 ) -> None:
@@ -69,7 +67,6 @@ async def test_a_full_queue_refuses_at_once_while_the_others_go_on(
     assert await pool.run(gate.job, "room again") == "room again"
 
 
-@pytest.mark.anyio
 async def test_who_gives_up_waiting_frees_the_place_and_is_not_hashed(
     pool: HashingPool, gate: Gate
 ) -> None:
@@ -84,7 +81,6 @@ async def test_who_gives_up_waiting_frees_the_place_and_is_not_hashed(
     assert gate.ran == ["hashing", "stays", "late"]
 
 
-@pytest.mark.anyio
 async def test_who_gives_up_while_being_hashed_keeps_the_place_until_it_is_done(
     pool: HashingPool, gate: Gate
 ) -> None:
@@ -98,7 +94,6 @@ async def test_who_gives_up_while_being_hashed_keeps_the_place_until_it_is_done(
     assert gate.ran[0] == "hashing"
 
 
-@pytest.mark.anyio
 async def test_a_closed_pool_finishes_what_it_hashes_and_drops_the_rest(gate: Gate) -> None:
     pool = HashingPool(threads=1, queue=2)
     hashing, waiting = await start(pool, gate, "hashing", "waiting")
@@ -112,7 +107,6 @@ async def test_a_closed_pool_finishes_what_it_hashes_and_drops_the_rest(gate: Ga
         await pool.run(gate.job, "too late")
 
 
-@pytest.mark.anyio
 async def test_the_time_spent_waiting_is_told(gate: Gate) -> None:
     waits: list[float] = []
     pool = HashingPool(threads=1, queue=2, on_wait=waits.append)
@@ -124,7 +118,6 @@ async def test_the_time_spent_waiting_is_told(gate: Gate) -> None:
     assert waits[0] <= waits[1]
 
 
-@pytest.mark.anyio
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a thread a priority")
 async def test_hashing_threads_have_the_lowest_priority_and_no_other_thread_does(
     pool: HashingPool,
