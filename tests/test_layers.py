@@ -15,11 +15,11 @@ FLOORS = [
     ["__init__", "__version__"],
     ["verifier"],
     ["settings", "errors", "clock", "opaque", "forms"],
-    ["db", "changes", "audit", "throttle", "logs", "metrics"],
+    ["db", "changes", "audit", "throttle", "logs", "metrics", "remembered", "fastlane"],
     ["passwords", "keys", "access"],
     ["users", "clients"],
     ["sessions", "tokens"],
-    ["grants", "introspection", "revocation", "discovery", "health", "fastlane"],
+    ["grants", "introspection", "revocation", "discovery", "health"],
     ["app"],
     ["cli", "__main__"],
 ]
