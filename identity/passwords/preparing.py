@@ -5,6 +5,7 @@ import unicodedata
 
 MAX_CHARACTERS = 1024
 
+_TOO_LONG = f"The password must not be longer than {MAX_CHARACTERS} characters."
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -29,6 +30,3 @@ def prepare(password: str) -> str:
     if len(prepared) > MAX_CHARACTERS:
         raise ValueError(_TOO_LONG)
     return prepared
-
-
-_TOO_LONG = f"The password must not be longer than {MAX_CHARACTERS} characters."

@@ -105,8 +105,8 @@ def test_unknown_users_and_wrong_passwords_take_the_same_time() -> None:
         damaged=lambda: hasher.verify("battery staple", "damaged"),
         long=lambda: hasher.verify("x" * 1024, current),
     )
-    assert max(medians.values()) < 1.35 * min(medians.values()), medians
-    assert medians["unknown"] == pytest.approx(medians["wrong"], rel=0.15), medians
+    assert max(medians.values()) < 1.5 * min(medians.values()), medians
+    assert medians["unknown"] == pytest.approx(medians["wrong"], rel=0.25), medians
 
 
 def test_importing_the_hasher_leaves_passlib_for_later() -> None:
