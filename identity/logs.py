@@ -249,7 +249,7 @@ def access(
         "method": method,
         "route": route,
         "status": status,
-        "ms": round(seconds * 1000, 3),
+        "duration_us": int(seconds * 1_000_000),
         "request_id": request_id,
         "address": address,
     }

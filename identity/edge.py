@@ -1,0 +1,262 @@
+"""What every request and answer passes, whichever lane it takes: request id, client address,
+limits, security headers, CORS, the request line and the numbers.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from time import perf_counter
+from types import MappingProxyType
+
+import structlog
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from identity import logs
+from identity.audit import Origin, origin
+from identity.errors import (
+    Headers,
+    IdentityError,
+    PayloadTooLarge,
+    ServerError,
+    Unavailable,
+    render,
+)
+from identity.fastlane import BODY_LIMIT
+from identity.forwarded import Proxies
+from identity.metrics import Metrics
+from identity.opaque import new_id
+from identity.settings import Settings
+
+_API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+_DOCS_POLICY = (
+    b"default-src 'none'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    b"font-src 'self' https://fonts.gstatic.com; connect-src 'self'; worker-src blob:; "
+    b"img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly; "
+    b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+DOCS_PAGES = MappingProxyType(
+    dict.fromkeys(("/docs", "/docs/oauth2-redirect", "/redoc"), _DOCS_POLICY)
+)
+
+_log = structlog.get_logger()
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_CLIENT_GONE = 499  # never sent; the request line and the metrics need some status
+
+
+class Edge:
+    """ASGI: the whole service.
+
+    `large_bodies`: path to bytes, where more than `BODY_LIMIT` may come.
+    `pages`: path to Content-Security-Policy, where people rather than programs look.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        large_bodies: Mapping[str, int] = MappingProxyType({}),
+        pages: Mapping[str, bytes] = DOCS_PAGES,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._large_bodies = large_bodies
+        self._pages = pages
+        self._proxies = Proxies(settings.server.trusted_proxies)
+        self._headers: Headers = [
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"x-frame-options", b"DENY"),
+            (b"content-security-policy", _API_POLICY),
+        ]
+        if settings.issuer.startswith("https:"):
+            self._headers.append((b"strict-transport-security", b"max-age=31536000"))
+        self._cors: ASGIApp | None = None
+        if origins := settings.server.cors_origins:
+            self._cors = _cors(app, origins)
+            self._headers.append((b"vary", b"Origin"))
+        self._named = frozenset(name for name, _ in self._headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            async with self._metrics.published():
+                await self._app(scope, receive, send)
+            logs.flush()
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})
+            return
+        started = perf_counter()
+        fields = scope["fields"] = dict(scope["headers"])
+        request_id = _request_id(fields.get(b"x-request-id"))
+        if self._proxies.trusted:
+            self._proxies.unmask(scope)
+        client = scope.get("client")
+        address = client[0] if client else None
+        exchange = _Exchange(self, scope, send, request_id)
+        token = origin.set(Origin(request_id, address))
+        try:
+            await self._answer(exchange, fields, receive)
+        finally:
+            actor = origin.get().actor
+            origin.reset(token)
+            seconds = perf_counter() - started
+            method, path = scope["method"], scope["path"]
+            route = _template(scope, fields)
+            self._metrics.request(method, route, exchange.status, seconds)
+            logs.access(method, route, path, exchange.status, seconds, request_id, address, actor)
+
+    async def _answer(
+        self, exchange: "_Exchange", fields: dict[bytes, bytes], receive: Receive
+    ) -> None:
+        scope = exchange.scope
+        app = self._app if self._cors is None or b"origin" not in fields else self._cors
+        length = fields.get(b"content-length")
+        if length is not None and len(length) > 4:
+            limit = self._large_bodies.get(scope["path"], BODY_LIMIT)
+            if len(length) > 18 or int(length) > limit:
+                await exchange.refuse(PayloadTooLarge(f"at most {limit} bytes"))
+                return
+        elif b"transfer-encoding" in fields:
+            limit = self._large_bodies.get(scope["path"], BODY_LIMIT)
+            receive = _counted(scope, receive, limit)
+        try:
+            await app(scope, receive, exchange.send)
+        except IdentityError as error:
+            await exchange.refuse(error)
+        except ClientDisconnect:
+            return
+        except asyncio.CancelledError:  # the process stops and has waited long enough
+            await exchange.refuse(Unavailable(1, "the service is restarting"))
+            raise
+        except Exception:
+            _log.exception("unhandled exception", route=_template(scope, fields))
+            await exchange.refuse(ServerError())
+        else:
+            if exchange.held:
+                await exchange.release()
+
+    def complete(self, scope: Scope, headers: Headers, request_id: str) -> Headers:
+        """`headers` and those that every answer carries; what an answer says itself stands."""
+        present = dict(headers)
+        if present.keys().isdisjoint(self._named) and scope["path"] not in self._pages:
+            complete = [*headers, *self._headers, (b"x-request-id", request_id.encode())]
+        else:
+            ours = {**dict(self._headers), b"x-request-id": request_id.encode()}
+            if policy := self._pages.get(scope["path"]):
+                ours[b"content-security-policy"] = policy
+            complete = [*headers, *((n, v) for n, v in ours.items() if n not in present)]
+        if b"cache-control" not in present:
+            complete.append((b"cache-control", b"no-store"))
+        return complete
+
+
+class _Exchange:
+    """One answer on its way out."""
+
+    __slots__ = ("_edge", "_replaced", "_send", "held", "request_id", "scope", "status")
+
+    def __init__(self, edge: Edge, scope: Scope, send: Send, request_id: str) -> None:
+        self._edge = edge
+        self._send = send
+        self._replaced = False
+        self.scope = scope
+        self.request_id = request_id
+        self.status = _CLIENT_GONE
+        self.held: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            scope = self.scope
+            # FastAPI turns what goes wrong while it reads a body into a 400; we know better.
+            if "failure" in scope:
+                await self.refuse(scope["failure"])
+                self._replaced = True
+                return
+            status = message["status"]
+            # Starlette answers text/plain before it tells us of an unhandled exception.
+            if status == 500:
+                self.held = [message]
+                return
+            self.status = status
+            message["headers"] = self._edge.complete(scope, message["headers"], self.request_id)
+        elif self._replaced:
+            return
+        elif self.held:
+            self.held.append(message)
+            return
+        await self._send(message)
+
+    async def release(self) -> None:
+        start, *rest = self.held
+        self.status = start["status"]
+        start["headers"] = self._edge.complete(self.scope, start["headers"], self.request_id)
+        for message in (start, *rest):
+            await self._send(message)
+
+    async def refuse(self, error: IdentityError) -> None:
+        """Answer with `error`, unless an answer is already under way."""
+        if self.status != _CLIENT_GONE:
+            return
+        self.status, headers, body = render(error, oauth=False)
+        headers.append((b"content-length", b"%d" % len(body)))
+        if self.scope["method"] == "HEAD":
+            body = b""
+        headers = self._edge.complete(self.scope, headers, self.request_id)
+        await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+        allow_headers=(
+            "Authorization",
+            "Content-Type",
+            "If-Match",
+            "If-None-Match",
+            "X-Request-ID",
+        ),
+        expose_headers=("ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"),
+    )
+
+
+def _request_id(given: bytes | None) -> str:
+    if given is not None and _SANE_ID.fullmatch(given):
+        text = given.decode()
+        if not logs.looks_secret(text):
+            return text
+    return new_id()
+
+
+def _template(scope: Scope, fields: dict[bytes, bytes]) -> str:
+    """The route's own spelling, never the path's: every path would be a time series of its own."""
+    route = scope.get("route")
+    if route is not None:
+        template: str = route.path
+        return template
+    if scope["method"] == "OPTIONS" and b"access-control-request-method" in fields:
+        return "preflight"
+    return "unmatched"
+
+
+def _counted(scope: Scope, receive: Receive, limit: int) -> Receive:
+    """`receive` for a body that does not say how long it is."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            scope["failure"] = PayloadTooLarge(f"at most {limit} bytes")
+            raise scope["failure"]
+        return message
+
+    return counted

@@ -1,0 +1,210 @@
+"""The hot addresses as plain callables, found by exact method and path before FastAPI.
+
+A form read by FastAPI costs ten times what the whole answer costs here (docs/decisions).
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from identity.errors import (
+    Headers,
+    IdentityError,
+    InvalidRequest,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    ServerError,
+    render,
+)
+from identity.forms import parse_form, require_form
+
+BODY_LIMIT = 64 * 1024  # bytes
+
+_log = structlog.get_logger()
+_ONE_ONLY = frozenset({b"authorization", b"content-type", b"content-length", b"host"})
+
+
+class Disconnected(Exception):
+    """The client went away before its request was complete; nobody waits for an answer."""
+
+
+class Request:
+    """One request as its handler sees it."""
+
+    __slots__ = ("_fields", "_receive", "_repeats", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self._receive = receive
+        headers = scope["headers"]
+        self._fields: dict[bytes, bytes] = scope.get("fields") or dict(headers)
+        self._repeats = len(self._fields) != len(headers)
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of `name` (lower case); repeated ones are joined as RFC 9110 §5.3 allows.
+
+        Raises InvalidRequest where a repetition would be ambiguous, such as two Authorizations.
+        """
+        value = self._fields.get(name)
+        if value is None or not self._repeats:
+            return value
+        values = [v for n, v in self.scope["headers"] if n == name]
+        if len(values) > 1 and name in _ONE_ONLY:
+            raise InvalidRequest(f"the header {name.decode().title()} is repeated")
+        return b", ".join(values)
+
+    async def body(self) -> bytes:
+        """Raises PayloadTooLarge over `BODY_LIMIT`, and RequestTimeout through `receive`."""
+        message = await self._receive()
+        if not message.get("more_body") and message["type"] == "http.request":
+            body: bytes = message.get("body", b"")
+            if len(body) > BODY_LIMIT:
+                raise PayloadTooLarge(f"at most {BODY_LIMIT} bytes")
+            return body
+        pieces, size = [], 0
+        while message["type"] == "http.request":
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > BODY_LIMIT:
+                raise PayloadTooLarge(f"at most {BODY_LIMIT} bytes")
+            if not message.get("more_body"):
+                return b"".join(pieces)
+            message = await self._receive()
+        raise Disconnected
+
+    async def form(self) -> dict[str, str]:
+        """The body's parameters as `parse_form` reads them. Raises InvalidRequest."""
+        require_form(self.header(b"content-type"))
+        return parse_form(await self.body())
+
+    @property
+    def query(self) -> dict[str, str]:
+        return parse_form(self.scope["query_string"])
+
+    @property
+    def address(self) -> str | None:
+        """The client's address, behind trusted proxies the one that they name."""
+        client = self.scope.get("client")
+        return client[0] if client else None
+
+
+class Response:
+    """An answer that may be sent any number of times. Not to be changed once made.
+
+    Says `Cache-Control: no-store` unless `headers` say otherwise (RFC 6749 §5.1).
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        self.body = body
+        self.headers: Headers = [*headers]
+        if status != 304:
+            self.headers.append((b"content-length", b"%d" % len(body)))
+        if b"cache-control" not in dict(self.headers):
+            self.headers.append(_NO_STORE)
+
+
+_JSON = (b"content-type", b"application/json")
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+def json_response(
+    document: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> Response:
+    return Response(status, (_JSON, *headers), orjson.dumps(document))
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    path: str
+    handler: Handler
+    oauth: bool
+
+
+class Lane:
+    """ASGI: answers what has been added, and hands everything else to `app`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._routes: dict[str, dict[str, Route]] = {}
+        self._openapi: dict[str, dict[str, Any]] = {}
+
+    def add(
+        self, method: str, path: str, handler: Handler, *, oauth: bool, openapi: dict[str, Any]
+    ) -> None:
+        """`oauth`: errors are RFC 6749 §5.2 JSON instead of problem details.
+
+        `openapi` is the operation object that documents it.
+        """
+        route = Route(path, handler, oauth)
+        methods = self._routes.setdefault(path, {})
+        if method in methods:
+            raise ValueError(f"{method} {path} is taken")
+        methods[method] = route
+        if method == "GET":
+            methods.setdefault("HEAD", route)
+        self._openapi.setdefault(path, {})[method.lower()] = openapi
+
+    def openapi_paths(self) -> dict[str, dict[str, Any]]:
+        """Path to method to operation object, for the `paths` of FastAPI's document."""
+        return self._openapi
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        methods = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        if methods is None:
+            await self.app(scope, receive, send)
+            return
+        route = methods.get(scope["method"])
+        if route is None:
+            allow = self._allowed(scope, methods)
+            if allow is None:
+                await self.app(scope, receive, send)
+                return
+            scope["route"] = next(iter(methods.values()))
+            status, headers, body = render(MethodNotAllowed(allow), oauth=False)
+            response = Response(status, headers, body)
+        else:
+            scope["route"] = route
+            try:
+                response = await route.handler(Request(scope, receive))
+            except IdentityError as error:
+                response = _refusal(error, route)
+            except Disconnected:
+                return
+            except Exception:
+                _log.exception("unhandled exception", route=route.path)
+                response = Response(*render(ServerError(), oauth=route.oauth))
+        await send(
+            {"type": "http.response.start", "status": response.status, "headers": response.headers}
+        )
+        body = response.body if scope["method"] != "HEAD" else b""
+        await send({"type": "http.response.body", "body": body})
+
+    def _allowed(self, scope: Scope, here: dict[str, Route]) -> list[str] | None:
+        """The methods that this path knows, or None where `app` serves the one asked for."""
+        methods = set(here)
+        for route in getattr(self.app, "routes", ()):
+            match, _ = route.matches(scope)
+            if match is Match.FULL:
+                return None
+            if match is Match.PARTIAL:
+                methods |= getattr(route, "methods", None) or set()
+        return sorted(methods)
+
+
+def _refusal(error: IdentityError, route: Route) -> Response:
+    if error.status >= 500:
+        _log.warning("unavailable", route=route.path, error=error.code, reason=error.audit)
+    elif error.audit:
+        _log.info("refused", route=route.path, error=error.code, reason=error.audit)
+    return Response(*render(error, oauth=route.oauth))
