@@ -43,22 +43,25 @@ def parse_form(body: bytes) -> dict[str, str]:
     """
     if not body:
         return {}
-    if body.count(b"&") >= MAX_FIELDS:
-        raise InvalidRequest(f"the form has more than {MAX_FIELDS} parameters")
-    if b"\0" in body or b"%00" in body:
-        raise InvalidRequest("the form contains a NUL character")
     try:
-        if b"%" in body:
+        text = body.decode()
+        if "\0" in text or ("%" in text and "%00" in text):
+            raise InvalidRequest("the form contains a NUL character")
+        if "%" in text:
             pairs = [_decoded_pair(pair) for pair in body.split(b"&")]
         else:
-            text = body.decode().replace("+", " ")
-            pairs = [pair.partition("=")[::2] for pair in text.split("&")]
-    except (_Malformed, UnicodeDecodeError):
-        raise InvalidRequest("the form is not valid percent-encoded UTF-8") from None
-    form = dict(pairs)
+            pairs = [pair.split("=", 1) for pair in text.replace("+", " ").split("&")]
+        form = dict(pairs)
+    except UnicodeDecodeError:
+        raise InvalidRequest("the form is not valid UTF-8") from None
+    except ValueError:  # a name without "="
+        pairs = [_decoded_pair(pair) for pair in body.split(b"&")]
+        form = dict(pairs)
+    if len(pairs) > MAX_FIELDS:
+        raise InvalidRequest(f"the form has more than {MAX_FIELDS} parameters")
     if len(form) != len(pairs):
         _refuse_repeated(pairs)
-    return {name: value for name, value in form.items() if value} if "" in form.values() else form
+    return form if all(form.values()) else {name: value for name, value in form.items() if value}
 
 
 def parse_basic(header: bytes) -> tuple[str, str]:
@@ -74,14 +77,14 @@ def parse_basic(header: bytes) -> tuple[str, str]:
         client_id, secret = _decoded(user), _decoded(password)
         if not colon or not client_id or "\0" in client_id + secret:
             raise _Malformed
-    except (_Malformed, BadBase64, UnicodeDecodeError):
+    except (_Malformed, BadBase64, InvalidRequest):
         raise InvalidClient(
             "the Authorization header does not hold well-formed Basic credentials"
         ) from None
     return client_id, secret
 
 
-def _refuse_repeated(pairs: list[tuple[str, str]]) -> None:
+def _refuse_repeated(pairs: list[list[str]]) -> None:
     seen: set[str] = set()
     for name, value in pairs:
         if name in seen:
@@ -90,23 +93,20 @@ def _refuse_repeated(pairs: list[tuple[str, str]]) -> None:
             seen.add(name)
 
 
-def _decoded_pair(pair: bytes) -> tuple[str, str]:
+def _decoded_pair(pair: bytes) -> list[str]:
     name, _, value = pair.partition(b"=")
-    return _decoded(name), _decoded(value)
+    return [_decoded(name), _decoded(value)]
 
 
 def _decoded(text: bytes) -> str:
-    text = text.replace(b"+", b" ")
-    if b"%" not in text:
-        return text.decode()
-    head, *rest = text.split(b"%")
+    head, *rest = text.replace(b"+", b" ").split(b"%")
     pieces = [head]
-    for piece in rest:
-        octet = _DECODED.get(piece[:2])
-        if octet is None:
-            raise _Malformed
-        pieces += (octet, piece[2:])
-    return b"".join(pieces).decode()
+    try:
+        for piece in rest:
+            pieces += (_DECODED[piece[:2]], piece[2:])
+        return b"".join(pieces).decode()
+    except (KeyError, UnicodeDecodeError):
+        raise InvalidRequest("the form is not valid percent-encoded UTF-8") from None
 
 
 def _named(name: str) -> str:

@@ -169,10 +169,10 @@ async def test_request_lines_gather_and_go_out_before_any_later_line() -> None:
     assert log.getvalue() == ""
     structlog.get_logger().info("later")
     first, second, third = log.lines
-    assert (first["route"], first["status"], first["ms"], first["address"]) == (
+    assert (first["route"], first["status"], first["duration_us"], first["address"]) == (
         "/a",
         200,
-        1.5,
+        1500,
         "::1",
     )
     assert first["time"].endswith("Z")
