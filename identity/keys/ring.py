@@ -1,0 +1,142 @@
+"""The signing keys as this process sees them: what signs, what verifies, what is published.
+
+Built from the database and kept. Whoever answers from it first awaits `feed.catch_up()`, then
+`refresh()`: a key revoked anywhere is gone here before the next answer.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlmodel import Session, col, select
+
+from identity.changes import ChangeFeed
+from identity.db import Database
+from identity.errors import Unavailable
+from identity.keys.master import MasterKey
+from identity.keys.material import unseal
+from identity.keys.signing import Signer
+from identity.keys.table import PUBLISHED, SigningKey
+from identity.settings import SettingsError
+from identity.verifier.algorithms import ALGORITHMS
+from identity.verifier.gate import VerificationKey
+from identity.verifier.strict import b64url_encode
+
+
+@dataclass(frozen=True)
+class _View:
+    """The ring at one instant; replaced as a whole."""
+
+    signer: Signer | None
+    verifying: dict[str, VerificationKey]
+    jwks: bytes
+    etag: str
+    why_not: str = "no signing key is active"
+
+
+def _published(session: Session) -> Sequence[SigningKey]:
+    query = select(SigningKey).where(col(SigningKey.state).in_(PUBLISHED))
+    return session.exec(query.order_by(col(SigningKey.created_at), col(SigningKey.kid))).all()
+
+
+class KeyRing:
+    """One a process, made in the event loop's thread. Call `refresh()` before its first use."""
+
+    def __init__(self, db: Database, feed: ChangeFeed, master: MasterKey) -> None:
+        self._db = db
+        self._master = master
+        self._lock = asyncio.Lock()
+        # Counters instead of a flag: a change that is heard while rows are being read asks
+        # for another look, and a reader never waits for more than it has heard of itself.
+        self._heard = 1
+        self._seen = 0
+        self._view = _view([], None, {}, master)
+        feed.listen("key", self._hear)
+
+    def _hear(self, verb: str, ref: str) -> None:
+        self._heard += 1
+
+    @property
+    def stale(self) -> bool:
+        """Whether `refresh()` would read; a busy path may skip the call."""
+        return self._seen != self._heard
+
+    async def refresh(self) -> None:
+        """Return once the ring reflects every change heard of before the call.
+
+        Raises `Unavailable` when the database cannot be asked; the ring then stays as it was.
+        """
+        wanted = self._heard
+        if self._seen >= wanted:
+            return
+        async with self._lock:
+            if self._seen >= wanted:
+                return
+            heard = self._heard
+            self._use(await self._db.read(_published))
+            self._seen = heard
+
+    def load(self, session: Session) -> None:
+        """The same for synchronous callers (command line)."""
+        heard = self._heard
+        self._use(_published(session))
+        self._seen = heard
+
+    def _use(self, rows: Sequence[SigningKey]) -> None:
+        self._view = _view(rows, self._view.signer, self._view.verifying, self._master)
+
+    @property
+    def signer(self) -> Signer:
+        """The active key. `Unavailable` where there is none that this process can use."""
+        if self._view.signer is None:
+            raise Unavailable(detail="No signing key can be used", audit=self._view.why_not)
+        return self._view.signer
+
+    def find(self, kid: str) -> VerificationKey | None:
+        """The published key `kid`, for the gate."""
+        return self._view.verifying.get(kid)
+
+    @property
+    def jwks(self) -> bytes:
+        """The key set (RFC 7517 §5) as it is sent. It answers even when nothing else can."""
+        return self._view.jwks
+
+    @property
+    def jwks_etag(self) -> str:
+        """The strong entity tag of `jwks`, with its quotes (RFC 9110 §8.8.3)."""
+        return self._view.etag
+
+
+def _view(
+    rows: Sequence[SigningKey],
+    signer: Signer | None,
+    verifying: dict[str, VerificationKey],
+    master: MasterKey,
+) -> _View:
+    """Key objects that `signer` and `verifying` already hold stay: a kid is a thumbprint."""
+    jwks = orjson.dumps({"keys": [row.public for row in rows]})
+    etag = '"' + b64url_encode(hashlib.sha256(jwks).digest()[:18]).decode() + '"'
+    found = {row.kid: _verification_key(row, verifying.get(row.kid)) for row in rows}
+    active = next((row for row in rows if row.state == "active"), None)
+    if active is None:
+        return _View(None, found, jwks, etag)
+    try:
+        return _View(_signer(active, signer, master), found, jwks, etag)
+    except SettingsError as error:  # others' tokens still verify
+        return _View(None, found, jwks, etag, str(error))
+
+
+def _signer(row: SigningKey, kept: Signer | None, master: MasterKey) -> Signer:
+    if kept is not None and kept.kid == row.kid and kept.algorithm == row.algorithm:
+        return kept
+    return Signer(row.kid, row.algorithm, unseal(row, master))
+
+
+def _verification_key(row: SigningKey, kept: VerificationKey | None) -> VerificationKey:
+    if kept is not None and kept.alg == row.algorithm:
+        return kept
+    public: dict[str, Any] = row.public
+    return VerificationKey(row.kid, row.algorithm, ALGORITHMS[row.algorithm].verifier(public))

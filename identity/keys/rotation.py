@@ -1,0 +1,227 @@
+"""How signing keys follow one another. Plain units of work, for whichever process comes first.
+
+    prepare → next ──(every cached key set knows it)──→ active → retired ──(tokens expired)──→ gone
+
+Every function takes the same lock first, so transitions happen one at a time and see each other;
+the table's unique indexes would refuse a second `active` or `next` even so. What a transition
+changes is told to the change feed and to the audit.
+
+A relying party that fetched the key set just before a key was published uses it for another
+JWKS_MAX_AGE; therefore a key waits that long, and a margin, before it signs. Three acts do not
+wait, because waiting would be worse: the very first key, `rotate(now=True)` and revoking the
+active key. For up to JWKS_MAX_AGE after these, verifiers that do not fetch the set again on an
+unknown `kid` refuse new tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from identity import audit, changes
+from identity.clock import utcnow
+from identity.errors import NotFound
+from identity.keys.material import Material
+from identity.keys.table import SigningKey, State
+from identity.settings import Settings
+from identity.verifier.gate import MAX_LEEWAY
+
+LOCK = 0x6B6579730000  # the advisory lock of whoever changes signing keys
+MARGIN = timedelta(seconds=60)
+"""For clocks that differ and answers under way; no longer than JWKS_MAX_AGE itself."""
+
+
+def lead(settings: Settings) -> timedelta:
+    """From a key's publication to its first signature."""
+    max_age = settings.keys.jwks_max_age
+    return max_age + min(MARGIN, max_age)
+
+
+def lock(session: Session) -> None:
+    """One transition at a time. SQLite's write transaction is that already."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+
+
+def find(session: Session, state: State) -> SigningKey | None:
+    """The `active` or `next` key."""
+    query = select(SigningKey).where(SigningKey.state == state)
+    return session.exec(query.execution_options(populate_existing=True)).one_or_none()
+
+
+@dataclass(frozen=True)
+class Due:
+    """What `tend` would do now. `create` needs material."""
+
+    create: bool
+    promote: bool
+    extend: bool
+    remove: Sequence[SigningKey]
+
+    def __bool__(self) -> bool:
+        return bool(self.create or self.promote or self.extend or self.remove)
+
+
+def due(session: Session, settings: Settings) -> Due:
+    """A look, without lock: cheap enough for every few seconds."""
+    now, active, pending = utcnow(), find(session, "active"), find(session, "next")
+    age = now - (active.activated_at or now) if active else timedelta(0)
+    expired = select(SigningKey).where(
+        SigningKey.state == "retired", col(SigningKey.expires_at) <= now
+    )
+    return Due(
+        create=bool(active and not pending and age >= settings.keys.key_rotation - lead(settings)),
+        promote=bool(pending and pending.not_before <= now),
+        extend=bool(active and active.token_ttl < _ttl(settings)),
+        remove=session.exec(expired).all(),
+    )
+
+
+def tend(session: Session, settings: Settings, material: Material | None) -> bool:
+    """Do what is due; whether anything was. `material` for the case that a key is created; without
+    it, creation waits for the next time."""
+    lock(session)
+    what = due(session, settings)
+    done = what.promote or what.extend or bool(what.remove)
+    active, pending = find(session, "active"), find(session, "next")
+    if what.promote and pending is not None:
+        promote(session, settings, pending)
+    elif what.extend and active is not None:
+        _set(session, active, token_ttl=_ttl(settings))
+    elif what.create and material is not None:
+        publish(session, settings, material)
+        done = True
+    for row in what.remove:
+        remove(session, row)
+    return done
+
+
+def lacking(session: Session, settings: Settings) -> bool:
+    """Whether `ensure` has something to do."""
+    active, pending = find(session, "active"), find(session, "next")
+    if active is None or _stray(pending, settings):
+        return True
+    return _stray(active, settings) and pending is None
+
+
+def ensure(session: Session, settings: Settings, material: Material) -> None:
+    """At start: a key that signs; and where the algorithm setting has changed, its successor.
+
+    The successor is published first, like every key: the old algorithm signs for `lead` longer.
+    A key that an operator imported is of the algorithm that the operator wanted, and stays.
+    """
+    lock(session)
+    active, pending = find(session, "active"), find(session, "next")
+    if active is None:
+        promote(session, settings, pending or publish(session, settings, material))
+        return
+    if pending is not None and _stray(pending, settings):
+        remove(session, pending)  # it has signed nothing
+        pending = None
+    if pending is None and _stray(active, settings):
+        publish(session, settings, material)
+
+
+def _stray(key: SigningKey | None, settings: Settings) -> bool:
+    """Made for an algorithm setting that is no longer in force."""
+    return key is not None and not key.imported and key.algorithm != settings.keys.signing_algorithm
+
+
+def rotate(
+    session: Session, settings: Settings, material: Material, *, now: bool = False
+) -> SigningKey:
+    """The key that will sign next, made if there is none; `tend` promotes it when it is known.
+
+    `now` promotes at once (see the module for the price).
+    """
+    lock(session)
+    active = find(session, "active")
+    key = find(session, "next") or publish(session, settings, material)
+    if now or active is None:
+        promote(session, settings, key)
+    return key
+
+
+def revoke(session: Session, settings: Settings, kid: str, material: Material) -> SigningKey:
+    """From now on nothing that this key signed is good. Revoked twice is revoked. `NotFound`.
+
+    Another takes the place of the active key at once: the next one, or `material`.
+    """
+    lock(session)
+    row = session.get(SigningKey, kid, populate_existing=True)
+    if row is None:
+        raise NotFound("there is no such key")
+    if row.state == "revoked":
+        return row
+    before = row.state
+    _set(session, row, state="revoked", revoked_at=utcnow(), private=None)
+    audit.record(session, "key.revoked", subject=kid, algorithm=row.algorithm, was=before)
+    changes.record(session, "key.revoked", kid)
+    if before == "active":
+        promote(session, settings, find(session, "next") or publish(session, settings, material))
+    return row
+
+
+# --- Transitions. The caller holds the lock. ------------------------------------------------
+
+
+def publish(
+    session: Session, settings: Settings, material: Material, *, imported: bool = False
+) -> SigningKey:
+    """A `next` key; there must be none."""
+    at = utcnow()
+    key = SigningKey(
+        kid=material.kid,
+        algorithm=material.algorithm,
+        public=material.public,
+        private=material.private,
+        state="next",
+        imported=imported,
+        created_at=at,
+        not_before=at + lead(settings),
+    )
+    _set(session, key)
+    name = "key.imported" if imported else "key.created"
+    audit.record(session, name, subject=key.kid, algorithm=key.algorithm)
+    changes.record(session, "key.changed", key.kid)
+    return key
+
+
+def promote(session: Session, settings: Settings, key: SigningKey) -> None:
+    """`key` signs from now on; the one that did is retired."""
+    at = utcnow()
+    active = find(session, "active")
+    if active is not None:
+        lifetime = timedelta(seconds=max(active.token_ttl, _ttl(settings)) + MAX_LEEWAY)
+        _set(
+            session, active,
+            state="retired", retired_at=at, expires_at=at + lifetime, private=None,
+        )  # fmt: skip
+        audit.record(session, "key.retired", subject=active.kid, algorithm=active.algorithm)
+        changes.record(session, "key.changed", active.kid)
+    _set(session, key, state="active", activated_at=at, token_ttl=_ttl(settings))
+    audit.record(session, "key.activated", subject=key.kid, algorithm=key.algorithm)
+    changes.record(session, "key.changed", key.kid)
+
+
+def remove(session: Session, key: SigningKey) -> None:
+    """A key that no good token bears any more."""
+    session.delete(key)
+    session.flush()
+    audit.record(session, "key.removed", subject=key.kid, algorithm=key.algorithm, was=key.state)
+    changes.record(session, "key.changed", key.kid)
+
+
+def _set(session: Session, key: SigningKey, **columns: Any) -> None:
+    """Written at once and in this order: the unique indexes look at every statement."""
+    for name, value in columns.items():
+        setattr(key, name, value)
+    session.add(key)
+    session.flush()
+
+
+def _ttl(settings: Settings) -> int:
+    return int(settings.tokens.access_token_ttl.total_seconds())
