@@ -160,7 +160,7 @@ def _header_members(policy: Policy, reading: Any) -> str | None:
 @_rule("header.typ", "header", "typ is at+jwt: an access token")
 def _typ(policy: Policy, reading: Any) -> str | None:
     typ = reading.header.get("typ")
-    if typ == "at+jwt" or (type(typ) is str and typ.isascii() and typ.lower() in _TYPES):
+    if typ == "at+jwt" or (type(typ) is str and typ.lower() in _TYPES):
         return None
     return f"typ is {_quote(typ)}, not at+jwt"
 
