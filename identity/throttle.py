@@ -1,7 +1,6 @@
 """Guessing passwords, slowed: how many logins may fail, and for whom.
 
-An attempt is counted before its password is hashed and given back when it succeeds, so guesses
-made in parallel cannot pass a limit: they find it reached. Three counters:
+Three counters:
 
 - account and address together: `LOGIN_MAX_FAILURES`, so that whoever attacks an account locks out
   himself, not its owner;
@@ -14,18 +13,24 @@ its owner, or the users of a shared gateway, keep working while the attack goes 
 A counter starts with its first failure and ends `LOGIN_LOCKOUT` later; reaching its limit, it
 locks for `LOGIN_LOCKOUT` from then on. Attempts during a lock are refused and change nothing.
 Whether an account exists makes no difference, for names are counted as they were typed.
+
+Only failures are written, after the password was compared: right passwords given at once are no
+attack. So that wrong ones given at once cannot pass a limit, each takes its turn first, in the
+hashing thread: what this process compares, or found wrong and has not written yet, counts too.
+Other processes can exceed a limit by the number of their hashing threads, no more.
 """
 
 import hashlib
 import math
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address
+from threading import Lock
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Table, case, delete, literal, select, update
+from sqlalchemy import CursorResult, Table, case, delete, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Field, Session, SQLModel
 
@@ -59,64 +64,116 @@ class KnownAddress(SQLModel, table=True):
     seen_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A counted attempt: what `succeeded` or `withdrawn` needs to take it back."""
+class _Count:
+    """What this process knows of a counter while attempts at it are under way."""
 
-    pair: str
-    totals: tuple[str, ...]
+    __slots__ = ("attempts", "comparing", "failed", "written")
+
+    def __init__(self) -> None:
+        self.attempts = self.comparing = self.failed = self.written = 0
+
+
+class Attempt:
+    """One login under way, for an account (a login name as typed) from an address (IP text).
+
+    with throttle.attempt(login, address) as attempt:
+        user = await db.read(... attempt.check(session) ...)
+        with attempt.turn():                    # in the hashing thread
+            if wrong: attempt.wrong = True
+        await db.write(... attempt.failed(session) or attempt.succeeded(session) ...)
+    """
+
+    def __init__(self, throttle: "Throttle", account: str, address: str | None) -> None:
+        name, place = _account(account), _network(address)
+        self._throttle = throttle
+        self._pair = _key("pair", name, place)
+        self._totals = {"account": _key("account", name), "address": _key("address", place)}
+        self._left: dict[str, int] = {}
+        self._known_before: dict[str, int] = {}
+        self.wrong = False
+
+    def check(self, session: Session) -> None:
+        """Raises TooManyRequests while a counter is at its limit."""
+        limit, keys = self._throttle.limit, [self._pair, *self._totals.values()]
+        counted = self._throttle.counted(session, keys)
+        count, end = counted.get(self._pair, (0, None))
+        if end is not None and count >= limit:
+            raise _refusal(end, "account and address")
+        left = {self._pair: limit - count}
+        for what, key in self._totals.items():
+            count, end = counted.get(key, (0, None))
+            if end is not None and count >= limit * TOTAL_FACTOR:
+                if not self._throttle.knows(session, self._pair):
+                    raise _refusal(end, what)
+            else:
+                left[key] = limit * TOTAL_FACTOR - count
+        self._left = left
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """The comparison itself. Raises TooManyRequests if it might be a guess too many."""
+        throttle = self._throttle
+        with throttle.lock:
+            counts = [throttle.counts[key] for key in self._left]
+            for (key, left), count in zip(self._left.items(), counts, strict=True):
+                if count.failed - self._known_before[key] + count.comparing >= left:
+                    raise TooManyRequests(1, audit="too many failed logins at once")
+            for count in counts:
+                count.comparing += 1
+        try:
+            yield
+        finally:
+            with throttle.lock:
+                for count in counts:
+                    count.comparing -= 1
+                    count.failed += self.wrong
+
+    def failed(self, session: Session) -> None:
+        """The password was wrong: count it."""
+        self._throttle.count(session, self._pair, self._throttle.limit)
+        for key in self._totals.values():
+            self._throttle.count(session, key, self._throttle.limit * TOTAL_FACTOR)
+
+    def succeeded(self, session: Session) -> None:
+        """The password was right: forget what failed before here, and remember the address.
+
+        The totals stay. Reset, they could be kept low by logging in to an account of one's own
+        between guesses.
+        """
+        now = utcnow()
+        session.execute(delete(_failures).where(_failures.c.key == self._pair))
+        known = _insert(session, _known).values(key=self._pair, seen_at=now)
+        session.execute(known.on_conflict_do_update(index_elements=["key"], set_={"seen_at": now}))
+
+    def __enter__(self) -> "Attempt":
+        with self._throttle.lock:
+            for key in (self._pair, *self._totals.values()):
+                count = self._throttle.counts.setdefault(key, _Count())
+                count.attempts += 1
+                self._known_before[key] = count.written
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._throttle.lock:
+            for key in self._known_before:
+                count = self._throttle.counts[key]
+                count.attempts -= 1
+                count.written += self.wrong
+                if not count.attempts:
+                    del self._throttle.counts[key]
 
 
 class Throttle:
-    """Its methods are units of work, or parts of one:
-
-        attempt = await db.write(lambda session: throttle.attempt(session, name, address))
-        verdict = await pool.run(hasher.verify, password, encoded)
-        await db.write(...)   # throttle.succeeded(session, attempt), with the login itself
-
-    A failure needs no further call: it has been counted.
-    """
+    """One a process. `prune` is a unit of work; the rest is for `Attempt`."""
 
     def __init__(self, settings: ThrottleSettings) -> None:
-        self._limit = settings.login_max_failures
+        self.limit = settings.login_max_failures
         self._lockout = settings.login_lockout
+        self.lock = Lock()
+        self.counts: dict[str, _Count] = {}
 
-    def attempt(self, session: Session, account: str, address: str | None) -> Attempt:
-        """Count an attempt of `account` (a login name as typed) from `address` (IP text).
-
-        Raises TooManyRequests, then nothing is counted. That may be kept or rolled back.
-        """
-        name, place = _account(account), _network(address)
-        pair = _key("pair", name, place)
-        totals = {"account": _key("account", name), "address": _key("address", place)}
-        locked_until = self._count(session, pair, self._limit)
-        if locked_until:
-            raise self._refusal(locked_until, "account and address")
-        counted: list[str] = []
-        for what, key in totals.items():
-            locked_until = self._count(session, key, self._limit * TOTAL_FACTOR)
-            if not locked_until:
-                counted.append(key)
-            elif not self._known(session, pair):
-                self._give_back(session, [pair, *counted])
-                raise self._refusal(locked_until, what)
-        return Attempt(pair, tuple(counted))
-
-    def succeeded(self, session: Session, attempt: Attempt) -> None:
-        """The password was right: take the attempt back and remember the address.
-
-        The totals are lessened by this attempt only. Reset, they could be kept low by logging in
-        to an account of one's own between guesses.
-        """
-        session.execute(delete(_failures).where(_failures.c.key == attempt.pair))
-        self._give_back(session, attempt.totals)
-        now = utcnow()
-        known = _insert(session, _known).values(key=attempt.pair, seen_at=now)
-        session.execute(known.on_conflict_do_update(index_elements=["key"], set_={"seen_at": now}))
-
-    def withdrawn(self, session: Session, attempt: Attempt) -> None:
-        """Take the attempt back because no password was compared (the hashing queue was full)."""
-        self._give_back(session, [attempt.pair, *attempt.totals])
+    def attempt(self, account: str, address: str | None) -> Attempt:
+        return Attempt(self, account, address)
 
     def prune(self, session: Session) -> int:
         """Delete what no longer counts; how many rows that were. Call it every few minutes."""
@@ -128,45 +185,38 @@ class Throttle:
             for statement in (ended, faded)
         )
 
-    def _count(self, session: Session, key: str, limit: int) -> datetime | None:
-        """Count one up; when `limit` is reached already, count nothing and return its end.
+    def counted(self, session: Session, keys: Sequence[str]) -> dict[str, tuple[int, datetime]]:
+        """Count and end of those counters that are running."""
+        query = select(_failures.c.key, _failures.c.count, _failures.c.expires_at).where(
+            _failures.c.key.in_(keys), _failures.c.expires_at > utcnow()
+        )
+        return {key: (count, end) for key, count, end in session.execute(query)}
 
-        One conditional write: where its condition fails no row comes back.
-        """
+    def knows(self, session: Session, pair: str) -> bool:
+        return session.execute(select(_known.c.key).where(_known.c.key == pair)).first() is not None
+
+    def count(self, session: Session, key: str, limit: int) -> None:
+        """Count one up, in one statement; what is locked already stays as it is."""
         now = utcnow()
         end = literal(now + self._lockout, UtcDateTime())
         over = _failures.c.expires_at <= now
         reached = _failures.c.count + 1 >= limit
         counting = _insert(session, _failures).values(key=key, count=1, expires_at=end)
-        counting = counting.on_conflict_do_update(
-            index_elements=["key"],
-            set_={
-                "count": case((over, 1), else_=_failures.c.count + 1),
-                "expires_at": case((over | reached, end), else_=_failures.c.expires_at),
-            },
-            where=over | (_failures.c.count < limit),
-        )
-        if session.execute(counting.returning(_failures.c.count)).first():
-            return None
-        expires_at = session.execute(
-            select(_failures.c.expires_at).where(_failures.c.key == key)
-        ).scalar()
-        return expires_at or now  # gone: pruned this instant
-
-    def _give_back(self, session: Session, keys: Sequence[str]) -> None:
-        for key in keys:  # in the order of counting, so that no two wait for each other
-            session.execute(
-                update(_failures)
-                .where(_failures.c.key == key, _failures.c.count > 0)
-                .values(count=_failures.c.count - 1)
+        session.execute(
+            counting.on_conflict_do_update(
+                index_elements=["key"],
+                set_={
+                    "count": case((over, 1), else_=_failures.c.count + 1),
+                    "expires_at": case((over | reached, end), else_=_failures.c.expires_at),
+                },
+                where=over | (_failures.c.count < limit),
             )
+        )
 
-    def _known(self, session: Session, pair: str) -> bool:
-        return session.execute(select(_known.c.key).where(_known.c.key == pair)).first() is not None
 
-    def _refusal(self, locked_until: datetime, what: str) -> TooManyRequests:
-        seconds = math.ceil((locked_until - utcnow()).total_seconds())
-        return TooManyRequests(seconds, audit=f"too many failed logins by {what}")
+def _refusal(locked_until: datetime, what: str) -> TooManyRequests:
+    seconds = math.ceil((locked_until - utcnow()).total_seconds())
+    return TooManyRequests(seconds, audit=f"too many failed logins by {what}")
 
 
 _failures: Table = LoginFailure.__table__  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Which scopes a request ends up with, and who may hand out which."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlmodel import Session, col, select
 
@@ -61,25 +61,26 @@ def scopes_of_roles(session: Session, roles: Collection[str]) -> frozenset[str]:
     return frozenset(session.exec(query).all())
 
 
+def home_of_scopes(session: Session, _ref: str = "*") -> dict[str, str | None]:
+    """Every scope and the resource it belongs to."""
+    return dict(session.exec(select(Scope.name, Scope.audience)).all())
+
+
 def granted(
-    session: Session,
     asked: str | None,
     *,
+    home: Mapping[str, str | None],
     client: Collection[str],
     holder: Collection[str] | None,
     audience: str | None,
 ) -> tuple[str, ...]:
     """Scope asked ∩ client's ∩ holder's, in the order asked (alphabetical when none is named).
 
-    `holder`: the user's scopes, None where no user is behind the request. `audience`: the
+    `home`: as `home_of_scopes` gives it. `holder`: the user's scopes, None where no user is behind the request. `audience`: the
     resource named by the request; only its scopes and those of no resource remain (RFC 8707
     §2.2). Raises `InvalidScope` for a scope that does not exist.
     """
     names = parse(asked) if asked else ()
-    query = select(Scope.name, Scope.audience)
-    if names:
-        query = query.where(col(Scope.name).in_(names))
-    home: dict[str, str | None] = dict(session.exec(query).all())
     unknown = [name for name in names if name not in home]
     if unknown:
         raise InvalidScope(f"unknown scope: {' '.join(unknown)}")

@@ -8,16 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
 from sqlmodel import Session, col, delete, select
 
 from identity import audit, changes
 from identity.clock import utcnow
-from identity.errors import InvalidGrant
 from identity.opaque import digest, mint
 from identity.sessions.table import LoginSession, RefreshToken
 from identity.settings import Settings
-from identity.users.table import User
 
 PREFIX = "rt"
 
@@ -34,25 +32,6 @@ class Lifetimes:
         return cls(
             settings.tokens.access_token_ttl, sessions.refresh_token_ttl, sessions.session_ttl
         )
-
-
-def log_in(session: Session, user: User) -> None:
-    """Note the login, provided that the user is still what the password was checked against.
-
-    The conditional write makes a login and a disabling or password change queue up.
-    """
-    noted = session.execute(
-        update(User)
-        .where(
-            col(User.id) == user.id,
-            col(User.status) == "active",
-            col(User.password_hash) == user.password_hash,
-        )
-        .values(last_login_at=utcnow())
-    )
-    if noted.rowcount != 1:  # type: ignore[attr-defined]
-        raise InvalidGrant("the username or password is wrong", audit="changed meanwhile")
-    changes.record(session, "user.changed", user.id)
 
 
 def start(
@@ -123,7 +102,7 @@ def end_all(
     keep: Iterable[str | None] = (),
 ) -> int:
     """End every session of a user or client but those in `keep`; returns how many."""
-    mine = [col(LoginSession.ended_at).is_(None)]
+    mine: list[ColumnElement[bool]] = [col(LoginSession.ended_at).is_(None)]
     if user_id is not None:
         mine.append(col(LoginSession.user_id) == user_id)
     if client_id is not None:

@@ -114,6 +114,6 @@ def _retry_or_replay(session: Session, presented: RefreshToken, login: LoginSess
     lifecycle.end(session, login.id, "refresh token replayed")
     audit.record(
         session, "refresh_token.replayed", outcome="refused",
-        subject=login.user_id, client_id=login.client_id, session=login.id,
+        subject=login.user_id, client_id=login.client_id, sid=login.id,
     )  # fmt: skip
     raise InvalidGrant("the refresh token is not valid", audit=f"replay in session {login.id}")

@@ -1,0 +1,1 @@
+"""`POST /token`: the registry of grants, and one file a grant."""

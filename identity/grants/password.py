@@ -1,0 +1,69 @@
+"""A username and password for tokens (RFC 6749 §4.3); see docs/decisions on why it is here."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sqlmodel import Session
+
+from identity import audit
+from identity.db import Database
+from identity.errors import InvalidGrant, UnauthorizedClient
+from identity.grants.request import Issue, TokenRequest
+from identity.metrics import Metrics
+from identity.sessions import lifecycle
+from identity.sessions.lifecycle import Lifetimes
+from identity.tokens.issuing import Subject
+from identity.users import accounts
+from identity.users.login import PasswordLogin, Proven
+
+MUST_CHANGE = "the password must be changed first: POST /password"
+
+
+@dataclass(frozen=True)
+class Password:
+    db: Database
+    login: PasswordLogin
+    lifetimes: Lifetimes
+    metrics: Metrics
+    allowed: bool
+    grant_type: ClassVar[str] = "password"
+
+    async def authorize(self, request: TokenRequest) -> Issue:
+        if not self.allowed:
+            raise UnauthorizedClient("the password grant is switched off")
+        username, password = request.required("username"), request.required("password")
+        proven = await self.login.prove(username, password)
+        issue = await self.db.write(lambda session: self._log_in(session, request, proven))
+        self.metrics.login("success")
+        return issue
+
+    def _log_in(self, session: Session, request: TokenRequest, proven: Proven) -> Issue:
+        user, client = proven.user, request.client
+        self.login.settle(session, proven)
+        if user.must_change_password:
+            audit.record(
+                session, "login", outcome="refused", subject=user.id, client_id=client.id,
+                why="password must be changed",
+            )  # fmt: skip
+            raise InvalidGrant(MUST_CHANGE)
+        roles = accounts.roles_of(session, user.id)
+        scope = request.granted(accounts.scopes_of(session, user.id))
+        begun = lifecycle.start(
+            session,
+            self.lifetimes,
+            user_id=user.id,
+            client_id=client.id,
+            scope=scope,
+            audience=request.audience,
+            amr=["pwd"],
+            user_agent=request.user_agent,
+        )
+        audit.act_as("user", user.id)
+        audit.record(
+            session, "login", subject=user.id, client_id=client.id, sid=begun.id, scope=scope
+        )
+        refresh_token = None
+        if "refresh_token" in client.grants:
+            refresh_token = lifecycle.first_refresh_token(session, self.lifetimes, begun)
+        subject = Subject(user.id, user.username, roles, begun)
+        return Issue(subject, request.audience, scope, refresh_token)

@@ -1,0 +1,53 @@
+"""A refresh token for the next access token and the next refresh token (RFC 6749 §6)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from identity.audit import AuditQueue
+from identity.db import Database
+from identity.errors import InvalidGrant, InvalidScope, InvalidTarget
+from identity.grants.request import Issue, TokenRequest
+from identity.sessions import rotation
+from identity.sessions.lifecycle import Lifetimes
+from identity.tokens.issuing import Subject
+from identity.tokens.verifying import Users
+
+
+@dataclass(frozen=True)
+class RefreshToken:
+    db: Database
+    users: Users
+    lifetimes: Lifetimes
+    queue: AuditQueue
+    grant_type: ClassVar[str] = "refresh_token"
+
+    async def authorize(self, request: TokenRequest) -> Issue:
+        token = request.required("refresh_token")
+        # What can be refused without spending the token is refused first.
+        found = await self.db.read(lambda session: rotation.find(session, token))
+        if found is not None and found[1].client_id == request.client.id:
+            self._check_narrower(request, found[1].scope, found[1].audience)
+        rotated = await self.db.write(
+            lambda session: rotation.rotate(session, self.lifetimes, token, request.client.id)
+        )
+        login = rotated.session
+        user = await self.users.get(login.user_id)
+        if user is None or not user.active:
+            raise InvalidGrant("the refresh token is not valid", audit="user disabled")
+        scope = request.granted(user.scopes & frozenset(login.scope.split()))
+        self.queue.put(
+            "token.issued", subject=user.id, client_id=request.client.id,
+            grant=self.grant_type, scope=scope, sid=login.id,
+        )  # fmt: skip
+        subject = Subject(user.id, user.username, user.roles, login)
+        return Issue(subject, login.audience, scope, rotated.refresh_token)
+
+    @staticmethod
+    def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:
+        if request.resource is not None and request.resource != audience:
+            raise InvalidTarget("the resource was not granted at the login")
+        asked = request.form.get("scope")
+        if asked is not None:
+            beyond = set(asked.split()) - set(scope.split())
+            if beyond:
+                raise InvalidScope(f"not granted at the login: {' '.join(sorted(beyond))}")

@@ -1,0 +1,63 @@
+"""What a grant is given, and what it hands back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from identity.access import granting
+from identity.clients.registry import ClientSnapshot
+from identity.errors import InvalidRequest
+from identity.tokens.issuing import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A token request whose client is authenticated and may use the grant."""
+
+    form: Mapping[str, str]
+    client: ClientSnapshot
+    resource: str | None
+    """The audience asked for (RFC 8707), one that the client may name."""
+    default_audience: str
+    scopes: Mapping[str, str | None]
+    """Every scope that exists, and the resource it belongs to."""
+    user_agent: str | None
+
+    @property
+    def audience(self) -> str:
+        return self.resource or self.default_audience
+
+    def required(self, name: str) -> str:
+        value = self.form.get(name)
+        if value is None:
+            raise InvalidRequest(f"{name} is missing")
+        return value
+
+    def granted(self, holder: frozenset[str] | None, *, scope: str | None = None) -> str:
+        """The scope to grant, space separated. `holder`: the user's scopes, None without one."""
+        names = granting.granted(
+            scope if scope is not None else self.form.get("scope"),
+            home=self.scopes,
+            client=self.client.scopes,
+            holder=holder,
+            audience=self.resource if self.resource != self.default_audience else None,
+        )
+        return " ".join(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What to mint."""
+
+    subject: Subject
+    audience: str
+    scope: str
+    refresh_token: str | None = None
+
+
+class Grant(Protocol):
+    """States only what is unique to it; what every grant needs happens in the endpoint."""
+
+    grant_type: ClassVar[str]
+
+    async def authorize(self, request: TokenRequest) -> Issue: ...

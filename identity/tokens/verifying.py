@@ -1,0 +1,194 @@
+"""The single gate, fed with the service's own keys, and what is still alive behind it.
+
+A token that has passed once is remembered with the state it hangs on: its session, its own
+revocation. The change feed keeps that state true, so a known token costs no query.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from weakref import WeakValueDictionary
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, delete
+
+from identity import changes
+from identity.changes import ChangeFeed
+from identity.clients.registry import Clients, ClientSnapshot
+from identity.clock import now, utcnow
+from identity.db import Database
+from identity.keys.ring import KeyRing
+from identity.metrics import Lookups
+from identity.remembered import Remembered
+from identity.sessions.table import LoginSession
+from identity.settings import Settings
+from identity.tokens.table import RevokedToken
+from identity.users.snapshot import UserSnapshot
+from identity.verifier.gate import Gate, Refused, VerifiedClaims
+
+Users = Remembered[UserSnapshot]
+
+
+class _SessionState:
+    """Shared by all remembered tokens of a session; goes when the last of them goes."""
+
+    __slots__ = ("__weakref__", "ended")
+
+    def __init__(self) -> None:
+        self.ended = False
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class _Known:
+    claims: VerifiedClaims
+    expires_at: float
+    session: _SessionState | None
+    revoked: bool = False
+    answers: dict[str, Any] = field(default_factory=dict)
+    """Ready-made answers, for the endpoint that put them there; see `Live.answer_for`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """An access token that is good at this moment, and whose it is."""
+
+    claims: VerifiedClaims
+    client: ClientSnapshot
+    user: UserSnapshot | None
+    """None for a client that acts for itself."""
+    known: _Known
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What the token may do now: its own scopes, less what its client and user lost since."""
+        own = self.claims.claims.get("scope", "").split()
+        held = self.user.scopes if self.user else None
+        return tuple(s for s in own if self.client.may_hold(s) and (held is None or s in held))
+
+
+class LiveTokens:
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        feed: ChangeFeed,
+        ring: KeyRing,
+        users: Users,
+        clients: Clients,
+        lookups: Lookups,
+    ) -> None:
+        self._db = db
+        self._feed = feed
+        self._ring = ring
+        self._users = users
+        self._clients = clients
+        self._lookups = lookups
+        self._size = settings.tokens.token_cache
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._by_jti: WeakValueDictionary[str, _Known] = WeakValueDictionary()
+        self._sessions: WeakValueDictionary[str, _SessionState] = WeakValueDictionary()
+        self._changes = 0
+        self.gate = Gate(settings.issuer, ring.find, audience=None, clock=now)
+        feed.listen("token", self._token_changed)
+        feed.listen("session", self._session_changed)
+
+    async def find(self, token: str) -> Live | None:
+        """The token if it is alive: signed by us, in time, not revoked, its session, user,
+        client and key in force. Reflects every commit that ended before the call. Raises
+        `Unavailable` when the database cannot be asked; never for the token's sake."""
+        await self._feed.catch_up()
+        await self._ring.refresh()
+        key = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._known.get(key)
+        if known is None:
+            self._lookups.misses += 1
+            known = await self._meet(key, token)
+            if known is None:
+                return None
+        else:
+            self._lookups.hits += 1
+            self._known.move_to_end(key)
+        if known.revoked or known.expires_at <= now():
+            return None
+        if known.session is not None and known.session.ended:
+            return None
+        return await self._with_owner(known)
+
+    async def _with_owner(self, known: _Known) -> Live | None:
+        claims = known.claims
+        if self._ring.find(claims.kid) is None:
+            return None
+        client = await self._clients.get(claims.client_id)
+        if client is None or not client.active or claims.issued_at < client.born:
+            return None
+        user = None
+        if known.session is not None:
+            user = await self._users.get(claims.subject)
+            if user is None or not user.active:
+                return None
+        return Live(claims, client, user, known)
+
+    async def _meet(self, key: bytes, token: str) -> _Known | None:
+        """Put a token never seen before through the gate, and ask once what it hangs on."""
+        try:
+            claims = self.gate.check(token)
+        except Refused:
+            return None
+        before, sid = self._changes, claims.session
+        state = self._sessions.get(sid) if sid else None
+        revoked, ended = await self._db.read(lambda s: _state(s, claims.token_id, sid))
+        if revoked or ended:
+            return None
+        if sid and state is None:
+            state = _SessionState()
+        known = _Known(claims, claims.expires_at, state)
+        if before == self._changes:  # nothing was revoked while we read
+            if sid and state is not None:
+                self._sessions[sid] = state
+            self._by_jti[claims.token_id] = known
+            self._known[key] = known
+            if len(self._known) > self._size:
+                self._known.popitem(last=False)
+        return known
+
+    def _token_changed(self, verb: str, ref: str) -> None:
+        self._changes += 1
+        if verb == "reset":
+            self._known.clear()
+        elif known := self._by_jti.get(ref):
+            known.revoked = True
+
+    def _session_changed(self, verb: str, ref: str) -> None:
+        self._changes += 1
+        if verb == "reset":
+            self._known.clear()
+            self._sessions.clear()
+        elif state := self._sessions.get(ref):
+            state.ended = True
+
+
+def _state(session: Session, jti: str, sid: str | None) -> tuple[bool, bool]:
+    """(revoked, its session has ended), one indexed look-up each."""
+    revoked = session.get(RevokedToken, jti) is not None
+    if sid is None:
+        return revoked, False
+    login = session.get(LoginSession, sid)
+    return revoked, login is None or login.ended_at is not None or login.expires_at <= utcnow()
+
+
+def revoke(session: Session, claims: VerifiedClaims) -> None:
+    """Revoke one access token; part of the caller's unit of work, safe to repeat."""
+    expires_at = datetime.fromtimestamp(claims.expires_at, UTC)
+    try:
+        with session.begin_nested():
+            session.add(RevokedToken(jti=claims.token_id, expires_at=expires_at))
+    except IntegrityError:
+        return  # somebody else just did
+    changes.record(session, "token.revoked", claims.token_id)
+
+
+def prune(session: Session) -> None:
+    """Forget revocations of tokens that have expired since."""
+    session.exec(delete(RevokedToken).where(col(RevokedToken.expires_at) < utcnow()))
