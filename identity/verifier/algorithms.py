@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -38,7 +39,7 @@ class JoseKey(Protocol):
     def verify(self, msg: bytes, sig: bytes) -> bool: ...
 
 
-class Algorithm:
+class Algorithm(ABC):
     """A row of the registry. Rows differ in how they generate, check and spell their keys."""
 
     def __init__(self, name: str) -> None:
@@ -47,21 +48,21 @@ class Algorithm:
     def __repr__(self) -> str:
         return f"<Algorithm {self.name}>"
 
+    @abstractmethod
     def generate(self) -> PrivateKey:
         """A new private key of the recommended size."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, key: object) -> None:
         """ValueError with a sentence, unless `key` (private or public) fits this algorithm."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _members(self, key: Any) -> dict[str, str]:
         """The JWK members, `kty` among them, that are the public key `key`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _public_key(self, jwk: Jwk) -> PublicKey:
         """The reverse; ValueError where a member is missing or malformed."""
-        raise NotImplementedError
 
     def jwk(self, public_key: PublicKey | PrivateKey, kid: str | None = None) -> dict[str, str]:
         """The public JWK (RFC 7517 §4). Of a private key its public half; `kid` defaults to the
