@@ -107,6 +107,11 @@ class Database:
         self._threads.shutdown()
         self.engine.dispose()
 
+    @property
+    def in_use(self) -> int:
+        """Connections at work."""
+        return int(getattr(self.engine.pool, "checkedout", lambda: 0)())
+
     def _connect(self) -> Connection:
         return self.engine.connect().execution_options(identity_write=True)
 

@@ -1,0 +1,97 @@
+"""What a client or verifier needs to know of this service (RFC 8414), and the key set."""
+
+import hashlib
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from identity.clients.authentication import METHODS
+from identity.errors import Unavailable
+from identity.fastlane import Request, Response
+from identity.services import Services
+from identity.settings import Settings
+from identity.verifier.algorithms import ALGORITHMS
+
+WELL_KNOWN = "/.well-known/oauth-authorization-server"
+
+
+def metadata(settings: Settings, grant_types: Iterable[str]) -> dict[str, Any]:
+    """RFC 8414 §2; what is supported comes from the registries."""
+    base = settings.issuer.rstrip("/")
+    confidential = [method for method in METHODS if method != "none"]
+    return {
+        "issuer": settings.issuer,
+        "token_endpoint": f"{base}/token",
+        "jwks_uri": f"{base}/.well-known/jwks.json",
+        "introspection_endpoint": f"{base}/introspect",
+        "revocation_endpoint": f"{base}/revoke",
+        "response_types_supported": [],
+        "grant_types_supported": list(grant_types),
+        "token_endpoint_auth_methods_supported": list(METHODS),
+        "revocation_endpoint_auth_methods_supported": list(METHODS),
+        "introspection_endpoint_auth_methods_supported": [*confidential, "bearer"],
+        "introspection_signing_alg_values_supported": list(ALGORITHMS),
+        "service_documentation": f"{base}/docs",
+    }
+
+
+def addresses(issuer: str) -> set[str]:
+    """Where the metadata is found: an issuer's path goes behind the well-known name (§3.1)."""
+    return {WELL_KNOWN, WELL_KNOWN + urlsplit(issuer).path.rstrip("/")}
+
+
+class Published:
+    """A document that others may cache for `max_age` seconds, and ask for again by its ETag."""
+
+    def __init__(self, body: bytes, etag: str, content_type: bytes, max_age: int) -> None:
+        self._etag = etag.encode()
+        caching = [(b"cache-control", b"public, max-age=%d" % max_age), (b"etag", self._etag)]
+        self._whole = Response(200, [(b"content-type", content_type), *caching], body)
+        self._unchanged = Response(304, caching, b"")
+
+    def answer(self, request: Request) -> Response:
+        """The document, or 304 where `If-None-Match` names it (RFC 9110 §13.1.2)."""
+        known = request.header(b"if-none-match")
+        if known is not None and (
+            known == self._etag
+            or known == b"*"
+            or self._etag in [tag.strip().removeprefix(b"W/") for tag in known.split(b",")]
+        ):
+            return self._unchanged
+        return self._whole
+
+
+class Metadata:
+    def __init__(self, services: Services, grant_types: Iterable[str]) -> None:
+        body = orjson.dumps(metadata(services.settings, grant_types))
+        etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+        max_age = int(services.settings.keys.jwks_max_age.total_seconds())
+        self._document = Published(body, etag, b"application/json", max_age)
+
+    async def __call__(self, request: Request) -> Response:
+        return self._document.answer(request)
+
+
+class Jwks:
+    """Answers from memory even while the database cannot be asked."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._max_age = int(services.settings.keys.jwks_max_age.total_seconds())
+        self._made_from: bytes | None = None
+        self._document: Published | None = None
+
+    async def __call__(self, request: Request) -> Response:
+        ring = self._services.ring
+        with suppress(Unavailable):
+            await self._services.feed.catch_up()
+            await ring.refresh()
+        if self._document is None or self._made_from is not ring.jwks:
+            self._made_from = ring.jwks
+            self._document = Published(
+                ring.jwks, ring.jwks_etag, b"application/jwk-set+json", self._max_age
+            )
+        return self._document.answer(request)

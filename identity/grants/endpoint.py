@@ -1,0 +1,92 @@
+"""`POST /token` (RFC 6749 §3.2): the steps that every grant shares, in order."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from identity.clients.registry import ClientSnapshot
+from identity.errors import InvalidTarget, UnauthorizedClient, UnsupportedGrantType
+from identity.fastlane import Request, Response, json_response
+from identity.grants.client_credentials import ClientCredentials
+from identity.grants.password import Password
+from identity.grants.refresh_token import RefreshToken
+from identity.grants.request import Grant, Issue, TokenRequest
+from identity.services import Services
+
+
+def grants(services: Services) -> dict[str, Grant]:
+    """The registry: a grant is added here, and by its file."""
+    s = services
+    listed: list[Grant] = [
+        Password(s.db, s.login, s.lifetimes, s.metrics, s.settings.sessions.password_grant),
+        RefreshToken(s.db, s.users, s.lifetimes, s.queue),
+        ClientCredentials(s.queue),
+    ]
+    return {grant.grant_type: grant for grant in listed}
+
+
+class TokenEndpoint:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._audiences = frozenset({services.settings.audience, services.settings.issuer})
+        self.grants = grants(services)
+
+    async def __call__(self, request: Request) -> Response:
+        form = await request.form()
+        await self._services.feed.catch_up()
+        client = await self._services.client_authentication(request.header(b"authorization"), form)
+        grant = self._grant(form, client)
+        issue = await grant.authorize(
+            TokenRequest(
+                form=form,
+                client=client,
+                resource=self._resource(form, client),
+                default_audience=self._services.settings.audience,
+                scopes=await self._services.scopes.get("*") or {},
+                user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
+            )
+        )
+        return await self._answer(grant.grant_type, client, issue)
+
+    def _grant(self, form: Mapping[str, str], client: ClientSnapshot) -> Grant:
+        name = form.get("grant_type")
+        if name is None:
+            raise UnsupportedGrantType("grant_type is missing")
+        grant = self.grants.get(name)
+        if grant is None:
+            raise UnsupportedGrantType(f"supported grant types: {' '.join(self.grants)}")
+        if name not in client.grants:
+            raise UnauthorizedClient(f"the client may not use the grant {name}")
+        return grant
+
+    def _resource(self, form: Mapping[str, str], client: ClientSnapshot) -> str | None:
+        """The audience that the request names (RFC 8707 §2), if the client may."""
+        resource = form.get("resource")
+        if resource is None:
+            return None
+        if resource not in client.audiences and resource not in self._audiences:
+            try:
+                parts = urlsplit(resource)
+                absolute = bool(parts.scheme) and "#" not in resource
+            except ValueError:
+                absolute = False
+            if not absolute:
+                raise InvalidTarget("resource must be an absolute URI without fragment")
+            raise InvalidTarget("the client may not ask for tokens for this resource")
+        return resource
+
+    async def _answer(self, grant_type: str, client: ClientSnapshot, issue: Issue) -> Response:
+        """RFC 6749 §5.1."""
+        await self._services.ring.refresh()
+        minted = self._services.mint.access_token(
+            issue.subject, client_id=client.id, audience=issue.audience, scope=issue.scope
+        )
+        self._services.metrics.issued(grant_type)
+        document = {
+            "access_token": minted.token,
+            "token_type": "Bearer",
+            "expires_in": minted.expires_in,
+            "scope": issue.scope,
+        }
+        if issue.refresh_token is not None:
+            document["refresh_token"] = issue.refresh_token
+        return json_response(document, headers=[(b"pragma", b"no-cache")])

@@ -1,0 +1,124 @@
+"""`POST /introspect` (RFC 7662): is this token good, whose is it, what may it do?"""
+
+from typing import Any
+
+from sqlmodel import Session
+
+from identity.clock import now
+from identity.errors import InvalidClient, InvalidRequest
+from identity.fastlane import Request, Response, json_response
+from identity.services import Services
+from identity.sessions import lifecycle, rotation
+from identity.sessions.table import LoginSession, RefreshToken
+from identity.tokens.verifying import Live
+
+INACTIVE: dict[str, Any] = {"active": False}
+JWT = b"application/token-introspection+jwt"
+_COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "amr")
+
+
+class Introspection:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._inactive = json_response(INACTIVE)
+
+    async def __call__(self, request: Request) -> Response:
+        form = await request.form()
+        caller = await self._caller(request, form)
+        token = form.get("token")
+        if token is None:
+            raise InvalidRequest("token is missing")
+        if JWT in (request.header(b"accept") or b""):
+            return await self._signed(caller, await self._describe(token))
+        if not token.startswith(lifecycle.PREFIX + "_"):
+            live = await self._services.live.find(token)
+            return self._inactive if live is None else self._answer(live)
+        return json_response(await self._describe(token))
+
+    async def _caller(self, request: Request, form: dict[str, str]) -> str:
+        """The client that asks: by its secret, or by a bearer token with scope `introspect`."""
+        authorization = request.header(b"authorization")
+        if authorization is not None and authorization[:7].lower() == b"bearer ":
+            live = await self._services.bearer(authorization, "introspect")
+            return live.claims.client_id
+        await self._services.feed.catch_up()
+        if authorization is None and "client_id" not in form:
+            raise InvalidClient("introspection needs client authentication")
+        client = await self._services.client_authentication(authorization, form)
+        if not client.confidential:
+            raise InvalidClient("a public client cannot introspect")
+        return client.id
+
+    def _answer(self, live: Live) -> Response:
+        """Made once a token, as long as its user and client stay what they are."""
+        made = live.known.answers.get("introspection")
+        if made is not None and made[0] is live.user and made[1] is live.client:
+            response: Response = made[2]
+            return response
+        response = json_response(_access_token(live))
+        live.known.answers["introspection"] = (live.user, live.client, response)
+        return response
+
+    async def _describe(self, token: str) -> dict[str, Any]:
+        if token.startswith(lifecycle.PREFIX + "_"):
+            return await self._refresh_token(token)
+        live = await self._services.live.find(token)
+        return INACTIVE if live is None else _access_token(live)
+
+    async def _refresh_token(self, token: str) -> dict[str, Any]:
+        def look(session: Session) -> tuple[RefreshToken, LoginSession] | None:
+            return rotation.find(session, token)
+
+        found = await self._services.db.read(look)
+        if found is None or not rotation.alive(*found):
+            return INACTIVE
+        stored, login = found
+        user = await self._services.users.get(login.user_id)
+        client = await self._services.clients.get(login.client_id)
+        if user is None or not user.active or client is None or not client.active:
+            return INACTIVE
+        return {
+            "active": True,
+            "scope": " ".join(s for s in login.scope.split() if s in user.scopes),
+            "client_id": login.client_id,
+            "username": user.username,
+            "token_type": "refresh_token",
+            "exp": int(stored.expires_at.timestamp()),
+            "iat": int(stored.issued_at.timestamp()),
+            "nbf": int(stored.issued_at.timestamp()),
+            "sub": user.id,
+            "aud": login.audience,
+            "iss": self._services.settings.issuer,
+            "jti": stored.digest,
+            "sid": login.id,
+            "roles": list(user.roles),
+        }
+
+    async def _signed(self, caller: str, answer: dict[str, Any]) -> Response:
+        """RFC 9701 §5."""
+        await self._services.ring.refresh()
+        signed = self._services.ring.signer.sign(
+            {
+                "iss": self._services.settings.issuer,
+                "aud": caller,
+                "iat": int(now()),
+                "token_introspection": answer,
+            },
+            typ="token-introspection+jwt",
+        )
+        return Response(200, [(b"content-type", JWT)], signed.encode())
+
+
+def _access_token(live: Live) -> dict[str, Any]:
+    claims = live.claims.claims
+    answer: dict[str, Any] = {
+        "active": True,
+        "scope": " ".join(live.scopes),
+        "client_id": claims["client_id"],
+        "token_type": "Bearer",
+    }
+    answer |= {name: claims[name] for name in _COPIED if name in claims}
+    if live.user is not None:
+        answer["username"] = live.user.username
+        answer["roles"] = list(live.user.roles)
+    return answer
