@@ -1,0 +1,91 @@
+"""A database with this slice's tables, and the short cuts that its tests share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import SQLModel, select
+
+from identity import audit, changes
+from identity.changes import Change
+from identity.clock import Frozen, frozen, utcnow
+from identity.db import Database
+from identity.keys import master
+from identity.keys.master import MasterKey
+from identity.keys.table import SigningKey
+from identity.settings import Settings
+
+TABLES = [SigningKey, Change, audit.AuditEvent]
+
+
+@pytest.fixture
+def prepared_url(empty_database_url: str) -> str:
+    db = Database(Settings.of(database_url=empty_database_url))
+    SQLModel.metadata.create_all(db.engine, tables=[table.__table__ for table in TABLES])  # type: ignore[attr-defined]
+    with db.transaction() as session:
+        session.add(Change(kind="feed.started", ref="*", at=utcnow()))
+    db.close()
+    return empty_database_url
+
+
+@pytest.fixture
+def make(prepared_url: str, tmp_path: Path) -> Callable[..., Settings]:
+    def make(**changed: Any) -> Settings:
+        chosen = {"database_url": prepared_url, "keys_dir": tmp_path / "keys", **changed}
+        return Settings.of(**chosen)
+
+    return make
+
+
+@pytest.fixture
+def settings(make: Callable[..., Settings]) -> Settings:
+    return make()
+
+
+@pytest.fixture
+def db(settings: Settings) -> Iterator[Database]:
+    db = Database(settings)
+    db.before_commit.append(changes.write_recorded)
+    yield db
+    db.close()
+
+
+@pytest.fixture
+def master_key(db: Database, settings: Settings) -> MasterKey:
+    with db.transaction() as session:
+        return master.load(session, settings)
+
+
+@pytest.fixture
+def clock() -> Iterator[Frozen]:
+    with frozen() as hand:
+        yield hand
+
+
+@pytest.fixture
+def keys(db: Database) -> Callable[[], dict[str, str]]:
+    """`keys()`: the state of every key in the database."""
+
+    def keys() -> dict[str, str]:
+        with db.transaction() as session:
+            return {key.kid: key.state for key in session.exec(select(SigningKey))}
+
+    return keys
+
+
+@pytest.fixture
+def told(db: Database) -> Callable[..., list[Any]]:
+    """`told(kid)`: the audit's events on it in order, and the change feed's kinds, once each."""
+
+    def told(kid: str) -> list[Any]:
+        with db.transaction() as session:
+            events = session.exec(
+                select(audit.AuditEvent.event)
+                .where(audit.AuditEvent.subject == kid)
+                .order_by(audit.AuditEvent.id)  # type: ignore[arg-type]
+            ).all()
+            kinds = session.exec(select(Change.kind).where(Change.ref == kid)).all()
+        return [*events, sorted(set(kinds))]
+
+    return told
