@@ -14,6 +14,7 @@ from jose.exceptions import JWSError
 from joserfc.jwk import import_key
 
 from identity.verifier.algorithms import ALGORITHMS, thumbprint
+from tests.verifier.forger import b64, unb64
 from tests.verifier.issuer import private_key
 
 
@@ -85,6 +86,9 @@ def test_coordinates_keep_their_leading_zeros() -> None:
     assert len(jwk["x"]) == len(jwk["y"]) == 43
     assert jwk["x"].startswith("A")
     ALGORITHMS["ES256"].verifier(jwk)
+    shortened = b64(unb64(jwk["x"]).lstrip(b"\0"))
+    with pytest.raises(ValueError, match="x has the wrong length"):
+        ALGORITHMS["ES256"].verifier({**jwk, "x": shortened})
 
 
 def test_the_rfc_8037_example_has_its_signature_and_its_thumbprint() -> None:
