@@ -103,14 +103,16 @@ def json_object(octets: bytes) -> dict[str, Any]:
     Refuses NaN, Infinity, numbers that overflow a double, lone surrogates and deep nesting.
     """
     try:
-        text = octets.decode("utf-8")
+        text = octets.decode("utf-8").strip(" \t\n\r")
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
     _check_depth(text)
     try:
-        value = _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError:
         raise ValueError("not JSON") from None
+    if end != len(text):
+        raise ValueError("not JSON: something follows it")
     if type(value) is not dict:
         raise ValueError("JSON is not an object")
     if "\\u" in text:
