@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, Index, Integer, text, update
+from sqlalchemy import JSON, Index, insert, text, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from identity.clock import utcnow
-from identity.db import UtcDateTime
+from identity.db import BIG, Database, UtcDateTime
 from identity.errors import Overloaded
 
 LOCK = 0x61756469740000  # the advisory lock of the one sealer at work
@@ -61,7 +61,7 @@ class AuditEvent(SQLModel, table=True):
     id: int | None = Field(
         default=None,
         primary_key=True,
-        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+        sa_type=BIG,
     )
     at: datetime = Field(sa_type=UtcDateTime, index=True)
     event: str = Field(index=True)
@@ -76,7 +76,7 @@ class AuditEvent(SQLModel, table=True):
     seq: int | None = Field(
         default=None,
         unique=True,
-        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+        sa_type=BIG,
     )
     digest: str | None = None
 
@@ -87,7 +87,7 @@ class AuditHead(SQLModel, table=True):
     __tablename__ = "audit_head"
 
     id: int = Field(default=1, primary_key=True)
-    seq: int
+    seq: int = Field(sa_type=BIG)
     digest: str
     signature: str
     at: datetime = Field(sa_type=UtcDateTime)
@@ -100,21 +100,28 @@ def event(
     subject: str | None = None,
     client_id: str | None = None,
     **detail: Any,
-) -> AuditEvent:
+) -> dict[str, Any]:
     """An event by and from the current `origin`; `detail` is JSON, never a secret."""
     who = origin.get()
-    return AuditEvent(
-        at=utcnow(),
-        event=name,
-        outcome=outcome,
-        actor_type=who.actor_type,
-        actor=who.actor,
-        subject=subject,
-        client_id=client_id,
-        address=who.address,
-        request_id=who.request_id,
-        detail={key: value for key, value in detail.items() if value is not None},
-    )
+    return {
+        "at": utcnow(),
+        "event": name,
+        "outcome": outcome,
+        "actor_type": who.actor_type,
+        "actor": who.actor,
+        "subject": subject,
+        "client_id": client_id,
+        "address": who.address,
+        "request_id": who.request_id,
+        "detail": {key: _plain(value) for key, value in detail.items() if value is not None},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """What both databases can store: PostgreSQL's JSON holds neither NUL nor lone surrogates."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return value
 
 
 def record(
@@ -127,7 +134,8 @@ def record(
     **detail: Any,
 ) -> None:
     """Write an event in the caller's transaction; it stands or falls with what it tells of."""
-    session.add(event(name, outcome=outcome, subject=subject, client_id=client_id, **detail))
+    members = event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
+    session.add(AuditEvent(**members))
 
 
 class AuditQueue:
@@ -137,7 +145,7 @@ class AuditQueue:
 
     def __init__(self, size: int = 20_000) -> None:
         self._size = size
-        self._events: list[AuditEvent] = []
+        self._events: list[dict[str, Any]] = []
 
     @property
     def depth(self) -> int:
@@ -158,12 +166,16 @@ class AuditQueue:
             event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
         )
 
-    def take(self) -> list[AuditEvent]:
+    async def flush(self, db: Database) -> None:
+        """Write what is held; what cannot be written now is held on."""
         taken, self._events = self._events, []
-        return taken
-
-    def put_back(self, events: list[AuditEvent]) -> None:
-        self._events[:0] = events
+        if not taken:
+            return
+        try:
+            await db.write(lambda session: session.execute(insert(AuditEvent), taken).close())
+        except BaseException:
+            self._events[:0] = taken
+            raise
 
 
 # --- The chain ------------------------------------------------------------------------------
@@ -188,6 +200,14 @@ class Sealed:
     count: int
     seq: int
     digest: str
+
+
+def unsealed(session: Session) -> bool:
+    """Whether there is anything to seal."""
+    return (
+        session.exec(select(AuditEvent.id).where(col(AuditEvent.seq).is_(None)).limit(1)).first()
+        is not None
+    )
 
 
 def seal(session: Session, key: bytes) -> Sealed | None:

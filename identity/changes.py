@@ -22,7 +22,7 @@ from sqlalchemy import delete, func, insert, text
 from sqlmodel import Field, Session, SQLModel, select
 
 from identity.clock import utcnow
-from identity.db import Database, UtcDateTime
+from identity.db import BIG, Database, UtcDateTime
 from identity.errors import Unavailable
 from identity.settings import Settings
 
@@ -38,7 +38,7 @@ class Change(SQLModel, table=True):
     __tablename__ = "change"
     __table_args__ = {"sqlite_autoincrement": True}
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     kind: str
     ref: str
     at: datetime = Field(sa_type=UtcDateTime)

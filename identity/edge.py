@@ -99,46 +99,44 @@ class Edge:
         address = client[0] if client else None
         exchange = _Exchange(self, scope, send, request_id)
         token = origin.set(Origin(request_id, address))
+        app = self._app if self._cors is None or b"origin" not in fields else self._cors
         try:
-            await self._answer(exchange, fields, receive)
+            if b"content-length" in fields or b"transfer-encoding" in fields:
+                receive = self._limited(scope, fields, receive)
+            await app(scope, receive, exchange.send)
+            if exchange.held:
+                await exchange.release()
+        except BaseException as error:
+            await self._failed(exchange, error)
+            if not isinstance(error, Exception):
+                raise
         finally:
             actor = origin.get().actor
             origin.reset(token)
             seconds = perf_counter() - started
-            method, path = scope["method"], scope["path"]
-            route = _template(scope, fields)
-            self._metrics.request(method, route, exchange.status, seconds)
-            logs.access(method, route, path, exchange.status, seconds, request_id, address, actor)
+            method, path, status = scope["method"], scope["path"], exchange.status
+            route = scope["route"].path if "route" in scope else _routeless(fields)
+            self._metrics.request(method, route, status, seconds)
+            logs.access(method, route, path, status, seconds, request_id, address, actor)
 
-    async def _answer(
-        self, exchange: "_Exchange", fields: dict[bytes, bytes], receive: Receive
-    ) -> None:
-        scope = exchange.scope
-        app = self._app if self._cors is None or b"origin" not in fields else self._cors
-        length = fields.get(b"content-length")
-        if length is not None and len(length) > 4:
-            limit = self._large_bodies.get(scope["path"], BODY_LIMIT)
-            if len(length) > 18 or int(length) > limit:
-                await exchange.refuse(PayloadTooLarge(f"at most {limit} bytes"))
-                return
-        elif b"transfer-encoding" in fields:
-            limit = self._large_bodies.get(scope["path"], BODY_LIMIT)
-            receive = _counted(scope, receive, limit)
-        try:
-            await app(scope, receive, exchange.send)
-        except IdentityError as error:
+    def _limited(self, scope: Scope, fields: dict[bytes, bytes], receive: Receive) -> Receive:
+        """`receive`, made to count where the body does not say how long it is."""
+        length = fields.get(b"content-length", b"")
+        if b"transfer-encoding" not in fields and len(length) <= 4:
+            return receive
+        limit = self._large_bodies.get(scope["path"], BODY_LIMIT)
+        if len(length) > 18 or (length and int(length) > limit):
+            raise PayloadTooLarge(f"at most {limit} bytes")
+        return _counted(scope, receive, limit) if b"transfer-encoding" in fields else receive
+
+    async def _failed(self, exchange: "_Exchange", error: BaseException) -> None:
+        if isinstance(error, IdentityError):
             await exchange.refuse(error)
-        except ClientDisconnect:
-            return
-        except asyncio.CancelledError:  # the process stops and has waited long enough
+        elif isinstance(error, asyncio.CancelledError):  # stopping, and has waited long enough
             await exchange.refuse(Unavailable(1, "the service is restarting"))
-            raise
-        except Exception:
-            _log.exception("unhandled exception", route=_template(scope, fields))
+        elif not isinstance(error, ClientDisconnect):
+            _log.error("unhandled exception", path=exchange.scope["path"], exc_info=error)
             await exchange.refuse(ServerError())
-        else:
-            if exchange.held:
-                await exchange.release()
 
     def complete(self, scope: Scope, headers: Headers, request_id: str) -> Headers:
         """`headers` and those that every answer carries; what an answer says itself stands."""
@@ -235,19 +233,12 @@ def _request_id(given: bytes | None) -> str:
     return new_id()
 
 
-def _template(scope: Scope, fields: dict[bytes, bytes]) -> str:
-    """The route's own spelling, never the path's: every path would be a time series of its own."""
-    route = scope.get("route")
-    if route is not None:
-        template: str = route.path
-        return template
-    if scope["method"] == "OPTIONS" and b"access-control-request-method" in fields:
-        return "preflight"
-    return "unmatched"
+def _routeless(fields: dict[bytes, bytes]) -> str:
+    """Never the path itself: every path that anybody tries would be a time series of its own."""
+    return "preflight" if b"access-control-request-method" in fields else "unmatched"
 
 
 def _counted(scope: Scope, receive: Receive, limit: int) -> Receive:
-    """`receive` for a body that does not say how long it is."""
     size = 0
 
     async def counted() -> Message:

@@ -24,6 +24,8 @@ from identity.errors import (
 from identity.forms import parse_form, require_form
 
 BODY_LIMIT = 64 * 1024  # bytes
+WHOLE_ANSWERS = "identity.whole"
+"""ASGI extension of our own server: a start message that has a `body` is the whole answer."""
 
 _log = structlog.get_logger()
 _ONE_ONLY = frozenset({b"authorization", b"content-type", b"content-length", b"host"})
@@ -184,11 +186,18 @@ class Lane:
             except Exception:
                 _log.exception("unhandled exception", route=route.path)
                 response = Response(*render(ServerError(), oauth=route.oauth))
-        await send(
-            {"type": "http.response.start", "status": response.status, "headers": response.headers}
-        )
+        start = {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": response.headers,
+        }
         body = response.body if scope["method"] != "HEAD" else b""
-        await send({"type": "http.response.body", "body": body})
+        if WHOLE_ANSWERS in scope.get("extensions", ()):
+            start["body"] = body
+            await send(start)
+        else:
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
 
     def _allowed(self, scope: Scope, here: dict[str, Route]) -> list[str] | None:
         """The methods that this path knows, or None where `app` serves the one asked for."""

@@ -33,6 +33,7 @@ class Password:
             raise UnauthorizedClient("the password grant is switched off")
         username, password = request.required("username"), request.required("password")
         proven = await self.login.prove(username, password)
+        audit.act_as("user", proven.user.id)
         issue = await self.db.write(lambda session: self._log_in(session, request, proven))
         self.metrics.login("success")
         return issue
@@ -58,7 +59,6 @@ class Password:
             amr=["pwd"],
             user_agent=request.user_agent,
         )
-        audit.act_as("user", user.id)
         audit.record(
             session, "login", subject=user.id, client_id=client.id, sid=begun.id, scope=scope
         )

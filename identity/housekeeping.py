@@ -1,0 +1,73 @@
+"""What every process does beside answering: write and seal the audit, tend the keys, forget what
+has expired. Each chore is safe in any number of processes at once, and none may end the others."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+from sqlmodel import Session
+
+from identity import audit, changes
+from identity.errors import Unavailable
+from identity.keys import upkeep
+from identity.services import Services, audit_keys
+from identity.sessions import lifecycle
+from identity.tokens import verifying
+
+_log = structlog.get_logger()
+
+
+class Housekeeping:
+    """Seconds between chores: the audit 1, the keys 5, pruning about 60."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        chores = ((1.0, self.write_audit), (5.0, self.tend_keys), (60.0, self.prune))
+        self._tasks = [asyncio.create_task(self._every(*chore)) for chore in chores]
+
+    async def stop(self) -> None:
+        """End the chores; what the audit still holds is written."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(Unavailable):
+            await self.write_audit()
+
+    async def write_audit(self) -> None:
+        db, queue = self._services.db, self._services.queue
+        await queue.flush(db)
+        key = audit_keys(self._services.master)[0]
+        while await db.read(audit.unsealed):
+            sealed = await db.write(lambda session: audit.seal(session, key))
+            if sealed is None:
+                break  # another process is at it
+            _log.info("audit sealed", seq=sealed.seq, digest=sealed.digest, events=sealed.count)
+
+    async def tend_keys(self) -> None:
+        services = self._services
+        await upkeep.tend(services.db, services.settings, services.master)
+
+    async def prune(self) -> None:
+        def unit(session: Session) -> None:
+            changes.prune(session)
+            verifying.prune(session)
+            lifecycle.prune(session)
+            self._services.throttle.prune(session)
+
+        await self._services.db.write(unit)
+
+    async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            # Not all processes at the same instant.
+            await asyncio.sleep(seconds * random.uniform(0.9, 1.1))  # noqa: S311
+            try:
+                await chore()
+            except Unavailable as error:
+                _log.warning("chore postponed", chore=chore.__name__, reason=error.audit)
+            except Exception:
+                _log.exception("chore failed", chore=chore.__name__)

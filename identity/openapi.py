@@ -1,0 +1,321 @@
+"""The OpenAPI document: FastAPI's own, and the hot addresses described from the same models."""
+
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+
+from identity.fastlane import Lane
+from identity.users.snapshot import UserOut
+
+DESCRIPTION = """
+Issues and verifies access tokens (RFC 9068 JWTs), keeps users, roles, clients and signing keys,
+and answers sibling services that ask whether a token is good (RFC 7662).
+
+**Authorize** with the username and password of a user; leave the client fields empty.
+"""
+
+SCHEMA = "#/components/schemas/{model}"
+
+
+class TokenResponse(BaseModel):
+    """RFC 6749 §5.1."""
+
+    access_token: str = Field(examples=["eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"])
+    token_type: Literal["Bearer"]
+    expires_in: int = Field(description="Seconds.", examples=[900])
+    scope: str = Field(description="Scopes granted, separated by spaces.", examples=["users:read"])
+    refresh_token: str | None = Field(
+        default=None, description="Where a user is behind it.", examples=["rt_…"]
+    )
+
+
+class IntrospectionResponse(BaseModel):
+    """RFC 7662 §2.2. Of a token that is not alive only `active`, which is false."""
+
+    model_config = ConfigDict(extra="allow")
+
+    active: bool
+    scope: str | None = None
+    client_id: str | None = None
+    username: str | None = None
+    token_type: str | None = None
+    exp: int | None = None
+    iat: int | None = None
+    nbf: int | None = None
+    sub: str | None = None
+    aud: str | None = None
+    iss: str | None = None
+    jti: str | None = None
+    sid: str | None = None
+    roles: list[str] | None = None
+
+
+class OAuthErrorBody(BaseModel):
+    """RFC 6749 §5.2."""
+
+    error: str = Field(examples=["invalid_grant"])
+    error_description: str = Field(examples=["the username or password is wrong"])
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] | None = None
+
+
+class Jwk(BaseModel):
+    """RFC 7517 §4."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kty: str
+    kid: str
+    alg: str
+    use: Literal["sig"]
+
+
+class JwkSet(BaseModel):
+    keys: list[Jwk]
+
+
+class AuthorizationServerMetadata(BaseModel):
+    """RFC 8414 §2."""
+
+    model_config = ConfigDict(extra="allow")
+
+    issuer: str
+    token_endpoint: str
+    jwks_uri: str
+    introspection_endpoint: str
+    revocation_endpoint: str
+    grant_types_supported: list[str]
+
+
+class Status(BaseModel):
+    status: str
+    reasons: dict[str, str] | None = None
+
+
+MODELS: tuple[type[BaseModel], ...] = (
+    TokenResponse,
+    IntrospectionResponse,
+    OAuthErrorBody,
+    ProblemBody,
+    JwkSet,
+    AuthorizationServerMetadata,
+    Status,
+    UserOut,
+)
+
+_CLIENT = {
+    "client_id": {"type": "string", "description": "Unless sent by HTTP Basic."},
+    "client_secret": {"type": "string", "format": "password"},
+}
+_TOKEN = {
+    "token": {"type": "string"},
+    "token_type_hint": {"type": "string", "examples": ["access_token", "refresh_token"]},
+    **_CLIENT,
+}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": SCHEMA.format(model=model.__name__)}
+
+
+def _body(model: type[BaseModel], media: str = "application/json") -> dict[str, Any]:
+    return {media: {"schema": _ref(model)}}
+
+
+def _form(
+    properties: dict[str, Any], required: list[str], example: dict[str, str]
+) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties, "required": required}
+    media = {"application/x-www-form-urlencoded": {"schema": schema, "example": example}}
+    return {"required": True, "content": media}
+
+
+def _oauth_errors(*statuses: int) -> dict[str, Any]:
+    words = {
+        400: "The request, grant or scope is refused.",
+        401: "Client or bearer authentication failed; see `WWW-Authenticate`.",
+        403: "The bearer token lacks a scope.",
+        408: "The body did not arrive in time.",
+        413: "The body is larger than 64 KiB.",
+        429: "Too many failed logins; see `Retry-After`.",
+        503: "Busy, or the database cannot be reached; see `Retry-After`.",
+    }
+    return {
+        str(status): {"description": words[status], "content": _body(OAuthErrorBody)}
+        for status in statuses
+    }
+
+
+def _problem(status: int, words: str) -> dict[str, Any]:
+    return {
+        str(status): {
+            "description": words,
+            "content": _body(ProblemBody, "application/problem+json"),
+        }
+    }
+
+
+def _published(model: type[BaseModel], media: str) -> dict[str, Any]:
+    return {
+        "200": {"description": "The document.", "content": _body(model, media)},
+        "304": {"description": "Unchanged since the `ETag` in `If-None-Match`."},
+        **_problem(400, "An ambiguous header."),
+    }
+
+
+_UNAVAILABLE = _problem(503, "The database cannot be reached.")
+_BY_CLIENT: list[dict[str, list[str]]] = [{}, {"client": []}]
+
+OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/token"): {
+        "tags": ["OAuth"],
+        "operationId": "token",
+        "summary": "Get or refresh tokens (RFC 6749)",
+        "description": "Grants: `password`, `refresh_token`, `client_credentials`. "
+        "`resource` (RFC 8707) picks the audience. A request that names no client is served by "
+        "the built-in client `first-party`.",
+        "security": _BY_CLIENT,
+        "requestBody": _form(
+            {
+                "grant_type": {
+                    "type": "string",
+                    "enum": ["password", "refresh_token", "client_credentials"],
+                },
+                "username": {"type": "string", "description": "Username or e-mail address."},
+                "password": {"type": "string", "format": "password"},
+                "refresh_token": {"type": "string"},
+                "scope": {"type": "string", "description": "Separated by spaces."},
+                "resource": {"type": "string", "format": "uri"},
+                **_CLIENT,
+            },
+            ["grant_type"],
+            {"grant_type": "password", "username": "ada", "password": "correct horse battery"},
+        ),
+        "responses": {
+            "200": {"description": "Tokens.", "content": _body(TokenResponse)},
+            **_oauth_errors(400, 401, 408, 413, 429, 503),
+        },
+    },
+    ("POST", "/introspect"): {
+        "tags": ["OAuth"],
+        "operationId": "introspect",
+        "summary": "Is this token good, whose is it, what may it do? (RFC 7662)",
+        "description": "By a confidential client, or with a bearer token of scope `introspect`. "
+        "`Accept: application/token-introspection+jwt` answers a signed JWT (RFC 9701).",
+        "security": [{"client": []}, {"OAuth2PasswordBearer": ["introspect"]}],
+        "requestBody": _form(_TOKEN, ["token"], {"token": "eyJhbGciOi…"}),
+        "responses": {
+            "200": {
+                "description": "What is known of the token.",
+                "content": {
+                    "application/json": {
+                        "schema": _ref(IntrospectionResponse),
+                        "examples": {"inactive": {"value": {"active": False}}},
+                    },
+                    "application/token-introspection+jwt": {"schema": {"type": "string"}},
+                },
+            },
+            **_oauth_errors(400, 401, 403, 408, 413, 503),
+        },
+    },
+    ("POST", "/revoke"): {
+        "tags": ["OAuth"],
+        "operationId": "revoke",
+        "summary": "Revoke an access or refresh token (RFC 7009)",
+        "description": "A refresh token ends its session. 200 also for tokens unknown.",
+        "security": _BY_CLIENT,
+        "requestBody": _form(_TOKEN, ["token"], {"token": "rt_…"}),
+        "responses": {
+            "200": {"description": "The token is not good, or not any more."},
+            **_oauth_errors(400, 401, 408, 413, 503),
+        },
+    },
+    ("GET", "/users/me"): {
+        "tags": ["Self-service"],
+        "operationId": "get_me",
+        "summary": "Who am I?",
+        "security": [{"OAuth2PasswordBearer": []}],
+        "responses": {
+            "200": {"description": "The user behind the token.", "content": _body(UserOut)},
+            **_problem(400, "An ambiguous header."),
+            **_problem(401, "No token, or one that is not alive."),
+            **_problem(403, "The token is a client's own."),
+            **_UNAVAILABLE,
+        },
+    },
+    ("GET", "/.well-known/jwks.json"): {
+        "tags": ["Discovery"],
+        "operationId": "jwks",
+        "summary": "The keys that verify our tokens (RFC 7517)",
+        "responses": _published(JwkSet, "application/jwk-set+json"),
+    },
+    ("GET", "/.well-known/oauth-authorization-server"): {
+        "tags": ["Discovery"],
+        "operationId": "metadata",
+        "summary": "What this server can do and where (RFC 8414)",
+        "responses": _published(AuthorizationServerMetadata, "application/json"),
+    },
+    ("GET", "/healthz"): {
+        "tags": ["Operations"],
+        "operationId": "alive",
+        "summary": "Does the process answer?",
+        "responses": {"200": {"description": "Yes.", "content": _body(Status)}},
+    },
+    ("GET", "/readyz"): {
+        "tags": ["Operations"],
+        "operationId": "ready",
+        "summary": "Can it serve? Database, schema, signing key",
+        "responses": {
+            "200": {"description": "Yes.", "content": _body(Status)},
+            "503": {"description": "No, and why.", "content": _body(Status)},
+        },
+    },
+    ("GET", "/metrics"): {
+        "tags": ["Operations"],
+        "operationId": "metrics",
+        "summary": "Prometheus metrics",
+        "responses": {
+            "200": {
+                "description": "Text exposition.",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            }
+        },
+    },
+}
+
+
+def publish(app: FastAPI, lane: Lane) -> None:
+    """Make `app.openapi()`, and with it /docs, tell of both lanes."""
+    own = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = own()
+            for path, operations in lane.openapi_paths().items():
+                described = {method: o for method, o in operations.items() if o}
+                if described:
+                    document["paths"].setdefault(path, {}).update(described)
+            components = document.setdefault("components", {})
+            schemas = components.setdefault("schemas", {})
+            for model in MODELS:
+                schema = model.model_json_schema(ref_template=SCHEMA, mode="serialization")
+                schemas |= schema.pop("$defs", {})
+                schemas[model.__name__] = schema
+            components.setdefault("securitySchemes", {})["client"] = {
+                "type": "http",
+                "scheme": "basic",
+                "description": "client_id and client_secret, each form-encoded (RFC 6749 §2.3.1).",
+            }
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
