@@ -32,7 +32,7 @@ class LoginSession(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     access_expires_at: datetime = Field(sa_type=UtcDateTime)
     """When the last access token it issued expires."""
-    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     end_reason: str | None = None
     address: str | None = None
     user_agent: str | None = None
@@ -44,7 +44,7 @@ class RefreshToken(SQLModel, table=True):
     digest: str = Field(primary_key=True)
     session_id: str = Field(foreign_key="session.id", ondelete="CASCADE", index=True)
     issued_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
-    expires_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     spent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     spent: Spent | None = Field(default=None, sa_type=String)
     """`rotated`: swapped for its successor. `superseded`: never used, its predecessor was
