@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -192,14 +191,11 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def migrate(url: str) -> None:
-    """Bring the database at `url` to the newest schema, as an operator would."""
-    subprocess.run(
-        [sys.executable, "-m", "identity", "migrate"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        cwd=tempfile.gettempdir(),  # no .env of a developer is read
-        env=environment(DATABASE_URL=url),
-    )
+    """Bring the database at `url` to the newest schema."""
+    from identity.migrating import upgrade
+    from identity.settings import Settings
+
+    upgrade(Settings.of(database_url=url))
 
 
 def _unprivileged(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What is shipped: the locks, the wheel, the image's recipe, and what git must never see."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -49,6 +50,23 @@ def test_locks_satisfy_the_project(lock: str, wanted: list[str | dict[str, str]]
     pins = locked(lock)
     for requirement in map(Requirement, (each for each in wanted if isinstance(each, str))):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
+
+
+def test_what_the_service_imports_is_what_it_declares() -> None:
+    """A package that only comes along with another may leave with it."""
+    declared = {
+        canonicalize_name(Requirement(each).name)
+        for each in PROJECT["project"]["dependencies"]
+        + PROJECT["project"]["optional-dependencies"]["server"]
+    }
+    brought = metadata.packages_distributions()
+    for path in [*(ROOT / "identity").rglob("*.py"), *(ROOT / "migrations").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for top in {name.partition(".")[0] for name in names} - {"identity"}:
+                packages = {canonicalize_name(package) for package in brought.get(top, [])}
+                assert not packages or packages & declared, f"{path} imports {top}"
 
 
 @pytest.mark.parametrize("lock", LOCKS)
