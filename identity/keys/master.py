@@ -87,24 +87,29 @@ def load(session: Session, settings: Settings) -> MasterKey:
 
     `SettingsError` names the file or setting and says why the start is refused.
     """
-    encrypted = _encrypted(session)  # before the file: whoever wrote these made the file first
+    needed = bool(_encrypted(session))  # asked first: whoever wrote these made the file before
     if settings.keys.master_key is not None:
         words = re.split(r"[,\s]+", settings.keys.master_key.get_secret_value().strip(", \n\t\r"))
         master = MasterKey(_checked(words, SETTING, "key"), SETTING)
     else:
         file = settings.keys.keys_dir / FILE
         if _absent(file):
-            if encrypted:
+            if needed:
                 raise SettingsError(
                     f"{file}: is missing, but the database holds signing keys encrypted under it; "
                     f"restore it from its backup, or give the key as {SETTING}"
                 )
             _make(file)
         master = MasterKey(_read(file), str(file), file)
-    for row in encrypted:
+    check(session, master)
+    return master
+
+
+def check(session: Session, master: MasterKey) -> None:
+    """`SettingsError` unless `master` decrypts everything that the database holds."""
+    for row in _encrypted(session):
         assert row.private is not None
         master.decrypt(row.private)
-    return master
 
 
 def reencrypt(session: Session, master: MasterKey) -> int:

@@ -5,7 +5,7 @@ import asyncio
 
 from identity.db import Database
 from identity.keys import rotation
-from identity.keys.master import MasterKey
+from identity.keys.master import MasterKey, check
 from identity.keys.material import Material, prepare
 from identity.settings import Settings
 
@@ -16,10 +16,15 @@ async def material(settings: Settings, master: MasterKey) -> Material:
 
 
 async def start(db: Database, settings: Settings, master: MasterKey) -> None:
-    """See that there is a key that signs, and one of the algorithm in force to come."""
+    """See that there is a key that signs, and one of the algorithm in force to come.
+
+    `SettingsError` where another machine, started at the same moment with a master key of its
+    own, was first.
+    """
     if await db.read(lambda session: rotation.lacking(session, settings)):
         made = await material(settings, master)
         await db.write(lambda session: rotation.ensure(session, settings, made))
+    await db.read(lambda session: check(session, master))
 
 
 async def tend(db: Database, settings: Settings, master: MasterKey) -> bool:

@@ -3,6 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy.exc import IntegrityError
 
 from identity.clock import Frozen, utcnow
@@ -12,7 +13,7 @@ from identity.keys import rotation, upkeep
 from identity.keys.master import MasterKey
 from identity.keys.material import Material, prepare
 from identity.keys.table import SigningKey
-from identity.settings import Settings
+from identity.settings import Settings, SettingsError
 
 Keys = Callable[[], dict[str, str]]
 Told = Callable[..., list[Any]]
@@ -209,6 +210,16 @@ async def test_a_start_makes_the_first_key(
     db: Database, settings: Settings, master_key: MasterKey, keys: Keys
 ) -> None:
     await upkeep.start(db, settings, master_key)
+    assert list(keys().values()) == ["active"]
+
+
+async def test_of_two_machines_with_different_master_keys_one_refuses_to_start(
+    db: Database, settings: Settings, master_key: MasterKey, keys: Keys
+) -> None:
+    other = MasterKey([Fernet.generate_key().decode()], "IDENTITY_MASTER_KEY")
+    await upkeep.start(db, settings, master_key)
+    with pytest.raises(SettingsError, match="was encrypted under another master key"):
+        await upkeep.start(db, settings, other)
     assert list(keys().values()) == ["active"]
 
 
