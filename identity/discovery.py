@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -76,22 +75,30 @@ class Metadata:
 
 
 class Jwks:
-    """Answers from memory even while the database cannot be asked."""
+    """Answers from memory even while the database cannot be asked, but then not for long: a key
+    may be published meanwhile, and must be known everywhere one max-age later."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._max_age = int(services.settings.keys.jwks_max_age.total_seconds())
         self._made_from: bytes | None = None
-        self._document: Published | None = None
+        self._document: Published
+        self._fleeting: Published
 
     async def __call__(self, request: Request) -> Response:
         ring = self._services.ring
-        with suppress(Unavailable):
+        current = True
+        try:
             await self._services.feed.catch_up()
             await ring.refresh()
-        if self._document is None or self._made_from is not ring.jwks:
+        except Unavailable:
+            current = False
+        if self._made_from is not ring.jwks:
             self._made_from = ring.jwks
-            self._document = Published(
-                ring.jwks, ring.jwks_etag, b"application/jwk-set+json", self._max_age
-            )
-        return self._document.answer(request)
+            self._document = self._published(self._max_age)
+            self._fleeting = self._published(min(10, self._max_age))
+        return (self._document if current else self._fleeting).answer(request)
+
+    def _published(self, max_age: int) -> Published:
+        ring = self._services.ring
+        return Published(ring.jwks, ring.jwks_etag, b"application/jwk-set+json", max_age)
