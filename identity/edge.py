@@ -81,6 +81,11 @@ class Edge:
             self._headers.append((b"vary", b"Origin"))
         self._named = frozenset(name for name, _ in self._headers)
 
+    @property
+    def app(self) -> ASGIApp:
+        """What it guards: `Lane`, whose own `app` is FastAPI with `state.services`."""
+        return self._app
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             async with self._metrics.published():

@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 
 from tests.databases import Postgres, Templates
 from tests.serving import ADMIN_PASSWORD, Server, running
+from tests.world import World
 
 DIALECTS = ["sqlite", "postgresql"]
 WEAK_BUT_QUICK = {"bcrypt_rounds": 4, "test_weak_hashing": True}
@@ -108,6 +109,12 @@ async def api(app: Any, settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url=settings.issuer) as client:
         yield client
+
+
+@pytest.fixture
+async def world(app: Any, api: httpx.AsyncClient) -> World:
+    """`app` with means to fill it with users, clients and scopes, and to ask it."""
+    return World(app, api)
 
 
 @pytest.fixture
