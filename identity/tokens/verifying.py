@@ -31,8 +31,9 @@ from identity.verifier.gate import Gate, Refused, VerifiedClaims
 Users = Remembered[UserSnapshot]
 
 
-class _SessionState:
-    """Shared by all remembered tokens of a session; goes when the last of them goes."""
+class _Fate:
+    """Of a token or of a session, shared by all that is remembered of it (one token has several
+    spellings, a session several tokens); goes when the last of that goes."""
 
     __slots__ = ("__weakref__", "ended")
 
@@ -40,12 +41,15 @@ class _SessionState:
         self.ended = False
 
 
-@dataclass(slots=True, weakref_slot=True, eq=False)
+_Fates = WeakValueDictionary[str, _Fate]
+
+
+@dataclass(slots=True, eq=False)
 class _Known:
     claims: VerifiedClaims
     expires_at: float
-    session: _SessionState | None
-    revoked: bool = False
+    token: _Fate
+    session: _Fate | None
     answers: dict[str, Any] = field(default_factory=dict)
     """Ready-made answers, for the endpoint that put them there; see `Live.answer_for`."""
 
@@ -87,8 +91,8 @@ class LiveTokens:
         self._lookups = lookups
         self._size = settings.tokens.token_cache
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._by_jti: WeakValueDictionary[str, _Known] = WeakValueDictionary()
-        self._sessions: WeakValueDictionary[str, _SessionState] = WeakValueDictionary()
+        self._tokens: _Fates = WeakValueDictionary()
+        self._sessions: _Fates = WeakValueDictionary()
         self._changes = 0
         self.gate = Gate(settings.issuer, ring.find, audience=None, clock=now)
         feed.listen("token", self._token_changed)
@@ -110,7 +114,7 @@ class LiveTokens:
         else:
             self._lookups.hits += 1
             self._known.move_to_end(key)
-        if known.revoked or known.expires_at <= now():
+        if known.token.ended or known.expires_at <= now():
             return None
         if known.session is not None and known.session.ended:
             return None
@@ -136,37 +140,39 @@ class LiveTokens:
             claims = self.gate.check(token)
         except Refused:
             return None
-        before, sid = self._changes, claims.session
-        state = self._sessions.get(sid) if sid else None
-        revoked, ended = await self._db.read(lambda s: _state(s, claims.token_id, sid))
+        before, jti, sid = self._changes, claims.token_id, claims.session
+        revoked, ended = await self._db.read(lambda s: _state(s, jti, sid))
         if revoked or ended:
             return None
-        if sid and state is None:
-            state = _SessionState()
-        known = _Known(claims, claims.expires_at, state)
-        if before == self._changes:  # nothing was revoked while we read
-            if sid and state is not None:
-                self._sessions[sid] = state
-            self._by_jti[claims.token_id] = known
-            self._known[key] = known
-            if len(self._known) > self._size:
-                self._known.popitem(last=False)
+        if before != self._changes:  # something was revoked while we read
+            return _Known(claims, claims.expires_at, _Fate(), _Fate() if sid else None)
+        # Only now, for others may have met the same token or session while we read.
+        known = _Known(
+            claims,
+            claims.expires_at,
+            self._tokens.setdefault(jti, _Fate()),
+            self._sessions.setdefault(sid, _Fate()) if sid else None,
+        )
+        self._known[key] = known
+        if len(self._known) > self._size:
+            self._known.popitem(last=False)
         return known
 
     def _token_changed(self, verb: str, ref: str) -> None:
         self._changes += 1
         if verb == "reset":
             self._known.clear()
-        elif known := self._by_jti.get(ref):
-            known.revoked = True
+            self._tokens.clear()
+        elif fate := self._tokens.get(ref):
+            fate.ended = True
 
     def _session_changed(self, verb: str, ref: str) -> None:
         self._changes += 1
         if verb == "reset":
             self._known.clear()
             self._sessions.clear()
-        elif state := self._sessions.get(ref):
-            state.ended = True
+        elif fate := self._sessions.get(ref):
+            fate.ended = True
 
 
 def _state(session: Session, jti: str, sid: str | None) -> tuple[bool, bool]:
