@@ -1,0 +1,426 @@
+"""HTTP/1.1 on the wire: uvicorn's httptools protocol with limits on size, time and number.
+
+Three things differ from uvicorn's. What it answers by itself is a problem document with a request
+id. Time limits are deadlines that one sweep a second looks at, where uvicorn sets a timer a
+request. Head and body of an answer leave in one write, which alone is worth a quarter of the
+requests per second that uvicorn reaches.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+from urllib.parse import unquote
+
+import httptools
+import structlog
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
+
+from identity.errors import (
+    Headers,
+    HeadersTooLarge,
+    IdentityError,
+    InvalidRequest,
+    Overloaded,
+    RequestTimeout,
+    ServerError,
+    render,
+)
+from identity.fastlane import WHOLE_ANSWERS
+from identity.opaque import new_id
+
+_log = structlog.get_logger()
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_EXTENSIONS: dict[str, Any] = {WHOLE_ANSWERS: {}}
+
+
+@dataclass(frozen=True)
+class Limits:
+    head_bytes: int = 16 * 1024
+    head_seconds: float = 10.0
+    body_seconds: float = 10.0
+    body_rate: int = 16 * 1024
+    """Bytes that buy a long body one second more."""
+    idle_seconds: float = 60.0
+    linger_seconds: float = 2.0
+    connections: int = 10_000
+
+
+def refusal(error: IdentityError) -> tuple[int, Headers, bytes]:
+    """What the protocol answers by itself, before or beside the edge; the connection ends."""
+    status, headers, body = render(error, oauth=False)
+    headers = [header for header in headers if header[0] != b"connection"]
+    headers += [
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", new_id().encode()),
+        (b"connection", b"close"),
+    ]
+    return status, headers, body
+
+
+async def overloaded(scope: Scope, receive: Receive, send: Send) -> None:
+    status, headers, body = refusal(Overloaded(1, "too many connections"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. `deadline` is in the event loop's time; infinite while the service works."""
+
+    cycle: "Cycle"  # of the latest request whose head is complete
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: Limits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.limits = limits
+        self.deadline = math.inf
+        self._begun = False
+        self._in_head = True
+        self._head_fed = 0  # bytes of an incomplete head, chunks before this one
+        self._chunk = 0
+        self._body_since = 0.0
+        self._body_bytes = 0
+        self._body_fed = 0  # with chunk sizes, extensions and trailers
+        self._refused = False
+        self._problem: IdentityError | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.deadline = self.loop.time() + self.limits.head_seconds
+
+    # --- bytes in ---------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._chunk = len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # answered as if no upgrade had been asked for (RFC 9110 §7.8)
+        except httptools.HttpParserError:
+            self._invalid(self._problem or InvalidRequest("the request is not valid HTTP/1.1"))
+            return
+        if self._in_head:
+            self._head_fed += self._chunk
+            if self._head_fed > self.limits.head_bytes:
+                self._invalid(HeadersTooLarge(f"at most {self.limits.head_bytes} bytes"))
+            elif self.deadline == math.inf or self._head_fed == self._chunk:
+                self.deadline = self.loop.time() + self.limits.head_seconds
+        elif self.cycle.more_body:
+            self._body_fed += self._chunk
+            if self._body_fed > 8 * self._body_bytes + 4 * self.limits.head_bytes:
+                self._invalid(InvalidRequest("the chunks hold too little body"))
+            elif self.deadline == math.inf:
+                self._body_since = self.loop.time()
+                self.deadline = self._body_since + self.limits.body_seconds
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._in_head = True
+        self._head_fed = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer; nobody here has asked for one (RFC 9110 §6.5.1)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._head_fed + self._chunk > self.limits.head_bytes:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > self.limits.head_bytes:
+                self._problem = HeadersTooLarge(f"at most {self.limits.head_bytes} bytes")
+                raise ValueError("head too large")
+        self._in_head = False
+        self._body_bytes = self._body_fed = 0
+        self.deadline = math.inf
+        parser = self.parser
+        version = parser.get_http_version()
+        if self.url.startswith(b"/") and b"#" not in self.url:
+            raw_path, _, query = self.url.partition(b"?")
+        else:
+            url = httptools.parse_url(self.url)
+            raw_path, query = url.path or b"/", url.query or b""
+        path = raw_path.decode("ascii")
+        scope: Any = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": parser.get_method().decode("ascii"),
+            "scheme": self.scheme,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self.headers,
+            "server": self.server,
+            "client": self.client,
+            "state": self.app_state.copy(),
+            "extensions": _EXTENSIONS,
+        }
+        self.scope = scope
+        app: Any = self.app
+        limit = self.limits.connections
+        if len(self.connections) > limit or len(self.tasks) >= limit:
+            app = overloaded
+        idle = not self._begun or self.cycle.response_complete
+        self._begun = True
+        self.cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if idle:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        self._body_bytes += len(body)
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        self.deadline = math.inf
+        cycle = self.cycle
+        cycle.more_body = False
+        if cycle.response_complete:
+            self._await_next()
+        else:
+            cycle.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        cast(Cycle, cycle).finished = partial(self.tasks.discard, task)
+
+    # --- bytes out --------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self.cycle.more_body and not self.cycle.keep_alive:
+            self._linger()
+        elif self.cycle.more_body:  # the rest is read and thrown away
+            self.deadline = self.loop.time() + self.limits.body_seconds
+        elif not self._in_head:
+            self._await_next()
+
+    def _await_next(self) -> None:
+        self.deadline = self.loop.time() + self.limits.idle_seconds
+
+    # --- what goes wrong --------------------------------------------------------------------
+
+    def late(self, now: float) -> None:
+        """The sweep found `deadline` in the past."""
+        cycle = self.cycle
+        if self._refused:
+            self.transport.abort()
+        elif self._in_head:
+            self._refuse(RequestTimeout("the head of the request did not arrive in time"))
+        elif cycle.response_complete:
+            self.transport.close()
+        else:
+            earned = self.limits.body_seconds + self._body_bytes / self.limits.body_rate
+            self.deadline = self._body_since + earned
+            if self.flow.read_paused:  # it is we who are slow
+                self.deadline = now + self.limits.body_seconds
+            elif self.deadline <= now:
+                self.deadline = math.inf
+                cycle.timed_out = True
+                cycle.message_event.set()
+
+    def _invalid(self, error: IdentityError) -> None:
+        """Answer `error` if it can still be told whose answer it is; end the connection anyway."""
+        cycle = self.cycle
+        if not self._begun or cycle.response_complete:
+            self._refuse(error)
+        elif not cycle.more_body:  # an earlier request is still being answered
+            self._refused = True
+            cycle.keep_alive = False
+        elif cycle.response_started:
+            self._refused = True
+            self.transport.close()
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._refuse(error)
+
+    def _refuse(self, error: IdentityError) -> None:
+        status, headers, body = refusal(error)
+        _log.info("request refused", status=status, reason=error.detail, address=self._peer())
+        self.flow.resume_reading()
+        self.transport.write(b"".join((STATUS_LINE[status], _lines(headers), b"\r\n", body)))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close, but read on for a moment: a reset would eat the answer while the client writes."""
+        self._refused = True
+        self.deadline = self.loop.time() + self.limits.linger_seconds
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _peer(self) -> str | None:
+        return self.client[0] if self.client else None
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer."""
+
+    timed_out = False
+    finished: Callable[[], None]
+    _head = b""
+    _until_close = False  # no length, no chunks: the end of the connection ends the body
+
+    async def run_asgi(self, app: Any) -> None:
+        try:
+            await app(self.scope, self.receive, self.send)
+            if not self.response_complete and not self.disconnected:
+                self.logger.error("the application left its answer unfinished")
+                await self._give_up()
+        except asyncio.CancelledError:
+            self.transport.close()
+        except BaseException as error:
+            self.logger.error("unhandled exception outside the edge", exc_info=error)
+            await self._give_up()
+        finally:
+            self.finished()
+            self.on_response = self.finished = _nothing  # they hold what holds this
+
+    async def _give_up(self) -> None:
+        if self.response_started or self.disconnected:
+            self.transport.close()
+        else:
+            status, headers, body = refusal(ServerError())
+            await self.send({"type": "http.response.start", "status": status, "headers": headers})
+            await self.send({"type": "http.response.body", "body": body})
+
+    async def receive(self) -> Any:
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        event = self.message_event
+        if not self.disconnected and not self.response_complete and not self.timed_out:
+            self.flow.resume_reading()
+            if not event.is_set():
+                await event.wait()
+            event.clear()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        if self.timed_out:
+            failure = RequestTimeout("the body of the request did not arrive in time")
+            self.scope["failure"] = failure  # type: ignore[typeddict-unknown-key]
+            raise failure
+        body = bytes(self.body)
+        self.body = bytearray()
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    async def send(self, message: Any) -> None:
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if message["type"] == "http.response.body" and self.response_started:
+            if self.response_complete:
+                raise RuntimeError("the answer was already complete")
+            self._write_body(message.get("body", b""), message.get("more_body", False))
+        elif message["type"] == "http.response.start" and not self.response_started:
+            self._start(message)
+            if "body" in message:
+                self._write_body(message["body"], False)
+        else:
+            raise RuntimeError(f"unexpected {message['type']}")
+
+    def _start(self, message: Message) -> None:
+        status, headers = message["status"], message.get("headers", [])
+        fields = dict(headers)
+        lines = _lines(headers)
+        if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+            raise RuntimeError("a header of the answer contains a line break")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        ending = b"\r\n"
+        if b"close" in fields.get(b"connection", b"").lower():
+            self.keep_alive = False
+        elif not self.keep_alive:
+            ending = b"connection: close\r\n\r\n"
+        length = fields.get(b"content-length")
+        bodiless = self.scope["method"] == "HEAD" or status in (204, 304)
+        self.chunked_encoding = length is None and not bodiless
+        if length is not None:
+            self.expected_content_length = 0 if bodiless else int(length)
+        elif self.scope["http_version"] == "1.0":
+            self._until_close = self.chunked_encoding
+        elif self.chunked_encoding and b"transfer-encoding" not in fields:
+            ending = b"transfer-encoding: chunked\r\n" + ending
+        date = _lines(self.default_headers)
+        self._head = b"".join((STATUS_LINE[status], lines, date, ending))
+
+    def _write_body(self, body: bytes, more_body: bool) -> None:
+        if self.scope["method"] == "HEAD":
+            body = b""
+        elif not self.chunked_encoding:
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0 or (self.expected_content_length and not more_body):
+                raise RuntimeError("the answer's body is not as long as its Content-Length")
+        elif not self._until_close:
+            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (
+                b"" if more_body else b"0\r\n\r\n"
+            )
+        self.transport.write(self._head + body)
+        self._head = b""
+        if not more_body:
+            self.response_complete = True
+            self.message_event.set()
+            if not self.keep_alive and not self.more_body:
+                self.transport.close()
+            self.on_response()
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"\r\n".join([b": ".join(header) for header in headers]) + b"\r\n" if headers else b""
+
+
+def _nothing() -> None:
+    pass
