@@ -31,12 +31,15 @@ class Introspection:
         if JWT in (request.header(b"accept") or b""):
             return await self._signed(caller, await self._describe(token))
         if not token.startswith(lifecycle.PREFIX + "_"):
-            live = await self._services.live.find(token)
+            live = await self._services.live.look(token)
             return self._inactive if live is None else self._answer(live)
         return json_response(await self._describe(token))
 
     async def _caller(self, request: Request, form: dict[str, str]) -> str:
-        """The client that asks: by its secret, or by a bearer token with scope `introspect`."""
+        """The client that asks: by its secret, or by a bearer token with scope `introspect`.
+
+        Either way the change feed has been asked, once, when this returns.
+        """
         authorization = request.header(b"authorization")
         if authorization is not None and authorization[:7].lower() == b"bearer ":
             live = await self._services.bearer(authorization, "introspect")
@@ -62,7 +65,7 @@ class Introspection:
     async def _describe(self, token: str) -> dict[str, Any]:
         if token.startswith(lifecycle.PREFIX + "_"):
             return await self._refresh_token(token)
-        live = await self._services.live.find(token)
+        live = await self._services.live.look(token)
         return INACTIVE if live is None else _access_token(live)
 
     async def _refresh_token(self, token: str) -> dict[str, Any]:

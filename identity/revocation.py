@@ -31,7 +31,7 @@ class Revocation:
         return self._done
 
     async def _access_token(self, client: ClientSnapshot, token: str) -> None:
-        live = await self._services.live.find(token)
+        live = await self._services.live.look(token)
         if live is None:
             return
         claims = live.claims

@@ -103,6 +103,10 @@ class LiveTokens:
         client and key in force. Reflects every commit that ended before the call. Raises
         `Unavailable` when the database cannot be asked; never for the token's sake."""
         await self._feed.catch_up()
+        return await self.look(token)
+
+    async def look(self, token: str) -> Live | None:
+        """The same for a caller that has caught up since its request came."""
         await self._ring.refresh()
         key = sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(key)
