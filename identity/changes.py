@@ -118,18 +118,20 @@ class ChangeFeed:
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, []
-                error: Unavailable | None = None
+                error: Exception | None = None
                 try:
                     await self._look()
-                except Unavailable as unavailable:
-                    error = unavailable
+                except Exception as caught:
+                    error = caught
                 for waiter in waiting:
-                    if waiter.done():
+                    if waiter.done():  # cancelled
                         continue
                     if error is None:
                         waiter.set_result(None)
-                    else:
+                    elif isinstance(error, Unavailable):
                         waiter.set_exception(Unavailable(error.retry_after, audit=error.audit))
+                    else:  # a defect; nobody may wait for ever because of it
+                        waiter.set_exception(RuntimeError(f"change feed: {error!r}"))
         finally:
             self._asking = None
 
