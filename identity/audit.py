@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, Index, insert, text, update
+from sqlalchemy import JSON, ColumnElement, Index, insert, text, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from identity.clock import utcnow
@@ -109,8 +109,8 @@ def event(
         "outcome": outcome,
         "actor_type": who.actor_type,
         "actor": who.actor,
-        "subject": subject,
-        "client_id": client_id,
+        "subject": _plain(subject),
+        "client_id": _plain(client_id),
         "address": who.address,
         "request_id": who.request_id,
         "detail": {key: _plain(value) for key, value in detail.items() if value is not None},
@@ -118,9 +118,12 @@ def event(
 
 
 def _plain(value: Any) -> Any:
-    """What both databases can store: PostgreSQL's JSON holds neither NUL nor lone surrogates."""
+    """What both databases can store: PostgreSQL holds neither NUL nor lone surrogates. One event
+    that cannot be written would hold up all that are queued with it."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     return value
 
 
@@ -167,15 +170,13 @@ class AuditQueue:
         )
 
     async def flush(self, db: Database) -> None:
-        """Write what is held; what cannot be written now is held on."""
-        taken, self._events = self._events, []
+        """Write what is held; what cannot be written now is held on, and counts. Not to be
+        cancelled: whether a write under way succeeds would remain unknown."""
+        taken = self._events[:]
         if not taken:
             return
-        try:
-            await db.write(lambda session: session.execute(insert(AuditEvent), taken).close())
-        except BaseException:
-            self._events[:0] = taken
-            raise
+        await db.write(lambda session: session.execute(insert(AuditEvent), taken).close())
+        del self._events[: len(taken)]
 
 
 # --- The chain ------------------------------------------------------------------------------
@@ -249,18 +250,24 @@ class Fault:
 def verify(session: Session, keys: list[bytes]) -> Iterator[Fault]:
     """Every fault of the chain, first to last; `keys`: the signing keys that may have been used."""
     seq, digest = 0, ""
-    last_id = None
-    query = select(AuditEvent).where(col(AuditEvent.seq).is_not(None)).order_by(col(AuditEvent.seq))
-    for row in session.exec(query.execution_options(yield_per=BATCH)):
-        assert row.seq is not None
-        if row.seq != seq + 1:
-            yield Fault(seq + 1, f"events {seq + 1} to {row.seq - 1} are missing")
-        elif _link(digest, row.seq, row) != row.digest:
-            yield Fault(row.seq, f"event {row.seq} ({row.event}) or its place was changed")
-        seq, digest, last_id = row.seq, row.digest or "", row.id
-    head = session.get(AuditHead, 1)
+    found: ColumnElement[bool] = col(AuditEvent.seq).is_not(None)
+    while True:
+        begun = seq
+        query = select(AuditEvent).where(found).order_by(col(AuditEvent.seq))
+        for row in session.exec(query.execution_options(yield_per=BATCH)):
+            assert row.seq is not None
+            if row.seq != seq + 1:
+                yield Fault(seq + 1, f"events {seq + 1} to {row.seq - 1} are missing")
+            elif _link(digest, row.seq, row) != row.digest:
+                yield Fault(row.seq, f"event {row.seq} ({row.event}) or its place was changed")
+            seq, digest = row.seq, row.digest or ""
+        # Read after the events, for a sealer may have been at work meanwhile: then follow it.
+        head = session.get(AuditHead, 1, populate_existing=True)
+        if head is None or head.seq <= seq or seq == begun:
+            break
+        found = col(AuditEvent.seq) > seq
     if head is None:
-        if last_id is not None:
+        if seq:
             yield Fault(seq, "the signed head of the chain is missing")
     elif not any(
         hmac.compare_digest(_signature(k, head.seq, head.digest), head.signature) for k in keys

@@ -18,6 +18,8 @@ from identity.tokens import verifying
 
 _log = structlog.get_logger()
 
+PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
+
 
 class Housekeeping:
     """Seconds between chores: the audit 1, the keys 5, pruning about 60."""
@@ -25,18 +27,25 @@ class Housekeeping:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
 
     def start(self) -> None:
         chores = ((1.0, self.write_audit), (5.0, self.tend_keys), (60.0, self.prune))
         self._tasks = [asyncio.create_task(self._every(*chore)) for chore in chores]
 
     async def stop(self) -> None:
-        """End the chores; what the audit still holds is written."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        with suppress(Unavailable):
-            await self.write_audit()
+        """End the chores; what the audit still holds is written.
+
+        A chore under way is not cancelled: its write goes on in a thread, and would be repeated.
+        """
+        self._stopping.set()
+        if self._tasks:
+            _, stuck = await asyncio.wait(self._tasks, timeout=PATIENCE)
+            for task in stuck:
+                task.cancel()
+        await self._attempt(self.write_audit)
+        if lost := self._services.queue.depth:
+            _log.error("audit events lost", count=lost)
 
     async def write_audit(self) -> None:
         db, queue = self._services.db, self._services.queue
@@ -62,12 +71,19 @@ class Housekeeping:
         await self._services.db.write(unit)
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            # Not all processes at the same instant.
-            await asyncio.sleep(seconds * random.uniform(0.9, 1.1))  # noqa: S311
-            try:
-                await chore()
-            except Unavailable as error:
-                _log.warning("chore postponed", chore=chore.__name__, reason=error.audit)
-            except Exception:
-                _log.exception("chore failed", chore=chore.__name__)
+        # Not all processes at the same instant.
+        while not await self._stopped_within(seconds * random.uniform(0.9, 1.1)):  # noqa: S311
+            await self._attempt(chore)
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
+
+    async def _attempt(self, chore: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await chore()
+        except Unavailable as error:
+            _log.warning("chore postponed", chore=chore.__name__, reason=error.audit)
+        except Exception:
+            _log.exception("chore failed", chore=chore.__name__)
