@@ -8,6 +8,7 @@ administrator stays one.
 from collections.abc import Collection
 from typing import Any
 
+from sqlalchemy import update as update_rows
 from sqlmodel import Session, col, delete, func, select
 
 from identity import audit, changes
@@ -97,6 +98,7 @@ def update(session: Session, user: User, fields: dict[str, Any], held: Held) -> 
         if session.exec(taken).first():
             raise Conflict("the username is taken")
     user.sqlmodel_update(changed)
+    insert_unique(session, user, Conflict("the username is taken"))
     if changed.keys() & {"username", "email"}:
         _set_login_names(session, user)
     touch(session, user)
@@ -151,6 +153,18 @@ def remove(session: Session, user: User, held: Held) -> None:
     session.flush()
 
 
+def lose_role(session: Session, role: str) -> None:
+    """Take a role that is about to be deleted from whoever has it."""
+    had = select(UserRole.user_id).where(UserRole.role == role)
+    session.execute(
+        update_rows(User)
+        .where(col(User.id).in_(had))
+        .values(version=User.version + 1, updated_at=utcnow())
+        .execution_options(synchronize_session=False)
+    )
+    session.exec(delete(UserRole).where(col(UserRole.role) == role))
+
+
 def guard(session: Session, user: User, held: Held) -> None:
     """Whoever could change a user who holds more could become that user."""
     if held is not None:
@@ -197,5 +211,6 @@ def _set_roles(session: Session, user: User, roles: Collection[str], held: Held)
     if missing:
         raise ValidationFailed([("/roles", f"no such role: {role}") for role in missing])
     check_may_grant(held, scopes_of_roles(session, wanted))
-    session.add_all(UserRole(user_id=user.id, role=role) for role in wanted)
-    session.flush()
+    gone = Conflict("a role was deleted meanwhile")
+    for role in wanted:
+        insert_unique(session, UserRole(user_id=user.id, role=role), gone)

@@ -1,0 +1,113 @@
+"""What may come in as JSON, query or path: texts that a database can hold, and bodies that say
+no more than they should. Whatever else comes is refused with 422, a path with 404."""
+
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from identity.errors import NotFound, UnsupportedMediaType, ValidationFailed
+
+LONGEST_ID = 200
+SHOWN_ERRORS = 20
+
+
+def storable(text: str) -> bool:
+    """PostgreSQL stores no NUL, and lone surrogates are no Unicode text."""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _text(text: str) -> str:
+    if not storable(text):
+        raise PydanticCustomError(
+            "text", "must be Unicode text without NUL characters and lone surrogates"
+        )
+    return text
+
+
+def _addressed(text: str) -> str:
+    if len(text) > LONGEST_ID or not storable(text):
+        raise NotFound()
+    return text
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("moment", "is beyond the calendar") from None
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Line = Annotated[Text, Field(max_length=200)]
+PathId = Annotated[str, Path(), AfterValidator(_addressed)]
+"""What names a resource in a path. What cannot name one is `NotFound`."""
+Moment = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc)]
+"""RFC 3339 with an offset, as UTC."""
+
+
+class Body(BaseModel):
+    """A JSON object of exactly these members and types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class JsonRequest(Request):
+    async def json(self) -> Any:
+        """orjson refuses what json lets pass: invalid UTF-8, lone surrogates, NaN; and it turns
+        numbers of any length into something, deep nesting into an error."""
+        if not hasattr(self, "_json"):
+            self._json = orjson.loads(await self.body())
+        return self._json
+
+
+class JsonRoute(APIRoute):
+    """Bodies are JSON in `application/json` or a type that ends in `+json`; else 415."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+        takes_body = self.body_field is not None
+
+        async def handle(request: Request) -> Response:
+            if takes_body and _has_body(request) and not _is_json(request):
+                raise UnsupportedMediaType("send application/json")
+            return await answer(JsonRequest(request.scope, request.receive))
+
+        return handle
+
+
+def _has_body(request: Request) -> bool:
+    headers = request.headers
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def _is_json(request: Request) -> bool:
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media == "application/json" or (
+        media.startswith("application/") and media.endswith("+json")
+    )
+
+
+def validation_failed(refusal: RequestValidationError) -> ValidationFailed:
+    """FastAPI's refusal as ours. A body's members are named by JSON pointer (RFC 6901), query
+    parameters as `?name`, headers by name."""
+    errors = [_error(error) for error in refusal.errors()[:SHOWN_ERRORS]]
+    shown = "; ".join(f"{where}: {what}" if where else what for where, what in errors[:3])
+    return ValidationFailed(errors, shown[:500])
+
+
+def _error(error: dict[str, Any]) -> tuple[str, str]:
+    place, *path = error["loc"]
+    if error["type"] == "json_invalid":
+        return "", f"is not JSON: {error['ctx']['error']}"
+    if place == "body":
+        steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
+        return "".join(f"/{step}" for step in steps), error["msg"]
+    name = str(path[0]) if path else ""
+    return f"?{name}" if place == "query" else name, error["msg"]
