@@ -1,0 +1,143 @@
+"""`identity audit …`"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from identity.cli.operating import operating
+from identity.cli.printing import AsJson, as_json, remark, table
+
+commands = typer.Typer(
+    name="audit", help="Read the audit trail and check its chain.", rich_markup_mode=None
+)
+
+Moment = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="2026-11-24, 2026-11-24T08:00, or how long ago: 15m, 2d."),
+]
+
+
+@commands.command("list")
+def list_(
+    actor: Annotated[str | None, typer.Option(help="Who did it: an id, or a user here.")] = None,
+    subject: Annotated[str | None, typer.Option(help="To whom or what: an id.")] = None,
+    event: Annotated[str | None, typer.Option(help="Which event; `key.` means all keys'.")] = None,
+    since: Moment = None,
+    until: Moment = None,
+    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 50,
+    json: AsJson = False,
+) -> None:
+    """List what happened, the latest last."""
+    from sqlmodel import col, select
+
+    from identity.audit import AuditEvent
+
+    query = select(AuditEvent).order_by(col(AuditEvent.id).desc()).limit(limit)
+    if actor:
+        query = query.where(AuditEvent.actor == actor)
+    if subject:
+        query = query.where(AuditEvent.subject == subject)
+    if event:
+        named = col(AuditEvent.event)
+        query = query.where(
+            named.startswith(event, autoescape=True) if event.endswith(".") else named == event
+        )
+    if since:
+        query = query.where(AuditEvent.at >= _moment(since, "--since"))
+    if until:
+        query = query.where(AuditEvent.at < _moment(until, "--until"))
+    with operating() as operation, operation.look() as session:
+        events = list(reversed(session.exec(query).all()))
+    if json:
+        as_json([one.model_dump(mode="json") for one in events])
+        return
+    table(
+        ("AT", "EVENT", "OUTCOME", "BY", "SUBJECT", "FROM", "DETAIL"),
+        (
+            (e.at, e.event, e.outcome, e.actor or e.actor_type, e.subject, e.address, e.detail)
+            for e in events
+        ),
+        none="There are no such events.",
+    )
+
+
+@commands.command()
+def verify(
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="SEQ:DIGEST", help="A head from the logs, to be found in the chain."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Check that no event was changed, removed, reordered or cut off. Writes nothing.
+
+    The chain's head is printed: compare it with the heads in the logs ("audit sealed"), which
+    whoever can change the database cannot change.
+    """
+    from sqlmodel import col, func, select
+
+    from identity import audit
+    from identity.audit import AuditEvent, AuditHead
+    from identity.keys import master
+    from identity.services import audit_keys
+    from identity.settings import SettingsError
+
+    wanted = _head(head) if head else None
+    with operating() as operation, operation.look() as session:
+        file = operation.settings.keys.keys_dir / master.FILE
+        if operation.settings.keys.master_key is None and not file.exists():
+            raise SettingsError(f"{file}: is missing, so the chain's signature cannot be checked")
+        keys = audit_keys(operation.master(session))
+        faults = [fault.words for fault in audit.verify(session, keys)]
+        if wanted is not None:
+            faults += _not_in_chain(session, *wanted)
+        last = session.get(AuditHead, 1)
+        unsealed = session.exec(select(func.count()).where(col(AuditEvent.seq).is_(None))).one()
+    where = {"seq": last.seq, "digest": last.digest} if last else None
+    if json:
+        as_json({"ok": not faults, "faults": faults, "head": where, "unsealed": unsealed})
+    else:
+        for words in faults:
+            print(f"fault: {words}")
+        print(f"head: {last.seq}:{last.digest}" if last else "head: none, nothing is sealed yet")
+        print(f"unsealed: {unsealed}")
+        remark("The chain is broken." if faults else "The chain is whole.")
+    raise typer.Exit(1 if faults else 0)
+
+
+def _head(text: str) -> tuple[int, str]:
+    seq, _, digest = text.partition(":")
+    if not (seq.isascii() and seq.isdigit() and len(seq) < 19 and digest):
+        raise typer.BadParameter("--head is SEQ:DIGEST, as the logs and this command print it")
+    return int(seq), digest
+
+
+def _not_in_chain(session: Any, seq: int, digest: str) -> list[str]:
+    from sqlmodel import select
+
+    from identity.audit import AuditEvent
+
+    found = session.exec(select(AuditEvent.digest).where(AuditEvent.seq == seq)).first()
+    if found is None:
+        return [f"the chain does not reach the head {seq}: it was cut off"]
+    if found != digest.lower():
+        return [f"event {seq} is not the one of that head: the chain was written anew"]
+    return []
+
+
+def _moment(text: str, option: str) -> datetime:
+    """A date or time (UTC unless it says otherwise), or how long ago."""
+    from identity.clock import utcnow
+
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    if text[:-1].isdigit() and text[-1] in units:
+        try:
+            return utcnow() - timedelta(**{units[text[-1]]: int(text[:-1])})
+        except OverflowError:
+            return datetime.min.replace(tzinfo=UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{option} is a time such as 2026-11-24T08:00 or 2d") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,0 +1,103 @@
+"""`identity backup FILE`"""
+
+import os
+import shlex
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+import typer
+
+from identity.cli.files import new_file
+from identity.cli.operating import Operation, operating, sqlite_path
+from identity.cli.printing import remark
+
+if TYPE_CHECKING:
+    from identity.settings import Settings
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(backup)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace it if it exists.")] = False,
+) -> None:
+    """Copy the database as of one moment, while the service runs or not.
+
+    SQLite: a database file, ready to be used. PostgreSQL: an archive for pg_restore, written by
+    pg_dump.
+    """
+    with operating() as operation:
+        path = sqlite_path(operation.settings)
+        with new_file(file, replace=force) as draft:
+            if path is None:
+                _dump(operation.settings, draft.descriptor, file)
+            else:
+                _copy(path, draft.path)
+        _note(operation, file)
+        remark(f"Wrote {file} ({file.stat().st_size:,} octets); it holds password hashes.")
+        remark(_about_master_key(operation.settings))
+
+
+def _copy(path: Path, target: Path) -> None:
+    """SQLite's online backup: one snapshot, writers are not kept waiting."""
+    with (
+        closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as source,
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, nothing beside it
+        sound = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if sound != "ok":
+        raise OSError(5, f"the database is damaged: {sound}", str(path))
+
+
+def _dump(settings: "Settings", descriptor: int, file: Path) -> None:
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    from identity.settings import SettingsError
+
+    parts = conninfo_to_dict(settings.database.database_url.get_secret_value())
+    password = parts.pop("password", None)
+    command = ["pg_dump", "--format=custom", f"--dbname={make_conninfo('', **parts)}"]
+    if shutil.which("pg_dump") is None:
+        raise SettingsError(
+            "pg_dump is not on PATH; where it is, run (the password in PGPASSWORD): "
+            f"{shlex.join([*command, f'--file={file}'])}"
+        )
+    environment = dict(os.environ)
+    if password is not None:
+        environment["PGPASSWORD"] = str(password)
+    done = subprocess.run(  # noqa: S603 - the arguments are our own
+        command, stdout=descriptor, stderr=subprocess.PIPE, env=environment, check=False
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise SettingsError(f"pg_dump failed: {'; '.join(said)}")
+
+
+def _note(operation: Operation, file: Path) -> None:
+    """On record, where the schema is far enough for that: backups come before migrations."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from identity import audit
+    from identity.errors import Unavailable
+
+    with suppress(SQLAlchemyError, Unavailable), operation.change() as session:
+        audit.record(session, "database.backed_up", file=str(file.absolute()))
+
+
+def _about_master_key(settings: "Settings") -> str:
+    from identity.keys.master import FILE, SETTING
+
+    where = SETTING if settings.keys.master_key is not None else settings.keys.keys_dir / FILE
+    return (
+        f"The master key ({where}) is not in it: back it up too, but apart. "
+        "Without it the signing keys cannot be read."
+    )

@@ -1,0 +1,83 @@
+"""What went wrong, as one line for whoever typed the command."""
+
+import os
+import traceback
+
+import typer
+
+_NO_SUCH = ("no such table", "no such column", "has no column named")
+_UNDEFINED = ("42P01", "42703")  # PostgreSQL: undefined table, undefined column
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """(exit code, line); an empty line says nothing."""
+    if isinstance(error, typer.Abort):
+        return 130, ""
+    if isinstance(error, typer.TyperException):
+        return error.exit_code, _usage(error)
+    from identity.errors import IdentityError, Unavailable
+    from identity.settings import SettingsError
+
+    if isinstance(error, Unavailable) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, SettingsError):
+        return 1, f"identity: {error}"
+    if isinstance(error, IdentityError):
+        return 1, f"identity: {_refusal(error)}"
+    if isinstance(error, OSError):
+        return 1, f"identity: {file_trouble(error)}"
+    return 1, _database(error) or _unexpected(error)
+
+
+def file_trouble(error: OSError) -> str:
+    why = error.strerror or str(error)
+    return f"{error.filename}: {why}" if error.filename else why
+
+
+def _usage(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    words = error.format_message().rstrip(".")
+    if context is None:
+        return f"identity: {words}"
+    return f"identity: {words}; see `{context.command_path} --help`"
+
+
+def _refusal(error: Exception) -> str:
+    """Validation errors are predicates of a field, or sentences of their own."""
+    from identity.errors import IdentityError, ValidationFailed
+
+    if isinstance(error, ValidationFailed):
+        lines = []
+        for pointer, text in error.errors:
+            predicate = text.startswith(("may ", "must ", "is ", "has ", "cannot "))
+            lines.append(f"{pointer.strip('/')} {text}" if predicate else text.rstrip("."))
+        return "; ".join(lines) or error.detail
+    assert isinstance(error, IdentityError)
+    return error.detail.rstrip(".")
+
+
+def _database(error: BaseException) -> str | None:
+    from sqlalchemy import exc
+
+    if not isinstance(error, exc.SQLAlchemyError):
+        return None
+    original = getattr(error, "orig", None) or error
+    first = (str(original).strip().splitlines() or [type(original).__name__])[0]
+    if any(words in first for words in _NO_SUCH) or (
+        getattr(original, "sqlstate", None) in _UNDEFINED
+    ):
+        return "identity: the database's schema is behind this version: run `identity migrate`"
+    if "locked" in first:
+        return "identity: the database is busy with another writer; try again"
+    if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
+        return f"identity: the database cannot be used: {first}"
+    return None
+
+
+def _unexpected(error: BaseException) -> str:
+    """Not foreseen. Where it happened is for those who ask for it."""
+    if os.environ.get("IDENTITY_LOG_LEVEL", "").lower() == "debug":
+        return "".join(traceback.format_exception(error)).rstrip()
+    first = (str(error).splitlines() or [""])[0][:300]
+    hint = "IDENTITY_LOG_LEVEL=debug shows where"
+    return f"identity: {type(error).__name__}: {first} ({hint})"

@@ -1,0 +1,148 @@
+"""`identity roles …` and `identity scopes …`"""
+
+from collections import defaultdict
+from typing import Annotated
+
+import typer
+
+from identity.cli.operating import operating
+from identity.cli.printing import AsJson, as_json, remark, table
+from identity.cli.secrets import sure
+
+commands = typer.Typer(
+    name="roles", help="See and change roles: named sets of scopes.", rich_markup_mode=None
+)
+scopes = typer.Typer(name="scopes", help="See and change scopes.", rich_markup_mode=None)
+
+Description = Annotated[str, typer.Option(help="For people to read.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@commands.command("list")
+def list_(json: AsJson = False) -> None:
+    """List the roles, what they hold, and how many users have them."""
+    from sqlmodel import func, select
+
+    from identity.access.table import Role, RoleScope
+    from identity.users.table import UserRole
+
+    with operating() as operation, operation.look() as session:
+        roles = session.exec(select(Role).order_by(Role.name)).all()
+        holds: dict[str, list[str]] = defaultdict(list)
+        for role, scope in session.exec(
+            select(RoleScope.role, RoleScope.scope).order_by(RoleScope.scope)
+        ):
+            holds[role].append(scope)
+        count = select(UserRole.role, func.count()).group_by(UserRole.role)
+        users = dict(session.exec(count).all())
+    if json:
+        shown = ("name", "description", "builtin", "created_at", "updated_at")
+        as_json(
+            [
+                role.model_dump(mode="json", include=set(shown))
+                | {"scopes": holds[role.name], "users": users.get(role.name, 0)}
+                for role in roles
+            ]
+        )
+        return
+    table(
+        ("NAME", "USERS", "SCOPES", "DESCRIPTION"),
+        ((r.name, users.get(r.name, 0), holds[r.name], r.description) for r in roles),
+        none="There are no roles yet; the first start of the service makes `admin`.",
+    )
+
+
+@commands.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Letters, digits and . _ : -")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope that it holds; may be repeated.")
+    ] = None,
+    description: Description = "",
+) -> None:
+    """Create a role."""
+    from identity.access import editing
+    from identity.access.granting import ensure_built_in
+
+    with operating() as operation, operation.change() as session:
+        ensure_built_in(session)
+        editing.create_role(
+            session, name=name, description=description, scopes=scope or [], held=None
+        )
+    remark(f"Created the role {name}.")
+
+
+@commands.command()
+def delete(name: Annotated[str, typer.Argument()], yes: Yes = False) -> None:
+    """Delete a role; its users lose it at once."""
+    from identity.access import editing
+    from identity.users import accounts
+
+    with operating() as operation:
+        with operation.look() as session:
+            editing.get_role(session, name)
+        sure(f"Delete the role {name}?", yes=yes)
+        with operation.change() as session:
+            role = editing.get_role(session, name, lock=True)
+            accounts.lose_role(session, name)
+            editing.remove_role(session, role, None)
+    remark(f"The role {name} is deleted.")
+
+
+@scopes.command("list")
+def list_scopes(json: AsJson = False) -> None:
+    """List the scopes and the resources they belong to."""
+    from sqlmodel import select
+
+    from identity.access.table import Scope
+
+    with operating() as operation, operation.look() as session:
+        found = session.exec(select(Scope).order_by(Scope.name)).all()
+    if json:
+        as_json([scope.model_dump(mode="json", exclude={"version"}) for scope in found])
+        return
+    table(
+        ("NAME", "AUDIENCE", "DESCRIPTION"),
+        ((s.name, s.audience, s.description) for s in found),
+        none="There are no scopes yet; the first start of the service makes its own.",
+    )
+
+
+@scopes.command("create")
+def create_scope(
+    name: Annotated[str, typer.Argument()],
+    audience: Annotated[
+        str | None, typer.Option(help="The resource that it belongs to (RFC 8707).")
+    ] = None,
+    description: Description = "",
+) -> None:
+    """Create a scope. The role `admin` holds it from the start."""
+    from identity.access import editing
+    from identity.access.granting import ensure_built_in
+    from identity.clients.accounts import valid_audience
+    from identity.errors import ValidationFailed
+
+    if audience is not None and not valid_audience(audience):
+        words = "must be a word without spaces and '#', best a URI"
+        raise ValidationFailed([("/audience", words)])
+    with operating() as operation, operation.change() as session:
+        ensure_built_in(session)
+        editing.create_scope(session, name=name, description=description, audience=audience)
+    remark(f"Created the scope {name}.")
+
+
+@scopes.command("delete")
+def delete_scope(name: Annotated[str, typer.Argument()], yes: Yes = False) -> None:
+    """Delete a scope; roles, clients and tokens lose it at once."""
+    from identity.access import editing
+    from identity.clients import accounts
+
+    with operating() as operation:
+        with operation.look() as session:
+            editing.get_scope(session, name)
+        sure(f"Delete the scope {name}?", yes=yes)
+        with operation.change() as session:
+            scope = editing.get_scope(session, name, lock=True)
+            accounts.lose_scope(session, name)
+            editing.remove_scope(session, scope, None)
+    remark(f"The scope {name} is deleted.")

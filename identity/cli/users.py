@@ -1,0 +1,288 @@
+"""`identity users …`"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from identity.cli.operating import operating
+from identity.cli.printing import AsJson, as_json, facts, remark, table
+from identity.cli.secrets import new_password, sure
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from identity.users.snapshot import UserOut
+    from identity.users.table import User
+
+commands = typer.Typer(name="users", help="See and change users.", rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="USER", help="Username, e-mail address or id.")]
+FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
+Generate = Annotated[bool, typer.Option("--generate", help="Make up a password and print it.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+RoleNames = Annotated[list[str], typer.Argument(metavar="ROLE...", help="Names of roles.")]
+
+
+@commands.command("list")
+def list_(
+    search: Annotated[
+        str | None, typer.Option("--search", "-q", help="Part of a username, e-mail or name.")
+    ] = None,
+    status: Annotated[str | None, typer.Option(help="active or disabled.")] = None,
+    role: Annotated[str | None, typer.Option(help="Only holders of this role.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At the most so many.")] = None,
+    json: AsJson = False,
+) -> None:
+    """List users, oldest first."""
+    from identity.cli.queries import list_users
+
+    if status not in (None, "active", "disabled"):
+        raise typer.BadParameter("--status is active or disabled")
+    with operating() as operation, operation.look() as session:
+        users = list_users(session, search=search, status=status, role=role, limit=limit)
+    if json:
+        as_json([user.model_dump(mode="json") for user in users])
+        return
+    table(
+        ("USERNAME", "E-MAIL", "NAME", "STATUS", "ROLES", "LAST LOGIN"),
+        ((u.username, u.email, u.name, u.status, u.roles, u.last_login_at) for u in users),
+        none="There are no such users.",
+    )
+
+
+@commands.command()
+def show(user: Name, json: AsJson = False) -> None:
+    """Show one user."""
+    from identity.sessions.lifecycle import live_of
+
+    with operating() as operation, operation.look() as session:
+        found = _find(session, user)
+        out = _out(session, found)
+        must_change, sessions = found.must_change_password, len(live_of(session, found.id))
+        has_password = found.password_hash is not None
+    if json:
+        as_json(out.model_dump(mode="json"))
+        return
+    password = "must be changed" if must_change else "set" if has_password else "none"
+    facts([*out.model_dump().items(), ("password", password), ("sessions", sessions)])
+
+
+@commands.command()
+def create(
+    username: Annotated[str, typer.Argument(help="What the user logs in by.")],
+    email: Annotated[str | None, typer.Option(help="E-mail address; logs in as well.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name for people to read.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="A role; may be repeated.")] = None,
+    password_stdin: FromStdin = False,
+    generate: Generate = False,
+    one_time: Annotated[
+        bool | None,
+        typer.Option(
+            "--one-time/--permanent",
+            help="Whether the password must be changed first; by default a generated one must.",
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Create a user. The password is asked for, read from stdin, or made up and printed."""
+    from identity.access.granting import ensure_built_in
+    from identity.users import accounts
+
+    with operating() as operation:
+        password, made_up = new_password(from_stdin=password_stdin, generate=generate)
+        hashed = _hashed(operation.settings.passwords.bcrypt_rounds, password, username, email)
+        must_change = made_up if one_time is None else one_time
+        with operation.change() as session:
+            ensure_built_in(session)
+            user = accounts.create(
+                session,
+                username=username,
+                email=email,
+                name=name,
+                password_hash=hashed,
+                must_change_password=must_change,
+                roles=role or [],
+            )
+            out = _out(session, user)
+    if json:
+        as_json(out.model_dump(mode="json") | ({"password": password} if made_up else {}))
+        return
+    remark(f"Created {out.username} ({out.id}).")
+    _hand_over(password if made_up else None, must_change)
+
+
+@commands.command()
+def disable(user: Name) -> None:
+    """Refuse the user's logins; sessions and tokens end at once."""
+    from identity.sessions import lifecycle
+    from identity.users import accounts
+
+    with operating() as operation, operation.change() as session:
+        found = _find(session, user, lock=True)
+        accounts.set_status(session, found, "disabled", None)
+        ended = lifecycle.end_all(session, "user disabled", user_id=found.id)
+    remark(f"{found.username} is disabled; sessions ended: {ended}.")
+
+
+@commands.command()
+def enable(user: Name) -> None:
+    """Admit a disabled user again."""
+    from identity.users import accounts
+
+    with operating() as operation, operation.change() as session:
+        found = _find(session, user, lock=True)
+        accounts.set_status(session, found, "active", None)
+    remark(f"{found.username} is active.")
+
+
+@commands.command()
+def delete(user: Name, yes: Yes = False) -> None:
+    """Delete the user for good; sessions and tokens end at once."""
+    from identity.sessions import lifecycle
+    from identity.users import accounts
+
+    with operating() as operation:
+        with operation.look() as session:
+            username = _find(session, user).username
+        sure(f"Delete {username} for good?", yes=yes)
+        with operation.change() as session:
+            found = _find(session, user, lock=True)
+            lifecycle.end_all(session, "user deleted", user_id=found.id)
+            accounts.remove(session, found, None)
+    remark(f"{username} is deleted.")
+
+
+@commands.command("set-password")
+def set_password(
+    user: Name,
+    password_stdin: FromStdin = False,
+    generate: Generate = False,
+    permanent: Annotated[
+        bool, typer.Option("--permanent", help="It need not be changed at the next login.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Set a one-time password; the user's sessions end at once."""
+    from identity.sessions import lifecycle
+    from identity.users import accounts
+
+    with operating() as operation:
+        with operation.look() as session:
+            found = _find(session, user)
+        password, made_up = new_password(from_stdin=password_stdin, generate=generate)
+        rounds = operation.settings.passwords.bcrypt_rounds
+        hashed = _hashed(rounds, password, found.username, found.email)
+        with operation.change() as session:
+            found = accounts.get(session, found.id, lock=True)
+            accounts.set_password_hash(session, found, hashed, must_change=not permanent, held=None)
+            ended = lifecycle.end_all(session, "password reset", user_id=found.id)
+    if json:
+        shown = {"password": password} if made_up else {}
+        as_json({"username": found.username, "sessions_ended": ended} | shown)
+        return
+    remark(f"{found.username} has a new password; sessions ended: {ended}.")
+    _hand_over(password if made_up else None, not permanent)
+
+
+@commands.command()
+def grant(user: Name, role: RoleNames) -> None:
+    """Give the user roles, beside those it has."""
+    _change_roles(user, add=role)
+
+
+@commands.command()
+def revoke(user: Name, role: RoleNames) -> None:
+    """Take roles from the user."""
+    _change_roles(user, take=role)
+
+
+@commands.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv|.jsonl", exists=True, dir_okay=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Bring users who exist into line; passwords stay."),
+    ] = False,
+) -> None:
+    """Create the users of a file, with the password hashes of the system they come from.
+
+    Columns (CSV) or members (JSONL): username, and optionally email, name, password_hash, roles,
+    status (active, disabled), email_verified. Users who exist stay as they are, so that a file can
+    be imported again; bad rows are reported by line, the others are imported.
+    """
+    from identity.access.granting import ensure_built_in
+    from identity.cli.progress import Progress
+    from identity.importing import Import
+
+    with operating() as operation:
+        if not dry_run:
+            with operation.change() as session:
+                ensure_built_in(session)
+        progress = Progress(file)
+        work = Import(operation.db, update=update, dry_run=dry_run)
+        for batch in work.run(file):
+            for bad in batch.bad:
+                progress.say(f"{file}:{bad.line}: {bad.reason}")
+            progress.show(batch.position, work.report.rows)
+        progress.end()
+    report = work.report
+    facts(report.counts())
+    if report.differing and not update:
+        remark(f"{report.differing} exist and differ from the file; --update changes them.")
+    if dry_run:
+        remark("This was a dry run: nothing was changed.")
+    raise typer.Exit(1 if report.bad else 0)
+
+
+def _find(session: "Session", user: str, *, lock: bool = False) -> "User":
+    """By id, username or e-mail address."""
+    from identity.errors import NotFound
+    from identity.users import accounts
+    from identity.users.table import User
+
+    found = accounts.find_by_login(session, user) or session.get(User, user)
+    if found is None:
+        raise NotFound(f"there is no user {user}")
+    return accounts.get(session, found.id, lock=True) if lock else found
+
+
+def _out(session: "Session", user: "User") -> "UserOut":
+    from identity.users.accounts import roles_of
+    from identity.users.snapshot import UserOut
+
+    return UserOut.of(user, roles_of(session, user.id))
+
+
+def _hashed(rounds: int, password: str, username: str, email: str | None) -> str:
+    from identity.passwords import policy
+    from identity.passwords.hashing import PasswordHasher
+
+    policy.check(password, username=username, email=email)
+    return PasswordHasher(rounds).hash(password)
+
+
+def _hand_over(password: str | None, must_change: bool) -> None:
+    if password is not None:
+        print(password)
+    if must_change:
+        remark("It must be changed before the first login: POST /password.")
+
+
+def _change_roles(user: str, *, add: list[str] = [], take: list[str] = []) -> None:  # noqa: B006
+    from identity.access.granting import ensure_built_in
+    from identity.errors import ValidationFailed
+    from identity.users import accounts
+
+    with operating() as operation, operation.change() as session:
+        ensure_built_in(session)
+        found = _find(session, user, lock=True)
+        before = set(accounts.roles_of(session, found.id))
+        lacking = sorted(set(take) - before)
+        if lacking:
+            words = f"{found.username} does not have the role {' '.join(lacking)}"
+            raise ValidationFailed([("/roles", words)])
+        after = sorted((before | set(add)) - set(take))
+        accounts.set_roles(session, found, after, None)
+    remark(f"{found.username} has the roles: {' '.join(after) or 'none'}.")
