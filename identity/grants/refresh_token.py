@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from identity.access import granting
 from identity.audit import AuditQueue
 from identity.db import Database
 from identity.errors import InvalidGrant, InvalidScope, InvalidTarget
@@ -46,8 +47,8 @@ class RefreshToken:
     def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:
         if request.resource is not None and request.resource != audience:
             raise InvalidTarget("the resource was not granted at the login")
-        asked = request.form.get("scope")
-        if asked is not None:
-            beyond = set(asked.split()) - set(scope.split())
-            if beyond:
-                raise InvalidScope(f"not granted at the login: {' '.join(sorted(beyond))}")
+        asked = set(granting.parse(request.form.get("scope", "")))
+        # A scope that was deleted since cannot be granted, whatever the login did.
+        beyond = asked - (set(scope.split()) & request.scopes.keys())
+        if beyond:
+            raise InvalidScope(f"not granted at the login: {' '.join(sorted(beyond))}")
