@@ -1,98 +1,33 @@
 """`/roles` and `/scopes`: a role is a named set of scopes, a scope belongs to a resource."""
 
-from collections.abc import Collection
-from datetime import datetime
 from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response, Security
-from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session, col, select
 
 from identity.access import editing
 from identity.access.granting import scopes_of_roles
+from identity.access.schemas import (
+    NewRole,
+    NewScope,
+    RoleOut,
+    RolePatch,
+    ScopeOut,
+    ScopePatch,
+)
 from identity.access.table import Role, RoleScope, Scope
 from identity.acting import Acting, acting
 from identity.clients import accounts as clients
 from identity.errors import ValidationFailed
-from identity.inputs import Body, JsonRoute, Line, PathId, Text
+from identity.inputs import JsonRoute, PathId
 from identity.paging import Page, Paged, Search, contains, listed
-from identity.patching import IfMatch, Patch, check_unchanged, etag, merge_patch, omitted
+from identity.patching import IfMatch, check_unchanged, etag, merge_patch
 from identity.problems import administrative
 from identity.users import accounts as users
 
 Reader = Annotated[Acting, Security(acting, scopes=["roles:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["roles:write"])]
-
-Description = Annotated[Text, Field(max_length=500, examples=["Whoever handles orders"])]
-ScopeNames = Annotated[list[Line], Field(max_length=500, examples=[["orders:read"]])]
-ScopeName = Annotated[Text, Field(min_length=1, max_length=100, examples=["orders:read"])]
-Audience = Annotated[Text, Field(max_length=200, examples=["https://orders.example.com"])]
-
-
-class NewRole(Body):
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "clerk", "scopes": ["users:read"]}]}
-    )
-
-    name: Annotated[Text, Field(min_length=1, max_length=64, examples=["clerk"])]
-    description: Description = ""
-    scopes: ScopeNames = Field(default_factory=list)
-
-
-class RolePatch(Patch):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"scopes": ["users:read"]}]})
-
-    description: Description = Field(default_factory=omitted)
-    scopes: ScopeNames = Field(default_factory=omitted)
-
-
-class RoleOut(BaseModel):
-    name: str
-    description: str
-    scopes: list[str]
-    builtin: bool
-    created_at: datetime
-    updated_at: datetime
-
-    @classmethod
-    def of(cls, role: Role, scopes: Collection[str]) -> "RoleOut":
-        return cls(**role.model_dump(), scopes=sorted(scopes))
-
-
-class NewScope(Body):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"name": "orders:read", "audience": "https://orders.example.com"}]
-        }
-    )
-
-    name: ScopeName
-    description: Description = ""
-    audience: Audience | None = Field(
-        default=None, description="The resource it belongs to (RFC 8707); null: any."
-    )
-
-
-class ScopePatch(Patch):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"description": "See orders"}]})
-
-    description: Description = Field(default_factory=omitted)
-    audience: Audience | None = None
-
-
-class ScopeOut(BaseModel):
-    name: str
-    description: str
-    audience: str | None
-    builtin: bool
-    created_at: datetime
-    updated_at: datetime
-
-    @classmethod
-    def of(cls, scope: Scope) -> "ScopeOut":
-        return cls.model_validate(scope, from_attributes=True)
-
 
 router = APIRouter(tags=["Roles and scopes"], route_class=JsonRoute)
 

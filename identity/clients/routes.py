@@ -1,141 +1,32 @@
 """`/clients`: registering OAuth2 clients and handing out their secrets."""
 
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+import asyncio
+from typing import Annotated
 
-from anyio import sleep
 from fastapi import APIRouter, Request, Response, Security
-from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session, col, select
 
 from identity.acting import Acting, acting
 from identity.clients import accounts
-from identity.clients.accounts import NewSecret
-from identity.clients.table import Client, ClientSecret, ClientType, Status
+from identity.clients.schemas import (
+    ClientCreated,
+    ClientOut,
+    ClientPatch,
+    NewClient,
+    NewSecretBody,
+    SecretOut,
+    SecretShown,
+)
+from identity.clients.table import Client, ClientSecret
 from identity.clock import utcnow
-from identity.errors import ValidationFailed
-from identity.inputs import Body, JsonRoute, Line, Moment, PathId, Text
+from identity.inputs import JsonRoute, PathId
 from identity.paging import Page, Paged, Search, contains, listed
-from identity.patching import IfMatch, Patch, check_unchanged, etag, merge_patch, omitted
+from identity.patching import IfMatch, check_unchanged, etag, merge_patch
 from identity.problems import administrative
 from identity.sessions import lifecycle
 
 Reader = Annotated[Acting, Security(acting, scopes=["clients:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["clients:write"])]
-
-TEN_YEARS = 10 * 366 * 24 * 3600
-
-Grants = Annotated[
-    list[Line],
-    Field(
-        max_length=20,
-        description="Grants it may use. Without any it can introspect and revoke, no more.",
-        examples=[["client_credentials"]],
-    ),
-]
-Scopes = Annotated[
-    list[Line],
-    Field(
-        max_length=500,
-        description="Scopes it may ask for; `*`: whatever the user behind a request holds.",
-        examples=[["introspect"]],
-    ),
-]
-Audiences = Annotated[
-    list[Line],
-    Field(
-        max_length=100,
-        description="Resources it may name (RFC 8707), besides the default audience: absolute "
-        "URIs, or other words without spaces and `#`.",
-        examples=[["https://orders.example.com"]],
-    ),
-]
-
-
-class NewClient(Body):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"name": "Nightly report", "grants": ["client_credentials"], "scopes": []},
-                {"name": "Shop", "type": "public", "grants": ["password"], "scopes": ["*"]},
-            ]
-        }
-    )
-
-    id: Annotated[Text, Field(max_length=64)] | None = Field(
-        default=None, description="The `client_id`; made up when left out.", examples=["report"]
-    )
-    name: Line
-    type: ClientType = "confidential"
-    grants: Grants = Field(default_factory=list)
-    scopes: Scopes = Field(default_factory=list)
-    audiences: Audiences = Field(default_factory=list)
-
-
-class ClientPatch(Patch):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "disabled"}]})
-
-    name: Line = Field(default_factory=omitted)
-    status: Status = Field(default_factory=omitted)
-    grants: Grants = Field(default_factory=omitted)
-    scopes: Scopes = Field(default_factory=omitted)
-    audiences: Audiences = Field(default_factory=omitted)
-
-
-class NewSecretBody(Body):
-    model_config = ConfigDict(
-        title="NewSecret", json_schema_extra={"examples": [{"expires_in": 7_776_000}]}
-    )
-
-    expires_in: int | None = Field(default=None, ge=1, le=TEN_YEARS, description="Seconds.")
-    expires_at: Moment | None = None
-
-    def moment(self) -> datetime | None:
-        if self.expires_in is not None and self.expires_at is not None:
-            raise ValidationFailed([("/expires_at", "give expires_in or expires_at, not both")])
-        if self.expires_in is not None:
-            return utcnow() + timedelta(seconds=self.expires_in)
-        return self.expires_at
-
-
-class SecretOut(BaseModel):
-    """What is left of a secret once it was shown."""
-
-    id: str
-    hint: str = Field(description="Its last four characters.", examples=["x9Qc"])
-    created_at: datetime
-    expires_at: datetime | None
-
-
-class SecretShown(SecretOut):
-    secret: str = Field(description="Shown this once.", examples=["cs_…"])
-
-    @classmethod
-    def once(cls, new: NewSecret) -> "SecretShown":
-        return cls(secret=new.secret, **_secret(new.row).model_dump())
-
-
-class ClientOut(BaseModel):
-    id: str
-    name: str
-    type: ClientType
-    status: Status
-    grants: list[str]
-    scopes: list[str]
-    audiences: list[str]
-    builtin: bool
-    secrets: list[SecretOut]
-    created_at: datetime
-    updated_at: datetime
-
-
-class ClientCreated(ClientOut):
-    client_id: str = Field(description="The `id` once more, under the protocol's name.")
-    client_secret: str | None = Field(
-        description="Of a confidential client its first secret, shown this once.",
-        examples=["cs_…"],
-    )
-
 
 router = APIRouter(prefix="/clients", tags=["Clients"], route_class=JsonRoute)
 
@@ -153,9 +44,7 @@ async def list_clients(actor: Reader, window: Paged, q: Search = None) -> Page[C
         theirs = select(ClientSecret).where(col(ClientSecret.client_id).in_(secrets))
         for secret in session.exec(theirs.order_by(col(ClientSecret.id))):
             secrets[secret.client_id].append(secret)
-        return Page(
-            items=[ClientOut(**_members(c, secrets[c.id])) for c in clients], next=following
-        )
+        return Page(items=[ClientOut.of(c, secrets[c.id]) for c in clients], next=following)
 
     return await listed(actor.services.db, unit)
 
@@ -184,11 +73,11 @@ async def create_client(
         secret = None
         if client.type == "confidential":
             secret = accounts.add_secret(session, client, held=actor.held).secret
-        members = _members(client, accounts.secrets_of(session, client.id))
-        return client, ClientCreated(client_id=client.id, client_secret=secret, **members)
+        out = ClientOut.of(client, accounts.secrets_of(session, client.id))
+        return client, ClientCreated(client_id=client.id, client_secret=secret, **dict(out))
 
     client, created = await actor.services.db.write(unit)
-    await sleep((client.created_at - utcnow()).total_seconds())
+    await asyncio.sleep(max(0.0, (client.created_at - utcnow()).total_seconds()))
     response.headers["etag"] = etag(client.version)
     response.headers["location"] = actor.address(f"/clients/{client.id}")
     return created
@@ -266,9 +155,8 @@ async def create_secret(
 
     def unit(session: Session) -> SecretShown:
         client = accounts.get(session, client_id, lock=True)
-        return SecretShown.once(
-            accounts.add_secret(session, client, held=actor.held, expires_at=expires_at)
-        )
+        new = accounts.add_secret(session, client, held=actor.held, expires_at=expires_at)
+        return SecretShown(secret=new.secret, **dict(SecretOut.of(new.row)))
 
     return await actor.services.db.write(unit)
 
@@ -289,12 +177,4 @@ async def delete_secret(actor: Writer, client_id: PathId, secret_id: PathId) -> 
 
 def _shown(session: Session, client: Client, response: Response) -> ClientOut:
     response.headers["etag"] = etag(client.version)
-    return ClientOut(**_members(client, accounts.secrets_of(session, client.id)))
-
-
-def _members(client: Client, secrets: list[ClientSecret]) -> dict[str, Any]:
-    return {**client.model_dump(), "secrets": [_secret(row) for row in secrets]}
-
-
-def _secret(row: ClientSecret) -> SecretOut:
-    return SecretOut.model_validate(row, from_attributes=True)
+    return ClientOut.of(client, accounts.secrets_of(session, client.id))
