@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from identity.clients.registry import ClientSnapshot
-from identity.errors import InvalidTarget, UnauthorizedClient, UnsupportedGrantType
+from identity.errors import (
+    InvalidRequest,
+    InvalidTarget,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+)
 from identity.fastlane import Request, Response, json_response
 from identity.grants.client_credentials import ClientCredentials
 from identity.grants.password import Password
@@ -50,7 +55,7 @@ class TokenEndpoint:
     def _grant(self, form: Mapping[str, str], client: ClientSnapshot) -> Grant:
         name = form.get("grant_type")
         if name is None:
-            raise UnsupportedGrantType("grant_type is missing")
+            raise InvalidRequest("grant_type is missing")
         grant = self.grants.get(name)
         if grant is None:
             raise UnsupportedGrantType(f"supported grant types: {' '.join(self.grants)}")
