@@ -42,6 +42,8 @@ class Introspection:
         """
         authorization = request.header(b"authorization")
         if authorization is not None and authorization[:7].lower() == b"bearer ":
+            if "client_secret" in form:
+                raise InvalidRequest("the client authenticates in two ways at once")
             live = await self._services.bearer(authorization, "introspect")
             return live.claims.client_id
         await self._services.feed.catch_up()
@@ -82,7 +84,9 @@ class Introspection:
             return INACTIVE
         return {
             "active": True,
-            "scope": " ".join(s for s in login.scope.split() if s in user.scopes),
+            "scope": " ".join(
+                s for s in login.scope.split() if s in user.scopes and client.may_hold(s)
+            ),
             "client_id": login.client_id,
             "username": user.username,
             "token_type": "refresh_token",
