@@ -54,9 +54,7 @@ class Caller:
 
 def basic(client_id: str, secret: str) -> dict[str, str]:
     """An Authorization header of scheme Basic around exactly these two texts."""
-    return {
-        "authorization": "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
-    }
+    return {"authorization": "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()}
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -82,9 +82,10 @@ async def test_unknown_disabled_and_wrong_take_the_same_time(
 ) -> None:
     """Interleaved samples, so that a busy machine slows all kinds alike."""
     app = create_app(make_settings(bcrypt_rounds=8, login_max_failures=10_000))
-    async with running(app), httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app), base_url="http://test"
-    ) as api:
+    async with (
+        running(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as api,
+    ):
         world = World(app, api)
         world.user("ada")
         world.user("eve", status="disabled")
@@ -150,8 +151,7 @@ async def test_every_other_text_is_a_password(world: World, password: str) -> No
 
 FOREIGN = {
     "bcrypt": "$2b$04$hWcGKexISeIxelT6lzbJCe3NHYkuNO6VwD.sSx87cor9MaMiHSKzC",
-    "argon2": "$argon2id$v=19$m=64,t=1,p=2$c2FsdFNBTFQ$"
-    "UwVRQZc23e4IKfVp+/ZIl//2t3lADeDgKfKl9ppc9XM",
+    "argon2": "$argon2id$v=19$m=64,t=1,p=2$c2FsdFNBTFQ$UwVRQZc23e4IKfVp+/ZIl//2t3lADeDgKfKl9ppc9XM",
     "scrypt": "$scrypt$ln=10,r=8,p=1$c2FsdFNBTFQ$k7tL55WqhK9gao/jYkPcf+q8zwB+FlS5b+NhhJTAyV8",
     "django": "pbkdf2_sha256$1000$saltSALT$h9xM8drpPLiri5vPfqZnKWIna76lKr5TsBXpFbSAcgo=",
     "phpass": "$P$6saltSALTimE2o8sBNMyovuNfRPSML/",
@@ -193,9 +193,10 @@ async def test_a_one_time_password_must_be_changed_before_anything_is_granted(
 @pytest.mark.parametrize("dialect", ["sqlite"])
 async def test_the_grant_can_be_switched_off_for_all(make_settings: Callable[..., Any]) -> None:
     app = create_app(make_settings(password_grant=False))
-    async with running(app), httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app), base_url="http://test"
-    ) as api:
+    async with (
+        running(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as api,
+    ):
         world = World(app, api)
         world.user()
         answer = await world.token(grant_type="password", username="ada", password=PASSWORD)
@@ -231,9 +232,10 @@ async def test_a_full_hashing_queue_answers_503_while_everything_else_stays_quic
     make_settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = create_app(make_settings(hashing_threads=1, hashing_queue=2))
-    async with running(app), httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app), base_url="http://test"
-    ) as api:
+    async with (
+        running(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as api,
+    ):
         world = World(app, api)
         world.user()
         token = (await world.log_in())["access_token"]

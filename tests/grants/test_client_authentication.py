@@ -1,0 +1,196 @@
+"""Who is asking, at every OAuth endpoint alike (RFC 6749 §2.3)."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from identity.app import create_app
+from identity.clock import frozen, utcnow
+from tests.serving import running
+from tests.world import PASSWORD, Caller, World, basic, granted, refused
+
+pytestmark = pytest.mark.parametrize("dialect", ["sqlite"])
+
+OWN = {"grant_type": "client_credentials"}
+
+
+@pytest.mark.parametrize(
+    ("client_id", "secret"),
+    [
+        ("shop", "s3cret"),
+        ("https://shop.example/app?x=1", "p+w%&=;:\"'\\ <>~!"),
+        ("käse laden", "пароль \U0001f511"),
+        ("a:b:c", "d:e"),
+        ("plus+plus", "100%+more"),
+        ("per%63ent", "%41%zz"),
+    ],
+)
+async def test_ids_and_secrets_of_any_spelling_authenticate_by_both_methods(
+    world: World, client_id: str, secret: str
+) -> None:
+    world.client(client_id)
+    caller = Caller(client_id, world.secret(client_id, secret))
+    granted(await world.api.post("/token", data=OWN, headers=caller.basic))
+    granted(await world.api.post("/token", data=OWN | caller.post))
+    # The id may be repeated in the form as long as it is the same (RFC 6749 §3.2.1).
+    granted(
+        await world.api.post("/token", data=OWN | {"client_id": client_id}, headers=caller.basic)
+    )
+
+
+@pytest.mark.parametrize("path", ["/token", "/introspect", "/revoke"])
+async def test_two_methods_at_once_are_refused(world: World, path: str) -> None:
+    caller, other = world.client("shop"), world.client("other")
+    form = OWN | {"token": "x"}
+    both = await world.api.post(path, data=form | caller.post, headers=caller.basic)
+    assert "two ways" in refused(both, 400, "invalid_request")
+    mixed = await world.api.post(path, data=form | {"client_id": other.id}, headers=caller.basic)
+    refused(mixed, 400, "invalid_request")
+    nameless = await world.api.post(path, data=form | {"client_secret": "x"})
+    answer = (400, "invalid_request") if path != "/introspect" else (401, "invalid_client")
+    refused(nameless, *answer)
+
+
+async def test_a_bearer_token_and_a_secret_at_once_are_refused(world: World) -> None:
+    world.client("shop", scopes=["introspect"])
+    caller = Caller("shop", world.secret("shop"))
+    token = (await world.act(caller))["access_token"]
+    answer = await world.api.post(
+        "/introspect",
+        data={"token": token} | caller.post,
+        headers={"authorization": f"Bearer {token}"},
+    )
+    refused(answer, 400, "invalid_request")
+
+
+@pytest.mark.parametrize("path", ["/token", "/introspect", "/revoke"])
+async def test_whoever_fails_gets_the_same_answer(world: World, path: str) -> None:
+    caller = world.client("shop")
+    world.client("app", public=True)
+    world.client("gone")
+    world.change_client("gone", status="disabled")
+    gone = Caller("gone", world.secret("gone"))
+    expired = world.secret("shop", expires_at=utcnow() - timedelta(seconds=1))
+    form = OWN | {"token": "x"}
+    attempts = {
+        "wrong secret": Caller("shop", "wrong"),
+        "expired": Caller("shop", expired),
+        "no secret given": Caller("shop", None),
+        "unknown": Caller("nobody", "secret"),
+        "disabled": gone,
+        "a public client's": Caller("app", "secret"),
+        "the secret's digest": Caller("shop", "0" * 64),
+        "another client's": Caller("gone", caller.secret),
+    }
+    bodies, headers = set(), set()
+    for attempt in attempts.values():
+        answers = [await world.api.post(path, data=form | attempt.post)]
+        if attempt.secret:
+            answers.append(await world.api.post(path, data=form, headers=attempt.basic))
+        for answer in answers:
+            refused(answer, 401, "invalid_client")
+            assert answer.headers["www-authenticate"].startswith("Basic realm=")
+            bodies.add(answer.text)
+            headers.add(tuple(sorted(answer.headers)))
+    assert len(bodies) == len(headers) == 1
+    refusals = await world.events("client.authentication")
+    assert {event.outcome for event in refusals} == {"refused"}
+    assert len(refusals) == 2 * len(attempts) - 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Basic",
+        b"Basic ",
+        b"Basic !!!",
+        b"Basic c2hvcA==",  # no colon
+        b"Basic OnNlY3JldA==",  # no id
+        b"Basic c2hvcDo=",  # an empty secret
+        b"Basic c2hvcDolMDA=",  # %00
+        b"Basic c2hvcDolRUQlQTAlODA=",  # a surrogate
+        b"Basic /////w==",  # not UTF-8
+        b"Bearer abc",
+        b"Negotiate abc",
+        b"\xff\xfe",
+        b"Basic " + b"QQ" * 4000,
+    ],
+)
+async def test_a_malformed_authorization_header_is_refused(world: World, header: bytes) -> None:
+    world.client("shop")
+    for path in ("/token", "/revoke"):
+        answer = await world.api.post(
+            path, data=OWN | {"token": "x"}, headers=[(b"authorization", header)]
+        )
+        refused(answer, 401, "invalid_client")
+
+
+async def test_two_authorization_headers_are_refused(world: World) -> None:
+    caller = world.client()
+    header = ("authorization", caller.basic["authorization"])
+    for path in ("/token", "/introspect", "/revoke"):
+        answer = await world.api.post(path, data=OWN | {"token": "x"}, headers=[header, header])
+        refused(answer, 400, "invalid_request")
+
+
+async def test_two_secrets_may_overlap_and_each_ends_at_its_time(world: World) -> None:
+    with frozen() as clock:
+        old = world.client()
+        until = utcnow() + timedelta(minutes=10)
+        ending = Caller(old.id, world.secret(old.id, expires_at=until))
+        new = Caller(old.id, world.secret(old.id))
+        for caller in (old, ending, new):
+            await world.act(caller)
+        clock.tick(600.001)
+        refused(await world.token(ending, **OWN), 401, "invalid_client")
+        for caller in (old, new):
+            await world.act(caller)
+
+
+async def test_a_client_that_is_disabled_or_deleted_is_refused_at_once(world: World) -> None:
+    caller = world.client()
+    await world.act(caller)
+    world.change_client(caller.id, status="disabled")
+    refused(await world.token(caller, **OWN), 401, "invalid_client")
+    world.change_client(caller.id, status="active")
+    await world.act(caller)
+    world.delete_client(caller.id)
+    refused(await world.token(caller, **OWN), 401, "invalid_client")
+
+
+async def test_the_built_in_client_can_be_switched_off(make_settings: Callable[..., Any]) -> None:
+    app = create_app(make_settings(default_client=False))
+    async with (
+        running(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as api,
+    ):
+        world = World(app, api)
+        world.user()
+        login = {"grant_type": "password", "username": "ada", "password": PASSWORD}
+        refused(await world.token(**login), 401, "invalid_client")
+        refused(await world.token(client_id="first-party", **login), 401, "invalid_client")
+        await world.log_in(client=world.client("app", public=True))
+
+
+async def test_a_grant_that_the_client_may_not_use_is_refused(world: World) -> None:
+    world.user()
+    narrow = world.client("narrow", grants=["client_credentials"])
+    answer = await world.token(narrow, grant_type="password", username="ada", password=PASSWORD)
+    refused(answer, 400, "unauthorized_client")
+    app = world.client("app", public=True, grants=["password"])
+    tokens = await world.log_in(client=app)
+    refused(await world.token(app, **OWN), 400, "unauthorized_client")
+    refused(await world.refresh("rt_x", app), 400, "unauthorized_client")
+    assert await world.active(tokens["access_token"])
+    # The built-in client acts for users only.
+    refused(await world.token(**OWN), 400, "unauthorized_client")
+
+
+async def test_a_public_client_never_acts_for_itself(world: World) -> None:
+    app = world.client("app", public=True, grants=["client_credentials"])
+    refused(await world.token(app, **OWN), 400, "unauthorized_client")
+    answer = await world.api.post("/introspect", data={"token": "x"} | app.post)
+    refused(answer, 401, "invalid_client")

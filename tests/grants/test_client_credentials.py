@@ -1,0 +1,48 @@
+"""`POST /token` with `grant_type=client_credentials` (RFC 6749 §4.4)."""
+
+from sqlalchemy import event
+
+from tests.world import World, bearer, claims_of
+
+
+async def test_a_client_acts_for_itself(world: World) -> None:
+    world.scopes("read")
+    shop = world.client(scopes=["read"])
+    answer = await world.act(shop)
+    assert set(answer) == {"access_token", "token_type", "expires_in", "scope"}
+    claims = claims_of(answer["access_token"])
+    assert claims["sub"] == claims["client_id"] == "shop"
+    assert claims.keys().isdisjoint({"sid", "username", "roles", "auth_time", "amr"})
+    described = await world.introspect(answer["access_token"])
+    assert (described["sub"], described["client_id"]) == ("shop", "shop")
+    assert described.keys().isdisjoint({"sid", "username", "roles"})
+
+
+async def test_a_clients_own_token_is_nobodys_profile(world: World) -> None:
+    token = (await world.act(world.client()))["access_token"]
+    answer = await world.api.get("/users/me", headers=bearer(token))
+    assert answer.status_code == 403
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_it_costs_no_query_and_no_write_but_is_on_record(world: World) -> None:
+    shop = world.client()
+    await world.act(shop)
+    statements: list[str] = []
+    engine = world.services.db.engine
+
+    def count(_c: object, _cur: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        for _ in range(5):
+            await world.act(shop)
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+    assert [s for s in statements if "audit" not in s] == []
+    events = await world.events("token.issued")
+    assert len(events) == 6
+    assert {(e.client_id, e.actor_type, e.actor) for e in events} == {("shop", "client", "shop")}
+    assert events[0].detail["grant"] == "client_credentials"
+    assert events[0].request_id and events[0].address == "127.0.0.1"
