@@ -56,19 +56,13 @@ async def test_an_administrator_holds_every_built_in_scope(world: World) -> None
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
-@pytest.mark.parametrize(
-    "scope", ["nosuch", "read nosuch", "read  write", " read", "read ", 'a"b', "a\\b", "ü", "*"]
-)
-async def test_a_scope_that_does_not_exist_is_refused(world: World, scope: str) -> None:
-    refused(
-        await world.token(grant_type="password", username="ada", password=PASSWORD, scope=scope),
-        400,
-        "invalid_scope",
-    )
+async def test_a_scope_that_does_not_exist_is_refused(world: World) -> None:
+    login = {"grant_type": "password", "username": "ada", "password": PASSWORD}
+    own = {"grant_type": "client_credentials"}
     shop = world.client(scopes=["read"])
-    refused(
-        await world.token(shop, grant_type="client_credentials", scope=scope), 400, "invalid_scope"
-    )
+    for scope in ("no", "read no", "read  write", " read", "read ", 'a"b', "a\\b", "ü", "*"):
+        refused(await world.token(**login, scope=scope), 400, "invalid_scope")
+        refused(await world.token(shop, **own, scope=scope), 400, "invalid_scope")
 
 
 async def test_a_login_refused_for_its_scope_leaves_no_session(world: World) -> None:
@@ -122,21 +116,14 @@ async def test_without_a_resource_the_default_audience_is_named(
     assert scope_of(named) == scope_of(tokens)
 
 
+NOT_ALLOWED = (B, A + "/", A + "#part", "a.example", "/rel", "http://[bad", "ü", " " + A, "*")
+
+
 @pytest.mark.parametrize("dialect", ["sqlite"])
-@pytest.mark.parametrize(
-    "resource",
-    [B, A + "/", A + "#part", "a.example", "/relative", "http://[bad", "ü", " " + A, "*"],
-)
-async def test_a_resource_that_the_client_may_not_name_is_refused(
-    world: World, resource: str
-) -> None:
+async def test_a_resource_that_the_client_may_not_name_is_refused(world: World) -> None:
     shop = world.client(audiences=[A])
-    form = {"grant_type": "client_credentials", "resource": resource}
-    refused(await world.token(shop, **form), 400, "invalid_target")
-    refused(
-        await world.token(
-            grant_type="password", username="ada", password=PASSWORD, resource=resource
-        ),
-        400,
-        "invalid_target",
-    )
+    login = {"grant_type": "password", "username": "ada", "password": PASSWORD}
+    own = {"grant_type": "client_credentials"}
+    for resource in NOT_ALLOWED:
+        refused(await world.token(**login, resource=resource), 400, "invalid_target")
+        refused(await world.token(shop, **own, resource=resource), 400, "invalid_target")
