@@ -181,7 +181,7 @@ async def test_a_sane_request_id_is_kept_and_reaches_the_handler(service: Servic
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "trace-1_a.B"
 
 
-@pytest.mark.parametrize("given_id", ["", "a b", "x" * 65, "ä", 'a"b', mint("rt")])
+@pytest.mark.parametrize("given_id", ["", "a b", "x" * 65, "ä", 'a"b', "rt_" + "aB3" * 14])
 async def test_another_request_id_is_replaced(service: Service, given_id: str) -> None:
     answer = await service.http.get("/fast", headers={"x-request-id": given_id.encode()})
     assert answer.headers["x-request-id"] != given_id

@@ -93,8 +93,8 @@ def test_a_secret_by_name_is_never_logged(name: str) -> None:
     [
         JWT,
         JWT.rpartition(".")[0],
-        mint("rt"),
-        mint("cs"),
+        "rt_" + "aB3_-" * 9,
+        "cs_" + "9Zz-_" * 9,
         "$2b$12$abcdefghijklmnopqrstuuSE0FVxKD9lVbVeQPZ0kPEwRTB6y",
         "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----",
     ],
