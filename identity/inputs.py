@@ -1,6 +1,7 @@
 """What may come in as JSON, query or path: texts that a database can hold, and bodies that say
 no more than they should. Whatever else comes is refused with 422, a path with 404."""
 
+import re
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -9,13 +10,14 @@ import orjson
 from fastapi import Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from identity.errors import NotFound, UnsupportedMediaType, ValidationFailed
 
 LONGEST_ID = 200
 SHOWN_ERRORS = 20
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", re.ASCII)
 
 
 def storable(text: str) -> bool:
@@ -37,6 +39,12 @@ def _addressed(text: str) -> str:
     return text
 
 
+def _rfc3339(moment: object) -> object:
+    if not isinstance(moment, str) or not _RFC3339.match(moment):
+        raise PydanticCustomError("moment", "must be a date and time such as 2026-11-24T08:00:00Z")
+    return moment
+
+
 def _utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
@@ -48,7 +56,12 @@ Text = Annotated[str, AfterValidator(_text)]
 Line = Annotated[Text, Field(max_length=200)]
 PathId = Annotated[str, Path(), AfterValidator(_addressed)]
 """What names a resource in a path. What cannot name one is `NotFound`."""
-Moment = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_utc)]
+Moment = Annotated[
+    AwareDatetime,
+    Field(strict=False, examples=["2026-11-24T08:00:00Z"]),
+    BeforeValidator(_rfc3339),
+    AfterValidator(_utc),
+]
 """RFC 3339 with an offset, as UTC."""
 
 

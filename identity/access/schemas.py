@@ -11,9 +11,33 @@ from identity.inputs import Body, Line, Text
 from identity.patching import Patch, omitted
 
 Description = Annotated[Text, Field(max_length=500, examples=["Whoever handles orders"])]
-ScopeNames = Annotated[list[Line], Field(max_length=500, examples=[["orders:read"]])]
-ScopeName = Annotated[Text, Field(min_length=1, max_length=100, examples=["orders:read"])]
-Audience = Annotated[Text, Field(max_length=200, examples=["https://orders.example.com"])]
+ScopeNames = Annotated[list[Line], Field(max_length=500, examples=[["users:read"]])]
+RoleName = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=64,
+        examples=["clerk"],
+        json_schema_extra={"pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]*$"},
+    ),
+]
+ScopeName = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=100,
+        examples=["orders:read"],
+        json_schema_extra={"pattern": r"^[\x21\x23-\x5b\x5d-\x7e]+$"},
+    ),
+]
+Audience = Annotated[
+    Text,
+    Field(
+        max_length=200,
+        examples=["https://orders.example.com"],
+        json_schema_extra={"pattern": r"^[^\s#]+$"},
+    ),
+]
 
 
 class NewRole(Body):
@@ -21,7 +45,7 @@ class NewRole(Body):
         json_schema_extra={"examples": [{"name": "clerk", "scopes": ["users:read"]}]}
     )
 
-    name: Annotated[Text, Field(min_length=1, max_length=64, examples=["clerk"])]
+    name: RoleName
     description: Description = ""
     scopes: ScopeNames = Field(default_factory=list)
 

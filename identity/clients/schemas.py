@@ -11,6 +11,7 @@ from identity.errors import ValidationFailed
 from identity.inputs import Body, Line, Moment, Text
 from identity.patching import Patch, omitted
 
+ID = r"^[A-Za-z0-9][A-Za-z0-9._~-]*$"
 TEN_YEARS = 10 * 366 * 24 * 3600
 
 Grants = Annotated[
@@ -30,7 +31,7 @@ Scopes = Annotated[
     ),
 ]
 Audiences = Annotated[
-    list[Line],
+    list[Annotated[Line, Field(json_schema_extra={"pattern": r"^[^\s#]+$"})]],
     Field(
         max_length=100,
         description="Resources it may name (RFC 8707), besides the default audience: absolute "
@@ -50,7 +51,7 @@ class NewClient(Body):
         }
     )
 
-    id: Annotated[Text, Field(max_length=64)] | None = Field(
+    id: Annotated[Text, Field(max_length=64, json_schema_extra={"pattern": ID})] | None = Field(
         default=None, description="The `client_id`; made up when left out.", examples=["report"]
     )
     name: Line
