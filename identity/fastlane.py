@@ -109,8 +109,10 @@ class Response:
         self.headers: Headers = [*headers]
         if status != 304:
             self.headers.append((b"content-length", b"%d" % len(body)))
-        if b"cache-control" not in dict(self.headers):
-            self.headers.append(_NO_STORE)
+        for name, _ in self.headers:
+            if name == b"cache-control":
+                return
+        self.headers.append(_NO_STORE)
 
 
 _JSON = (b"content-type", b"application/json")

@@ -195,7 +195,7 @@ class LimitedProtocol(HttpToolsProtocol):
             access_logger=self.access_logger,
             access_log=False,
             default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
+            message_event=cast(asyncio.Event, Arrival(self.loop)),
             expect_100_continue=self.expect_100_continue,
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
@@ -303,6 +303,33 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _peer(self) -> str | None:
         return self.client[0] if self.client else None
+
+
+class Arrival:
+    """What uvicorn needs of asyncio.Event, for one waiter, at a third of its cost."""
+
+    __slots__ = ("_arrived", "_loop", "_waiter")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._arrived = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def is_set(self) -> bool:
+        return self._arrived
+
+    def clear(self) -> None:
+        self._arrived = False
+
+    def set(self) -> None:
+        self._arrived = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> None:
+        while not self._arrived:
+            self._waiter = self._loop.create_future()
+            await self._waiter
 
 
 class Cycle(RequestResponseCycle):
