@@ -8,7 +8,6 @@ import typer
 
 from identity.cli.printing import remark
 
-
 ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 LENGTH = 20
 """Of made-up passwords: 116 random bits, without letters and digits that look alike."""

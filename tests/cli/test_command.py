@@ -1,0 +1,266 @@
+"""The command as a process: exit codes, one line for a mistake, nothing imported in vain."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.databases import environment, free_port
+
+SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
+
+
+def spawn(folder: Path, *args: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "identity", *args],
+        cwd=folder,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def assert_one_line(done: "subprocess.CompletedProcess[str]", code: int, *words: str) -> None:
+    assert done.returncode == code, done
+    assert done.stdout == ""
+    assert done.stderr.startswith("identity: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_help_names_every_command_and_imports_none_of_the_service(tmp_path: Path) -> None:
+    script = (
+        "import sys; from identity.cli import run; code = run(['--help']); "
+        "print([m for m in sys.modules if m.startswith(('sqlalchemy', 'fastapi', 'pydantic', "
+        "'rich', 'identity.')) and not m.startswith('identity.cli')]); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), cwd=tmp_path,
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    for name in (
+        "serve", "migrate", "doctor", "backup",
+        "users", "clients", "roles", "scopes", "keys", "tokens", "audit",
+    ):  # fmt: skip
+        assert f"\n  {name} " in done.stdout
+    assert done.stdout.endswith("\n[]\n")
+
+
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [
+        (
+            "users",
+            ["list", "show", "create", "disable", "enable", "delete", "set-password", "grant",
+             "revoke", "import"],
+        ),
+        ("clients", ["list", "create", "rotate-secret", "delete"]),
+        ("roles", ["list", "create", "delete"]),
+        ("keys", ["list", "rotate", "revoke", "import", "export", "rotate-master"]),
+        ("tokens", ["explain"]),
+        ("audit", ["list", "verify"]),
+    ],
+)  # fmt: skip
+def test_every_command_has_its_own_help(
+    group: str, names: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from identity.cli import run
+
+    for name in names:
+        assert run([group, name, "--help"]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"Usage: identity {group} {name} ")
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["user"], "users"),
+        (["users", "crate"], "create"),
+        (["users", "show"], "Missing argument"),
+        (["users", "list", "--colour"], "--colour"),
+        (["users", "list", "--limit", "none"], "--limit"),
+        (["users"], "Missing command"),
+        (["serve", "--port", "70000"], "--port"),
+        (["users", "import", "missing.csv"], "missing.csv"),
+    ],
+)
+def test_a_usage_mistake_is_one_line_and_code_2(tmp_path: Path, args: list[str], word: str) -> None:
+    assert_one_line(spawn(tmp_path, *args), 2, word, "--help")
+
+
+def test_no_command_at_all_shows_the_help_and_is_a_usage_mistake(tmp_path: Path) -> None:
+    done = spawn(tmp_path)
+    assert done.returncode == 2
+    assert "Usage: identity" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"COLOUR": "red"}, ["IDENTITY_COLOUR"]),
+        ({"ACCESS_TOKEN_TTL": "soon"}, ["IDENTITY_ACCESS_TOKEN_TTL", "soon"]),
+        ({"DATABASE_URL": "mysql://root:hunter2@db/x"}, ["IDENTITY_DATABASE_URL"]),
+        ({}, ["var/identity.db", "identity migrate"]),
+        ({"DATABASE_URL": "sqlite:////proc/no/such.db"}, ["/proc/no/such.db"]),
+    ],
+)
+def test_wrong_settings_and_a_missing_database_are_one_line(
+    tmp_path: Path, settings: dict[str, str], words: list[str]
+) -> None:
+    done = spawn(tmp_path, "users", "list", **settings)
+    assert_one_line(done, 1, *words)
+    assert "hunter2" not in done.stderr
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_database_that_cannot_be_reached_is_one_line_without_its_password(
+    tmp_path: Path,
+) -> None:
+    url = f"postgresql://identity:hunter2@127.0.0.1:{free_port()}/identity"
+    for command in (["users", "list"], ["serve"]):
+        done = spawn(tmp_path, *command, DATABASE_URL=url)
+        assert_one_line(done, 1, "refused")
+        assert "hunter2" not in done.stderr
+
+
+def test_a_database_that_is_not_migrated_names_the_command_to_run(
+    tmp_path: Path, empty_database_url: str
+) -> None:
+    (tmp_path / "empty.db").touch()
+    for command in (["users", "list"], ["users", "enable", "ada"]):
+        done = spawn(tmp_path, *command, DATABASE_URL=empty_database_url)
+        assert_one_line(done, 1, "identity migrate")
+
+
+def test_migrate_says_what_it_did_and_may_be_repeated(
+    tmp_path: Path, empty_database_url: str
+) -> None:
+    first = spawn(tmp_path, "migrate", DATABASE_URL=empty_database_url)
+    assert (first.returncode, "from nothing to" in first.stderr) == (0, True)
+    again = spawn(tmp_path, "migrate", DATABASE_URL=empty_database_url)
+    assert (again.returncode, "up to date" in again.stderr) == (0, True)
+
+
+def test_production_does_not_start_on_a_schema_that_is_behind(
+    tmp_path: Path, empty_database_url: str
+) -> None:
+    (tmp_path / "empty.db").touch()
+    done = spawn(
+        tmp_path, "serve", "--port", str(free_port()),
+        DATABASE_URL=empty_database_url, ENVIRONMENT="production",
+        BOOTSTRAP_ADMIN_PASSWORD="correct horse battery",
+    )  # fmt: skip
+    assert_one_line(done, 1, "identity migrate")
+
+
+@SQLITE
+def test_a_reader_that_leaves_early_is_no_error_to_shout_about(
+    tmp_path: Path, database_url: str
+) -> None:
+    rows = "".join(f"user{number}\n" for number in range(3000))
+    (tmp_path / "users.csv").write_text(f"username\n{rows}")
+    settings = environment(DATABASE_URL=database_url)
+    command = f"{sys.executable} -m identity users"
+    subprocess.run(
+        f"{command} import users.csv", shell=True, cwd=tmp_path, env=settings,
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    done = subprocess.run(
+        f"{command} list | head -n 1", shell=True, cwd=tmp_path, env=settings,
+        check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.startswith("USERNAME")
+    assert done.stderr == ""
+
+
+@SQLITE
+def test_a_password_is_asked_for_without_echo_and_control_c_leaves_quietly(
+    tmp_path: Path, database_url: str
+) -> None:
+    secret = "correct horse battery"
+    settings = {"DATABASE_URL": database_url, "BCRYPT_ROUNDS": "4", "TEST_WEAK_HASHING": "1"}
+    terminal = Terminal(tmp_path, ["users", "create", "ada"], settings)
+    terminal.answer("Password: ", secret)
+    terminal.answer("Repeat for confirmation: ", secret)
+    said, code = terminal.end()
+    assert code == 0, said
+    assert secret not in said
+    assert "Created ada" in said
+
+    terminal = Terminal(tmp_path, ["users", "delete", "ada"], settings)
+    terminal.answer("Delete ada for good? [y/N]: ", "n")
+    said, code = terminal.end()
+    assert (code, "Nothing was changed." in said) == (1, True)
+
+    terminal = Terminal(tmp_path, ["users", "create", "bob"], settings)
+    terminal.expect("Password: ")
+    terminal.process.send_signal(signal.SIGINT)
+    said, code = terminal.end()
+    assert code == 130
+    assert "Traceback" not in said
+
+
+class Terminal:
+    """The command on a terminal of its own."""
+
+    def __init__(self, folder: Path, args: list[str], settings: dict[str, str]) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "identity", *args],
+            stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder,
+            env=environment(**settings), start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self.said = ""
+
+    def answer(self, question: str, text: str) -> None:
+        self.expect(question)
+        os.write(self._ours, f"{text}\n".encode())
+
+    def expect(self, words: str) -> None:
+        deadline = time.monotonic() + 30
+        before = len(self.said)
+        while words not in self.said[before:]:
+            assert time.monotonic() < deadline, self.said
+            self._read()
+
+    def end(self) -> tuple[str, int]:
+        while self._read():
+            pass
+        code = self.process.wait(30)
+        os.close(self._ours)
+        return self.said, code
+
+    def _read(self) -> bool:
+        try:
+            octets = os.read(self._ours, 4096)
+        except OSError:  # the other end is closed
+            return False
+        self.said += octets.decode()
+        return bool(octets)
+
+
+def test_what_nobody_foresaw_is_one_line_too(
+    identity: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError("boom\nand more")
+
+    monkeypatch.setattr("identity.services.open_database", explode)
+    done = identity("users", "list")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("identity: RuntimeError: boom (")
+    monkeypatch.setenv("IDENTITY_LOG_LEVEL", "debug")
+    assert "in explode" in identity("users", "list").err
