@@ -192,6 +192,7 @@ def test_compose_names_real_settings_and_holds_no_secret() -> None:
 
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     assert services["postgres"]["image"] == "postgres:18"
+    assert services["migrate"]["command"] == ["migrate"]
     given = services["identity"]["environment"]
     assert given.keys() <= {name for name, _, _ in described()}
     for name, value in (given | services["postgres"]["environment"]).items():
