@@ -21,6 +21,8 @@ commands = typer.Typer(
     name="keys", help="See, rotate, revoke and exchange signing keys.", rich_markup_mode=None
 )
 
+# One key id in 64 begins with a hyphen; where an id is given there are no short options.
+WITH_KID = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 Kid = Annotated[str, typer.Argument(metavar="KID", help="The key's id, or its beginning.")]
 PassphraseFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="File whose first line it is.")
@@ -72,9 +74,9 @@ def rotate(
         remark(f"{key.kid} is published, and signs from {key.not_before:%Y-%m-%d %H:%M:%SZ}.")
 
 
-@commands.command()
+@commands.command(context_settings=WITH_KID)
 def revoke(
-    kid: Kid, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+    kid: Kid, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Make everything that a key has signed invalid, at once."""
     from identity.keys import rotation
@@ -118,7 +120,7 @@ def import_(
     remark(f"{key.kid} ({key.algorithm}) is imported; it is {key.state}.")
 
 
-@commands.command()
+@commands.command(context_settings=WITH_KID)
 def export(
     kid: Kid,
     file: Annotated[Path, typer.Argument(metavar="FILE.pem", help="A new file; `-`: stdout.")],

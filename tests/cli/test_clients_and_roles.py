@@ -1,0 +1,181 @@
+"""`identity clients …`, `roles …` and `scopes …`."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlmodel import col, select
+
+from identity.audit import AuditEvent
+from identity.changes import Change
+from identity.clients.table import ClientSecret
+from identity.clock import utcnow
+from identity.db import Database
+from identity.opaque import digest
+from tests.cli.test_users import log_in
+
+Identity = Callable[..., Any]
+
+
+def kinds(db: Database) -> set[str]:
+    with db.transaction() as session:
+        return set(session.exec(select(Change.kind)).all())
+
+
+def digests(db: Database) -> list[str]:
+    with db.transaction() as session:
+        return list(session.exec(select(ClientSecret.digest).order_by(col(ClientSecret.id))))
+
+
+def test_a_clients_secret_is_printed_once_alone_and_kept_as_a_digest(
+    identity: Identity, db: Database
+) -> None:
+    done = identity("clients", "create", "billing", "--scope", "introspect", "--name", "Billing")
+    secret = done.out.removesuffix("\n")
+    assert (done.code, secret[:3], len(secret)) == (0, "cs_", 46)
+    assert digests(db) == [digest(secret)]
+    (listed,) = json.loads(identity("clients", "list", "--json").out)
+    assert (listed["id"], listed["name"], listed["type"]) == ("billing", "Billing", "confidential")
+    assert listed["grants"] == ["client_credentials"]
+    assert listed["scopes"] == ["introspect"]
+    assert [one["hint"] for one in listed["secrets"]] == [secret[-4:]]
+    assert digest(secret) not in json.dumps(listed)
+    assert "billing" in identity("clients", "list").out
+
+
+def test_a_public_client_has_no_secret(identity: Identity, db: Database) -> None:
+    done = identity("clients", "create", "spa", "--public", "--json")
+    assert json.loads(done.out) == {"client_id": "spa"}
+    (listed,) = json.loads(identity("clients", "list", "--json").out)
+    assert (listed["grants"], listed["scopes"]) == (["password", "refresh_token"], ["*"])
+    done = identity("clients", "rotate-secret", "spa")
+    assert (done.code, done.err) == (1, "identity: a public client has no secrets\n")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["two words"], "id must be"),
+        (["taken"], "the client id is taken"),
+        (["bad", "--grant", "wish"], "no such grant: wish; there are password"),
+        (["bad", "--scope", "wish"], "no such scope: wish"),
+        (["bad", "--public", "--grant", "client_credentials"], "public client cannot"),
+        (["bad", "--audience", "a b"], "audiences"),
+    ],
+)
+def test_a_client_that_may_not_be_is_refused(
+    identity: Identity, args: list[str], words: str
+) -> None:
+    identity("clients", "create", "taken")
+    done = identity("clients", "create", *args)
+    assert (done.code, done.out) == (1, "")
+    assert words in done.err
+
+
+def test_a_rotated_secret_replaces_the_one_before(identity: Identity, db: Database) -> None:
+    identity("clients", "create", "billing")
+    new = json.loads(identity("clients", "rotate-secret", "billing", "--json").out)
+    assert digests(db) == [digest(new["client_secret"])]
+    assert "client.changed" in kinds(db)
+
+
+def test_the_secret_before_stays_good_for_the_overlap_asked_for(
+    identity: Identity, db: Database
+) -> None:
+    secrets = [identity("clients", "create", "billing").out.strip()]
+    for overlap in ("1h", "2d"):
+        done = identity("clients", "rotate-secret", "billing", "--overlap", overlap)
+        assert done.code == 0, done
+        secrets.append(done.out.strip())
+    assert digests(db) == [digest(secret) for secret in secrets[1:]]
+    with db.transaction() as session:
+        old, new = session.exec(select(ClientSecret).order_by(col(ClientSecret.id))).all()
+    assert new.expires_at is None
+    assert old.expires_at is not None
+    assert 47 < (old.expires_at - utcnow()).total_seconds() / 3600 < 48.1
+    assert identity("clients", "rotate-secret", "billing", "--overlap", "soon").code == 2
+    assert identity("clients", "rotate-secret", "billing", "--overlap", "999999999d").code == 2
+
+
+def test_a_deleted_client_ends_its_sessions(
+    identity: Identity, db: Database, settings: Any
+) -> None:
+    identity("users", "create", "ada", "--generate")
+    identity("clients", "create", "billing")
+    log_in(db, settings, "ada")
+    assert identity("clients", "delete", "billing").code == 0
+    assert "client.revoked" in kinds(db)
+    assert identity("clients", "delete", "billing").err == "identity: no such client\n"
+    builtin = identity("clients", "delete", "first-party")
+    assert (builtin.code, "built-in" in builtin.err) == (1, True)
+
+
+def test_an_id_taken_again_is_good_when_the_command_returns(identity: Identity) -> None:
+    identity("clients", "create", "billing")
+    identity("clients", "delete", "billing")
+    assert identity("clients", "create", "billing").code == 0
+    (listed,) = json.loads(identity("clients", "list", "--json").out)
+    assert datetime.fromisoformat(listed["created_at"]) <= utcnow()
+
+
+async def test_the_grants_a_client_may_have_are_those_of_the_registry(app: Any) -> None:
+    from identity.cli.clients import _known_grants
+
+    assert set(_known_grants()) == set(app.app.app.state.grant_types)
+
+
+def test_roles_are_named_sets_of_scopes_that_can_be_handed_out(
+    identity: Identity, db: Database
+) -> None:
+    assert identity("scopes", "create", "orders:read", "--audience", "https://orders").code == 0
+    done = identity(
+        "roles", "create", "clerk", "--scope", "orders:read", "--scope", "users:read",
+        "--description", "Sees orders",
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "Created the role clerk.\n")
+    identity("users", "create", "ada", "--role", "clerk", "--generate")
+    roles = {role["name"]: role for role in json.loads(identity("roles", "list", "--json").out)}
+    assert roles["clerk"]["scopes"] == ["orders:read", "users:read"]
+    assert (roles["clerk"]["users"], roles["clerk"]["description"]) == (1, "Sees orders")
+    assert "orders:read" in roles["admin"]["scopes"]
+    scopes = {
+        scope["name"]: scope for scope in json.loads(identity("scopes", "list", "--json").out)
+    }
+    assert scopes["orders:read"]["audience"] == "https://orders"
+    assert "clerk" in identity("roles", "list").out
+    assert "orders:read" in identity("scopes", "list").out
+
+    assert identity("roles", "delete", "clerk").code == 0
+    assert json.loads(identity("users", "show", "ada", "--json").out)["roles"] == []
+    assert identity("scopes", "delete", "orders:read").code == 0
+    assert {"role.changed", "scope.changed"} <= kinds(db)
+    with db.transaction() as session:
+        events = set(session.exec(select(AuditEvent.event)).all())
+    assert {"role.created", "role.deleted", "scope.created", "scope.deleted"} <= events
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["roles", "create", "admin"], "such a role already"),
+        (["roles", "create", "two words"], "name must be"),
+        (["roles", "create", "clerk", "--scope", "wish"], "no such scope: wish"),
+        (["roles", "delete", "admin"], "built-in"),
+        (["roles", "delete", "wish"], "no such role"),
+        (["scopes", "create", "users:read"], "such a scope already"),
+        (["scopes", "create", "two words"], "name must be"),
+        (["scopes", "create", "ok", "--audience", "a b"], "audience must be"),
+        (["scopes", "delete", "users:read"], "built-in"),
+    ],
+)
+def test_a_role_or_scope_that_may_not_be_is_refused(
+    identity: Identity, args: list[str], words: str
+) -> None:
+    identity("users", "create", "ada", "--role", "admin", "--generate")
+    done = identity(*args)
+    assert (done.code, done.out) == (1, "")
+    assert words in done.err
