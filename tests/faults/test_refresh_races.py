@@ -96,7 +96,7 @@ def test_a_refresh_that_races_with_the_end_leaves_no_survivor(
             user = pair.user()
             login = here.log_in(user.username)
             token = login["refresh_token"]
-            uses = [partial(line.refresh, token) for line in (here, there)]
+            uses: list[Act] = [partial(line.refresh, token) for line in (here, there)]
             act = end(pair, ending, user, token)
             answers = at_once(*([act, *uses] if n % 2 else [*uses, act]))
             documents = handed_out([answer for answer in answers if answer is not None])
@@ -115,7 +115,7 @@ def test_a_login_that_races_with_the_end_leaves_no_survivor(
     with pair.lines() as (here, there):
         for n in range(20):
             user = pair.user()
-            logins = [
+            logins: list[Act] = [
                 partial(line.post, "/token", username=user.username, **form)
                 for line in (here, there)
             ]

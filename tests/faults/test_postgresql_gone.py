@@ -1,0 +1,147 @@
+"""PostgreSQL cannot be asked: refuse to guess, and come back by oneself."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from sqlalchemy import event, text
+
+from tests.databases import Postgres, migrate
+from tests.faults.refusing import says_try_again
+from tests.world import World, bearer
+
+RECOVERY = 2.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def mortal() -> Iterator[Postgres]:
+    """A PostgreSQL that tests may stop and kill; they leave it running."""
+    postgres = Postgres(durable=True)
+    yield postgres
+    postgres.remove()
+
+
+@pytest.fixture
+def database_url(mortal: Postgres) -> Iterator[str]:
+    url = mortal.create()
+    migrate(url)
+    yield url
+    mortal.drop(url)
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+async def test_a_server_that_is_gone_is_a_503_and_its_return_is_noticed(
+    world: World, mortal: Postgres, how: str
+) -> None:
+    world.user()
+    shop = world.client()
+    known = await world.log_in()
+    met = await world.act(shop)
+    assert await world.active(known["access_token"])
+    assert world._checker is not None
+    checker = world._checker.basic
+
+    async def introspect(token: str) -> httpx.Response:
+        return await world.api.post("/introspect", data={"token": token}, headers=checker)
+
+    async def refresh() -> httpx.Response:
+        return await world.refresh(known["refresh_token"])
+
+    (mortal.stop if how == "stopped" else mortal.kill)()
+    try:
+        for _ in range(3):
+            for token in (known["access_token"], known["refresh_token"], met["access_token"]):
+                assert says_try_again(await introspect(token))
+            assert says_try_again(await world.me(known["access_token"]))
+            assert says_try_again(await refresh())
+            assert says_try_again(await world.token(shop, grant_type="client_credentials"))
+            assert says_try_again(await world.revoke(known["refresh_token"]))
+            users = await world.api.get("/users", headers=bearer(known["access_token"]))
+            assert says_try_again(users)
+            assert says_try_again(await world.api.get("/readyz"))
+            assert (await world.api.get("/healthz")).status_code == 200
+            keys = await world.api.get("/.well-known/jwks.json")
+            assert (keys.status_code, len(keys.json()["keys"])) == (200, 1)
+            assert (await world.api.get("/metrics")).status_code == 200
+    finally:
+        mortal.start()
+
+    async def answers() -> bool:
+        answer = await introspect(known["access_token"])
+        return answer.status_code == 200 or not says_try_again(answer)
+
+    async with asyncio.timeout(RECOVERY):
+        while not await answers():
+            pass
+    assert await world.active(known["access_token"])
+    assert await world.active(met["access_token"])
+    # Connections kept from before are found dead and replaced, at the first use of each.
+    everyone = await asyncio.gather(
+        *(world.log_in() for _ in range(8)), *(world.act(shop) for _ in range(8))
+    )
+    assert all(await asyncio.gather(*(world.active(a["access_token"]) for a in everyone)))
+    assert (await refresh()).status_code == 200
+    assert (await world.api.get("/readyz")).status_code == 200
+
+
+async def test_a_single_connection_that_is_cut_is_replaced_unnoticed(
+    world: World, database_url: str
+) -> None:
+    world.user()
+    known = await world.log_in()
+    assert await world.active(known["access_token"])
+    for _ in range(3):
+        with psycopg.connect(database_url, autocommit=True) as other:
+            cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> %s"
+            other.execute(f"{cut} AND datname = current_database()", [other.info.backend_pid])
+        assert await world.active(known["access_token"])
+        known |= (await world.refresh(known["refresh_token"])).json()
+
+
+async def test_a_unit_whose_connection_is_cut_before_its_commit_is_run_again(world: World) -> None:
+    world.user()
+    login = await world.log_in()
+    cuts = ["SELECT pg_terminate_backend(pg_backend_pid())"] * 2
+    hooks = world.services.db.before_commit
+    hooks.append(lambda session: session.execute(text(cuts.pop())) if cuts else None)
+    answer = await world.refresh(login["refresh_token"])
+    hooks.pop()
+    assert (answer.status_code, cuts) == (200, [])
+    assert await world.active(answer.json()["refresh_token"])
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_refresh_whose_commit_is_cut_may_be_repeated(
+    world: World, database_url: str, moment: str
+) -> None:
+    """The answer is 503, for nobody knows whether the commit came through; the token that
+    the client has goes on to work either way, and one refresh token is alive."""
+    world.user()
+    login = await world.log_in()
+    cut: list[int] = []
+
+    def cut_once(connection: Any) -> None:
+        raw = connection.connection.dbapi_connection
+        if not cut:
+            cut.append(raw.info.backend_pid)
+            if moment == "after":
+                raw.commit()
+                raw.execute("SELECT 1")  # the client learns of nothing but the cut
+            with psycopg.connect(database_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", [cut[0]])
+
+    engine = world.services.db.engine
+    event.listen(engine, "commit", cut_once)
+    answer = await world.refresh(login["refresh_token"])
+    event.remove(engine, "commit", cut_once)
+    assert cut
+    assert says_try_again(answer)
+    again = await world.refresh(login["refresh_token"])
+    assert again.status_code == 200
+    sid = (await world.introspect(again.json()["access_token"]))["sid"]
+    stored = world.refresh_tokens(sid)
+    assert [token.spent for token in stored].count(None) == 1
+    assert len(stored) == (2 if moment == "before" else 3)

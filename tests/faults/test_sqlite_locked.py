@@ -1,0 +1,77 @@
+"""SQLite cannot be asked: a 503, and back by oneself."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from tests.faults.refusing import says_try_again
+from tests.world import FORM, World
+
+pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+async def impatient(world: World) -> AsyncIterator[World]:
+    """Waits 20 ms for a lock instead of seconds. The engine keeps one connection a thread at
+    a time; each is told as it is checked out."""
+
+    def hurry(connection: Any, *_: object) -> None:
+        connection.execute("PRAGMA busy_timeout=20")
+
+    event.listen(world.services.db.engine, "checkout", hurry)
+    yield world
+    event.remove(world.services.db.engine, "checkout", hurry)
+
+
+async def test_a_writer_that_does_not_let_go_is_a_503_for_writes_only(
+    impatient: World, database_url: str
+) -> None:
+    world = impatient
+    world.user()
+    shop = world.client()
+    known = await world.log_in()
+    assert await world.active(known["access_token"])
+    path = database_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert says_try_again(await world.refresh(known["refresh_token"]))
+        assert says_try_again(await world.revoke(known["refresh_token"]))
+        assert says_try_again(
+            await world.api.post(
+                "/token",
+                content="grant_type=password&username=ada&password=wrong+password",
+                headers={"content-type": FORM},
+            )
+        )
+        # Nothing was committed meanwhile, so what is remembered is true.
+        assert await world.active(known["access_token"])
+        assert await world.active((await world.act(shop))["access_token"])
+        other.execute("ROLLBACK")
+    assert (await world.refresh(known["refresh_token"])).status_code == 200
+
+
+async def test_a_change_feed_that_cannot_read_its_file_is_a_503(
+    world: World, database_url: str
+) -> None:
+    world.user()
+    known = await world.log_in()
+    assert await world.active(known["access_token"])
+    assert world._checker is not None
+    source: Any = world.services.feed._source
+    path, source._path = source._path, f"{source._path}-elsewhere"
+    await source.close()
+    source._connection = None
+    for _ in range(2):
+        answer = await world.api.post(
+            "/introspect",
+            data={"token": known["access_token"]},
+            headers=world._checker.basic,
+        )
+        assert says_try_again(answer)
+        assert (await world.api.get("/.well-known/jwks.json")).status_code == 200
+    source._path = path
+    assert await world.active(known["access_token"])
