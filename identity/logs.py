@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
+from time import time
 from typing import Any, TextIO
 
 import orjson
@@ -21,8 +22,11 @@ from identity.audit import origin
 from identity.settings import LogSettings
 
 REDACTED = "[redacted]"
-FLUSH_AFTER = 0.1  # seconds that a request line may wait for company
-FLUSH_AT = 4096  # bytes; POSIX keeps pipe writes of this size whole beside other workers' lines
+FLUSH_AFTER = 0.1  # seconds that a request may wait for company
+FLUSH_AT = 64  # requests
+WHOLE = 4096  # bytes; POSIX keeps pipe writes of this size whole beside other workers' lines
+
+_Request = tuple[float, str, str, str, int, float, str, str | None, str | None]
 
 _SECRET_NAMES = frozenset(
     {
@@ -98,35 +102,49 @@ def _json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
 
 
 class Sink:
-    """Where lines go. Request lines gather for `FLUSH_AFTER`; any other line takes them along."""
+    """Where lines go. Requests gather for `FLUSH_AFTER`; any other line takes them along.
+
+    Written out a handful at a time they cost half of what each would cost by itself: the code
+    that renders them is in the processor's cache once a handful instead of once a request.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self._lines: list[bytes] = []
-        self._size = 0
+        self._requests: list[_Request] = []
+        self._awaited = False
 
-    def gather(self, line: bytes) -> None:
-        if self._size + len(line) > FLUSH_AT:
+    def gather(self, request: "_Request") -> None:
+        self._requests.append(request)
+        if len(self._requests) >= FLUSH_AT:
             self.flush()
-        if not self._lines:
+        elif not self._awaited:
             try:
-                asyncio.get_running_loop().call_later(FLUSH_AFTER, self.flush)
+                asyncio.get_running_loop().call_later(FLUSH_AFTER, self._time_is_up)
+                self._awaited = True
             except RuntimeError:  # no loop, nobody to come back later
-                self._write(line)
-                return
-        self._lines.append(line)
-        self._size += len(line)
+                self.flush()
 
     def line(self, text: str) -> None:
         self.flush()
         self._write(text.encode("utf-8", "backslashreplace") + b"\n")
 
     def flush(self) -> None:
-        if self._lines:
-            whole = b"".join(self._lines)
-            self._lines.clear()
-            self._size = 0
-            self._write(whole)
+        requests, self._requests = self._requests, []  # other threads log too
+        if requests:
+            self._write_whole([_request_line(request) for request in requests])
+
+    def _time_is_up(self) -> None:
+        self._awaited = False
+        self.flush()
+
+    def _write_whole(self, lines: list[bytes]) -> None:
+        together = b""
+        for line in lines:
+            if len(together) + len(line) > WHOLE:
+                self._write(together)
+                together = b""
+            together += line
+        self._write(together)
 
     def _write(self, octets: bytes) -> None:
         try:
@@ -242,8 +260,25 @@ def access(
     """The request line. `route` is the template; `path` is said only where it differs."""
     if not _access_wanted:
         return
+    request = (time(), method, route, path, status, seconds, request_id, address, actor)
+    if _as_json:
+        _sink.gather(request)
+    else:
+        line = _request_fields(request)
+        del line["level"], line["time"]
+        structlog.get_logger().info(**line)
+
+
+def _request_line(request: _Request) -> bytes:
+    return orjson.dumps(
+        _request_fields(request), option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE, default=str
+    )
+
+
+def _request_fields(request: _Request) -> dict[str, Any]:
+    at, method, route, path, status, seconds, request_id, address, actor = request
     line: dict[str, Any] = {
-        "time": datetime.now(UTC),
+        "time": datetime.fromtimestamp(at, UTC),
         "level": "info",
         "event": "request",
         "method": method,
@@ -257,10 +292,4 @@ def access(
         line["actor"] = actor
     if path != route:
         line["path"] = redacted_text(path[:200]).encode("utf-8", "backslashreplace").decode()
-    if _as_json:
-        _sink.gather(
-            orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE, default=str)
-        )
-        return
-    del line["level"], line["time"]
-    structlog.get_logger().info(**line)
+    return line

@@ -192,13 +192,22 @@ async def test_a_lonely_request_line_goes_out_by_itself(monkeypatch: pytest.Monk
 
 
 @pytest.mark.anyio
-async def test_request_lines_never_grow_beyond_what_a_pipe_keeps_whole() -> None:
-    log = log_at()
+async def test_request_lines_are_written_in_pieces_that_a_pipe_keeps_whole() -> None:
+    pieces: list[str] = []
+
+    class Pieces(Log):
+        def write(self, text: str) -> int:
+            pieces.append(text)
+            return super().write(text)
+
+    log = Pieces()
+    logs.configure(Settings.of(log_format="json").logs, log)
     for _ in range(100):
         logs.access("GET", "/a", "/a", 200, 0.001, "r" * 36, "127.0.0.1", None)
-    assert 70 <= len(log.lines) < 100  # the rest waits for the flush
+    assert len(log.lines) == logs.FLUSH_AT  # the rest waits for company
     logs.flush()
     assert len(log.lines) == 100
+    assert all(len(piece) <= logs.WHOLE and piece.endswith("\n") for piece in pieces)
 
 
 def test_a_file_receives_whole_lines_and_a_broken_one_stops_nothing(tmp_path: Any) -> None:
