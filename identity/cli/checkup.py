@@ -91,12 +91,12 @@ def _machine(settings: Settings) -> Findings:
     threads = settings.passwords.hashing_threads
     if workers > cores:
         yield Finding(
-            "problem", "workers", f"{workers} processes share {cores} cores",
+            "note", "workers", f"{workers} processes share {cores} cores",
             f"set IDENTITY_WORKERS={cores} at the most",
         )  # fmt: skip
     elif threads * workers > cores:
         yield Finding(
-            "problem", "workers", f"{threads * workers} hashing threads share {cores} cores",
+            "note", "workers", f"{threads * workers} hashing threads share {cores} cores",
             "set IDENTITY_HASHING_THREADS=0, which divides the cores among the processes",
         )  # fmt: skip
     else:
