@@ -8,6 +8,7 @@ import httpx
 import psycopg
 import pytest
 from sqlalchemy import event, text
+from sqlmodel import Session
 
 from tests.databases import Postgres, migrate
 from tests.faults.refusing import says_try_again
@@ -106,7 +107,12 @@ async def test_a_unit_whose_connection_is_cut_before_its_commit_is_run_again(wor
     login = await world.log_in()
     cuts = ["SELECT pg_terminate_backend(pg_backend_pid())"] * 2
     hooks = world.services.db.before_commit
-    hooks.append(lambda session: session.execute(text(cuts.pop())) if cuts else None)
+
+    def cut(session: Session) -> None:
+        if cuts:
+            session.execute(text(cuts.pop()))
+
+    hooks.append(cut)
     answer = await world.refresh(login["refresh_token"])
     hooks.pop()
     assert (answer.status_code, cuts) == (200, [])
