@@ -1,0 +1,218 @@
+"""Roles and scopes: made, changed, deleted, and felt at once."""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from tests import acting
+from tests.acting import Actor, pointers, problem
+from tests.world import Caller, World, refused
+
+READ = "orders:read"
+
+
+async def scope(boss: Actor, name: str = READ, **fields: Any) -> dict[str, Any]:
+    made: dict[str, Any] = await boss.done("POST", "/scopes", {"name": name, **fields})
+    return made
+
+
+async def test_an_administrator_hands_out_a_new_scope_with_the_token_in_hand(
+    world: World,
+) -> None:
+    boss = await acting.admin(world)
+    made = await scope(boss, description="See orders", audience="https://orders.example.com")
+    assert (made["builtin"], made["audience"]) == (False, "https://orders.example.com")
+    assert READ in (await boss.done("GET", "/roles/admin"))["scopes"]
+    answer = await boss("POST", "/roles", {"name": "picker", "scopes": [READ, READ]})
+    assert answer.status_code == 201
+    assert answer.headers["location"].endswith("/roles/picker")
+    assert answer.json()["scopes"] == [READ]
+    world.user(roles=["picker"])
+    assert (await world.log_in(scope=READ))["scope"] == READ
+
+
+async def test_a_changed_role_is_felt_by_tokens_already_issued(world: World) -> None:
+    boss = await acting.admin(world)
+    clerk = await acting.clerk(world, "users:read", "roles:read")
+    await boss.done("PATCH", "/roles/clerk", {"scopes": ["roles:read"], "description": "x"})
+    problem(await clerk("GET", "/users"), 403)
+    await boss.done("PATCH", "/roles/clerk", {"description": "y"})
+    assert (await clerk.done("GET", "/roles/clerk"))["scopes"] == ["roles:read"]
+    assert (await boss("DELETE", "/roles/clerk")).status_code == 204
+    problem(await clerk("GET", "/roles"), 403)
+    problem(await boss("GET", "/roles/clerk"), 404)
+    me = (await world.me(clerk.token)).json()
+    assert me["roles"] == []
+
+
+async def test_a_deleted_role_shows_in_the_version_of_its_users(world: World) -> None:
+    boss = await acting.admin(world)
+    await boss.done("POST", "/roles", {"name": "picker"})
+    path = f"/users/{world.user(roles=['picker']).id}"
+    tag = (await boss("GET", path)).headers["etag"]
+    await boss.done("DELETE", "/roles/picker")
+    problem(await boss("PATCH", path, {"name": "x"}, headers={"if-match": tag}), 412)
+
+
+async def test_a_deleted_scope_is_gone_from_roles_clients_and_tokens(world: World) -> None:
+    boss = await acting.admin(world)
+    await scope(boss)
+    await boss.done("POST", "/roles", {"name": "picker", "scopes": [READ, "users:read"]})
+    made = await boss.done(
+        "POST", "/clients",
+        {"id": "robot", "name": "Robot", "grants": ["client_credentials"], "scopes": [READ]},
+    )  # fmt: skip
+    robot = Caller("robot", made["client_secret"])
+    own = (await world.act(robot))["access_token"]
+    world.user(roles=["picker"])
+    token = (await world.log_in())["access_token"]
+    assert (await world.introspect(token))["scope"] == f"{READ} users:read"
+    await boss.done("DELETE", f"/scopes/{READ}")
+    assert (await world.introspect(token))["scope"] == "users:read"
+    assert (await world.introspect(own))["scope"] == ""
+    assert (await boss.done("GET", "/roles/picker"))["scopes"] == ["users:read"]
+    assert READ not in (await boss.done("GET", "/roles/admin"))["scopes"]
+    refused(await world.token(robot, grant_type="client_credentials", scope=READ), 400,
+            "invalid_scope")  # fmt: skip
+    await scope(boss)  # another of the same name is nobody's but the administrators'
+    assert (await boss.done("GET", "/clients/robot"))["scopes"] == []
+    assert (await world.introspect(own))["scope"] == ""
+    assert (await world.introspect(token))["scope"] == "users:read"
+
+
+async def test_what_is_built_in_stays(world: World) -> None:
+    boss = await acting.admin(world)
+    admin = await boss.done("GET", "/roles/admin")
+    problem(await boss("DELETE", "/roles/admin"), 409)
+    problem(await boss("PATCH", "/roles/admin", {"scopes": []}), 409)
+    await boss.done("PATCH", "/roles/admin", {"scopes": admin["scopes"]})  # changes nothing
+    problem(await boss("DELETE", "/scopes/users:read"), 409)
+    problem(await boss("PATCH", "/scopes/users:read", {"audience": "orders"}), 409)
+    await boss.done("PATCH", "/scopes/users:read", {"description": "See people"})
+    assert await boss.done("GET", "/roles/admin") == admin
+
+
+async def test_a_scope_is_patched(world: World) -> None:
+    boss = await acting.admin(world)
+    made = await scope(boss, audience="orders")
+    patched = await boss.done("PATCH", f"/scopes/{READ}", {"audience": None})
+    assert patched == made | {"audience": None, "updated_at": patched["updated_at"]}
+    assert await boss.done("GET", f"/scopes/{READ}") == patched
+
+
+async def test_a_scope_may_be_called_what_rfc_6749_allows(world: World) -> None:
+    boss = await acting.admin(world)
+    for name in ("https://orders.example.com/read?all#x", "!", "a" * 100, "%2F", "..", "[~]"):
+        answer = await boss("POST", "/scopes", {"name": name})
+        assert answer.status_code == 201, answer.text
+        if name == "..":  # which clients take for the folder above
+            continue
+        address = answer.headers["location"]
+        assert address.endswith(f"/scopes/{quote(name, safe='')}")
+        assert (await boss.done("GET", address))["name"] == name
+        assert (await boss("DELETE", address)).status_code == 204
+    for name in ("", "*", "a b", 'a"b', "a\\b", "é", "a\n", "a" * 101, "a\0", 7, None):
+        assert pointers(await boss("POST", "/scopes", {"name": name})) == {"/name"}, name
+
+
+async def test_bad_input_is_refused_and_says_where(world: World) -> None:
+    boss = await acting.admin(world)
+    for body, where in (
+        ({"name": "a b"}, "/name"),
+        ({"name": "-"}, "/name"),
+        ({"name": "a" * 65}, "/name"),
+        ({"name": "x", "scopes": ["no:such"]}, "/scopes"),
+        ({"name": "x", "scopes": ["*"]}, "/scopes"),
+        ({"name": "x", "scopes": "users:read"}, "/scopes"),
+        ({"name": "x", "description": None}, "/description"),
+        ({"name": "x", "builtin": True}, "/builtin"),
+    ):
+        assert pointers(await boss("POST", "/roles", body)) == {where}, body
+    await boss.done("POST", "/roles", {"name": "x"})
+    problem(await boss("POST", "/roles", {"name": "x"}), 409)
+    problem(await boss("POST", "/scopes", {"name": "users:read"}), 409)
+    for patch, where in (
+        ({"name": "y"}, "/name"),
+        ({"scopes": None}, "/scopes"),
+        ({"scopes": ["no:such"]}, "/scopes"),
+    ):
+        assert pointers(await boss("PATCH", "/roles/x", patch)) == {where}, patch
+    for audience in ("a b", "a#b", "", "\0", 7):
+        answer = await boss("POST", "/scopes", {"name": "y", "audience": audience})
+        assert pointers(answer) == {"/audience"}, audience
+        answer = await boss("PATCH", "/scopes/users:read", {"audience": audience})
+        assert pointers(answer) == {"/audience"}, audience
+
+
+async def test_nobody_puts_into_a_role_what_they_do_not_hold(world: World) -> None:
+    clerk = await acting.clerk(world, "roles:read", "roles:write")
+    problem(await clerk("POST", "/roles", {"name": "x", "scopes": ["users:write"]}), 403)
+    await clerk.done("POST", "/roles", {"name": "x", "scopes": ["roles:read"]})
+    problem(await clerk("PATCH", "/roles/x", {"scopes": ["users:write"]}), 403)
+    problem(await clerk("PATCH", "/roles/clerk", {"scopes": ["roles:write", "keys:read"]}), 403)
+    made = await clerk.done("POST", "/scopes", {"name": READ})  # holds it no more than before
+    problem(await clerk("PATCH", "/roles/x", {"scopes": [made["name"]]}), 403)
+
+
+async def test_nobody_touches_a_role_or_scope_that_they_do_not_hold(world: World) -> None:
+    boss = await acting.admin(world)
+    await boss.done("POST", "/roles", {"name": "strong", "scopes": ["keys:write"]})
+    await scope(boss)
+    clerk = await acting.clerk(world, "roles:read", "roles:write")
+    for method, path, body in (
+        ("PATCH", "/roles/strong", {"scopes": []}),
+        ("PATCH", "/roles/strong", {"description": "weak"}),
+        ("DELETE", "/roles/strong", None),
+        ("PATCH", "/roles/admin", {"description": "weak"}),
+        ("PATCH", f"/scopes/{READ}", {"audience": None}),
+        ("DELETE", f"/scopes/{READ}", None),
+    ):
+        problem(await clerk(method, path, body), 403)
+
+
+async def test_every_act_needs_its_scope(world: World) -> None:
+    reader = await acting.clerk(world, "roles:read", username="reader")
+    writer = await acting.clerk(world, "roles:write", username="writer")
+    for kind in ("roles", "scopes"):
+        for method, path in (
+            ("GET", ""), ("POST", ""), ("GET", "/x"), ("PATCH", "/x"), ("DELETE", "/x"),
+        ):  # fmt: skip
+            problem(await world.api.request(method, f"/{kind}{path}", json={}), 401)
+            weak = writer if method == "GET" else reader
+            body = {"name": "x"} if method == "POST" else {}
+            problem(await weak(method, f"/{kind}{path}", body), 403)
+
+
+async def test_a_name_of_any_shape_is_not_found(world: World) -> None:
+    boss = await acting.admin(world)
+    for kind in ("roles", "scopes"):
+        for name in ("none", "%00", "x" * 5000, "%ff", "a%2Fb"):
+            for method, body in (("GET", None), ("PATCH", {}), ("DELETE", None)):
+                problem(await boss(method, f"/{kind}/{name}", body), 404)
+
+
+async def test_lists_are_searched_by_name_and_description(world: World) -> None:
+    boss = await acting.admin(world)
+    found = await boss.done("GET", "/scopes", params={"q": "STATISTICS"})
+    assert [item["name"] for item in found["items"]] == ["audit:read"]
+    found = await boss.done("GET", "/roles", params={"q": "adm"})
+    assert [item["name"] for item in found["items"]] == ["admin"]
+
+
+async def test_a_role_given_while_it_is_deleted_is_given_or_not_but_never_half(
+    world: World,
+) -> None:
+    boss = await acting.admin(world)
+    user = world.user()
+    for number in range(5):
+        role = f"short-lived-{number}"
+        await scope(boss, f"s{number}")
+        await boss.done("POST", "/roles", {"name": role})
+        answers = await asyncio.gather(
+            boss("PUT", f"/users/{user.id}/roles", [role]),
+            boss("PATCH", f"/roles/{role}", {"scopes": [f"s{number}"]}),
+            boss("DELETE", f"/scopes/s{number}"),
+            boss("DELETE", f"/roles/{role}"),
+        )
+        assert {answer.status_code for answer in answers} <= {200, 204, 404, 409, 422}
+        assert (await boss.done("GET", f"/users/{user.id}"))["roles"] == []
