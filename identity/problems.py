@@ -17,17 +17,18 @@ _WORDS = {
     503: "Busy, or the database cannot be reached; see `Retry-After`.",
 }
 _SCHEMA = {"$ref": "#/components/schemas/ProblemBody"}
-_BODY = (408, 413, 415, 422)
+_ALWAYS = (422, 503)  # without 422 FastAPI would describe one of its own
+_BODY = (408, 413, 415)
 
 Responses = dict[int | str, dict[str, Any]]
 
 
 def problems(*statuses: int, body: bool = False, **words: str) -> Responses:
-    """`responses` of a route: these, 503, and with `body` what reading one may end in.
+    """`responses` of a route: these, 422, 503, and with `body` what reading one may end in.
 
     `words`: another description for a status, `s409="…"`.
     """
-    listed = sorted({*statuses, 503, *(_BODY if body else ())})
+    listed = sorted({*statuses, *_ALWAYS, *(_BODY if body else ())})
     return {
         status: {
             "description": words.get(f"s{status}", _WORDS[status]),

@@ -35,9 +35,7 @@ router = APIRouter(tags=["Roles and scopes"], route_class=JsonRoute)
 # --- Roles ----------------------------------------------------------------------------------
 
 
-@router.get(
-    "/roles", operation_id="list_roles", summary="List roles", responses=administrative(422)
-)
+@router.get("/roles", operation_id="list_roles", summary="List roles", responses=administrative())
 async def list_roles(actor: Reader, window: Paged, q: Search = None) -> Page[RoleOut]:
     """By name. `q` is looked for in names and descriptions."""
 
@@ -124,7 +122,7 @@ async def delete_role(actor: Writer, name: PathId, if_match: IfMatch = None) -> 
 
 
 @router.get(
-    "/scopes", operation_id="list_scopes", summary="List scopes", responses=administrative(422)
+    "/scopes", operation_id="list_scopes", summary="List scopes", responses=administrative()
 )
 async def list_scopes(actor: Reader, window: Paged, q: Search = None) -> Page[ScopeOut]:
     """By name. `q` is looked for in names and descriptions."""

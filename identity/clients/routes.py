@@ -31,7 +31,7 @@ Writer = Annotated[Acting, Security(acting, scopes=["clients:write"])]
 router = APIRouter(prefix="/clients", tags=["Clients"], route_class=JsonRoute)
 
 
-@router.get("", operation_id="list_clients", summary="List clients", responses=administrative(422))
+@router.get("", operation_id="list_clients", summary="List clients", responses=administrative())
 async def list_clients(actor: Reader, window: Paged, q: Search = None) -> Page[ClientOut]:
     """By id. `q` is looked for in ids and names."""
 

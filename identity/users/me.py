@@ -73,7 +73,7 @@ async def change_password(request: Request, body: PasswordChange) -> None:
 
 @router.get(
     "/users/me/sessions", operation_id="list_my_sessions",
-    summary="List my live sessions, newest first", responses=administrative(422),
+    summary="List my live sessions, newest first", responses=administrative(),
 )  # fmt: skip
 async def list_my_sessions(me: Me, window: Paged) -> Page[MySession]:
     found = await listed(me.services.db, lambda s: listing.page(s, window, me.user.id))

@@ -35,7 +35,7 @@ router = APIRouter(prefix="/users", tags=["Users"], route_class=JsonRoute)
 
 @router.get(
     "", operation_id="list_users", summary="List users, oldest first",
-    responses=administrative(422),
+    responses=administrative(),
 )  # fmt: skip
 async def list_users(actor: Reader, window: Paged, q: Search = None) -> Page[UserOut]:
     """`q` is looked for in usernames, e-mail addresses and names."""
@@ -191,7 +191,7 @@ async def set_roles(
 
 @router.get(
     "/{user_id}/sessions", operation_id="list_user_sessions",
-    summary="List the live sessions of a user, newest first", responses=administrative(404, 422),
+    summary="List the live sessions of a user, newest first", responses=administrative(404),
 )  # fmt: skip
 async def list_sessions(actor: Reader, user_id: PathId, window: Paged) -> Page[SessionOut]:
     def unit(session: Session) -> Page[SessionOut]:
