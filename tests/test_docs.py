@@ -61,7 +61,7 @@ def cells(page: str) -> Iterator[list[str]]:
 
 @every_page
 def test_tables_are_as_the_code_has_them(page: str) -> None:
-    assert docs.rendered(PAGES[page], service()) == PAGES[page], "run python scripts/docs.py"
+    assert docs.rendered(PAGES[page], service()) == PAGES[page], "run .venv/bin/python scripts/docs.py"
 
 
 def test_every_table_is_shown_somewhere() -> None:
@@ -244,15 +244,20 @@ ACCESS=$(curl -s $API/token -d grant_type=password -d username=admin \\
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
-@pytest.mark.parametrize("page", RUN)
+@pytest.mark.parametrize("pages", [RUN[::2], RUN[1::2]], ids=["half", "other-half"])
 def test_what_is_shown_works_line_by_line(
-    page: str, server: Any, database_url: str, tmp_path: Path
+    pages: list[str], server: Any, database_url: str, tmp_path: Path
 ) -> None:
-    script = "\n".join(fences(page, "bash"))
+    """Each page as one script; those of a half share a service, for its start takes as long."""
     for tool in ("bash", "curl", "openssl"):
-        if shutil.which(tool) is None and (tool in script or tool == "bash"):
+        if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not here")
     running = server()
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    for name, words in (("identity", "-m identity"), ("python3", "")):
+        (shims / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+        (shims / name).chmod(0o755)
     settings = {
         "DATABASE_URL": database_url,
         "KEYS_DIR": str(tmp_path / "keys"),
@@ -260,33 +265,34 @@ def test_what_is_shown_works_line_by_line(
         "TEST_WEAK_HASHING": "1",
         "PORT": str(running.port),
     }
-    shims = tmp_path / "shims"
-    shims.mkdir()
-    for name, words in (("identity", "-m identity"), ("python3", "")):
-        (shims / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
-        (shims / name).chmod(0o755)
-    if page == TOUR:
-        script = re.sub(r"^API=.*", f"API={running.url}", script, flags=re.MULTILINE)
-        script = re.sub(r"^PASSWORD=.*", f"PASSWORD='{ADMIN_PASSWORD}'", script, flags=re.M)
-    else:
-        script = f"API={running.url}\nPASSWORD='{ADMIN_PASSWORD}'\n{PROLOGUE}\n{script}"
+    path = f"{shims}{os.pathsep}{os.environ['PATH']}"
+    around = environment(**settings) | {"PATH": path, "no_proxy": "*"}
+    for page in pages:
+        output = run(script(page, running.url), tmp_path, around)
+        assert '"error"' not in output, page
+        assert '"type": "about:blank"' not in output, page
+        if page == TOUR:
+            last = output.splitlines()[-1]
+            assert last == '{"active":false}'
+            assert f"`{last}`" in PAGES[page]
+
+
+def script(page: str, url: str) -> str:
+    """The blocks of the page, with the address and password of a service that runs."""
+    shown = "\n".join(fences(page, "bash"))
+    if page != TOUR:
+        return f"API={url}\nPASSWORD='{ADMIN_PASSWORD}'\n{PROLOGUE}\n{shown}"
+    shown = re.sub(r"^API=.*", f"API={url}", shown, flags=re.MULTILINE)
+    return re.sub(r"^PASSWORD=.*", f"PASSWORD='{ADMIN_PASSWORD}'", shown, flags=re.MULTILINE)
+
+
+def run(script: str, folder: Path, around: dict[str, str]) -> str:
     done = subprocess.run(
         ["bash", "-eu", "-o", "pipefail"],
-        input=script,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=environment(**settings)
-        | {"PATH": f"{shims}{os.pathsep}{os.environ['PATH']}", "no_proxy": "*"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert '"error"' not in done.stdout
-    assert '"type": "about:blank"' not in done.stdout
-    if page == TOUR:
-        last = done.stdout.splitlines()[-1]
-        assert last == '{"active":false}'
-        assert f"`{last}`" in PAGES[page]
+        input=script, capture_output=True, text=True, check=False, cwd=folder, env=around,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{script}\n---\n{done.stdout}{done.stderr}"
+    return done.stdout
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
