@@ -3,17 +3,16 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from identity.cli.checkup import Finding
+from identity.cli.findings import Finding, Findings
 from identity.settings import Settings, loopback
 
 PATIENCE = 3.0
 
 
-def ask(settings: Settings) -> Iterator[Finding]:
+def ask(settings: Settings) -> Findings:
     """Whether somebody answers under the issuer's address, and says that it is this issuer."""
     issuer = settings.issuer
     try:

@@ -1,10 +1,10 @@
 """`identity users …`"""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from identity.cli import user_import
 from identity.cli.operating import operating
 from identity.cli.printing import AsJson, as_json, facts, remark, table
 from identity.cli.secrets import new_password, sure
@@ -197,43 +197,7 @@ def revoke(user: Name, role: RoleNames) -> None:
     _change_roles(user, take=role)
 
 
-@commands.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv|.jsonl", exists=True, dir_okay=False)],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
-    update: Annotated[
-        bool,
-        typer.Option("--update", help="Bring users who exist into line; passwords stay."),
-    ] = False,
-) -> None:
-    """Create the users of a file, with the password hashes of the system they come from.
-
-    Columns (CSV) or members (JSONL): username, and optionally email, name, password_hash, roles,
-    status (active, disabled), email_verified. Users who exist stay as they are, so that a file can
-    be imported again; bad rows are reported by line, the others are imported.
-    """
-    from identity.access.granting import ensure_built_in
-    from identity.cli.progress import Progress
-    from identity.importing import Import
-
-    with operating() as operation:
-        if not dry_run:
-            with operation.change() as session:
-                ensure_built_in(session)
-        progress = Progress(file)
-        work = Import(operation.db, update=update, dry_run=dry_run)
-        for batch in work.run(file):
-            for bad in batch.bad:
-                progress.say(f"{file}:{bad.line}: {bad.reason}")
-            progress.show(batch.position, work.report.rows)
-        progress.end()
-    report = work.report
-    facts(report.counts())
-    if report.differing and not update:
-        remark(f"{report.differing} exist and differ from the file; --update changes them.")
-    if dry_run:
-        remark("This was a dry run: nothing was changed.")
-    raise typer.Exit(1 if report.bad else 0)
+user_import.add_to(commands)
 
 
 def _find(session: "Session", user: str, *, lock: bool = False) -> "User":

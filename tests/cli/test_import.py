@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from passlib.hash import argon2, django_pbkdf2_sha256
 from sqlmodel import col, select
 
-from identity import importing
 from identity.audit import AuditEvent
 from identity.db import Database
 from identity.errors import ValidationFailed
-from identity.importing import Bad, Import, _csv, _jsonl, _login_key, _Text
+from identity.importing import batches
+from identity.importing.batches import Import
+from identity.importing.reading import Bad, Lines, login_key, records
 from identity.users import accounts, names
 from identity.users.table import User
 
@@ -192,7 +193,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(
 def test_every_user_has_an_event_of_its_own(
     identity: Identity, db: Database, file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "BATCH", 3)
+    monkeypatch.setattr(batches, "BATCH", 3)
     rows = "".join(f"user{number}\n" for number in range(10))
     assert counts(identity("users", "import", file(f"username\n{rows}")))["created"] == 10
     with db.transaction() as session:
@@ -209,16 +210,16 @@ def test_every_user_has_an_event_of_its_own(
 def test_a_name_taken_while_the_import_runs_is_seen(
     identity: Identity, db: Database, file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = importing._owners
+    look = batches._owners
 
     def and_then_somebody_else(session: Any, rows: Any) -> Any:
         found = look(session, rows)
-        monkeypatch.setattr(importing, "_owners", look)
+        monkeypatch.setattr(batches, "_owners", look)
         with db.transaction() as other:
             accounts.create(other, username="other", email="ada@example.com")
         return found
 
-    monkeypatch.setattr(importing, "_owners", and_then_somebody_else)
+    monkeypatch.setattr(batches, "_owners", and_then_somebody_else)
     done = identity("users", "import", file("username,email\nada,ada@example.com\nbob,\n"))
     assert done.err == "users.csv:2: the e-mail address belongs to another user\n"
     assert counts(done) == {"created": 1, "updated": 0, "unchanged": 0, "bad": 1}
@@ -280,22 +281,22 @@ def test_progress_is_shown_to_whoever_watches(
 
 
 @given(st.text(max_size=80))
-def test_every_text_has_the_login_key_that_a_login_looks_for(name: str) -> None:
-    assert _login_key(name) == names.login_key(name)
+def test_every_text_has_thelogin_key_that_a_login_looks_for(name: str) -> None:
+    assert login_key(name) == names.login_key(name)
 
 
 @given(st.text("!~aZ@.\u00df ", min_size=1, max_size=20))
 def test_short_cuts_for_plain_names_change_no_key(name: str) -> None:
-    assert _login_key(name) == names.login_key(name)
+    assert login_key(name) == names.login_key(name)
 
 
 @given(st.binary(max_size=400), st.sampled_from(["u.csv", "u.jsonl"]))
 def test_no_octets_break_the_reader(octets: bytes, name: str) -> None:
-    lines = _Text((b"username\n" + octets).splitlines(keepends=True))
+    lines = Lines((b"username\n" + octets).splitlines(keepends=True))
     work = Import(None)  # type: ignore[arg-type]
     bad: list[Bad] = []
     try:
-        for item in _csv(lines) if name.endswith("csv") else _jsonl(lines, Path(name)):
+        for item in records(lines, Path(name)):
             work._right(item, bad)
     except ValidationFailed:
         pass

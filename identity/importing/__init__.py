@@ -1,0 +1,1 @@
+"""Users from other systems, with the password hashes that those made."""
