@@ -1,0 +1,110 @@
+"""The metadata (RFC 8414) and the key set (RFC 7517), for whoever caches them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from identity.app import create_app
+from identity.keys.material import prepare
+from identity.keys.rotation import rotate
+from tests.serving import running
+from tests.world import World
+
+JWKS = "/.well-known/jwks.json"
+METADATA = "/.well-known/oauth-authorization-server"
+SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
+
+
+@SQLITE
+async def test_the_metadata_names_addresses_that_answer(
+    api: httpx.AsyncClient, settings: Any
+) -> None:
+    answer = await api.get(METADATA)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    document = answer.json()
+    assert document["issuer"] == settings.issuer
+    assert document["grant_types_supported"] == [
+        "password",
+        "refresh_token",
+        "client_credentials",
+    ]
+    assert document["response_types_supported"] == []
+    assert "none" not in document["introspection_endpoint_auth_methods_supported"]
+    for name, method in (
+        ("token_endpoint", "POST"),
+        ("introspection_endpoint", "POST"),
+        ("revocation_endpoint", "POST"),
+        ("jwks_uri", "GET"),
+        ("service_documentation", "GET"),
+    ):
+        assert document[name].startswith(settings.issuer)
+        assert (await api.request(method, document[name])).status_code in (200, 400), name
+
+
+@SQLITE
+async def test_an_issuer_with_a_path_has_its_metadata_behind_the_well_known_name(
+    make_settings: Callable[..., Any],
+) -> None:
+    app = create_app(make_settings(issuer="https://id.example/tenant/"))
+    async with (
+        running(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app), base_url="https://id.example"
+        ) as api,
+    ):
+        for path in (METADATA, f"{METADATA}/tenant"):
+            document = (await api.get(path)).json()
+            assert document["issuer"] == "https://id.example/tenant/"
+            assert document["token_endpoint"] == "https://id.example/tenant/token"
+        assert (await api.get(f"{METADATA}/other")).status_code == 404
+
+
+@SQLITE
+async def test_metadata_and_keys_may_be_cached_and_asked_for_again_by_etag(
+    make_settings: Callable[..., Any],
+) -> None:
+    app = create_app(make_settings(jwks_max_age="7m"))
+    async with (
+        running(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as api,
+    ):
+        for path in (METADATA, JWKS):
+            first = await api.get(path)
+            etag = first.headers["etag"]
+            assert first.headers["cache-control"] == "public, max-age=420"
+            assert etag.startswith('"') and etag.endswith('"')
+            for known in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+                again = await api.get(path, headers={"if-none-match": known})
+                assert (again.status_code, again.content) == (304, b""), known
+                assert again.headers["etag"] == etag
+                assert again.headers["cache-control"] == "public, max-age=420"
+                assert "content-length" not in again.headers
+            for other in ('"other"', "nonsense", ""):
+                again = await api.get(path, headers={"if-none-match": other})
+                assert (again.status_code, again.content) == (200, first.content)
+            head = await api.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["etag"] == etag
+            assert head.headers["content-length"] == str(len(first.content))
+
+
+async def test_a_new_key_changes_the_key_set_and_its_etag_at_once(
+    world: World, settings: Any
+) -> None:
+    first = await world.api.get(JWKS)
+    assert first.headers["content-type"] == "application/jwk-set+json"
+    with world.change() as session:
+        rotate(session, settings, prepare("EdDSA", world.services.master))
+    second = await world.api.get(JWKS, headers={"if-none-match": first.headers["etag"]})
+    assert second.status_code == 200
+    assert second.headers["etag"] != first.headers["etag"]
+    assert [key["alg"] for key in second.json()["keys"]] == ["ES256", "EdDSA"]
+    # Published, it does not sign yet.
+    world.user()
+    import jwt as pyjwt
+
+    token = (await world.log_in())["access_token"]
+    assert pyjwt.get_unverified_header(token)["kid"] == first.json()["keys"][0]["kid"]
