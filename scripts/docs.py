@@ -1,7 +1,8 @@
 """The tables of README.md and docs/ that are made from the code.
 
-`.venv/bin/python scripts/docs.py` writes them, between a marker such as `<!-- table: settings -->` and the
-next `<!-- end -->`. A test fails while a page says something else than the code.
+`.venv/bin/python scripts/docs.py` writes them, between a marker such as
+`<!-- table: settings -->` and the next `<!-- end -->`. A test fails while a page says something
+else than the code.
 """
 
 import re

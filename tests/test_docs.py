@@ -61,7 +61,7 @@ def cells(page: str) -> Iterator[list[str]]:
 
 @every_page
 def test_tables_are_as_the_code_has_them(page: str) -> None:
-    assert docs.rendered(PAGES[page], service()) == PAGES[page], "run .venv/bin/python scripts/docs.py"
+    assert docs.rendered(PAGES[page], service()) == PAGES[page], "run scripts/docs.py"
 
 
 def test_every_table_is_shown_somewhere() -> None:
