@@ -30,7 +30,7 @@ def _duration(value: object) -> object:
     """`900`, `90s`, `15m`, `12h`, `30d` as a timedelta."""
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"(\d{1,9})([smhd]?)", value.strip())
+    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", value.strip())
     if not found:
         raise ValueError("is not a duration such as 900, 15m, 12h or 30d")
     unit = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
@@ -229,8 +229,9 @@ def nest(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     nested: dict[str, dict[str, Any]] = {}
     for name, value in flat.items():
         if name not in homes:
-            near = difflib.get_close_matches(name, homes, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            ends = [home.removeprefix(PREFIX) for home in homes]  # all begin alike
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), ends, 1)
+            hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             raise SettingsError(f"{name} is not a setting{hint}")
         nested.setdefault(homes[name], {})[name.removeprefix(PREFIX).lower()] = value
     return nested
@@ -241,7 +242,9 @@ def _first_mistake(error: ValidationError) -> str:
     name = PREFIX + str(mistake["loc"][1] if len(mistake["loc"]) > 1 else mistake["loc"][0]).upper()
     secret = any(n == name and "SecretStr" in str(field.annotation) for n, _, field in described())
     words = mistake["msg"].removeprefix("Value error, ")
-    given = "" if secret else f" (it is {mistake['input']!r})"
+    value = mistake["input"]
+    shown = str(value) if isinstance(value, timedelta) else repr(value)
+    given = "" if secret else f" (it is {shown})"
     return f"{name}: {words[0].lower()}{words[1:]}{given}"
 
 
