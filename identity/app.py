@@ -20,7 +20,15 @@ from identity.bootstrap import prepare_database
 from identity.clients import routes as clients
 from identity.discovery import Jwks, Metadata, addresses
 from identity.edge import Edge
-from identity.errors import IdentityError, MethodNotAllowed, NotFound, ServerError, render
+from identity.errors import (
+    Forbidden,
+    IdentityError,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    ServerError,
+    render,
+)
 from identity.fastlane import Handler, Lane
 from identity.grants.endpoint import TokenEndpoint
 from identity.health import Health
@@ -101,6 +109,11 @@ def _fastapi(services: Services) -> FastAPI:
 
 async def _refuse(request: Request, error: Exception) -> FastApiResponse:
     assert isinstance(error, IdentityError)
+    if isinstance(error, Forbidden):
+        try:
+            request.app.state.services.queue.put("access", outcome="refused", why=error.detail)
+        except Overloaded as busy:
+            error = busy
     status, headers, body = render(error, oauth=False)
     response = FastApiResponse(body, status)
     response.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]

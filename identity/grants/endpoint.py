@@ -5,8 +5,10 @@ from urllib.parse import urlsplit
 
 from identity.clients.registry import ClientSnapshot
 from identity.errors import (
+    InvalidGrant,
     InvalidRequest,
     InvalidTarget,
+    OAuthError,
     UnauthorizedClient,
     UnsupportedGrantType,
 )
@@ -39,18 +41,30 @@ class TokenEndpoint:
         form = await request.form()
         await self._services.feed.catch_up()
         client = await self._services.client_authentication(request.header(b"authorization"), form)
-        grant = self._grant(form, client)
-        issue = await grant.authorize(
-            TokenRequest(
-                form=form,
-                client=client,
-                resource=self._resource(form, client),
-                default_audience=self._services.settings.audience,
-                scopes=await self._services.scopes.get("*") or {},
-                user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
+        try:
+            grant = self._grant(form, client)
+            issue = await grant.authorize(
+                TokenRequest(
+                    form=form,
+                    client=client,
+                    resource=self._resource(form, client),
+                    default_audience=self._services.settings.audience,
+                    scopes=await self._services.scopes.get("*") or {},
+                    user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
+                )
             )
-        )
+        except OAuthError as refusal:
+            self._note(refusal, form.get("grant_type", ""), client)
+            raise
         return await self._answer(grant.grant_type, client, issue)
+
+    def _note(self, refusal: OAuthError, grant_type: str, client: ClientSnapshot) -> None:
+        if grant_type == Password.grant_type and isinstance(refusal, InvalidGrant):
+            return  # on record as a refused login
+        self._services.queue.put(
+            "token.refused", outcome="refused", client_id=client.id,
+            grant=grant_type[:100], error=refusal.code, why=(refusal.audit or refusal.detail)[:200],
+        )  # fmt: skip
 
     def _grant(self, form: Mapping[str, str], client: ClientSnapshot) -> Grant:
         name = form.get("grant_type")
