@@ -6,6 +6,7 @@ events their place in it within a second, one sealer at a time, and signs the he
 `verify` finds a row that was changed, removed, reordered or cut off at the end.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -149,6 +150,7 @@ class AuditQueue:
     def __init__(self, size: int = 20_000) -> None:
         self._size = size
         self._events: list[dict[str, Any]] = []
+        self._flushing = asyncio.Lock()
 
     @property
     def depth(self) -> int:
@@ -172,11 +174,12 @@ class AuditQueue:
     async def flush(self, db: Database) -> None:
         """Write what is held; what cannot be written now is held on, and counts. Not to be
         cancelled: whether a write under way succeeds would remain unknown."""
-        taken = self._events[:]
-        if not taken:
-            return
-        await db.write(lambda session: session.execute(insert(AuditEvent), taken).close())
-        del self._events[: len(taken)]
+        async with self._flushing:
+            taken = self._events[:]
+            if not taken:
+                return
+            await db.write(lambda session: session.execute(insert(AuditEvent), taken).close())
+            del self._events[: len(taken)]
 
 
 # --- The chain ------------------------------------------------------------------------------

@@ -405,6 +405,18 @@ async def test_what_is_put_while_a_flush_is_under_way_is_kept_for_the_next(db: D
     assert names == ["first", "second"]
 
 
+async def test_flushes_at_once_write_each_event_once(db: Database) -> None:
+    queue = AuditQueue()
+    for n in range(5):
+        queue.put("test", n=n)
+    flushing = [asyncio.create_task(queue.flush(db)) for _ in range(3)]
+    await asyncio.sleep(0)
+    queue.put("test", n=5)
+    await asyncio.gather(*flushing)
+    assert queue.depth == 0
+    assert len(places(db)) == 6
+
+
 async def test_no_text_can_hold_up_the_queue(db: Database) -> None:
     """PostgreSQL stores neither NUL nor lone surrogates."""
     queue, nasty = AuditQueue(), "a\0b\ud800"
