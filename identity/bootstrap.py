@@ -18,7 +18,7 @@ from identity.passwords import policy
 from identity.passwords.hashing import PasswordHasher
 from identity.services import open_database
 from identity.settings import Settings, SettingsError
-from identity.users import accounts
+from identity.users import accounts, names
 from identity.users.table import User
 
 LOCK = 0x626F6F74000000
@@ -85,6 +85,10 @@ def _password(settings: Settings) -> tuple[str, bool, str]:
     if given is None and settings.production:
         raise SettingsError(f"{name}: production needs it set while there is no user")
     password = given.get_secret_value() if given else secrets.token_urlsafe(18)
+    try:
+        names.username(settings.bootstrap.bootstrap_admin_username)
+    except ValidationFailed as refusal:
+        raise SettingsError(f"IDENTITY_BOOTSTRAP_ADMIN_USERNAME: {refusal.detail}") from None
     try:
         policy.check(password, username=settings.bootstrap.bootstrap_admin_username)
     except ValidationFailed as refusal:
