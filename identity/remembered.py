@@ -5,13 +5,10 @@ later. Only what exists is remembered: asking for what does not exist fills noth
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
-from sqlmodel import Session
-
 from identity.changes import ChangeFeed
-from identity.db import Database
 from identity.metrics import Lookups
 
 V = TypeVar("V")
@@ -20,21 +17,20 @@ V = TypeVar("V")
 class Remembered(Generic[V]):
     """Values by id, the least recently used dropped beyond `size`.
 
+    `load` reads one from the database, None where there is none.
     A change of `noun` forgets the one it names, a change of any of `wholesale` forgets all.
     """
 
     def __init__(
         self,
-        db: Database,
         feed: ChangeFeed,
-        load: Callable[[Session, str], V | None],
+        load: Callable[[str], Awaitable[V | None]],
         *,
         noun: str,
         wholesale: Iterable[str] = (),
         size: int,
         lookups: Lookups,
     ) -> None:
-        self._db = db
         self._load = load
         self._size = size
         self._lookups = lookups
@@ -52,7 +48,7 @@ class Remembered(Generic[V]):
             return value
         self._lookups.misses += 1
         before = self._changes
-        value = await self._db.read(lambda session: self._load(session, ref))
+        value = await self._load(ref)
         if value is not None and before == self._changes:  # nothing changed while we read
             self._values[ref] = value
             if len(self._values) > self._size:

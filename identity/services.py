@@ -74,16 +74,16 @@ class Services:
         queue = AuditQueue()
         ring = KeyRing(db, feed, master_key)
         users = Remembered(
-            db, feed, snapshot.load,
+            feed, lambda ref: snapshot.load(db, ref),
             noun="user", wholesale=("role", "scope"),
             size=USERS_REMEMBERED, lookups=metrics.cache("users"),
         )  # fmt: skip
         clients = Remembered(
-            db, feed, registry.load,
+            feed, lambda ref: db.read(lambda session: registry.load(session, ref)),
             noun="client", size=CLIENTS_REMEMBERED, lookups=metrics.cache("clients"),
         )  # fmt: skip
         scopes = Remembered(
-            db, feed, home_of_scopes,
+            feed, lambda _: db.read(home_of_scopes),
             noun="scopes", wholesale=("scope",), size=1, lookups=metrics.cache("scopes"),
         )  # fmt: skip
         hasher = PasswordHasher(settings.passwords.bcrypt_rounds)
@@ -135,4 +135,4 @@ class Services:
     async def close(self) -> None:
         await self.feed.close()
         self.pool.close()
-        self.db.close()
+        await self.db.aclose()

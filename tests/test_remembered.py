@@ -65,7 +65,12 @@ def feed() -> Told:
 def remembered(store: Store, feed: Told) -> Remembered[str]:
     database: Any = store
     return Remembered(
-        database, feed, store.load, noun="user", wholesale=("role",), size=3, lookups=Lookups()
+        feed,
+        lambda ref: database.read(lambda session: store.load(session, ref)),
+        noun="user",
+        wholesale=("role",),
+        size=3,
+        lookups=Lookups(),
     )
 
 
@@ -203,16 +208,16 @@ async def test_a_token_revoked_while_it_was_met_is_not_remembered(
 ) -> None:
     user = world.user()
     session_id, (token,) = await _mint(world, user, 1)
-    live, read = world.services.live, world.services.db.read
+    live, query = world.services.live, world.services.db.query
 
-    async def read_then_hear(unit: Any) -> Any:
-        found = await read(unit)
+    async def query_then_hear(*asked: Any) -> Any:
+        found = await query(*asked)
         with world.change() as session:
             lifecycle.end(session, session_id, "test")
         await world.services.feed.catch_up()
         return found
 
-    monkeypatch.setattr(live, "_db", SimpleNamespace(read=read_then_hear))
+    monkeypatch.setattr(live, "_db", SimpleNamespace(query=query_then_hear))
     await live.find(token)  # either answer is right: the session ended while we asked
     monkeypatch.undo()
     assert await live.find(token) is None

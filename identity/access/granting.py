@@ -61,7 +61,7 @@ def scopes_of_roles(session: Session, roles: Collection[str]) -> frozenset[str]:
     return frozenset(session.exec(query).all())
 
 
-def home_of_scopes(session: Session, _ref: str = "*") -> dict[str, str | None]:
+def home_of_scopes(session: Session) -> dict[str, str | None]:
     """Every scope and the resource it belongs to."""
     return dict(session.exec(select(Scope.name, Scope.audience)).all())
 
@@ -76,8 +76,8 @@ def granted(
 ) -> tuple[str, ...]:
     """Scope asked ∩ client's ∩ holder's, in the order asked (alphabetical when none is named).
 
-    `home`: as `home_of_scopes` gives it. `holder`: the user's scopes, None where no user is behind the request. `audience`: the
-    resource named by the request; only its scopes and those of no resource remain (RFC 8707
+    `home`: as `home_of_scopes` gives it. `holder`: the user's scopes, None where no user is
+    behind the request. `audience`: the resource named by the request; only its scopes and those of no resource remain (RFC 8707
     §2.2). Raises `InvalidScope` for a scope that does not exist.
     """
     names = parse(asked) if asked else ()

@@ -8,7 +8,7 @@ from identity.audit import AuditQueue
 from identity.db import Database
 from identity.errors import InvalidGrant, InvalidScope, InvalidTarget
 from identity.grants.request import Issue, TokenRequest
-from identity.sessions import rotation
+from identity.sessions import rotation, swap
 from identity.sessions.lifecycle import Lifetimes
 from identity.tokens.issuing import Subject
 from identity.tokens.verifying import Users
@@ -25,13 +25,15 @@ class RefreshToken:
     async def authorize(self, request: TokenRequest) -> Issue:
         token = request.required("refresh_token")
         # What can be refused without spending the token is refused first.
-        found = await self.db.read(lambda session: rotation.find(session, token))
-        if found is not None and found[1].client_id == request.client.id:
-            self._check_narrower(request, found[1].scope, found[1].audience)
-        rotated = await self.db.write(
-            lambda session: rotation.rotate(session, self.lifetimes, token, request.client.id)
-        )
-        login = rotated.session
+        login = await swap.look(self.db, token)
+        if login is None or login.client_id != request.client.id:
+            raise InvalidGrant("the refresh token is not valid", audit="not this client's")
+        self._check_narrower(request, login.scope, login.audience)
+        successor = await swap.swap(self.db, self.lifetimes, token, login) if login.unused else None
+        if successor is None:  # a retry or a replay, or too late
+            successor = await self.db.write(
+                lambda session: rotation.rotate(session, self.lifetimes, token)
+            )
         user = await self.users.get(login.user_id)
         if user is None or not user.active:
             raise InvalidGrant("the refresh token is not valid", audit="user disabled")
@@ -41,7 +43,7 @@ class RefreshToken:
             grant=self.grant_type, scope=scope, sid=login.id,
         )  # fmt: skip
         subject = Subject(user.id, user.username, user.roles, login)
-        return Issue(subject, login.audience, scope, rotated.refresh_token)
+        return Issue(subject, login.audience, scope, successor)
 
     @staticmethod
     def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:

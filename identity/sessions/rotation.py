@@ -6,7 +6,6 @@ and the unused one dies. Any other use of a spent token means that two parties h
 session ends.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import update
@@ -21,12 +20,6 @@ from identity.sessions.lifecycle import Lifetimes
 from identity.sessions.table import LoginSession, RefreshToken
 
 RETRY = timedelta(seconds=10)
-
-
-@dataclass(frozen=True)
-class Rotated:
-    session: LoginSession
-    refresh_token: str
 
 
 def find(session: Session, token: str) -> tuple[RefreshToken, LoginSession] | None:
@@ -48,14 +41,12 @@ def alive(token: RefreshToken, login: LoginSession) -> bool:
     )
 
 
-def rotate(session: Session, lifetimes: Lifetimes, token: str, client_id: str) -> Rotated:
+def rotate(session: Session, lifetimes: Lifetimes, token: str) -> str:
     """Swap `token` for its successor, or raise `InvalidGrant`; a replay ends the session."""
     found = find(session, token)
     if found is None:
         raise InvalidGrant("the refresh token is not valid", audit="unknown")
     presented, login = found
-    if login.client_id != client_id:
-        raise InvalidGrant("the refresh token is not valid", audit="issued to another client")
     now = utcnow()
     if not _hold(session, login, lifetimes):
         raise InvalidGrant("the session has ended", audit=f"session {login.id} has ended")
@@ -77,7 +68,7 @@ def rotate(session: Session, lifetimes: Lifetimes, token: str, client_id: str) -
         )
     )
     session.flush()
-    return Rotated(login, successor)
+    return successor
 
 
 def _hold(session: Session, login: LoginSession, lifetimes: Lifetimes) -> bool:

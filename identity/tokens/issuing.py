@@ -2,13 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from identity.clock import now
 from identity.keys.ring import KeyRing
 from identity.opaque import new_id
-from identity.sessions.table import LoginSession
 from identity.settings import Settings
+
+
+class Login(Protocol):
+    """What a token tells of its session."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def expires_at(self) -> datetime: ...
+    @property
+    def amr(self) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +31,7 @@ class Subject:
     id: str
     username: str | None = None
     roles: Sequence[str] = ()
-    session: LoginSession | None = None
+    session: Login | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,16 @@ from identity.db import Database
 from identity.keys.ring import KeyRing
 from identity.metrics import Lookups
 from identity.remembered import Remembered
-from identity.sessions.table import LoginSession
 from identity.settings import Settings
 from identity.tokens.table import RevokedToken
 from identity.users.snapshot import UserSnapshot
 from identity.verifier.gate import Gate, Refused, VerifiedClaims
 
 Users = Remembered[UserSnapshot]
+
+_STATE = """
+SELECT EXISTS (SELECT 1 FROM revoked_token WHERE jti = :jti),
+       EXISTS (SELECT 1 FROM session WHERE id = :sid AND ended_at IS NULL AND expires_at > :now)"""
 
 
 class _Fate:
@@ -147,8 +150,10 @@ class LiveTokens:
         before, jti, sid = self._changes, claims.token_id, claims.session
         if "\0" in f"{jti}{sid}{claims.subject}{claims.client_id}":
             return None  # nothing that we minted, and PostgreSQL cannot be asked about it
-        revoked, ended = await self._db.read(lambda s: _state(s, jti, sid))
-        if revoked or ended:
+        ((revoked, session_lives),) = await self._db.query(
+            _STATE, {"jti": jti, "sid": sid, "now": utcnow()}
+        )
+        if revoked or (sid and not session_lives):
             return None
         if before != self._changes:  # something was revoked while we read
             return _Known(claims, claims.expires_at, _Fate(), _Fate() if sid else None)
@@ -179,15 +184,6 @@ class LiveTokens:
             self._sessions.clear()
         elif fate := self._sessions.get(ref):
             fate.ended = True
-
-
-def _state(session: Session, jti: str, sid: str | None) -> tuple[bool, bool]:
-    """(revoked, its session has ended), one indexed look-up each."""
-    revoked = session.get(RevokedToken, jti) is not None
-    if sid is None:
-        return revoked, False
-    login = session.get(LoginSession, sid)
-    return revoked, login is None or login.ended_at is not None or login.expires_at <= utcnow()
 
 
 def revoke(session: Session, claims: VerifiedClaims) -> None:

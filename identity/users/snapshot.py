@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-import orjson
 from pydantic import BaseModel
-from sqlmodel import Session
 
-from identity.access.granting import scopes_of_roles
-from identity.users.accounts import roles_of
+from identity.db import Database, moment
 from identity.users.table import Status, User
 
 
@@ -43,20 +40,46 @@ class UserSnapshot:
     """`UserOut` as JSON, ready to send."""
 
 
-def load(session: Session, user_id: str) -> UserSnapshot | None:
-    """The user as the database has it now; None when there is none."""
-    user = session.get(User, user_id)
-    if user is None:
+_USER = """
+SELECT id, username, email, email_verified, name, status, created_at, updated_at, last_login_at,
+       version
+FROM user_account WHERE id = :id"""
+_ROLES = "SELECT role FROM user_role WHERE user_id = :id ORDER BY role"
+_SCOPES = """
+SELECT DISTINCT held.scope
+FROM user_role JOIN role_scope held ON held.role = user_role.role
+WHERE user_role.user_id = :id"""
+
+
+async def load(db: Database, user_id: str) -> UserSnapshot | None:
+    """The user as the database has it now; None when there is none. Hot: every token of a user
+    not remembered comes here."""
+    rows = await db.query(_USER, {"id": user_id})
+    if not rows:
         return None
-    roles = roles_of(session, user_id)
+    id_, username, email, verified, name, status, created, updated, seen, version = rows[0]
+    roles = [role for (role,) in await db.query(_ROLES, {"id": user_id})]
+    scopes = await db.query(_SCOPES, {"id": user_id}) if roles else []
+    shown = UserOut(
+        id=id_,
+        username=username,
+        email=email,
+        email_verified=verified,
+        name=name,
+        status=status,
+        roles=roles,
+        created_at=moment(created),
+        updated_at=moment(updated),
+        last_login_at=moment(seen) if seen else None,
+    )
     return UserSnapshot(
-        id=user.id,
-        username=user.username,
-        active=user.status == "active",
+        id=id_,
+        username=username,
+        active=status == "active",
         roles=tuple(roles),
-        scopes=scopes_of_roles(session, roles),
-        etag=etag(user.version).encode(),
-        body=orjson.dumps(UserOut.of(user, roles).model_dump(mode="json")),
+        scopes=frozenset(scope for (scope,) in scopes),
+        etag=etag(version).encode(),
+        body=shown.model_dump_json().encode(),
     )
 
 

@@ -135,9 +135,8 @@ async def test_a_refresh_whose_commit_is_cut_may_be_repeated(
             await apply(statement, values)
             statement = "SELECT 1"  # the client learns of nothing but the cut
         with psycopg.connect(database_url, autocommit=True) as other:
-            everyone = "FROM pg_stat_activity WHERE pid <> %s AND datname = current_database()"
-            mine = [other.info.backend_pid]
-            other.execute(f"SELECT pg_terminate_backend(pid, 5000) {everyone}", mine)
+            for kept in pool._free:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", [kept.info.backend_pid])
         return await apply(statement, values)
 
     monkeypatch.setattr(pool, "apply", apply_and_cut)

@@ -216,7 +216,7 @@ async def test_a_rotation_that_is_rolled_back_loses_nothing(world: World) -> Non
     services = world.services
 
     def fails(session: Any) -> None:
-        rotation.rotate(session, services.lifetimes, tokens["refresh_token"], "first-party")
+        rotation.rotate(session, services.lifetimes, tokens["refresh_token"])
         raise RuntimeError("the power went out")
 
     with pytest.raises(RuntimeError):

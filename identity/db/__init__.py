@@ -1,0 +1,20 @@
+"""The database: one engine for SQLite or PostgreSQL, and the boundary where work is committed.
+
+A unit of work is a plain function of a `Session`. It may flush, never commit: `Database.write`
+commits, and what it commits is durable when the awaited call returns. An OAuth refusal raised
+inside keeps what the unit wrote (a replay's revocation must stick); any other exception rolls
+back. Units may be run again after a deadlock or a lost connection, so they touch nothing else.
+
+SQLite answers reads in the event loop (microseconds, measured: quicker than any thread) and
+writes on one thread that commits all waiting units at once, each in a savepoint of its own.
+PostgreSQL runs both on a small pool of threads.
+
+`query` and `apply` go to the driver without SQLAlchemy. They are for the few statements on which
+the hot addresses hang (docs/performance.md); nothing else should need them.
+"""
+
+from identity.db.database import Database, insert_unique
+from identity.db.driver import moment
+from identity.db.types import BIG, UtcDateTime
+
+__all__ = ["BIG", "Database", "UtcDateTime", "insert_unique", "moment"]

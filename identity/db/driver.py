@@ -1,0 +1,143 @@
+"""Statements given to the driver as they are: `:name` parameters, tuples back.
+
+SQLAlchemy costs ten times what SQLite itself takes for a look-up. What is asked on nearly every
+request (docs/performance.md) goes this way.
+"""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from identity.errors import Unavailable
+
+if TYPE_CHECKING:
+    import psycopg
+
+Row = tuple[Any, ...]
+Values = Mapping[str, Any]
+
+
+class Driver(Protocol):
+    async def query(self, statement: str, values: Values) -> list[Row]: ...
+
+    async def close(self) -> None: ...
+
+
+def moment(value: "str | datetime") -> datetime:
+    """A stored time as an aware UTC datetime, whichever way the driver gives it."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return value.astimezone(UTC)
+
+
+def stored(values: Values) -> dict[str, Any]:
+    """`values` as SQLite stores them: times as SQLAlchemy writes them, which is not `isoformat`."""
+    return {
+        name: value.strftime("%Y-%m-%d %H:%M:%S.%f") if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }
+
+
+class SqliteReader:
+    """One connection, used in the event loop."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    async def query(self, statement: str, values: Values) -> list[Row]:
+        try:
+            if self._connection is None:
+                self._connection = sqlite3.connect(
+                    f"file:{self._path}?mode=rw", uri=True, isolation_level=None, timeout=1
+                )
+            return self._connection.execute(statement, stored(values)).fetchall()
+        except sqlite3.OperationalError as error:
+            self._connection = None
+            raise Unavailable(audit=f"{type(error).__name__}: {error}") from error
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+class PostgresPool:
+    """A few connections in autocommit mode, used by the event loop without threads."""
+
+    def __init__(self, url: str, size: int) -> None:
+        self._url = url
+        self._free: list[psycopg.AsyncConnection[Any]] = []
+        self._places = asyncio.Semaphore(size)
+
+    async def query(self, statement: str, values: Values) -> list[Row]:
+        cursor = await self._execute(statement, values, attempts=2)
+        return await cursor.fetchall()
+
+    async def apply(self, statement: str, values: Values) -> bool:
+        """Whether `statement` changed exactly one row. Not tried again: where the connection is
+        lost, nobody knows whether it did."""
+        return (await self._execute(statement, values, attempts=1)).rowcount == 1
+
+    async def close(self) -> None:
+        while self._free:
+            await self._free.pop().close()
+
+    async def _execute(
+        self, statement: str, values: Values, attempts: int
+    ) -> "psycopg.AsyncCursor[Any]":
+        import psycopg
+
+        async with self._places:
+            for attempt in range(attempts):
+                connection = None
+                try:
+                    connection = self._free.pop() if self._free else await self._connect()
+                    cursor = await connection.execute(_pyformat(statement), values)
+                except psycopg.OperationalError as error:
+                    # If one is dead, so are probably all that were kept.
+                    await self.close()
+                    if attempt + 1 == attempts:
+                        raise Unavailable(audit=f"{type(error).__name__}: {error}") from error
+                except BaseException:
+                    if connection is not None:
+                        await connection.close()  # its state is not known
+                    raise
+                else:
+                    self._free.append(connection)
+                    return cursor
+        raise AssertionError("unreachable")
+
+    async def _connect(self) -> "psycopg.AsyncConnection[Any]":
+        import psycopg
+
+        return await psycopg.AsyncConnection.connect(
+            self._url,
+            autocommit=True,
+            prepare_threshold=1,
+            connect_timeout=3,
+            application_name="identity",
+        )
+
+
+def change_one_each(
+    connection: sqlite3.Connection, statements: Sequence[str], values: Values
+) -> bool:
+    """Whether every one of `statements` changed exactly one row; if not, nothing is kept."""
+    connection.execute("SAVEPOINT one_each")
+    bound = stored(values)
+    for statement in statements:
+        if connection.execute(statement, bound).rowcount != 1:
+            connection.execute("ROLLBACK TO one_each")
+            connection.execute("RELEASE one_each")
+            return False
+    connection.execute("RELEASE one_each")
+    return True
+
+
+@cache
+def _pyformat(statement: str) -> str:
+    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", statement)
