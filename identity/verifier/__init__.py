@@ -1,5 +1,99 @@
-"""Verifying the issuer's access tokens. Imports nothing else of `identity` and installs alone."""
+"""Verifying the issuer's access tokens. Imports nothing else of `identity` and installs alone.
 
-from identity.verifier.gate import Check, Gate, Refused, VerificationKey, VerifiedClaims
+    async with Verifier("https://identity.example", "https://orders.example") as verifier:
+        token = await verifier.verify(text)
 
-__all__ = ["Check", "Gate", "Refused", "VerificationKey", "VerifiedClaims"]
+Names are imported when they are asked for: the service needs the gate alone, and a test plugin
+that every test run loads needs none.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from identity.verifier.clocks import Clock, SystemClock
+    from identity.verifier.denylist import Entry
+    from identity.verifier.errors import (
+        BadRequest,
+        BadSignature,
+        Expired,
+        InsufficientScope,
+        IssuerUnavailable,
+        Malformed,
+        NotForUs,
+        NotYetValid,
+        Revoked,
+        StaleKnowledge,
+        TokenMissing,
+        TokenRefused,
+        UnknownKey,
+    )
+    from identity.verifier.gate import Check, Gate, Refused, VerificationKey, VerifiedClaims
+    from identity.verifier.threads import SyncVerifier
+    from identity.verifier.verifier import VerifiedToken, Verifier
+
+_HOMES = {
+    "clocks": ("Clock", "SystemClock"),
+    "denylist": ("Entry",),
+    "errors": (
+        "BadRequest",
+        "BadSignature",
+        "Expired",
+        "InsufficientScope",
+        "IssuerUnavailable",
+        "Malformed",
+        "NotForUs",
+        "NotYetValid",
+        "Revoked",
+        "StaleKnowledge",
+        "TokenMissing",
+        "TokenRefused",
+        "UnknownKey",
+    ),
+    "gate": ("Check", "Gate", "Refused", "VerificationKey", "VerifiedClaims"),
+    "threads": ("SyncVerifier",),
+    "verifier": ("VerifiedToken", "Verifier"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BadRequest",
+    "BadSignature",
+    "Check",
+    "Clock",
+    "Entry",
+    "Expired",
+    "Gate",
+    "InsufficientScope",
+    "IssuerUnavailable",
+    "Malformed",
+    "NotForUs",
+    "NotYetValid",
+    "Refused",
+    "Revoked",
+    "StaleKnowledge",
+    "SyncVerifier",
+    "SystemClock",
+    "TokenMissing",
+    "TokenRefused",
+    "UnknownKey",
+    "VerificationKey",
+    "VerifiedClaims",
+    "VerifiedToken",
+    "Verifier",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,117 @@
+"""A middleware that lets nothing through to an ASGI app without a good token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
+
+from identity.verifier.errors import TokenRefused
+from identity.verifier.resource import ProtectedResource, bearer
+from identity.verifier.verifier import VerifiedToken, Verifier
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class IdentityMiddleware:
+    """`app` finds the `VerifiedToken` as `scope["token"]`, in Starlette `request.scope["token"]`.
+
+    Every token needs the verifier's scopes; `exempt` are paths that need no token. The metadata
+    of `resource` are answered here. The verifier runs as long as the app's lifespan, or from the
+    first request on where the server has no lifespan.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        verifier: Verifier,
+        *,
+        exempt: Collection[str] = (),
+        resource: ProtectedResource | None = None,
+    ) -> None:
+        self.app = app
+        self.verifier = verifier
+        self.exempt = frozenset(exempt)
+        self.resource = resource or ProtectedResource.of(
+            verifier.audience, verifier.issuer, scopes=tuple(sorted(verifier.scopes))
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            if scope["path"] in self.exempt or scope["method"] == "OPTIONS":
+                await self.app(scope, receive, send)
+                return
+            if scope["path"] == self.resource.metadata_path and scope["method"] in ("GET", "HEAD"):
+                body = json.dumps(self.resource.metadata()).encode()
+                await _answer(scope, send, 200, {"Cache-Control": "public, max-age=3600"}, body)
+                return
+        try:
+            token = await authenticate(self.verifier, scope)
+        except TokenRefused as refused:
+            await self._refuse(scope, receive, send, refused)
+            return
+        await self.app({**scope, "token": token}, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Started before the app is, closed after it; an app without lifespan does not mind."""
+
+        async def starting() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.verifier.start()
+            return message
+
+        try:
+            await self.app(scope, starting, send)
+        finally:
+            await self.verifier.close()
+
+    async def _refuse(
+        self, scope: Scope, receive: Receive, send: Send, refused: TokenRefused
+    ) -> None:
+        headers = self.resource.headers(refused, sorted(self.verifier.scopes))
+        document = {"error": refused.code, "error_description": refused.description}
+        body = json.dumps({k: v for k, v in document.items() if v is not None}).encode()
+        if scope["type"] == "websocket":
+            await receive()  # websocket.connect
+            if "websocket.http.response" not in scope.get("extensions", {}):
+                await send({"type": "websocket.close", "code": 1008})
+                return
+        await _answer(scope, send, refused.status, headers, body)
+
+
+async def authenticate(verifier: Verifier, scope: Scope, *scopes: str) -> VerifiedToken:
+    """The token of this connection, verified; `TokenRefused` otherwise."""
+    sent = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+    return await verifier.verify(bearer(sent), *scopes)
+
+
+async def _answer(
+    scope: Scope, send: Send, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    prefix = "websocket.http" if scope["type"] == "websocket" else "http"
+    all_headers = {
+        **headers,
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+    }
+    await send(
+        {
+            "type": f"{prefix}.response.start",
+            "status": status,
+            "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in all_headers.items()],
+        }
+    )
+    if scope.get("method") == "HEAD":
+        body = b""
+    await send({"type": f"{prefix}.response.body", "body": body})

@@ -1,0 +1,120 @@
+"""What a protected resource says to its clients: challenges (RFC 6750 §3) and where to get
+tokens (RFC 9728)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from identity.verifier.errors import BadRequest, InsufficientScope, TokenMissing, TokenRefused
+
+WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
+# RFC 6750 §2.1; what the token then is worth is for the gate to say.
+_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
+
+
+def bearer(authorization: Sequence[str]) -> str:
+    """The token in these values of the Authorization header.
+
+    `TokenMissing` where there is none, or credentials of another scheme; `BadRequest` where
+    there is more than one, or something that no token can be.
+    """
+    if not authorization:
+        raise TokenMissing
+    if len(authorization) > 1:
+        raise BadRequest("several Authorization headers")
+    value = authorization[0].strip(" \t")
+    scheme = value.partition(" ")[0].lower()
+    if scheme != "bearer":
+        raise TokenMissing(f"credentials of scheme {scheme[:20]!a}")
+    found = _BEARER.fullmatch(value)
+    if found is None:
+        raise BadRequest("no token follows Bearer")
+    return found[1]
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedResource:
+    """`identifier` is the resource's own address (RFC 9728 §1.2), None where it has none that
+    clients could look up: then there are challenges, but no metadata."""
+
+    identifier: str | None
+    issuers: tuple[str, ...]
+    scopes: tuple[str, ...] = ()
+    name: str | None = None
+    documentation: str | None = None
+    realm: str | None = None
+
+    @classmethod
+    def of(cls, audience: object, issuer: str, **more: Any) -> ProtectedResource:
+        """The resource whose tokens are for `audience`, if that is an address."""
+        identifier = audience if isinstance(audience, str) and is_address(audience) else None
+        return cls(more.pop("identifier", None) or identifier, (issuer,), **more)
+
+    @property
+    def metadata_path(self) -> str | None:
+        """The well-known name goes between host and path (RFC 9728 §3.1)."""
+        if self.identifier is None:
+            return None
+        return WELL_KNOWN + urlsplit(self.identifier).path.rstrip("/")
+
+    @property
+    def metadata_address(self) -> str | None:
+        if self.identifier is None or self.metadata_path is None:
+            return None
+        parts = urlsplit(self.identifier)
+        query = f"?{parts.query}" if parts.query else ""
+        return f"{parts.scheme}://{parts.netloc}{self.metadata_path}{query}"
+
+    def metadata(self) -> dict[str, Any]:
+        """RFC 9728 §2."""
+        document: dict[str, Any] = {
+            "resource": self.identifier,
+            "authorization_servers": list(self.issuers),
+            "bearer_methods_supported": ["header"],
+        }
+        if self.scopes:
+            document["scopes_supported"] = list(self.scopes)
+        if self.name:
+            document["resource_name"] = self.name
+        if self.documentation:
+            document["resource_documentation"] = self.documentation
+        return document
+
+    def challenge(self, refused: TokenRefused, scopes: Iterable[str] = ()) -> str:
+        """The value of WWW-Authenticate (RFC 6750 §3, RFC 9728 §5.1)."""
+        parameters: dict[str, str | None] = {"realm": self.realm}
+        if refused.code is not None:
+            parameters |= {"error": refused.code, "error_description": refused.description}
+        if isinstance(refused, InsufficientScope):
+            scopes = refused.needed
+        parameters |= {
+            "scope": " ".join(scopes) or None,
+            "resource_metadata": self.metadata_address,
+        }
+        said = [f'{name}="{_quoted(v)}"' for name, v in parameters.items() if v is not None]
+        return f"Bearer {', '.join(said)}" if said else "Bearer"
+
+    def headers(self, refused: TokenRefused, scopes: Iterable[str] = ()) -> dict[str, str]:
+        """The headers of the answer that refuses. An outage of the issuer is no challenge."""
+        headers = {"Cache-Control": "no-store"}
+        if refused.retry_after is not None:
+            headers["Retry-After"] = str(max(1, round(refused.retry_after)))
+        if refused.status in (400, 401, 403):
+            headers["WWW-Authenticate"] = self.challenge(refused, scopes)
+        return headers
+
+
+def is_address(text: str) -> bool:
+    """An https (or http) address without a fragment."""
+    parts = urlsplit(text)
+    return parts.scheme in ("https", "http") and bool(parts.netloc) and not parts.fragment
+
+
+def _quoted(text: str) -> str:
+    """A quoted-string's inside (RFC 9110 §5.6.4), nothing but visible ASCII and spaces."""
+    plain = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return plain.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,395 @@
+"""`Verifier`: tokens checked in memory, the issuer asked only where memory does not do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import httpx
+
+from identity.verifier.algorithms import ALGORITHMS
+from identity.verifier.claims import VerifiedClaims
+from identity.verifier.clocks import Clock, SystemClock
+from identity.verifier.denylist import Entry, Verdict
+from identity.verifier.errors import (
+    Expired,
+    InsufficientScope,
+    IssuerUnavailable,
+    Malformed,
+    Revoked,
+    StaleKnowledge,
+    TokenRefused,
+    UnknownKey,
+    of_gate,
+)
+from identity.verifier.feed import Feed
+from identity.verifier.fetching import Credentials, Fetcher, TokenSupplier
+from identity.verifier.gate import MAX_LEEWAY, Gate, Refused
+from identity.verifier.introspecting import Introspector
+from identity.verifier.issuer import Issuer
+from identity.verifier.keyset import KeySet
+from identity.verifier.known import Known, KnownTokens
+from identity.verifier.sources import Mode, Source
+from identity.verifier.statuslists import StatusLists
+from identity.verifier.subscriber import Subscriber
+
+VerifiedToken = VerifiedClaims
+"""What `verify` returns: typed claims that only the gate can make."""
+
+OnStale = Literal["introspect", "refuse", "accept"]
+_STALENESS: Final = 5.0
+_READY_WITHIN: Final = 5.0
+
+
+class Verifier:
+    """Verifies the access tokens of `issuer` that are for `audience`, in one event loop.
+
+    Use it as `async with Verifier(...)`, or let the first `verify` start it and `await close()`
+    at the end. It starts while the issuer is down, and catches up.
+
+    scopes          every token must have all of these; `verify(token, "a", "b")` asks for more
+    algorithms      the signature algorithms to accept
+    client_id, client_secret   authenticate to the issuer (`client_secret_basic`), or
+    token           a bearer token with scope `introspect`, or a function that gets one
+    revocations     "stream", "poll": a feed in memory; "status-list": lists fetched, without
+                    credentials; "introspection": every token is asked about; None: a token is
+                    good until it expires; "auto": "stream" with credentials, else "status-list"
+    on_stale        what to do when knowledge is older than `max_staleness` seconds: "introspect"
+                    (and refuse where that fails), "refuse", "accept"
+    max_staleness   5 by default; of status lists their `ttl`, unless this is less
+    introspection_ttl   seconds for which an introspected token is not asked about again
+    honour_keys_for     seconds for which keys are used after the issuer was last heard of
+    key_cooldown    least seconds between two fetches because of unknown keys
+    leeway          seconds by which clocks may differ, at most 30
+    cache_size      verified tokens that are remembered
+    http_timeout    seconds for one request to the issuer
+    transport, clock    others than the network and the machine's, for tests
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        audience: str | Collection[str],
+        *,
+        scopes: Collection[str] = (),
+        algorithms: Collection[str] = tuple(ALGORITHMS),
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        token: TokenSupplier | str | None = None,
+        revocations: Mode | Literal["auto"] | None = "auto",
+        on_stale: OnStale = "introspect",
+        max_staleness: float | None = None,
+        introspection_ttl: float = 1.0,
+        honour_keys_for: float = 86400.0,
+        key_cooldown: float = 5.0,
+        leeway: float = MAX_LEEWAY,
+        cache_size: int = 10_000,
+        http_timeout: float = 5.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if on_stale not in ("introspect", "refuse", "accept"):
+            raise ValueError(f"on_stale is introspect, refuse or accept, not {on_stale!r}")
+        if isinstance(scopes, str):
+            raise ValueError("scopes are a list of scopes, not one text")
+        self.issuer = issuer
+        self.audience = audience
+        self.scopes = frozenset(scopes)
+        self._on_stale = on_stale
+        self._options = {
+            "algorithms": frozenset(algorithms),
+            "max_staleness": max_staleness,
+            "introspection_ttl": introspection_ttl,
+            "honour_keys_for": honour_keys_for,
+            "key_cooldown": key_cooldown,
+            "leeway": leeway,
+            "cache_size": cache_size,
+            "http_timeout": http_timeout,
+        }
+        self._credentials = Credentials(client_id, client_secret, token)
+        if revocations == "auto":
+            revocations = "stream" if self._credentials else "status-list"
+        if revocations not in ("stream", "poll", "status-list", "introspection", None):
+            raise ValueError(f"revocations cannot be known by {revocations!r}")
+        if revocations in ("stream", "poll", "introspection") and not self._credentials:
+            raise ValueError(f"revocations={revocations!r} needs client_id and client_secret")
+        self.revocations: Mode | None = revocations
+        self._tasks: list[asyncio.Task[None]] = []
+        self._starting: asyncio.Task[None] | None = None
+        self._others: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._build(transport, clock or SystemClock())
+
+    def _build(self, transport: httpx.AsyncBaseTransport | None, clock: Clock) -> None:
+        options: dict[str, Any] = self._options
+        self._transport = transport
+        self.clock = clock
+        self._now, self._monotonic = clock.now, clock.monotonic
+        fetcher = Fetcher(transport, options["http_timeout"])
+        at = self._issuer = Issuer(self.issuer, fetcher, self._credentials, clock)
+        self._keys = KeySet(
+            at, options["algorithms"], options["honour_keys_for"], options["key_cooldown"]
+        )
+        self._gate = Gate(
+            self.issuer,
+            self._keys.find,
+            self.audience,
+            options["algorithms"],
+            options["leeway"],
+            clock.now,
+        )
+        self._known = KnownTokens(options["cache_size"])
+        self._introspector = Introspector(at, options["introspection_ttl"])
+        self.source, self._subscriber = self._knowledge(options["max_staleness"])
+        attached = getattr(transport, "attached", None)
+        if attached is not None:  # an issuer within this process wants to know whom it serves
+            attached(self)
+
+    def _knowledge(self, max_staleness: float | None) -> tuple[Source, Subscriber | None]:
+        mode, clock = self.revocations, self.clock
+        if mode == "status-list":
+            leeway: Any = self._options["leeway"]
+            return StatusLists(self._issuer, self._keys, max_staleness, leeway), None
+        if mode == "stream" or mode == "poll":
+            feed = Feed(clock, _STALENESS if max_staleness is None else max_staleness)
+            feed.on_key = self._key_revoked
+            return feed, Subscriber(self._issuer, feed, mode)
+        return Source(clock, Verdict.UNSURE if mode else Verdict.ALIVE), None
+
+    # --- Life ----------------------------------------------------------------------------------
+
+    def connect_to(
+        self, transport: httpx.AsyncBaseTransport | None, clock: Clock | None = None
+    ) -> None:
+        """Reach the issuer by another transport and live by another clock: for tests of a
+        service that makes its verifier itself. RuntimeError once it has been started."""
+        if self._starting is not None:
+            raise RuntimeError("this verifier has been started already")
+        self._build(transport, clock or self.clock)
+
+    async def start(self) -> None:
+        """Fetch keys, begin to learn of revocations, and wait up to five seconds for both."""
+        if self._starting is None:
+            self._loop = asyncio.get_running_loop()
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        await self._keys.refresh()
+        self._spawn(self._keys.keep_fresh())
+        self._spawn(self.source.run())
+        if self._subscriber is None:
+            return
+        self._spawn(self._subscriber.run())
+        if self._keys.failure is None:
+            ready = asyncio.create_task(self.source.ready())
+            await asyncio.wait({ready}, timeout=_READY_WITHIN)
+            ready.cancel()
+
+    async def _move(self) -> None:
+        """A loop that ended without `close` took the background tasks with it: begin again."""
+        if self._loop is not None and not self._loop.is_closed():
+            raise RuntimeError("this verifier runs in another event loop; use SyncVerifier")
+        self._tasks, self._starting = [], None
+        self._build(self._transport, self.clock)
+        await self.start()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def close(self) -> None:
+        """End what runs in the background and forget everything; it may be started again."""
+        tasks = [*self._tasks, *self._others]
+        if self._starting is not None:
+            tasks.append(self._starting)
+        self._tasks, self._starting = [], None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._keys.close()
+        await self._introspector.close()
+        await self._issuer.fetcher.close()
+        self._build(self._transport, self.clock)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def staleness(self) -> float:
+        """Seconds since everything that the issuer had revoked was known here; infinite before
+        that. 0 where nothing has to be known: by introspection, or with `revocations=None`."""
+        return self.source.staleness
+
+    def learn(self, entry: Entry) -> None:
+        """Take a revocation that came another way than from the issuer. From any thread."""
+        self.source.apply(entry)
+
+    def _key_revoked(self) -> None:
+        """Its successor may be in use already: fetch it before tokens come that need it."""
+        if self._starting is None or self._others:
+            return
+        try:
+            refreshing = asyncio.get_running_loop().create_task(self._keys.refresh())
+        except RuntimeError:  # told by another thread; an unknown key is asked for anyway
+            return
+        self._others.add(refreshing)
+        refreshing.add_done_callback(self._others.discard)
+
+    # --- Verifying -----------------------------------------------------------------------------
+
+    async def verify(self, token: str | bytes, *scopes: str) -> VerifiedToken:
+        """The claims of `token`, or the `TokenRefused` that says why not.
+
+        With `scopes` it must have all of these as well. The issuer is asked only where `check`
+        would return None.
+        """
+        if self._starting is None or not self._starting.done():
+            await self.start()
+        claims = self.check(token, *scopes)
+        if claims is not None:
+            return claims
+        return await self._ask(_text(token), scopes)
+
+    def check(self, token: str | bytes, *scopes: str) -> VerifiedToken | None:
+        """The same from memory alone, from any thread: None where the issuer must be asked."""
+        if type(token) is not str:
+            token = _text(token)
+        known = self._known.get(token)
+        if known is None or not self._still_good(known):
+            known = self._meet(token)
+            if known is None:
+                return None
+        return self._decide(known, scopes)
+
+    def _still_good(self, known: Known) -> bool:
+        known.used = True
+        return (
+            known.good_from <= self._now() < known.good_until
+            and self._keys.current.get(known.key.kid) is known.key
+        )
+
+    def _meet(self, text: str) -> Known | None:
+        """Through the gate; None where its key is not known and may be asked for."""
+        keys = self._keys
+        while True:
+            current = keys.current
+            try:
+                claims = self._gate.check(text)
+            except Refused as refused:
+                self._known.drop(text)
+                error = of_gate(refused)
+                if isinstance(error, UnknownKey) and keys.may_ask():
+                    return None
+                if isinstance(error, UnknownKey) and keys.failure is not None:
+                    raise IssuerUnavailable(f"{error}; {keys.failure}") from None
+                raise error from None
+            except IssuerUnavailable:
+                if keys.may_ask():
+                    return None
+                raise
+            if keys.current is current:
+                break
+        known = Known(claims, current[claims.kid])
+        self._known.put(text, known)
+        return known
+
+    def _decide(self, known: Known, scopes: tuple[str, ...]) -> VerifiedToken | None:
+        at = self._monotonic()
+        if at >= self._keys.good_until:
+            if self._keys.may_ask():
+                return None
+            raise IssuerUnavailable(f"the issuer's keys are too old: {self._keys.failure}")
+        verdict = self.source.judge(known.subject, at)
+        if verdict is not Verdict.ALIVE:
+            if verdict is Verdict.DEAD:
+                raise Revoked(f"{known.claims!r} was revoked")
+            active = self._introspector.recall(known.subject, at)
+            if active is False:
+                raise Revoked(f"{known.claims!r} is not active")
+            if active is None and not (verdict is Verdict.STALE and self._on_stale == "accept"):
+                if verdict is Verdict.STALE and self._on_stale == "refuse":
+                    raise self._stale()
+                return None
+        claims = known.claims
+        if not self.scopes <= claims.scopes or not claims.scopes.issuperset(scopes):
+            raise InsufficientScope(sorted(self.scopes.union(scopes)))
+        return claims
+
+    async def _ask(self, text: str, scopes: tuple[str, ...]) -> VerifiedToken:
+        if self._loop is not asyncio.get_running_loop():
+            await self._move()
+        known = self._known.get(text)
+        if known is None or not self._still_good(known):
+            known = await self._meet_with_new_keys(text)
+        at = self._monotonic()
+        if at >= self._keys.good_until:
+            await self._keys.ask_for_unknown()
+            if at >= self._keys.good_until:
+                raise IssuerUnavailable(f"the issuer's keys are too old: {self._keys.failure}")
+        if self.source.judge(known.subject, at) is Verdict.UNREAD:
+            await self.source.learn(known.subject)
+        claims = self._decide(known, scopes)
+        if claims is not None:
+            return claims
+        verdict = self.source.judge(known.subject, self._monotonic())
+        await self._introspect(text, known, stale=verdict is not Verdict.UNSURE)
+        if self.source.denylist.judge(known.subject) is Verdict.DEAD:
+            raise Revoked(f"{known.claims!r} was revoked")
+        if not self._still_good(known):
+            raise Expired(f"{known.claims!r} expired meanwhile")
+        if not known.claims.scopes.issuperset((*self.scopes, *scopes)):
+            raise InsufficientScope(sorted(self.scopes.union(scopes)))
+        return known.claims
+
+    async def _meet_with_new_keys(self, text: str) -> Known:
+        known = self._meet(text)
+        if known is None:
+            await self._keys.ask_for_unknown()
+            known = self._meet(text)
+        if known is None:  # another fetch has begun meanwhile; one is enough for this token
+            raise UnknownKey("its key is not among those that the issuer has just published")
+        return known
+
+    async def _introspect(self, text: str, known: Known, *, stale: bool) -> None:
+        if stale and self._on_stale == "refuse":
+            raise self._stale()
+        if not self._introspector.able:
+            if stale:
+                raise self._stale()
+            raise Revoked(f"{known.claims!r} cannot be told from those revoked in its second")
+        acts = self.source.denylist.last_act(known.subject)
+        try:
+            active = await self._introspector.ask(text, known.subject)
+        except IssuerUnavailable as problem:
+            if stale:
+                raise self._stale(problem) from problem
+            raise
+        if not active:
+            raise Revoked(f"{known.claims!r} is not active")
+        known.subject.cleared = max(known.subject.cleared, acts)
+
+    def _stale(self, problem: TokenRefused | None = None) -> StaleKnowledge:
+        words = f"revocations of the last {self.staleness:.1f} s are not known"
+        if problem is None:
+            return StaleKnowledge(words)
+        return StaleKnowledge(f"{words}; {problem}", retry_after=problem.retry_after or 1.0)
+
+
+def _text(token: object) -> str:
+    """As the gate takes it: octets beyond ASCII stay beyond it."""
+    if isinstance(token, str):
+        return str(token)
+    if not isinstance(token, bytes):
+        raise Malformed("the token is not text")
+    return token.decode("latin-1")
