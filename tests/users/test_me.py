@@ -1,5 +1,6 @@
 """What users do with their own account."""
 
+import asyncio
 from typing import Any
 
 from tests import acting
@@ -86,6 +87,20 @@ async def test_a_password_is_changed_without_a_token_and_every_session_ends(worl
     await world.log_in("ada", BETTER)
     (event,) = await world.events("user.password_changed")
     assert event.actor == event.subject
+
+
+async def test_of_two_changes_of_a_password_at_once_one_holds(world: World) -> None:
+    world.user()
+    news = [f"{BETTER} {number}" for number in range(3)]
+    answers = await asyncio.gather(
+        *(
+            world.api.post("/password", json=CHANGE | {"username": "ada", "new_password": new})
+            for new in news
+        )
+    )
+    statuses = [answer.status_code for answer in answers]
+    assert sorted(statuses) == [204, 403, 403]
+    await world.log_in("ada", news[statuses.index(204)])
 
 
 async def test_unknown_disabled_and_wrong_are_refused_alike(world: World) -> None:
