@@ -12,9 +12,9 @@ import hmac
 import json
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import JSON, ColumnElement, Index, insert, text, update
 from sqlmodel import Field, Session, SQLModel, col, select
@@ -28,8 +28,7 @@ BATCH = 1000
 Outcome = Literal["success", "refused"]
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Who asks, from where. `actor` is a user's or client's id, or an operating-system user."""
 
     request_id: str | None = None
@@ -44,7 +43,8 @@ origin: ContextVar[Origin] = ContextVar("origin", default=SYSTEM)
 
 def act_as(actor_type: Literal["user", "client", "cli", "system"], actor: str) -> None:
     """From here on this request's events name `actor`."""
-    origin.set(replace(origin.get(), actor_type=actor_type, actor=actor))
+    request_id, address, *_ = origin.get()
+    origin.set(Origin(request_id, address, actor_type, actor))
 
 
 class AuditEvent(SQLModel, table=True):

@@ -40,11 +40,18 @@ class Remembered(Generic[V]):
         for other in wholesale:
             feed.listen(other, lambda _verb, _ref: self._forget("reset", "*"))
 
-    async def get(self, ref: str) -> V | None:
+    def at_hand(self, ref: str) -> V | None:
+        """What is remembered: no query, no wait. `get` where it is None."""
         value = self._values.get(ref)
         if value is not None:
             self._lookups.hits += 1
             self._values.move_to_end(ref)
+        return value
+
+    async def get(self, ref: str) -> V | None:
+        """The value, read from the database where it is not remembered."""
+        value = self.at_hand(ref)
+        if value is not None:
             return value
         self._lookups.misses += 1
         before = self._changes
@@ -54,10 +61,6 @@ class Remembered(Generic[V]):
             if len(self._values) > self._size:
                 self._values.popitem(last=False)
         return value
-
-    def peek(self, ref: str) -> V | None:
-        """The value if it is at hand: no query, no wait."""
-        return self._values.get(ref)
 
     def _forget(self, verb: str, ref: str) -> None:
         self._changes += 1

@@ -1,5 +1,6 @@
 """Who is asking: client authentication at the OAuth endpoints (RFC 6749 §2.3)."""
 
+from hashlib import sha256
 from hmac import compare_digest
 
 from identity import audit
@@ -11,16 +12,25 @@ from identity.errors import InvalidClient, InvalidRequest
 from identity.forms import parse_basic
 from identity.opaque import digest
 
+PROVEN = 2_000
+"""Headers remembered."""
+_POSTED = frozenset({"client_id", "client_secret"})
+
 METHODS = ("client_secret_basic", "client_secret_post", "none")
 
 
 class ClientAuthentication:
-    """The caller has awaited `feed.catch_up()`."""
+    """The caller has awaited `feed.catch_up()`.
+
+    Siblings send the same header with every request. One that has proved a client is known again
+    by its digest, for as long as the client is remembered unchanged.
+    """
 
     def __init__(self, clients: Clients, queue: AuditQueue, *, default_client: bool) -> None:
         self._clients = clients
         self._queue = queue
         self._default = default_client
+        self._proven: dict[bytes, tuple[ClientSnapshot, float | None]] = {}
 
     async def __call__(self, authorization: bytes | None, form: dict[str, str]) -> ClientSnapshot:
         """The client, authenticated where it has secrets to do so with.
@@ -28,6 +38,12 @@ class ClientAuthentication:
         A request that names none is served by the built-in public client, if that is switched
         on. Raises `InvalidRequest` for two methods at once, `InvalidClient`.
         """
+        header = None
+        if authorization is not None and form.keys().isdisjoint(_POSTED):
+            header = sha256(authorization).digest()
+            if client := self._known_again(header):
+                audit.act_as("client", client.id)
+                return client
         client_id, secret = _credentials(authorization, form)
         if client_id is None:
             if not self._default:
@@ -43,21 +59,33 @@ class ClientAuthentication:
             compare_digest(digest(secret or ""), digest(client_id))
             raise self._refused(client_id, "disabled" if client else "unknown")
         if client.confidential or secret is not None:
-            self._check(client, secret)
+            expires = self._check(client, secret)
+            if header is not None:
+                self._remember(header, client, expires)
         audit.act_as("client", client.id)
         return client
 
-    def _check(self, client: ClientSnapshot, secret: str | None) -> None:
+    def _known_again(self, header: bytes) -> ClientSnapshot | None:
+        client, expires = self._proven.get(header, (None, None))
+        if client is None or self._clients.at_hand(client.id) is not client:
+            return None
+        return client if expires is None or expires > now() else None
+
+    def _remember(self, header: bytes, client: ClientSnapshot, expires: float | None) -> None:
+        if len(self._proven) >= PROVEN:
+            del self._proven[next(iter(self._proven))]
+        self._proven[header] = (client, expires)
+
+    def _check(self, client: ClientSnapshot, secret: str | None) -> float | None:
+        """When the secret expires, None for never."""
         if secret is None:
             raise self._refused(client.id, "no secret given")
         given, moment = digest(secret), now()
-        matches = [
-            expires is None or expires > moment
-            for known, expires in client.secrets
-            if compare_digest(known, given)
-        ]
-        if not any(matches):
-            raise self._refused(client.id, "expired secret" if matches else "wrong secret")
+        matches = [expires for known, expires in client.secrets if compare_digest(known, given)]
+        for expires in matches:
+            if expires is None or expires > moment:
+                return expires
+        raise self._refused(client.id, "expired secret" if matches else "wrong secret")
 
     def _refused(self, client_id: str, why: str) -> InvalidClient:
         self._queue.put(

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from sqlalchemy.exc import IntegrityError
@@ -49,7 +49,13 @@ _Fates = WeakValueDictionary[str, _Fate]
 
 @dataclass(slots=True, eq=False)
 class _Known:
+    """What a token says that is looked at on every request is read from it once."""
+
     claims: VerifiedClaims
+    kid: str
+    client_id: str
+    subject: str
+    issued_at: float
     expires_at: float
     token: _Fate
     session: _Fate | None
@@ -57,8 +63,20 @@ class _Known:
     """Ready-made answers, for the endpoint that put them there; see `Live.answer_for`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+def _known(claims: VerifiedClaims, token: _Fate, session: _Fate | None) -> _Known:
+    return _Known(
+        claims,
+        claims.kid,
+        claims.client_id,
+        claims.subject,
+        claims.issued_at,
+        claims.expires_at,
+        token,
+        session,
+    )
+
+
+class Live(NamedTuple):
     """An access token that is good at this moment, and whose it is."""
 
     claims: VerifiedClaims
@@ -110,7 +128,8 @@ class LiveTokens:
 
     async def look(self, token: str) -> Live | None:
         """The same for a caller that has caught up since its request came."""
-        await self._ring.refresh()
+        if self._ring.stale:
+            await self._ring.refresh()
         key = sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(key)
         if known is None:
@@ -129,14 +148,18 @@ class LiveTokens:
 
     async def _with_owner(self, known: _Known) -> Live | None:
         claims = known.claims
-        if self._ring.find(claims.kid) is None:
+        if self._ring.find(known.kid) is None:
             return None
-        client = await self._clients.get(claims.client_id)
-        if client is None or not client.active or claims.issued_at < client.born:
+        client = self._clients.at_hand(known.client_id)
+        if client is None:
+            client = await self._clients.get(known.client_id)
+        if client is None or not client.active or known.issued_at < client.born:
             return None
         user = None
         if known.session is not None:
-            user = await self._users.get(claims.subject)
+            user = self._users.at_hand(known.subject)
+            if user is None:
+                user = await self._users.get(known.subject)
             if user is None or not user.active:
                 return None
         return Live(claims, client, user, known)
@@ -156,11 +179,10 @@ class LiveTokens:
         if revoked or (sid and not session_lives):
             return None
         if before != self._changes:  # something was revoked while we read
-            return _Known(claims, claims.expires_at, _Fate(), _Fate() if sid else None)
+            return _known(claims, _Fate(), _Fate() if sid else None)
         # Only now, for others may have met the same token or session while we read.
-        known = _Known(
+        known = _known(
             claims,
-            claims.expires_at,
             self._tokens.setdefault(jti, _Fate()),
             self._sessions.setdefault(sid, _Fate()) if sid else None,
         )
