@@ -30,6 +30,7 @@ from identity.errors import (
     render,
 )
 from identity.fastlane import Handler, Lane
+from identity.forward_auth import ForwardAuth
 from identity.grants.endpoint import TokenEndpoint
 from identity.health import Health
 from identity.housekeeping import Housekeeping
@@ -38,6 +39,7 @@ from identity.keys import routes as keys
 from identity.patching import validation_failed
 from identity.reports import router as reports
 from identity.revocation import Revocation
+from identity.revocations.endpoint import Revocations
 from identity.services import Services
 from identity.settings import Settings
 from identity.users import me
@@ -50,22 +52,29 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     settings = settings or Settings.load()
     logs.configure(settings.logs)
     services = Services.of(settings)
-    app = _fastapi(services)
+    revocations = Revocations(services)
+    app = _fastapi(services, revocations)
     lane = Lane(app)
     token = TokenEndpoint(services)
     app.state.grant_types = tuple(token.grants)
-    _add_hot_addresses(lane, services, token)
+    _add_hot_addresses(lane, services, token, revocations)
     openapi.publish(app, lane)
     return Edge(lane, settings, services.metrics)
 
 
-def _add_hot_addresses(lane: Lane, services: Services, token: TokenEndpoint) -> None:
+def _add_hot_addresses(
+    lane: Lane, services: Services, token: TokenEndpoint, revocations: Revocations
+) -> None:
     health, described = Health(services), openapi.OPERATIONS
+    forward_auth = ForwardAuth(services)
     metadata = Metadata(services, token.grants)
     hot: tuple[tuple[str, str, Handler, bool], ...] = (
         ("POST", "/token", token, True),
         ("POST", "/introspect", Introspection(services), True),
         ("POST", "/revoke", Revocation(services), True),
+        ("GET", "/revocations", revocations, True),
+        ("GET", "/forward-auth", forward_auth, False),
+        ("POST", "/forward-auth", forward_auth, False),
         ("GET", "/users/me", WhoAmI(services), False),
         ("GET", "/.well-known/jwks.json", Jwks(services), False),
         *(("GET", path, metadata, False) for path in addresses(services.settings.issuer)),
@@ -77,7 +86,7 @@ def _add_hot_addresses(lane: Lane, services: Services, token: TokenEndpoint) -> 
         lane.add(method, path, handler, oauth=oauth, openapi=described.get((method, path), {}))
 
 
-def _fastapi(services: Services) -> FastAPI:
+def _fastapi(services: Services, revocations: Revocations) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await services.feed.catch_up()
@@ -87,6 +96,7 @@ def _fastapi(services: Services) -> FastAPI:
         try:
             yield
         finally:
+            await revocations.broadcaster.close()
             await housekeeping.stop()
             await services.close()
 

@@ -27,7 +27,8 @@ from identity.errors import Unavailable
 from identity.settings import Settings
 
 LOCK = 0x6964656E74697479 >> 1  # "identity": the advisory lock that orders the writers
-KEPT = timedelta(days=1)
+KEPT = timedelta(days=2)
+"""Longer than any access token can live: whoever verifies offline must hear what ends it."""
 PAGE = 1000
 
 Row = tuple[int, str, str]
@@ -41,7 +42,7 @@ class Change(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     kind: str
     ref: str
-    at: datetime = Field(sa_type=UtcDateTime)
+    at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 def record(session: Session, kind: str, ref: str) -> None:
@@ -61,7 +62,7 @@ def write_recorded(session: Session) -> None:
 
 
 def prune(session: Session) -> None:
-    """Drop rows older than a day, never the newest: a feed left behind notices the gap."""
+    """Drop rows older than `KEPT`, never the newest: a feed left behind notices the gap."""
     newest = select(func.max(Change.id)).scalar_subquery()
     session.execute(
         delete(Change).where(Change.at < utcnow() - KEPT, Change.id < newest)  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ def metadata(settings: Settings, grant_types: Iterable[str]) -> dict[str, Any]:
         "jwks_uri": f"{base}/.well-known/jwks.json",
         "introspection_endpoint": f"{base}/introspect",
         "revocation_endpoint": f"{base}/revoke",
+        "revocations_endpoint": f"{base}/revocations",
         "response_types_supported": [],
         "grant_types_supported": list(grant_types),
         "token_endpoint_auth_methods_supported": list(METHODS),

@@ -116,7 +116,8 @@ class Edge:
         finally:
             actor = origin.get().actor
             origin.reset(token)
-            seconds = perf_counter() - started
+            # Of a stream the time to its first byte: how long it was followed says nothing.
+            seconds = scope.get("answered", perf_counter()) - started
             method, path, status = scope["method"], scope["path"], exchange.status
             route = scope["route"].path if "route" in scope else _routeless(fields)
             self._metrics.request(method, route, status, seconds)

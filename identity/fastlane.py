@@ -3,9 +3,12 @@
 A form read by FastAPI costs ten times what the whole answer costs here (docs/decisions).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from time import perf_counter
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -115,6 +118,27 @@ class Response:
         self.headers.append(_NO_STORE)
 
 
+class Source(Protocol):
+    """Where a stream's bytes come from."""
+
+    async def next(self) -> bytes | None:
+        """What is to be sent next; None: that was all."""
+
+    def close(self) -> None:
+        """Nobody listens any more; `next`, if it waits, returns None. May come twice."""
+
+
+class Stream(Response):
+    """An answer that goes on until its source ends or the client leaves. Sent once."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]], source: Source) -> None:
+        super().__init__(200, headers, b"")
+        self.headers.remove((b"content-length", b"0"))
+        self.source = source
+
+
 _JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -193,6 +217,9 @@ class Lane:
             "status": response.status,
             "headers": response.headers,
         }
+        if response.__class__ is Stream:
+            await _send_stream(scope, receive, send, start, response.source)
+            return
         body = response.body if scope["method"] != "HEAD" else b""
         if WHOLE_ANSWERS in scope.get("extensions", ()):
             start["body"] = body
@@ -211,6 +238,28 @@ class Lane:
             if match is Match.PARTIAL:
                 methods |= getattr(route, "methods", None) or set()
         return sorted(methods)
+
+
+async def _send_stream(
+    scope: Scope, receive: Receive, send: Send, start: Any, source: Source
+) -> None:
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        source.close()
+
+    watching = asyncio.create_task(watch())
+    try:
+        await send(start)
+        scope["answered"] = perf_counter()
+        while scope["method"] != "HEAD" and (piece := await source.next()) is not None:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        source.close()
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 def _refusal(error: IdentityError, route: Route) -> Response:

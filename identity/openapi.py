@@ -96,6 +96,26 @@ class AuthorizationServerMetadata(BaseModel):
     grant_types_supported: list[str]
 
 
+class RevocationEntry(BaseModel):
+    """A revocation that a live token may run into."""
+
+    id: int = Field(description="Its position; later ones have greater numbers.")
+    kind: Literal["token", "session", "subject", "client", "key"]
+    ref: str = Field(description="The `jti`, `sid`, `sub`, `client_id` or `kid`.")
+    at: float = Field(
+        description="Unix time. Of `subject` and `client` only tokens with an earlier `iat` are "
+        "dead; with `iat` in the same second ask by introspection."
+    )
+    exp: float = Field(description="Unix time when it can be forgotten.")
+
+
+class RevocationPage(BaseModel):
+    entries: list[RevocationEntry]
+    position: int = Field(description="The next request's `after`.")
+    reset: bool = Field(description="Forget all that came before: these entries are everything.")
+    now: float = Field(description="Unix time at which there was nothing newer.")
+
+
 class Status(BaseModel):
     status: str
     reasons: dict[str, str] | None = None
@@ -108,6 +128,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     ProblemBody,
     JwkSet,
     AuthorizationServerMetadata,
+    RevocationPage,
     Status,
     UserOut,
 )
@@ -169,6 +190,52 @@ def _published(model: type[BaseModel], media: str) -> dict[str, Any]:
         "200": {"description": "The document.", "content": _body(model, media)},
         "304": {"description": "Unchanged since the `ETag` in `If-None-Match`."},
         **_problem(400, "An ambiguous header."),
+    }
+
+
+def _query(name: str, schema: dict[str, Any], words: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema, "description": words}
+
+
+def _forward_auth(operation: str) -> dict[str, Any]:
+    told = {
+        "X-User": "Username; empty where a client acts for itself.",
+        "X-Subject": "The token's `sub`.",
+        "X-Client": "The token's `client_id`.",
+        "X-Scopes": "What the token may do now, separated by spaces.",
+        "X-Roles": "The user's roles, separated by spaces.",
+        "X-Session": "The token's `sid`, or empty.",
+    }
+    return {
+        "tags": ["OAuth"],
+        "operationId": operation,
+        "summary": "May this request pass, and as whom?",
+        "description": "For gateways (nginx `auth_request`, Traefik `forwardAuth`, Caddy "
+        "`forward_auth`). Values of the headers are percent-encoded UTF-8 where they are not "
+        "plain ASCII.",
+        "security": [{"OAuth2PasswordBearer": []}],
+        "parameters": [
+            _query("scope", {"type": "string"}, "Scopes needed, separated by spaces."),
+            _query(
+                "audience",
+                {"type": "string"},
+                "Audiences of which the token must be for one, separated by spaces. By default "
+                "the service's own default audience.",
+            ),
+        ],
+        "responses": {
+            "200": {
+                "description": "It may; the headers say as whom.",
+                "headers": {
+                    name: {"description": words, "schema": {"type": "string"}}
+                    for name, words in told.items()
+                },
+            },
+            **_problem(400, "The query is malformed."),
+            **_problem(401, "No token, or one that is not good here; see `WWW-Authenticate`."),
+            **_problem(403, "The token lacks a scope; see `WWW-Authenticate`."),
+            **_UNAVAILABLE,
+        },
     }
 
 
@@ -239,6 +306,34 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
             **_oauth_errors(400, 401, 408, 413, 503),
         },
     },
+    ("GET", "/revocations"): {
+        "tags": ["OAuth"],
+        "operationId": "revocations",
+        "summary": "What has been revoked, as it happens",
+        "description": "For siblings that verify tokens themselves: by a confidential client that "
+        "is allowed the scope `introspect`, or with a bearer token of that scope. With `Accept: "
+        "text/event-stream` Server-Sent Events `snapshot`, `live`, `revoked`, `heartbeat` (every "
+        "second) and `reset`, to be resumed by `Last-Event-ID` at any replica. Else one page: "
+        "without `after` all that matters still, with it what came since.",
+        "security": [{"client": []}, {"OAuth2PasswordBearer": ["introspect"]}],
+        "parameters": [
+            _query("after", {"type": "integer", "minimum": 0}, "A position that was named before."),
+            _query(
+                "wait",
+                {"type": "number", "minimum": 0, "maximum": 60, "default": 0},
+                "Seconds to wait where there is nothing new.",
+            ),
+        ],
+        "responses": {
+            "200": {
+                "description": "Revocations, in order.",
+                "content": {**_body(RevocationPage), "text/event-stream": {}},
+            },
+            **_oauth_errors(400, 401, 403, 503),
+        },
+    },
+    ("GET", "/forward-auth"): _forward_auth("forward_auth"),
+    ("POST", "/forward-auth"): _forward_auth("forward_auth_post"),
     ("GET", "/users/me"): {
         "tags": ["Self-service"],
         "operationId": "get_me",

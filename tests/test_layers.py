@@ -21,7 +21,16 @@ FLOORS = [
     ["users", "clients"],
     ["sessions", "tokens"],
     ["services", "tables", "importing", "bootstrap", "housekeeping", "openapi", "acting"],
-    ["grants", "introspection", "revocation", "discovery", "health", "reports"],
+    [
+        "grants",
+        "introspection",
+        "revocation",
+        "revocations",
+        "forward_auth",
+        "discovery",
+        "health",
+        "reports",
+    ],
     ["edge", "app"],
     ["serving", "cli", "__main__"],
 ]

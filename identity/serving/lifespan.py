@@ -24,7 +24,10 @@ class Lifespan:
         self._received: asyncio.Queue[Message] = asyncio.Queue()
         self._told: asyncio.Queue[Message] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
-        self.state: dict[str, Any] = {}
+        self.stopping = asyncio.Event()
+        self.state: dict[str, Any] = {"stopping": self.stopping}
+        """What every request's scope holds as its `state`: answers without end follow
+        `stopping`, for nobody would wait for theirs."""
         self.should_exit = False
         self.failure: BaseException | None = None
 

@@ -347,7 +347,8 @@ class Cycle(RequestResponseCycle):
                 self.logger.error("the application left its answer unfinished")
                 await self._give_up()
         except asyncio.CancelledError:
-            self.transport.close()
+            # Whoever does not read would keep a connection that closes in good order.
+            self.transport.abort() if self.flow.write_paused else self.transport.close()
         except BaseException as error:
             self.logger.error("unhandled exception outside the edge", exc_info=error)
             await self._give_up()

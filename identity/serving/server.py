@@ -60,6 +60,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: Sockets | None = None) -> None:
+        cast(Lifespan, self.lifespan).stopping.set()
         try:
             await asyncio.wait_for(super().shutdown(sockets), STOP_WITHIN)
         except TimeoutError:

@@ -62,6 +62,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_change")),
         sqlite_autoincrement=True,
     )
+    with op.batch_alter_table("change", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_change_at"), ["at"], unique=False)
+
     op.create_table(
         "client",
         sa.Column("id", sa.String(), nullable=False),
@@ -363,6 +366,9 @@ def downgrade() -> None:
 
     op.drop_table("known_address")
     op.drop_table("client")
+    with op.batch_alter_table("change", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_change_at"))
+
     op.drop_table("change")
     op.drop_table("audit_head")
     with op.batch_alter_table("audit_event", schema=None) as batch_op:
