@@ -102,7 +102,7 @@ async def test_a_method_that_an_address_does_not_know_is_answered_with_those_it_
         ("GET", "/token", {"POST"}),
         ("DELETE", "/token", {"POST"}),
         ("POST", "/healthz", {"GET", "HEAD"}),
-        ("PUT", "/users/me", {"GET", "HEAD", "PATCH"}),
+        ("PUT", "/users/me", {"GET", "HEAD", "PATCH", "DELETE"}),  # DELETE: of a user "me"
         ("PATCH", "/roles", {"GET", "POST"}),
         ("POST", "/users/me/sessions", {"GET"}),
     ):
