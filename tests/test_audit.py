@@ -15,7 +15,7 @@ from sqlmodel import Session, col, func, select
 
 from identity import audit
 from identity.app import create_app
-from identity.audit import AuditEvent, AuditHead, AuditQueue, Fault, Origin, origin
+from identity.audit import AuditEvent, AuditHead, AuditQueue, Fault, Origin, chain, origin
 from identity.db import Database
 from identity.errors import Overloaded, Unavailable
 from identity.services import audit_keys, open_database
@@ -199,7 +199,7 @@ def test_events_added_without_the_key_are_found(sealed: Database, execute: Execu
     with sealed.transaction() as session:
         last = session.exec(select(AuditEvent).where(AuditEvent.seq == EVENTS)).one()
         new = session.exec(select(AuditEvent).where(col(AuditEvent.seq).is_(None))).one()
-        new.seq, new.digest = EVENTS + 1, audit._link(last.digest or "", EVENTS + 1, new)
+        new.seq, new.digest = EVENTS + 1, chain._link(last.digest or "", EVENTS + 1, new)
         session.add(new)
     assert [fault.words for fault in faults(sealed)] == [
         "the chain does not end at its signed head"

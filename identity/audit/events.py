@@ -1,0 +1,103 @@
+"""Writing events: in the transaction of what they tell of, or in batches."""
+
+import asyncio
+from typing import Any, Literal
+
+from sqlalchemy import insert
+from sqlmodel import Session
+
+from identity.audit.origins import origin
+from identity.audit.table import AuditEvent
+from identity.clock import utcnow
+from identity.db import Database
+from identity.errors import Overloaded
+
+Outcome = Literal["success", "refused"]
+
+
+def event(
+    name: str,
+    *,
+    outcome: Outcome = "success",
+    subject: str | None = None,
+    client_id: str | None = None,
+    **detail: Any,
+) -> dict[str, Any]:
+    """An event by and from the current `origin`; `detail` is JSON, never a secret."""
+    who = origin.get()
+    return {
+        "at": utcnow(),
+        "event": name,
+        "outcome": outcome,
+        "actor_type": who.actor_type,
+        "actor": who.actor,
+        "subject": _plain(subject),
+        "client_id": _plain(client_id),
+        "address": who.address,
+        "request_id": who.request_id,
+        "detail": {key: _plain(value) for key, value in detail.items() if value is not None},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """What both databases can store: PostgreSQL holds neither NUL nor lone surrogates. One event
+    that cannot be written would hold up all that are queued with it."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def record(
+    session: Session,
+    name: str,
+    *,
+    outcome: Outcome = "success",
+    subject: str | None = None,
+    client_id: str | None = None,
+    **detail: Any,
+) -> None:
+    """Write an event in the caller's transaction; it stands or falls with what it tells of."""
+    members = event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
+    session.add(AuditEvent(**members))
+
+
+class AuditQueue:
+    """Events of acts that change nothing, held until the next flush (every second, and at
+    shutdown). Full means refusing work, not forgetting it. A killed process loses at most what
+    it held."""
+
+    def __init__(self, size: int = 20_000) -> None:
+        self._size = size
+        self._events: list[dict[str, Any]] = []
+        self._flushing = asyncio.Lock()
+
+    @property
+    def depth(self) -> int:
+        return len(self._events)
+
+    def put(
+        self,
+        name: str,
+        *,
+        outcome: Outcome = "success",
+        subject: str | None = None,
+        client_id: str | None = None,
+        **detail: Any,
+    ) -> None:
+        if len(self._events) >= self._size:
+            raise Overloaded(audit="the audit queue is full")
+        self._events.append(
+            event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
+        )
+
+    async def flush(self, db: Database) -> None:
+        """Write what is held; what cannot be written now is held on, and counts. Not to be
+        cancelled: whether a write under way succeeds would remain unknown."""
+        async with self._flushing:
+            taken = self._events[:]
+            if not taken:
+                return
+            await db.write(lambda session: session.execute(insert(AuditEvent), taken).close())
+            del self._events[: len(taken)]

@@ -1,0 +1,23 @@
+"""Who asks, from where: known to whatever is written down in the course of a request."""
+
+from contextvars import ContextVar
+from typing import Literal, NamedTuple
+
+
+class Origin(NamedTuple):
+    """Who asks, from where. `actor` is a user's or client's id, or an operating-system user."""
+
+    request_id: str | None = None
+    address: str | None = None
+    actor_type: Literal["user", "client", "cli", "system", "anonymous"] = "anonymous"
+    actor: str | None = None
+
+
+SYSTEM = Origin(actor_type="system")
+origin: ContextVar[Origin] = ContextVar("origin", default=SYSTEM)
+
+
+def act_as(actor_type: Literal["user", "client", "cli", "system"], actor: str) -> None:
+    """From here on this request's events name `actor`."""
+    request_id, address, *_ = origin.get()
+    origin.set(Origin(request_id, address, actor_type, actor))
