@@ -132,6 +132,7 @@ async def test_a_transaction_commits_at_its_end_and_rolls_back_on_any_exception(
 
 async def test_a_failing_unit_does_not_hurt_those_committed_with_it(db: Database) -> None:
     """SQLite commits units in groups, each in a savepoint of its own."""
+    await db.write(add("taken"))
     started = threading.Event()
     go_on = threading.Event()
 
@@ -150,7 +151,7 @@ async def test_a_failing_unit_does_not_hurt_those_committed_with_it(db: Database
             if number % 4 == 2:
                 session.add(RoleScope(role="nosuch", scope="nosuch"))
             if number % 4 == 3:
-                add("holder")(session)
+                add("taken")(session)
 
         return unit
 
@@ -181,7 +182,7 @@ async def test_a_failing_unit_does_not_hurt_those_committed_with_it(db: Database
         assert good == f"good-{number}"
         assert isinstance(failed, Exception) and not isinstance(failed, InvalidGrant)
         assert isinstance(refused, InvalidGrant)
-    expected = ["holder", *(f"{w}-{n}" for n in range(12) for w in ("good", "refused"))]
+    expected = ["holder", "taken", *(f"{w}-{n}" for n in range(12) for w in ("good", "refused"))]
     assert roles(db) == noted(db) == sorted(expected)
 
 
