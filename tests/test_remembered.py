@@ -78,9 +78,9 @@ async def test_what_was_asked_once_is_not_read_again(
     remembered: Remembered[str], store: Store
 ) -> None:
     store.rows["ada"] = "1"
-    assert remembered.peek("ada") is None
+    assert remembered.at_hand("ada") is None
     assert [await remembered.get("ada") for _ in range(3)] == ["1", "1", "1"]
-    assert remembered.peek("ada") == "1"
+    assert remembered.at_hand("ada") == "1"
     assert store.reads == ["ada"]
 
 
@@ -117,7 +117,7 @@ async def test_other_nouns_forget_nothing(
     store.rows["ada"] = "1"
     await remembered.get("ada")
     feed.say("client.changed", "ada")
-    assert remembered.peek("ada") == "1"
+    assert remembered.at_hand("ada") == "1"
 
 
 @pytest.mark.parametrize("ref", ["ada", "bob"])
@@ -132,7 +132,7 @@ async def test_a_value_read_while_a_change_arrives_is_given_but_not_kept(
     feed.say("user.changed", ref)
     store.held.set_result(None)
     assert await reading == "1"  # it was asked before the change
-    assert remembered.peek("ada") is None
+    assert remembered.at_hand("ada") is None
     assert await remembered.get("ada") == "2"
 
 
@@ -142,7 +142,7 @@ async def test_the_least_recently_used_goes_first(
     store.rows |= dict.fromkeys("abcd", "1")
     for ref in "abcad":
         await remembered.get(ref)
-    assert [ref for ref in "abcd" if remembered.peek(ref)] == ["a", "c", "d"]
+    assert [ref for ref in "abcd" if remembered.at_hand(ref)] == ["a", "c", "d"]
 
 
 async def test_what_does_not_exist_is_not_remembered(
@@ -152,7 +152,7 @@ async def test_what_does_not_exist_is_not_remembered(
     await remembered.get("ada")
     for n in range(10):
         assert await remembered.get(f"nobody {n}") is None
-    assert remembered.peek("ada") == "1"
+    assert remembered.at_hand("ada") == "1"
     store.rows["nobody 1"] = "here"
     assert await remembered.get("nobody 1") == "here"
 
