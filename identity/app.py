@@ -23,13 +23,14 @@ from identity.edge import Edge
 from identity.errors import (
     Forbidden,
     IdentityError,
+    InvalidRequest,
     MethodNotAllowed,
     NotFound,
     Overloaded,
     ServerError,
     render,
 )
-from identity.fastlane import Handler, Lane
+from identity.fastlane import Handler, Lane, methods_served
 from identity.forward_auth import ForwardAuth
 from identity.grants.endpoint import TokenEndpoint
 from identity.health import Health
@@ -141,6 +142,8 @@ async def _refuse_http(request: Request, error: Exception) -> FastApiResponse:
     if error.status_code == 404:
         return await _refuse(request, NotFound())
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "GET")
-        return await _refuse(request, MethodNotAllowed(allow.split(", ")))
+        allow = methods_served(request.app.routes, request.scope) or {"GET"}
+        return await _refuse(request, MethodNotAllowed(sorted(allow)))
+    if error.status_code < 500:
+        return await _refuse(request, InvalidRequest(str(error.detail)))
     return await _refuse(request, ServerError(audit=str(error.detail)))

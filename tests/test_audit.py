@@ -249,7 +249,7 @@ def test_all_faults_are_told_in_order(sealed: Database, execute: Execute) -> Non
 def test_sealers_at_once_make_one_chain(
     db: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "BATCH", 7)
+    monkeypatch.setattr(chain, "BATCH", 7)
     happen(db, 300)
     others = [open_database(settings) for _ in range(4)]
 

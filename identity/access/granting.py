@@ -77,8 +77,8 @@ def granted(
     """Scope asked ∩ client's ∩ holder's, in the order asked (alphabetical when none is named).
 
     `home`: as `home_of_scopes` gives it. `holder`: the user's scopes, None where no user is
-    behind the request. `audience`: the resource named by the request; only its scopes and those of no resource remain (RFC 8707
-    §2.2). Raises `InvalidScope` for a scope that does not exist.
+    behind the request. `audience`: the resource named by the request; only its scopes and those
+    of no resource remain (RFC 8707 §2.2). Raises `InvalidScope` for a scope that does not exist.
     """
     names = parse(asked) if asked else ()
     unknown = [name for name in names if name not in home]

@@ -18,6 +18,7 @@ class AuditEvent(SQLModel, table=True):
             sqlite_where=text("seq IS NULL"),
             postgresql_where=text("seq IS NULL"),
         ),
+        Index("ix_audit_event_event_at", "event", "at", "outcome"),
         {"sqlite_autoincrement": True},
     )
 
@@ -27,7 +28,7 @@ class AuditEvent(SQLModel, table=True):
         sa_type=BIG,
     )
     at: datetime = Field(sa_type=UtcDateTime, index=True)
-    event: str = Field(index=True)
+    event: str
     outcome: str
     actor_type: str
     actor: str | None = Field(default=None, index=True)

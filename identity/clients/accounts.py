@@ -80,7 +80,8 @@ def create(
     )
     if client_id is not None:
         client.id = client_id
-        client.created_at = client.updated_at = _free_from(session, client_id)
+        begins = _free_from(session, client_id)
+        client.created_at = client.updated_at = client.good_from = begins
     _check(session, client, known_grants)
     check_may_grant(held, client.scopes)
     insert_unique(session, client, Conflict("the client id is taken"))
@@ -105,6 +106,7 @@ def update(
     The caller ends the sessions of a client that it disables.
     """
     guard(client, held)
+    now = utcnow()
     changed: dict[str, Any] = {
         key: _once(fields[key]) if key in ("grants", "scopes", "audiences") else fields[key]
         for key in ("name", "status", "grants", "scopes", "audiences")
@@ -115,6 +117,9 @@ def update(
     if not changed:
         return
     client.sqlmodel_update(changed)
+    if changed.get("status") == "disabled":
+        # Its tokens stay dead when it is enabled again. They know whole seconds only.
+        client.good_from = now.replace(microsecond=0) + timedelta(seconds=1)
     _check(session, client, known_grants)
     check_may_grant(held, client.scopes)
     touch(session, client)

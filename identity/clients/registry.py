@@ -19,8 +19,8 @@ class ClientSnapshot:
     audiences: frozenset[str]
     secrets: tuple[tuple[str, float | None], ...]
     """(digest, Unix time of expiry or None)."""
-    born: int
-    """Unix time, rounded down. A token from before was another client's of the same id."""
+    good_from: int
+    """Unix time, rounded down. Tokens from before are dead."""
 
     def may_hold(self, scope: str) -> bool:
         return ALL in self.scopes or scope in self.scopes
@@ -44,5 +44,5 @@ def load(session: Session, client_id: str) -> ClientSnapshot | None:
         secrets=tuple(
             (s.digest, s.expires_at.timestamp() if s.expires_at else None) for s in secrets
         ),
-        born=int(client.created_at.timestamp()),
+        good_from=int(client.good_from.timestamp()),
     )

@@ -31,6 +31,9 @@ class Client(SQLModel, table=True):
     """Resources it may name (RFC 8707), besides the default audience."""
     builtin: bool = False
     version: int = 1
+    good_from: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+    """Tokens from before are dead: those of a client deleted under the same id, and those from
+    before it was last disabled."""
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
 

@@ -13,6 +13,8 @@ from sqlmodel import Session, col, delete, select
 
 from identity import audit, changes
 from identity.clock import utcnow
+from identity.db import insert_unique
+from identity.errors import InvalidGrant
 from identity.opaque import digest, mint
 from identity.sessions.table import LoginSession, RefreshToken
 from identity.settings import Settings
@@ -60,8 +62,8 @@ def start(
         address=audit.origin.get().address,
         user_agent=user_agent[:200] if user_agent else None,
     )
-    session.add(begun)
-    session.flush()
+    gone = InvalidGrant("the login is not valid any more", audit="user or client deleted meanwhile")
+    insert_unique(session, begun, gone)
     return begun
 
 

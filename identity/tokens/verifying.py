@@ -153,7 +153,7 @@ class LiveTokens:
         client = self._clients.at_hand(known.client_id)
         if client is None:
             client = await self._clients.get(known.client_id)
-        if client is None or not client.active or known.issued_at < client.born:
+        if client is None or not client.active or known.issued_at < client.good_from:
             return None
         user = None
         if known.session is not None:

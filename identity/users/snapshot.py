@@ -78,11 +78,6 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         active=status == "active",
         roles=tuple(roles),
         scopes=frozenset(scope for (scope,) in scopes),
-        etag=etag(version).encode(),
+        etag=b'"%d"' % version,
         body=shown.model_dump_json().encode(),
     )
-
-
-def etag(version: int) -> str:
-    """A resource's version as an entity tag (RFC 9110 §8.8.3)."""
-    return f'"{version}"'

@@ -34,7 +34,7 @@ def upgrade() -> None:
     with op.batch_alter_table("audit_event", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_audit_event_actor"), ["actor"], unique=False)
         batch_op.create_index(batch_op.f("ix_audit_event_at"), ["at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_audit_event_event"), ["event"], unique=False)
+        batch_op.create_index("ix_audit_event_event_at", ["event", "at", "outcome"], unique=False)
         batch_op.create_index(batch_op.f("ix_audit_event_subject"), ["subject"], unique=False)
         batch_op.create_index(
             "ix_audit_event_unsealed",
@@ -76,6 +76,7 @@ def upgrade() -> None:
         sa.Column("audiences", sa.JSON(), nullable=False),
         sa.Column("builtin", sa.Boolean(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("good_from", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_client")),
@@ -378,7 +379,7 @@ def downgrade() -> None:
             postgresql_where=sa.text("seq IS NULL"),
         )
         batch_op.drop_index(batch_op.f("ix_audit_event_subject"))
-        batch_op.drop_index(batch_op.f("ix_audit_event_event"))
+        batch_op.drop_index("ix_audit_event_event_at")
         batch_op.drop_index(batch_op.f("ix_audit_event_at"))
         batch_op.drop_index(batch_op.f("ix_audit_event_actor"))
 

@@ -10,6 +10,7 @@ from sqlmodel import Session, delete
 
 from identity import changes
 from identity.access.table import RoleScope
+from identity.clients import accounts as clients
 from identity.clock import frozen, utcnow
 from identity.keys.material import prepare
 from identity.keys.rotation import revoke
@@ -266,3 +267,25 @@ async def test_what_expired_is_pruned_and_what_did_not_stays_dead(world: World) 
             assert session.get(RevokedToken, claims_of(token)["jti"]) is None
         assert not await world.active(token)
         assert utcnow().timestamp() == clock.at
+
+
+async def test_a_clients_tokens_stay_dead_when_it_is_enabled_again(world: World) -> None:
+    shop = world.client(scopes=())
+    with frozen() as clock:
+        token = (await world.act(shop))["access_token"]
+        assert await world.active(token)
+        with world.change() as session:
+            _set_status(session, "shop", "disabled")
+        assert not await world.active(token)
+        with world.change() as session:
+            _set_status(session, "shop", "active")
+        assert not await world.active(token)
+        clock.tick(1)
+        assert not await world.active(token)
+        assert await world.active((await world.act(shop))["access_token"])
+
+
+def _set_status(session: Session, client_id: str, status: str) -> None:
+    client = clients.get(session, client_id, lock=True)
+    known = ("password", "refresh_token", "client_credentials")
+    clients.update(session, client, {"status": status}, known_grants=known, held=None)
