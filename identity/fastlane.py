@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 import structlog
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from identity.errors import (
@@ -230,14 +230,24 @@ class Lane:
 
     def _allowed(self, scope: Scope, here: dict[str, Route]) -> list[str] | None:
         """The methods that this path knows, or None where `app` serves the one asked for."""
-        methods = set(here)
-        for route in getattr(self.app, "routes", ()):
-            match, _ = route.matches(scope)
-            if match is Match.FULL:
-                return None
-            if match is Match.PARTIAL:
-                methods |= getattr(route, "methods", None) or set()
-        return sorted(methods)
+        others = methods_served(getattr(self.app, "routes", ()), scope)
+        return None if others is None else sorted(others.union(here))
+
+
+def methods_served(routes: Iterable[BaseRoute], scope: Scope) -> set[str] | None:
+    """The methods for which `routes` serve this path, None where they serve the one asked for."""
+    methods: set[str] = set()
+    for route in routes:
+        match, _ = route.matches(scope)
+        if match is Match.FULL:
+            return None
+        if match is Match.PARTIAL:
+            # FastAPI keeps an included router as one route among the app's.
+            router = getattr(route, "original_router", None)
+            for inner in router.routes if router else (route,):
+                if inner.matches(scope)[0] is Match.PARTIAL:
+                    methods |= getattr(inner, "methods", None) or set()
+    return methods
 
 
 async def _send_stream(
