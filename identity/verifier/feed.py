@@ -30,7 +30,7 @@ class Feed(Source):
         self._proved_at = float("-inf")
         self._snapshot: Denylist | None = None
         self._least_delay = float("inf")
-        self._fresh = asyncio.Event()
+        self._tried = asyncio.Event()
 
     def judge(self, token: Subject, at: float) -> Verdict:
         verdict = self.denylist.judge(token)
@@ -43,7 +43,11 @@ class Feed(Source):
         return max(0.0, self.clock.monotonic() - self._proved_at)
 
     async def ready(self) -> None:
-        await self._fresh.wait()
+        await self._tried.wait()
+
+    def tried(self) -> None:
+        """The first try has ended, whatever came of it."""
+        self._tried.set()
 
     # --- What the subscriber tells -----------------------------------------------------------
 
@@ -99,4 +103,4 @@ class Feed(Source):
     def proved(self, at: float) -> None:
         if at > self._proved_at:
             self._proved_at = at
-            self._fresh.set()
+            self.tried()

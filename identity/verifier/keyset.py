@@ -42,6 +42,7 @@ class KeySet:
         self._etag: str | None = None
         self._max_age = _USUAL_AGE
         self._due = float("-inf")
+        self._retry = _FIRST_RETRY
         self._asked_for_unknown = float("-inf")
         self._flight: asyncio.Task[None] | None = None
         self.failure: str | None = "they have not been fetched yet"
@@ -80,20 +81,13 @@ class KeySet:
 
     async def keep_fresh(self) -> None:
         """Refresh whenever it is due, for ever."""
-        retry = _FIRST_RETRY
         while True:
-            # Fetched before others' copies run out, and not all verifiers in the same second.
             wait = self._due - self._clock.monotonic()
-            if wait > 0:
+            if wait <= 0:
+                await self.refresh()
+            else:
                 # In short naps, for a machine that sleeps stops this wait but not the clock.
                 await self._clock.sleep(min(wait, 60.0))
-                continue
-            await self.refresh()
-            if self.failure is None:
-                retry = _FIRST_RETRY
-            else:
-                self._due = self._clock.monotonic() + retry * random.uniform(0.5, 1.0)  # noqa: S311
-                retry = min(retry * 2, _LAST_RETRY)
 
     async def close(self) -> None:
         if self._flight is not None:
@@ -112,9 +106,14 @@ class KeySet:
                 _log.warning("the issuer's keys cannot be fetched: %s", problem)
             self.failure = str(problem)
             self._issuer.forget()
+            # Some sooner than others, for all of them have lost the same issuer.
+            self._due = self._clock.monotonic() + self._retry * random.uniform(0.5, 1.0)  # noqa: S311
+            self._retry = min(self._retry * 2, _LAST_RETRY)
             return
         self.failure = None
+        self._retry = _FIRST_RETRY
         self.good_until = sent + self._honoured
+        # Before others' copies run out, and not all verifiers in the same second.
         self._due = sent + self._max_age * random.uniform(0.75, 0.95)  # noqa: S311
 
     async def _fetch(self) -> None:

@@ -47,4 +47,4 @@ class Source:
         await asyncio.Event().wait()
 
     async def ready(self) -> None:
-        """Returns once knowledge is fresh."""
+        """Returns once knowledge is fresh, or the first try to get it has failed."""

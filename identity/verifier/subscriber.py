@@ -59,6 +59,7 @@ class Subscriber:
                 after = None
             else:
                 after = None
+            self._feed.tried()
             if self._live:
                 retry = _FIRST_RETRY
             # Jitter: a thousand siblings lose the same server in the same moment.
@@ -179,11 +180,10 @@ class Subscriber:
     async def _poll_once(self, wait: float | None = None) -> None:
         address, headers = await self._address()
         if wait is None:
-            # Each answer proves what was so when it was asked for: ask often enough that two
-            # lie within the bound.
-            wait = max(0, min(_LONGEST_WAIT, self._feed.max_staleness / 3))
+            # Each answer proves what was so when it was asked for: two must lie within the bound.
+            wait = max(0.0, min(_LONGEST_WAIT, self._feed.max_staleness / 4))
         position = self._feed.position
-        params = {} if position is None else {"after": str(position), "wait": f"{wait:.0f}"}
+        params = {} if position is None else {"after": str(position), "wait": f"{wait:.2f}"}
         asked_at = self._clock.monotonic()
         answer = await self._issuer.fetcher.fetch(
             "GET",
@@ -205,8 +205,8 @@ class Subscriber:
             raise ValueError("position is not a number")
         self._feed.live(after, asked_at)
         self._feed.denylist.prune(self._clock.now())
-        if position is not None and wait < 1:
-            await self._clock.sleep(self._feed.max_staleness / 4)
+        if position is not None and wait < 0.1:  # no long poll: do not go round in a frenzy
+            await self._clock.sleep(0.1)
 
 
 def _object(text: str | bytes) -> dict[str, Any]:

@@ -279,8 +279,9 @@ class Verifier:
             and self._keys.current.get(known.key.kid) is known.key
         )
 
-    def _meet(self, text: str) -> Known | None:
-        """Through the gate; None where its key is not known and may be asked for."""
+    def _meet(self, text: str, *, asked: bool = False) -> Known | None:
+        """Through the gate; None where its key is not known and may be asked for, unless the
+        caller has `asked` already."""
         keys = self._keys
         while True:
             current = keys.current
@@ -289,13 +290,13 @@ class Verifier:
             except Refused as refused:
                 self._known.drop(text)
                 error = of_gate(refused)
-                if isinstance(error, UnknownKey) and keys.may_ask():
+                if isinstance(error, UnknownKey) and not asked and keys.may_ask():
                     return None
                 if isinstance(error, UnknownKey) and keys.failure is not None:
                     raise IssuerUnavailable(f"{error}; {keys.failure}") from None
                 raise error from None
             except IssuerUnavailable:
-                if keys.may_ask():
+                if not asked and keys.may_ask():
                     return None
                 raise
             if keys.current is current:
@@ -356,9 +357,8 @@ class Verifier:
         known = self._meet(text)
         if known is None:
             await self._keys.ask_for_unknown()
-            known = self._meet(text)
-        if known is None:  # another fetch has begun meanwhile; one is enough for this token
-            raise UnknownKey("its key is not among those that the issuer has just published")
+            known = self._meet(text, asked=True)
+            assert known is not None
         return known
 
     async def _introspect(self, text: str, known: Known, *, stale: bool) -> None:

@@ -1,0 +1,5 @@
+"""The fixtures that siblings get as a pytest plugin, whether or not this project is installed."""
+
+from identity.verifier.testing import _identity_template, identity_service, issuer
+
+__all__ = ["_identity_template", "identity_service", "issuer"]
