@@ -57,12 +57,13 @@ class SqliteReader:
                 )
             return self._connection.execute(statement, stored(values)).fetchall()
         except sqlite3.OperationalError as error:
-            self._connection = None
+            await self.close()
             raise Unavailable(audit=f"{type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
 
 
 class PostgresPool:
@@ -99,6 +100,8 @@ class PostgresPool:
                     cursor = await connection.execute(_pyformat(statement), values)
                 except psycopg.OperationalError as error:
                     # If one is dead, so are probably all that were kept.
+                    if connection is not None:
+                        self._free.append(connection)
                     await self.close()
                     if attempt + 1 == attempts:
                         raise Unavailable(audit=f"{type(error).__name__}: {error}") from error
