@@ -96,7 +96,10 @@ class Gate:
                 raise Refused(name, problem)
         # Not None: the rules have set both.
         key, claims = reading.key, reading.claims
-        return VerifiedClaims(SEAL, claims, kid=key.kid, algorithm=key.alg, leeway=policy.leeway)
+        payload = reading.segments[1] if reading.segments else b""
+        return VerifiedClaims(
+            SEAL, payload, claims, kid=key.kid, algorithm=key.alg, leeway=policy.leeway
+        )
 
     def explain(self, token: object) -> list[Check]:
         """Every rule, in order. It goes on after a failure where there is something to look at,

@@ -118,6 +118,7 @@ class StatusLists(Source):
     async def run(self) -> None:
         """Refresh what is in use, in the second half of its lifetime, some sooner than others."""
         while True:
+            self._due.clear()
             at = self.clock.monotonic()
             soonest = at + 60.0
             for uri, held in list(self._held.items()):
@@ -130,7 +131,6 @@ class StatusLists(Source):
                     await self._refresh(uri, held)
                 else:
                     soonest = min(soonest, due)
-            self._due.clear()
             nap = asyncio.create_task(self.clock.sleep(max(0.05, soonest - self.clock.monotonic())))
             woken = asyncio.create_task(self._due.wait())
             try:

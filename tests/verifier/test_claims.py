@@ -22,7 +22,7 @@ def claims() -> VerifiedClaims:
 @pytest.mark.parametrize("seal", [None, object(), True, "seal"])
 def test_nobody_but_the_gate_makes_verified_claims(seal: object) -> None:
     with pytest.raises(TypeError, match="only the gate"):
-        VerifiedClaims(seal, dict(CLAIMS), kid="k", algorithm="EdDSA", leeway=0)
+        VerifiedClaims(seal, b"{}", dict(CLAIMS), kid="k", algorithm="EdDSA", leeway=0)
 
 
 def test_verified_claims_made_without_their_constructor_say_nothing() -> None:

@@ -196,9 +196,8 @@ async def test_what_is_no_key_set_changes_nothing(issuer: Issuer, answer: bytes)
 async def test_metadata_that_lead_elsewhere_are_not_followed(
     issuer: Issuer, metadata: dict[str, Any], words: str
 ) -> None:
-    issuer.transport._metadata = (  # type: ignore[method-assign]
-        lambda real=issuer.transport._metadata(): {**real, **metadata}
-    )
+    changed = {**issuer.transport._metadata(), **metadata}
+    issuer.transport._metadata = lambda: changed  # type: ignore[method-assign]
     async with offline(issuer) as verifier:
         with pytest.raises(IssuerUnavailable, match=words):
             await verifier.verify(issuer.token())

@@ -71,10 +71,11 @@ async def test_credentials_that_are_wrong_leave_the_verifier_ignorant_and_strict
 
 
 def test_the_service_starts_within_two_seconds(
-    identity_service: Service, _identity_template: Any, tmp_path: Any
+    identity_service: Service, request: pytest.FixtureRequest, tmp_path: Any
 ) -> None:
+    template = request.getfixturevalue("_identity_template")
     began = time.monotonic()
-    with Service(_identity_template, tmp_path / "another") as another:
+    with Service(template, tmp_path / "another") as another:
         assert time.monotonic() - began < 2
         assert another.token()
         assert another.url != identity_service.url

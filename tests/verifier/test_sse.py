@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +42,7 @@ def written(events: list[Event], end: str, *, comments: bool = False) -> bytes:
 def parsed(octets: bytes, cuts: list[int]) -> list[Event]:
     parser, events = Parser(), []
     places = sorted({0, len(octets), *(cut % (len(octets) + 1) for cut in cuts)})
-    for start, stop in zip(places, places[1:], strict=False):
+    for start, stop in pairwise(places):
         events += parser.feed(octets[start:stop])
     return events
 
@@ -79,10 +81,7 @@ def test_an_event_without_data_is_seen_by_its_name() -> None:
 
 def test_an_event_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
-    lines, line = Parser(), Parser()
-    with pytest.raises(ValueError, match="longer"):
-        for _ in range(300):
-            lines.feed(b"data: x\n")
-    with pytest.raises(ValueError, match="longer"):
-        for _ in range(300):
-            line.feed(b"data")
+    for piece in (b"data: x\n", b"data"):
+        parser = Parser()
+        with pytest.raises(ValueError, match="longer"):
+            [parser.feed(piece) for _ in range(300)]

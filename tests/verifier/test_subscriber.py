@@ -87,7 +87,7 @@ async def test_whatever_is_cut_nothing_is_lost(
 
 async def test_thousands_of_revocations_come_in_one_snapshot_and_then_one_by_one() -> None:
     issuer = an_issuer()
-    tokens = [issuer.token(status=False) for _ in range(300)]
+    tokens = [issuer.token(listed=False) for _ in range(300)]
     for number in range(3_000):
         issuer.ledger.add("token", f"jti-{number}")
     for token in tokens[:100]:

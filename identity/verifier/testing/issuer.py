@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLIENT = ("orders", "orders-secret")
-"""The credentials that every issuer accepts, for introspection and the revocation feed."""
+"""The credentials of the verifiers that an issuer makes; it accepts any."""
 _TTL = 900
 
 
@@ -83,13 +83,14 @@ class Issuer:
         audience: str | Collection[str] | None = None,
         session: str | None = None,
         client_id: str = "first-party",
-        status: bool = True,
+        listed: bool = True,
         **claims: Any,
     ) -> str:
         """An access token as the service mints it (RFC 9068).
 
         A negative `expires_in` is a token that expired so long ago, beyond what any leeway
-        forgives. Further `claims` win, and None leaves a claim out.
+        forgives. Without `listed` the token names no status list. Further `claims` win, and None
+        leaves a claim out.
         """
         now = int(self.clock.now())
         if expires_in <= 0:
@@ -111,7 +112,7 @@ class Issuer:
         }
         if isinstance(payload["aud"], list) and len(payload["aud"]) == 1:
             payload["aud"] = payload["aud"][0]
-        if status and len(self.ledger.minted) < LIST_BITS:
+        if listed and len(self.ledger.minted) < LIST_BITS:
             index = len(self.ledger.minted)
             payload["status"] = {"status_list": {"idx": index, "uri": self.status_list_uri}}
         payload = {k: v for k, v in {**payload, **claims}.items() if v is not None}

@@ -1,0 +1,162 @@
+"""A FastAPI sibling: who gets in, what it tells the rest, and what its OpenAPI page offers."""
+
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, WebSocket
+
+from identity.verifier.fastapi import Identity, VerifiedToken, require
+from identity.verifier.testing import Issuer
+from tests.verifier.testclient import TestClient
+
+ISSUER = "https://identity.example"
+AUDIENCE = "https://orders.example/v1"
+SCOPES = {"orders:read": "See orders", "orders:write": "Place orders"}
+
+
+def a_sibling() -> tuple[FastAPI, Identity]:
+    """As a sibling's own module would make it, before any test is thought of."""
+    identity = Identity(
+        ISSUER, AUDIENCE, scopes=SCOPES, name="Orders", client_id="orders", client_secret="secret"
+    )
+    app = FastAPI(lifespan=identity.lifespan)
+    identity.install(app)
+
+    @app.get("/orders")
+    async def orders(token: Annotated[VerifiedToken, identity.require("orders:read")]) -> Any:
+        return {"of": token.username}
+
+    @app.post("/orders", dependencies=[identity.require("orders:read", "orders:write")])
+    def order() -> str:
+        return "ordered"
+
+    @app.get("/me")
+    async def me(token: Annotated[VerifiedToken, Depends(identity)]) -> str:
+        return token.subject
+
+    elsewhere = APIRouter()
+
+    @elsewhere.get("/stock")
+    async def stock(token: Annotated[VerifiedToken, require("orders:read")]) -> str:
+        return token.subject
+
+    @app.websocket("/events")
+    async def events(
+        websocket: WebSocket, token: Annotated[VerifiedToken, identity.require("orders:read")]
+    ) -> None:
+        await websocket.accept()
+        await websocket.send_text(token.subject)
+        await websocket.close()
+
+    app.include_router(elsewhere)
+    return app, identity
+
+
+@pytest.fixture
+def sibling(issuer: Issuer) -> Any:
+    app, identity = a_sibling()
+    issuer.serves(identity)
+    with TestClient(app) as client:
+        yield client
+
+
+def with_token(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def test_who_may_gets_in(sibling: TestClient, issuer: Issuer) -> None:
+    reader = with_token(issuer.token("alice", "orders:read"))
+    clerk = with_token(issuer.token("bob", "orders:read orders:write"))
+    assert sibling.get("/orders", headers=reader).json() == {"of": "alice"}
+    assert sibling.get("/stock", headers=reader).json() == "alice"
+    assert sibling.post("/orders", headers=clerk).json() == "ordered"
+    assert sibling.get("/me", headers=with_token(issuer.token("carol"))).json() == "carol"
+    with sibling.websocket_connect("/events", headers=reader) as websocket:
+        assert websocket.receive_text() == "alice"
+
+
+@pytest.mark.parametrize("path", ["/orders", "/stock"])
+def test_who_may_not_learns_why_and_where_to_go(
+    sibling: TestClient, issuer: Issuer, path: str
+) -> None:
+    where = (
+        'scope="orders:read", resource_metadata='
+        '"https://orders.example/.well-known/oauth-protected-resource/v1"'
+    )
+    missing = sibling.get(path)
+    assert missing.status_code == 401
+    assert missing.headers["www-authenticate"] == f"Bearer {where}"
+
+    expired = sibling.get(path, headers=with_token(issuer.token(expires_in=-1)))
+    assert expired.status_code == 401
+    assert expired.headers["www-authenticate"] == (
+        'Bearer error="invalid_token", error_description="the access token has expired", ' + where
+    )
+    poor = sibling.get(path, headers=with_token(issuer.token(scope="orders:write")))
+    assert poor.status_code == 403
+    assert 'error="insufficient_scope"' in poor.headers["www-authenticate"]
+
+    token = issuer.token(scope="orders:read")
+    assert sibling.get(path, headers=with_token(token)).status_code == 200
+    issuer.revoke(token)
+    assert sibling.get(path, headers=with_token(token)).status_code == 401
+
+    assert sibling.get(path, headers={"authorization": "Bearer a b"}).status_code == 400
+
+
+def test_an_outage_of_the_issuer_is_a_503_with_a_time(sibling: TestClient, issuer: Issuer) -> None:
+    token = with_token(issuer.token(scope="orders:read"))
+    assert sibling.get("/orders", headers=token).status_code == 200
+    with issuer.down():
+        issuer.clock.tick(30)
+        outage = sibling.get("/orders", headers=token)
+    assert (outage.status_code, outage.headers["retry-after"]) == (503, "1")
+    assert "www-authenticate" not in outage.headers
+
+
+def test_the_metadata_are_published(sibling: TestClient) -> None:
+    answer = sibling.get("/.well-known/oauth-protected-resource/v1")
+    assert answer.json() == {
+        "resource": AUDIENCE,
+        "authorization_servers": [ISSUER],
+        "bearer_methods_supported": ["header"],
+        "scopes_supported": list(SCOPES),
+        "resource_name": "Orders",
+    }
+
+
+def test_the_openapi_page_can_log_in_at_the_issuer(sibling: TestClient) -> None:
+    document = sibling.get("/openapi.json").json()
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["Identity"]["type"] == "oauth2"
+    assert schemes["Identity"]["flows"] == {
+        "password": {"tokenUrl": f"{ISSUER}/token", "scopes": SCOPES}
+    }
+    assert schemes["Bearer token"] == {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    for path, method, scopes in (
+        ("/orders", "get", ["orders:read"]),
+        ("/orders", "post", ["orders:read", "orders:write"]),
+        ("/stock", "get", ["orders:read"]),
+        ("/me", "get", []),
+    ):
+        security = document["paths"][path][method]["security"]
+        assert {"Identity": scopes} in security
+        assert any("Bearer token" in way for way in security)
+    assert "/.well-known/oauth-protected-resource/v1" not in document["paths"]
+
+
+def test_require_in_an_app_without_identity_is_a_mistake_of_the_programmer() -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    async def root(token: Annotated[VerifiedToken, require("a")]) -> None: ...
+
+    with TestClient(app) as client, pytest.raises(RuntimeError, match="install"):
+        client.get("/")
+
+
+def test_an_identity_may_be_given_its_verifier(issuer: Issuer) -> None:
+    verifier = issuer.verifier("orders")
+    identity = Identity(verifier=verifier, resource="https://orders.example", scopes=["a"])
+    assert identity.verifier is verifier
+    assert identity.resource.metadata()["resource"] == "https://orders.example"
