@@ -26,7 +26,7 @@ from identity.settings import Settings, SettingsError
 from identity.tables import metadata
 from identity.users import accounts
 from identity.users.table import User, UserRole
-from tests.databases import environment
+from tests.databases import environment, migrate
 from tests.serving import running
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
@@ -117,8 +117,6 @@ async def test_the_random_password_is_said_once_and_logs_in(make: Callable[..., 
 def test_two_services_are_given_two_passwords(
     make: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    from tests.databases import migrate
-
     first = password_in(first_start(make()))
     migrate(f"sqlite:///{tmp_path / 'two.db'}")
     second = password_in(first_start(make(database_url=f"sqlite:///{tmp_path / 'two.db'}")))

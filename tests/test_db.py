@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, func, select
 
 from identity import changes
@@ -24,6 +25,7 @@ from identity.errors import (
     Unavailable,
 )
 from identity.services import open_database
+from identity.settings import Settings, SettingsError
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 POSTGRES = pytest.mark.parametrize("dialect", ["postgresql"])
@@ -270,8 +272,6 @@ async def test_sqlite_is_durable_and_guarded(db: Database) -> None:
 
 
 def test_a_new_sqlite_file_is_its_owners_alone(tmp_path: Any) -> None:
-    from identity.settings import Settings, SettingsError
-
     file = tmp_path / "deep" / "er" / "new.db"
     Database(Settings.of(database_url=f"sqlite:///{file}")).close()
     assert file.stat().st_mode & 0o777 == 0o600
@@ -324,8 +324,6 @@ async def test_a_database_that_cannot_be_asked_is_unavailable(settings: Any) -> 
     db = open_database(settings)
 
     def broken(session: Session) -> None:
-        from sqlalchemy.exc import OperationalError
-
         raise OperationalError("SELECT 1", {}, Exception("the disk is gone"))
 
     for call in (db.read, db.write):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import jwt as pyjwt
 import pytest
 
 from identity.app import create_app
@@ -104,7 +105,5 @@ async def test_a_new_key_changes_the_key_set_and_its_etag_at_once(
     assert [key["alg"] for key in second.json()["keys"]] == ["ES256", "EdDSA"]
     # Published, it does not sign yet.
     world.user()
-    import jwt as pyjwt
-
     token = (await world.log_in())["access_token"]
     assert pyjwt.get_unverified_header(token)["kid"] == first.json()["keys"][0]["kid"]

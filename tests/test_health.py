@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
+from identity import changes
 from identity.app import create_app
 from identity.keys.table import SigningKey
 from identity.settings import Settings
@@ -45,8 +46,6 @@ async def test_a_newer_schema_is_no_reason(world: World) -> None:
 
 
 async def test_readiness_says_that_no_key_signs(world: World) -> None:
-    from identity import changes
-
     world.user()
     with world.change() as session:
         for key in session.exec(select(SigningKey)).all():

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from identity.clock import frozen
+from identity.users import accounts
 from tests.world import Caller, World, bearer, claims_of, granted, refused
 
 SIGNED = "application/token-introspection+jwt"
@@ -165,8 +166,6 @@ async def test_a_signed_answer_is_given_to_whoever_asks_for_it(
 async def test_a_renamed_user_is_called_by_the_new_name_at_once(
     world: World, tokens: dict[str, Any]
 ) -> None:
-    from identity.users import accounts
-
     assert (await world.introspect(tokens["access_token"]))["username"] == "ada"
     with world.change() as session:
         user = accounts.get(session, claims_of(tokens["access_token"])["sub"])

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from alembic import op
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from identity import migrating
@@ -221,9 +223,6 @@ def test_alembics_own_command_works_on_the_settings_in_force(
 
 
 def test_revisions_are_numbered_in_order_and_each_follows_the_one_before() -> None:
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
     config = Config()
     config.set_main_option("script_location", str(migrating.scripts()))
     revisions = list(ScriptDirectory.from_config(config).walk_revisions())[::-1]

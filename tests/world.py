@@ -2,6 +2,7 @@
 nearly every test makes of the service."""
 
 import base64
+import json
 import secrets
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from identity.audit import AuditEvent
 from identity.clients.table import Client, ClientSecret
 from identity.opaque import digest, mint
 from identity.services import Services
+from identity.sessions import lifecycle
 from identity.sessions.table import RefreshToken
 from identity.users import accounts
 from identity.users.table import User
@@ -161,8 +163,6 @@ class World:
 
     def set_status(self, user: User, status: str) -> None:
         """As an administrator does it: the sessions of a disabled user end."""
-        from identity.sessions import lifecycle
-
         with self.change() as session:
             user = accounts.get(session, user.id, lock=True)
             accounts.set_status(session, user, status, None)
@@ -254,8 +254,6 @@ def refused(answer: httpx.Response, status: int, code: str) -> str:
 
 def claims_of(token: str) -> Mapping[str, Any]:
     """The payload, unverified."""
-    import json
-
     body = token.split(".")[1]
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     return claims

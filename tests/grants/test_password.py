@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from identity.app import create_app
+from identity.sessions import lifecycle
 from identity.users import accounts
 from identity.users.table import User
 from tests.serving import running
@@ -181,8 +182,6 @@ async def test_a_one_time_password_must_be_changed_before_anything_is_granted(
     [event] = await world.events("login")
     assert (event.outcome, event.subject) == ("refused", user.id)
     with world.change() as session:
-        from identity.sessions import lifecycle
-
         assert lifecycle.live_of(session, user.id) == []
 
 

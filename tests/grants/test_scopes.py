@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from sqlmodel import Session, delete
+from sqlmodel import Session, delete, func, select
 
 from identity import changes
 from identity.access.granting import BUILT_IN
 from identity.access.table import Scope
+from identity.sessions.table import LoginSession
 from tests.world import PASSWORD, World, claims_of, granted, refused
 
 A, B = "https://a.example", "https://b.example/api"
@@ -68,10 +69,6 @@ async def test_a_scope_that_does_not_exist_is_refused(world: World) -> None:
 async def test_a_login_refused_for_its_scope_leaves_no_session(world: World) -> None:
     await world.token(grant_type="password", username="ada", password=PASSWORD, scope="nosuch")
     with world.change() as session:
-        from sqlmodel import func, select
-
-        from identity.sessions.table import LoginSession
-
         assert session.exec(select(func.count()).select_from(LoginSession)).one() == 0
 
 

@@ -5,17 +5,23 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
+from sqlalchemy import event
 from sqlmodel import Session, delete
 
 from identity import changes
 from identity.access.table import RoleScope
+from identity.app import create_app
 from identity.clients import accounts as clients
 from identity.clock import frozen, utcnow
 from identity.keys.material import prepare
 from identity.keys.rotation import revoke
 from identity.sessions import lifecycle
+from identity.tokens import verifying
+from identity.tokens.table import RevokedToken
 from identity.users import accounts
+from tests.serving import running
 from tests.world import World, bearer, claims_of, granted, refused
 
 
@@ -202,8 +208,6 @@ async def test_a_revoked_keys_tokens_die_at_once(world: World, settings: Any) ->
 
 
 async def test_a_known_token_costs_introspection_no_query_but_the_feeds(world: World) -> None:
-    from sqlalchemy import event
-
     world.user()
     token = (await world.log_in())["access_token"]
     assert await world.active(token)
@@ -226,11 +230,6 @@ async def test_a_known_token_costs_introspection_no_query_but_the_feeds(world: W
 async def test_a_small_cache_forgets_tokens_never_revocations(
     make_settings: Callable[..., Any],
 ) -> None:
-    import httpx
-
-    from identity.app import create_app
-    from tests.serving import running
-
     app = create_app(make_settings(token_cache=2))
     async with (
         running(app),
@@ -248,8 +247,6 @@ async def test_a_small_cache_forgets_tokens_never_revocations(
 
 
 async def test_what_expired_is_pruned_and_what_did_not_stays_dead(world: World) -> None:
-    from identity.tokens import verifying
-
     world.user()
     with frozen() as clock:
         clock.at = float(int(clock.at))
@@ -258,8 +255,6 @@ async def test_what_expired_is_pruned_and_what_did_not_stays_dead(world: World) 
         await world.services.db.write(verifying.prune)
         assert not await world.active(token)
         with world.change() as session:
-            from identity.tokens.table import RevokedToken
-
             assert session.get(RevokedToken, claims_of(token)["jti"]) is not None
         clock.tick(901)
         await world.services.db.write(verifying.prune)
