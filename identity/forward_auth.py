@@ -76,10 +76,10 @@ class ForwardAuth:
         return needed
 
     def _answer(self, live: Live) -> _Answer:
-        made: _Answer | None = live.known.answers.get("forward")
+        made: _Answer | None = live.known.forwarded
         if made is None or made.live.user is not live.user or made.live.client is not live.client:
             made = _Answer(live, frozenset(live.scopes), Response(200, _told(live), b""))
-            live.known.answers["forward"] = made
+            live.known.forwarded = made
         return made
 
 

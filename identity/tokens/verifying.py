@@ -4,15 +4,13 @@ A token that has passed once is remembered with the state it hangs on: its sessi
 revocation. The change feed keeps that state true, so a known token costs no query.
 """
 
-from collections import OrderedDict
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
+from typing import NamedTuple
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, delete
+from sqlmodel import Session as DatabaseSession
+from sqlmodel import col, delete
 
 from identity import changes
 from identity.changes import ChangeFeed
@@ -23,6 +21,7 @@ from identity.keys.ring import KeyRing
 from identity.metrics import Lookups
 from identity.remembered import Remembered
 from identity.settings import Settings
+from identity.tokens.known import Known, KnownTokens, Session
 from identity.tokens.table import RevokedToken
 from identity.users.snapshot import UserSnapshot
 from identity.verifier.gate import Gate, Refused, VerifiedClaims
@@ -34,56 +33,17 @@ SELECT EXISTS (SELECT 1 FROM revoked_token WHERE jti = :jti),
        EXISTS (SELECT 1 FROM session WHERE id = :sid AND ended_at IS NULL AND expires_at > :now)"""
 
 
-class _Fate:
-    """Of a token or of a session, shared by all that is remembered of it (one token has several
-    spellings, a session several tokens); goes when the last of that goes."""
-
-    __slots__ = ("__weakref__", "ended")
-
-    def __init__(self) -> None:
-        self.ended = False
-
-
-_Fates = WeakValueDictionary[str, _Fate]
-
-
-@dataclass(slots=True, eq=False)
-class _Known:
-    """What a token says that is looked at on every request is read from it once."""
-
-    claims: VerifiedClaims
-    kid: str
-    client_id: str
-    subject: str
-    issued_at: float
-    expires_at: float
-    token: _Fate
-    session: _Fate | None
-    answers: dict[str, Any] = field(default_factory=dict)
-    """Ready-made answers, for the endpoint that put them there; see `Live.answer_for`."""
-
-
-def _known(claims: VerifiedClaims, token: _Fate, session: _Fate | None) -> _Known:
-    return _Known(
-        claims,
-        claims.kid,
-        claims.client_id,
-        claims.subject,
-        claims.issued_at,
-        claims.expires_at,
-        token,
-        session,
-    )
-
-
 class Live(NamedTuple):
     """An access token that is good at this moment, and whose it is."""
 
-    claims: VerifiedClaims
+    known: Known
     client: ClientSnapshot
     user: UserSnapshot | None
     """None for a client that acts for itself."""
-    known: _Known
+
+    @property
+    def claims(self) -> VerifiedClaims:
+        return self.known.kept.unfold()
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -110,10 +70,7 @@ class LiveTokens:
         self._users = users
         self._clients = clients
         self._lookups = lookups
-        self._size = settings.tokens.token_cache
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._tokens: _Fates = WeakValueDictionary()
-        self._sessions: _Fates = WeakValueDictionary()
+        self._known = KnownTokens(settings.tokens.token_cache)
         self._changes = 0
         self.gate = Gate(settings.issuer, ring.find, audience=None, clock=now)
         feed.listen("token", self._token_changed)
@@ -131,7 +88,7 @@ class LiveTokens:
         if self._ring.stale:
             await self._ring.refresh()
         key = sha256(token.encode("utf-8", "surrogatepass")).digest()
-        known = self._known.get(key)
+        known = self._known.find(key)
         if known is None:
             self._lookups.misses += 1
             known = await self._meet(key, token)
@@ -139,15 +96,13 @@ class LiveTokens:
                 return None
         else:
             self._lookups.hits += 1
-            self._known.move_to_end(key)
-        if known.token.ended or known.expires_at <= now():
+        if known.revoked or known.expires_at <= now():
             return None
         if known.session is not None and known.session.ended:
             return None
         return await self._with_owner(known)
 
-    async def _with_owner(self, known: _Known) -> Live | None:
-        claims = known.claims
+    async def _with_owner(self, known: Known) -> Live | None:
         if self._ring.find(known.kid) is None:
             return None
         client = self._clients.at_hand(known.client_id)
@@ -162,9 +117,9 @@ class LiveTokens:
                 user = await self._users.get(known.subject)
             if user is None or not user.active:
                 return None
-        return Live(claims, client, user, known)
+        return Live(known, client, user)
 
-    async def _meet(self, key: bytes, token: str) -> _Known | None:
+    async def _meet(self, key: bytes, token: str) -> Known | None:
         """Put a token never seen before through the gate, and ask once what it hangs on."""
         try:
             claims = self.gate.check(token)
@@ -179,36 +134,25 @@ class LiveTokens:
         if revoked or (sid and not session_lives):
             return None
         if before != self._changes:  # something was revoked while we read
-            return _known(claims, _Fate(), _Fate() if sid else None)
-        # Only now, for others may have met the same token or session while we read.
-        known = _known(
-            claims,
-            self._tokens.setdefault(jti, _Fate()),
-            self._sessions.setdefault(sid, _Fate()) if sid else None,
-        )
-        self._known[key] = known
-        if len(self._known) > self._size:
-            self._known.popitem(last=False)
-        return known
+            return Known(claims, Session(sid) if sid else None)
+        return self._known.put(key, claims)
 
     def _token_changed(self, verb: str, ref: str) -> None:
         self._changes += 1
         if verb == "reset":
             self._known.clear()
-            self._tokens.clear()
-        elif fate := self._tokens.get(ref):
-            fate.ended = True
+        else:
+            self._known.revoke(ref)
 
     def _session_changed(self, verb: str, ref: str) -> None:
         self._changes += 1
         if verb == "reset":
             self._known.clear()
-            self._sessions.clear()
-        elif fate := self._sessions.get(ref):
-            fate.ended = True
+        else:
+            self._known.end(ref)
 
 
-def revoke(session: Session, claims: VerifiedClaims) -> None:
+def revoke(session: DatabaseSession, claims: VerifiedClaims) -> None:
     """Revoke one access token; part of the caller's unit of work, safe to repeat."""
     expires_at = datetime.fromtimestamp(claims.expires_at, UTC)
     try:
@@ -219,6 +163,6 @@ def revoke(session: Session, claims: VerifiedClaims) -> None:
     changes.record(session, "token.revoked", claims.token_id)
 
 
-def prune(session: Session) -> None:
+def prune(session: DatabaseSession) -> None:
     """Forget revocations of tokens that have expired since."""
     session.exec(delete(RevokedToken).where(col(RevokedToken.expires_at) < utcnow()))

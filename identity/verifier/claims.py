@@ -157,6 +157,10 @@ class KeptClaims:
         self._algorithm = claims.algorithm
         self._leeway = claims.leeway
 
+    def says(self, claims: VerifiedClaims) -> bool:
+        """Whether these are the claims that were kept, to the letter."""
+        return self._payload == claims.payload
+
     def unfold(self) -> VerifiedClaims:
         """What was kept. It says what it said; whether it is still good, `valid_at` knows."""
         return VerifiedClaims(
