@@ -7,20 +7,22 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 from sqlmodel import Session
 
+from identity.sessions.table import LoginSession
 from tests.databases import Postgres, migrate
 from tests.faults.refusing import says_try_again
-from tests.world import World, bearer
+from tests.world import PASSWORD, World, bearer
 
 RECOVERY = 2.0  # seconds
 
 
 @pytest.fixture(scope="module")
 def mortal() -> Iterator[Postgres]:
-    """A PostgreSQL that tests may stop and kill; they leave it running."""
-    postgres = Postgres(durable=True)
+    """A PostgreSQL that tests may stop and kill; they leave it running. What it has committed
+    survives its processes."""
+    postgres = Postgres(options=["synchronous_commit=on"])
     yield postgres
     postgres.remove()
 
@@ -94,12 +96,18 @@ async def test_a_single_connection_that_is_cut_is_replaced_unnoticed(
     world.user()
     known = await world.log_in()
     assert await world.active(known["access_token"])
-    for _ in range(3):
+
+    def cut_all() -> None:
         with psycopg.connect(database_url, autocommit=True) as other:
             cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> %s"
             other.execute(f"{cut} AND datname = current_database()", [other.info.backend_pid])
+
+    for _ in range(3):
+        cut_all()
         assert await world.active(known["access_token"])
         known |= (await world.refresh(known["refresh_token"])).json()
+        cut_all()
+        assert await world.active((await world.log_in())["access_token"])
 
 
 async def test_a_unit_whose_connection_is_cut_before_its_commit_is_run_again(world: World) -> None:
@@ -116,6 +124,33 @@ async def test_a_unit_whose_connection_is_cut_before_its_commit_is_run_again(wor
     hooks.pop()
     assert cuts == []
     assert await world.active(login["refresh_token"])
+
+
+async def test_a_unit_whose_connection_is_cut_in_its_commit_is_not_run_again(
+    world: World, database_url: str
+) -> None:
+    """It may have come through, and here it has: run again it would happen twice."""
+    world.user()
+    await world.log_in()
+
+    def mark(session: Session) -> None:
+        if any(isinstance(row, LoginSession) for row in session):  # not the housekeeping's
+            session.connection().info["cut"] = True
+
+    def commit_and_cut(connection: Connection) -> None:
+        if connection.info.pop("cut", False):
+            raw: Any = connection.connection.dbapi_connection
+            raw.commit()
+            raw.execute("SELECT 1")  # whoever commits learns of nothing but the cut
+            with psycopg.connect(database_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", [raw.info.backend_pid])
+
+    world.services.db.before_commit.append(mark)
+    event.listen(world.services.db.engine, "commit", commit_and_cut)
+    before = len(await world.events("login"))
+    answer = await world.token(grant_type="password", username="ada", password=PASSWORD)
+    assert says_try_again(answer)
+    assert len(await world.events("login")) == before + 1
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
