@@ -15,9 +15,8 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import psycopg
 from sqlalchemy import delete, func, insert, text
 from sqlmodel import Field, Session, SQLModel, select
 
@@ -25,6 +24,9 @@ from identity.clock import utcnow
 from identity.db import BIG, Database, UtcDateTime
 from identity.errors import Unavailable
 from identity.settings import Settings
+
+if TYPE_CHECKING:
+    pass
 
 LOCK = 0x6964656E74697479 >> 1  # "identity": the advisory lock that orders the writers
 KEPT = timedelta(days=2)
@@ -213,6 +215,9 @@ class _PostgresSource:
     """One dedicated connection in autocommit mode, so that each query sees the newest commits."""
 
     def __init__(self, url: str) -> None:
+        import psycopg  # nine megabytes that a service on SQLite does without
+
+        self._psycopg = psycopg
         self._url = url
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
@@ -220,14 +225,14 @@ class _PostgresSource:
         for attempt in (1, 2):
             try:
                 if self._connection is None:
-                    self._connection = await psycopg.AsyncConnection.connect(
+                    self._connection = await self._psycopg.AsyncConnection.connect(
                         self._url, autocommit=True, connect_timeout=3, prepare_threshold=1,
                         application_name="identity change feed",
                     )  # fmt: skip
                 async with asyncio.timeout(3):
                     cursor = await self._connection.execute(query, values)
                     return await cursor.fetchall()
-            except (psycopg.Error, OSError, TimeoutError) as error:
+            except (self._psycopg.Error, OSError, TimeoutError) as error:
                 fresh = self._connection is None
                 await self.close()
                 if attempt == 2 or fresh:
@@ -249,5 +254,5 @@ class _PostgresSource:
             try:
                 async with asyncio.timeout(1):
                     await connection.close()
-            except (psycopg.Error, OSError, TimeoutError):
+            except (self._psycopg.Error, OSError, TimeoutError):
                 pass

@@ -31,7 +31,7 @@ from threading import Lock
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, Table, case, delete, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlmodel import Field, Session, SQLModel
 
 from identity.clock import utcnow
@@ -225,8 +225,11 @@ _known: Table = KnownAddress.__table__  # type: ignore[attr-defined]
 
 def _insert(session: Session, table: Table) -> Any:
     """Both dialects spell INSERT … ON CONFLICT alike, each with a class of its own."""
-    sql = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    return sql.insert(table)
+    if session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # two megabytes that SQLite does without
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def _key(*parts: str) -> str:
