@@ -116,7 +116,7 @@ async def test_more_than_a_page_of_changes_is_heard_whole(db: Database, feed: Ch
     assert [ref for _, _, ref in heard] == [str(n) for n in range(count)]
 
 
-async def test_pruning_keeps_a_day_and_always_the_newest_row(
+async def test_pruning_keeps_what_is_young_and_always_the_newest_row(
     db: Database, feed: ChangeFeed
 ) -> None:
     with frozen() as clock:
