@@ -7,16 +7,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # How many tests run at once, and the Pythons that `make test-all` looks for.
 N ?= 2
 PYTHONS ?= 3.11 3.12 3.13
+# How long `make fuzz` sends generated requests, on each database.
+FUZZ_SECONDS ?= 300
 # python-jose requires these for keys made without `cryptography`, which this service never does.
 UNUSED := ecdsa pyasn1 rsa six
 # Where the security lives: its branches are covered to at least 95 %.
 GUARDED := tokens keys passwords sessions grants clients access
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage fuzz test-all lock build clean
+.PHONY: help run test check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Options go in ARGS:  make run ARGS='--port 9000 --workers 2'   make test ARGS='-k revoke'"
 
 run: $(VENV)/.server ## Install what the service needs, migrate, and serve on http://127.0.0.1:8000
@@ -41,7 +43,16 @@ coverage: $(VENV)/.dev ## The tests with branch coverage, at least 95 % where th
 	$(BIN)/coverage report --fail-under=95 --include='$(shell echo $(GUARDED:%=identity/%/*) | tr " " ,)'
 
 fuzz: $(VENV)/.dev ## The generated tests, for much longer than `make test` runs them
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(N) -m fuzz $(ARGS)
+	HYPOTHESIS_PROFILE=fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -n $(N) -m fuzz $(ARGS)
+
+bench: $(VENV)/.dev ## Measure everything and write docs/performance.md (needs wrk; a quarter of an hour)
+	$(BIN)/python -m bench $(ARGS)
+
+bench-smoke: $(VENV)/.dev ## Half a minute: does the harness work? It judges no time
+	$(BIN)/python -m bench --smoke
+
+bench-peers: $(VENV)/.dev ## The same jobs beside what one would use instead (needs node, npm and wrk)
+	$(BIN)/python -m bench.peers $(ARGS)
 
 test-all: ## The tests on every Python of 3.11, 3.12 and 3.13 that is present
 	@set -e; for version in $(PYTHONS); do \

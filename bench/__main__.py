@@ -1,0 +1,286 @@
+"""`make bench`: see docs/performance.md for what it measures and how to read it."""
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import bcrypt
+
+from bench import processes, wrk
+from bench.jobs import INTROSPECTED, JOBS, Job
+from bench.measure import Series, rounds
+from bench.paced import flood, percentile, steady
+from bench.report import Figure, Report
+from bench.world import BASIC, PASSWORD, USERNAME, Size, World
+from identity import migrating
+from identity.settings import Settings
+from identity.verifier.algorithms import ALGORITHMS
+from tests.databases import Postgres
+
+SERVER_CORE, LOAD_CORE = 0, 1
+
+
+@contextmanager
+def database(dialect: str, folder: Path) -> Iterator[str]:
+    """An empty database, durable as in production."""
+    if dialect == "sqlite":
+        yield f"sqlite:///{folder / 'identity.db'}"
+        return
+    server = Postgres(durable=True, options=["autovacuum=on"])
+    try:
+        yield server.create()
+    finally:
+        server.remove()
+
+
+@contextmanager
+def prepared(dialect: str, size: Size, **changed: str) -> Iterator[tuple[Path, str, World, int]]:
+    """A folder, a filled database, the world beside it, and the port its issuer names."""
+    with tempfile.TemporaryDirectory(prefix="identity-bench-") as name:
+        folder = Path(name)
+        port = processes.free_port()
+        with database(dialect, folder) as url:
+            settings = Settings.of(
+                database_url=url,
+                keys_dir=folder / "keys",
+                port=port,
+                **{key.lower(): value for key, value in changed.items()},
+            )
+            migrating.upgrade(settings)
+            with processes.service(folder, url, None, PORT=str(port), **changed):
+                pass  # bootstraps
+            world = World(settings)
+            world.fill(size)
+            try:
+                yield folder, url, world, port
+            finally:
+                world.close()
+
+
+def main_jobs(dialect: str, options: argparse.Namespace) -> tuple[list[Series], list[Figure]]:
+    """The table of jobs on one core, and what the server looked like afterwards."""
+    chosen = [job for job in JOBS if not options.only or options.only in job.name]
+    with (
+        prepared(dialect, Size()) as (folder, url, world, port),
+        processes.floor(folder, options.server_core) as floor,
+        processes.service(folder, url, options.server_core, PORT=str(port)) as server,
+    ):
+        series = rounds(
+            server, floor, world, chosen, dialect,
+            count=options.rounds, seconds=options.seconds, core=options.load_core,
+        )  # fmt: skip
+        figures = [
+            Figure(f"memory after load, {dialect}", server.rss[0], "MB", at_most=90),
+            Figure(f"cold start to first 200, {dialect}", server.cold, "s", at_most=0.9),
+        ]
+    return series, figures
+
+
+def rsa_signing(options: argparse.Namespace) -> list[Figure]:
+    """`/token` client credentials with RS256 against the bare signature on the same core."""
+    with (
+        prepared("sqlite", Size(), SIGNING_ALGORITHM="RS256") as (folder, url, world, port),
+        processes.service(
+            folder, url, options.server_core, PORT=str(port), SIGNING_ALGORITHM="RS256"
+        ) as server,
+    ):
+        job = next(job for job in JOBS if "client credentials" in job.name)
+        ratios = []
+        for _ in range(options.rounds):
+            bare = _rate_on(options.server_core, _bare_rsa, options.seconds)
+            load = wrk.run(
+                server.port, job.requests(world, 1), seconds=options.seconds,
+                core=options.load_core,
+            )  # fmt: skip
+            ratios.append(load.rate / bare)
+    name = "/token client credentials, RS256-3072, × bare signatures"
+    return [Figure(name, statistics.median(ratios), "×", at_least=0.85)]
+
+
+def _bare_rsa() -> None:
+    global _signer
+    if _signer is None:
+        _signer = ALGORITHMS["RS256"].signer(ALGORITHMS["RS256"].generate())
+    _signer.sign(b"x" * 400)
+
+
+_signer = None
+
+
+def passwords(options: argparse.Namespace) -> list[Figure]:
+    """Logins at bcrypt 12 against bare `bcrypt.checkpw` on the same core; then a flood of them
+    beside paced introspection."""
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12))
+
+    def bare() -> None:
+        bcrypt.checkpw(PASSWORD.encode(), hashed)
+
+    seconds = max(4.0, options.seconds)
+    with (
+        prepared("sqlite", Size()) as (folder, url, world, port),
+        processes.service(folder, url, options.server_core, PORT=str(port)) as server,
+    ):
+        form = f"grant_type=password&username={USERNAME}&password={PASSWORD}"
+        login = wrk.request("POST", "/token", {}, form)
+        known = [
+            wrk.request("POST", "/introspect", {"Authorization": BASIC}, f"token={token}")
+            for token in world.access_tokens(INTROSPECTED)
+        ]
+        ratios, idle, busy, slowest = [], [], [], []
+        for _ in range(options.rounds):
+            floor = _rate_on(options.server_core, bare, seconds)
+            load = wrk.run(
+                server.port, [login], seconds=seconds, core=options.load_core, connections=4
+            )
+            ratios.append(load.rate / floor)
+            idle.append(asyncio.run(steady(server.port, known, rate=500, seconds=seconds)))
+            during, (statuses, refused) = asyncio.run(
+                _beside(server.port, known, login, rate=20 * floor, seconds=seconds)
+            )
+            busy.append(during)
+            if not refused or set(statuses) - {200, 503}:
+                raise wrk.LoadFailed(f"the flood was answered {statuses}")
+            slowest.append(percentile(refused, 0.99))
+    quiet = statistics.median(percentile(latencies, 0.99) for latencies in idle)
+    flooded = statistics.median(percentile(latencies, 0.99) for latencies in busy)
+    logins = "/token password, bcrypt 12, × bare checkpw"
+    beside = "introspection p99 beside 20 × more logins than can be hashed, × idle"
+    refusal = "an excess login is refused within (p99)"
+    return [
+        Figure(logins, statistics.median(ratios), "×", at_least=0.95),
+        Figure(beside, flooded / quiet, "×", at_most=1.5),
+        Figure(refusal, statistics.median(slowest), "ms", at_most=10),
+    ]
+
+
+async def _beside(port, known, login, *, rate, seconds):  # type: ignore[no-untyped-def]
+    return await asyncio.gather(
+        steady(port, known, rate=500, seconds=seconds),
+        flood(port, login, rate=rate, seconds=seconds),
+    )
+
+
+def _rate_on(core: int | None, work, seconds: float) -> float:  # type: ignore[no-untyped-def]
+    """Calls a second of `work` on `core`, by this process."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        work()
+        count, began = 0, time.perf_counter()
+        while (spent := time.perf_counter() - began) < seconds:
+            work()
+            count += 1
+        return count / spent
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def two_processes(options: argparse.Namespace) -> list[Figure]:
+    """Introspection by two workers on two cores against one, the load on the same machine."""
+    job = JOBS[0]
+    with prepared("sqlite", Size()) as (folder, url, world, port):
+        requests = job.requests(world, 1)
+        rates: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(options.rounds):
+            for workers in rates:
+                with processes.service(folder, url, None, PORT=str(port), workers=workers):
+                    wrk.run(port, requests, seconds=1, core=None)
+                    load = wrk.run(
+                        port, requests, seconds=options.seconds, core=None, connections=64
+                    )
+                    rates[workers].append(load.rate)
+    ratio = statistics.median(b / a for a, b in zip(rates[1], rates[2], strict=True))
+    return [Figure("two processes on two cores, × one", ratio, "×", at_least=1.4)]
+
+
+def sizes(options: argparse.Namespace) -> list[Figure]:
+    """Every job on a large database against the same job on a small one."""
+    large = Size(
+        users=options.users,
+        clients=10_000,
+        spent_refresh_tokens=options.users,
+        revoked_tokens=100_000,
+    )
+    with (
+        prepared("sqlite", Size()) as (folder, url, world, port),
+        prepared("sqlite", large) as (folder2, url2, world2, port2),
+        processes.service(folder, url, options.server_core, PORT=str(port)) as small_server,
+        processes.service(folder2, url2, options.server_core, PORT=str(port2)) as large_server,
+    ):
+        figures = []
+        for job in JOBS:
+            ratios = []
+            for _ in range(options.rounds):
+                loads = [
+                    _one_round(server, job, its_world, options)
+                    for server, its_world in ((small_server, world), (large_server, world2))
+                ]
+                ratios.append(loads[0].rate / loads[1].rate)
+            name = f"{job.name}: time with {options.users:,} users, × 1,000"
+            figures.append(Figure(name, statistics.median(ratios), "×", at_most=1.25))
+        figures.append(Figure("start-up on the large database", large_server.cold, "s", at_most=2))
+        grown = large_server.rss[0] - small_server.rss[0]
+        figures.append(
+            Figure("memory on the large database, above the small", grown, "MB", at_most=10)
+        )
+    return figures
+
+
+def _one_round(
+    server: processes.Process, job: Job, world: World, options: argparse.Namespace
+) -> wrk.Load:
+    requests = job.requests(world, options.seconds)
+    if not job.once:
+        wrk.run(server.port, requests, seconds=1, core=options.load_core)
+    return wrk.run(
+        server.port, requests, seconds=options.seconds, core=options.load_core, once=job.once
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument(
+        "--smoke", action="store_true", help="half a minute: does the harness work?"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--only", default="", help="only jobs whose name holds this")
+    parser.add_argument("--users", type=int, default=1_000_000, help="size of the large database")
+    parser.add_argument(
+        "--parts", default="sqlite,postgresql,rsa,passwords,workers,sizes", help="what to measure"
+    )
+    parser.add_argument("--no-report", action="store_true", help="print only, write no file")
+    options = parser.parse_args()
+    if problem := wrk.missing():
+        print(problem, file=sys.stderr)
+        return 2
+    several = len(os.sched_getaffinity(0)) > 1
+    options.server_core = SERVER_CORE if several else None
+    options.load_core = LOAD_CORE if several else None
+    if options.smoke:
+        options.rounds, options.seconds, options.no_report = 1, 1.0, True
+        options.users, options.parts = 2_000, "sqlite,passwords"
+    report = Report(options.rounds, options.seconds)
+    parts = options.parts.split(",")
+    for dialect in ("sqlite", "postgresql"):
+        if dialect in parts:
+            report.add_jobs(dialect, *main_jobs(dialect, options))
+    more = {"rsa": rsa_signing, "passwords": passwords, "workers": two_processes, "sizes": sizes}
+    for part, measure in more.items():
+        if part in parts:
+            report.add_figures(measure(options))
+    if not options.no_report:
+        report.write()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

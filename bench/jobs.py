@@ -1,0 +1,83 @@
+"""What is measured: each job's requests, its floor, and what it ought to reach."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.world import BASIC, World
+from bench.wrk import request
+
+INTROSPECTED = 2_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """`goal`: the ratio to its floor that it must reach, by dialect. `requests(world, seconds)`
+    makes what is sent; with `once`, no request is sent twice."""
+
+    name: str
+    floor: Literal["GET", "POST"]
+    requests: Callable[[World, float], Sequence[bytes]]
+    goal: dict[str, float]
+    once: bool = False
+
+
+def _form(path: str, body: str, authorization: str | None = BASIC) -> bytes:
+    headers = {"Authorization": authorization} if authorization else {}
+    return request("POST", path, headers, body)
+
+
+def _introspect_known(world: World, _: float) -> Sequence[bytes]:
+    return [_form("/introspect", f"token={token}") for token in world.access_tokens(INTROSPECTED)]
+
+
+def _introspect_new(world: World, seconds: float) -> Sequence[bytes]:
+    tokens = world.access_tokens(int(12_000 * seconds))
+    return [_form("/introspect", f"token={token}") for token in tokens]
+
+
+def _me(world: World, _: float) -> Sequence[bytes]:
+    return [
+        request("GET", "/users/me", {"Authorization": f"Bearer {token}"})
+        for token in world.access_tokens(INTROSPECTED)
+    ]
+
+
+def _client_credentials(world: World, _: float) -> Sequence[bytes]:
+    return [_form("/token", "grant_type=client_credentials&scope=introspect")]
+
+
+def _refresh(world: World, seconds: float) -> Sequence[bytes]:
+    tokens = world.refresh_tokens(int(7_000 * seconds))
+    body = "grant_type=refresh_token&refresh_token="
+    return [_form("/token", body + token, None) for token in tokens]
+
+
+def _jwks(world: World, _: float) -> Sequence[bytes]:
+    return [request("GET", "/.well-known/jwks.json")]
+
+
+def _metadata(world: World, _: float) -> Sequence[bytes]:
+    return [request("GET", "/.well-known/oauth-authorization-server")]
+
+
+JOBS = (
+    Job(
+        "introspect, 2,000 known tokens",
+        "POST",
+        _introspect_known,
+        {"sqlite": 0.60, "postgresql": 0.45},
+    ),
+    Job("introspect, tokens never seen", "POST", _introspect_new, {"sqlite": 0.15}, once=True),
+    Job("/users/me", "GET", _me, {"sqlite": 0.60}),
+    Job("/token client credentials, ES256", "POST", _client_credentials, {"sqlite": 0.28}),
+    Job(
+        "/token refresh, rotated and durable",
+        "POST",
+        _refresh,
+        {"sqlite": 0.08, "postgresql": 0.05},
+        once=True,
+    ),
+    Job("JWKS", "GET", _jwks, {"sqlite": 0.75}),
+    Job("metadata", "GET", _metadata, {"sqlite": 0.75}),
+)

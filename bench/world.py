@@ -1,0 +1,151 @@
+"""What the service knows when it is measured: users, sessions, clients, tokens, at any size.
+
+Rows are written straight into the tables; tokens are made by the service's own mint.
+"""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import insert
+from sqlmodel import Session, SQLModel, select
+
+from identity.clients.table import Client, ClientSecret
+from identity.clock import utcnow
+from identity.opaque import digest, mint, new_id
+from identity.passwords.hashing import PasswordHasher
+from identity.services import Services
+from identity.sessions.table import LoginSession, RefreshToken
+from identity.settings import Settings
+from identity.tokens.issuing import Subject
+from identity.tokens.table import RevokedToken
+from identity.users.table import LoginName, User
+
+CLIENT, SECRET = "bench", mint("cs")
+USERNAME, PASSWORD = "ada", mint("pw")
+BASIC = "Basic " + base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
+BATCH = 5_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many of each a database holds before it is measured."""
+
+    users: int = 1_000
+    clients: int = 10
+    spent_refresh_tokens: int = 0
+    revoked_tokens: int = 0
+
+
+class World:
+    """Opened beside the running service, on the same database and master key."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._services = Services.of(settings)
+        self._users: list[tuple[str, str]] = []
+
+    def fill(self, size: Size) -> None:
+        password_hash = PasswordHasher(self.settings.passwords.bcrypt_rounds).hash(PASSWORD)
+        clients = (
+            {"id": f"client-{n}", "grants": ["client_credentials"]} for n in range(size.clients)
+        )
+        self._insert(Client, clients)
+        with self._services.db.transaction() as session:
+            session.add(Client(id=CLIENT, grants=["client_credentials"], scopes=["introspect"]))
+            session.flush()
+            session.add(ClientSecret(client_id=CLIENT, digest=digest(SECRET), hint=SECRET[-4:]))
+            ada = User(username=USERNAME, password_hash=password_hash)
+            session.add(ada)
+            session.flush()
+            session.add(LoginName(name=USERNAME, user_id=ada.id))
+        ids = [(new_id(), f"user-{n}") for n in range(size.users)]
+        self._insert(User, ({"id": i, "username": name, "status": "active"} for i, name in ids))
+        self._insert(LoginName, ({"name": name, "user_id": i} for i, name in ids))
+        self._users = ids
+        if size.spent_refresh_tokens:
+            self._spent(size.spent_refresh_tokens)
+        until = utcnow() + timedelta(hours=12)
+        revoked = ({"jti": new_id(), "expires_at": until} for _ in range(size.revoked_tokens))
+        self._insert(RevokedToken, revoked)
+
+    def access_tokens(self, count: int) -> list[str]:
+        """Tokens of users, each of a session of its own."""
+        services = self._services
+        with services.db.transaction() as session:
+            services.ring.load(session)
+        tokens = []
+        for login, (user_id, username) in zip(self._sessions(count), self._cycle(), strict=False):
+            subject = Subject(user_id, username, (), LoginSession(**login))
+            audience = self.settings.audience
+            tokens.append(
+                services.mint.access_token(
+                    subject, client_id="first-party", audience=audience, scope=""
+                ).token
+            )
+        return tokens
+
+    def refresh_tokens(self, count: int) -> list[str]:
+        """Refresh tokens never used, each of a session of its own."""
+        tokens = [mint("rt") for _ in range(count)]
+        sessions = self._sessions(count)
+        self._refresh(
+            {"digest": digest(token), "session_id": login["id"]}
+            for token, login in zip(tokens, sessions, strict=True)
+        )
+        return tokens
+
+    def close(self) -> None:
+        self._services.pool.close()
+        self._services.db.close()
+
+    def _spent(self, count: int) -> None:
+        each = 50
+        for login in self._sessions(count // each):
+            self._refresh(
+                {
+                    "digest": new_id(),
+                    "session_id": login["id"],
+                    "spent_at": utcnow(),
+                    "spent": "rotated",
+                }
+                for _ in range(each)
+            )
+
+    def _refresh(self, rows: Iterator[dict[str, Any]]) -> None:
+        until = utcnow() + timedelta(days=14)
+        common = {"expires_at": until, "spent_at": None, "spent": None}
+        self._insert(RefreshToken, ({**common, **row} for row in rows))
+
+    def _sessions(self, count: int) -> list[dict[str, Any]]:
+        now = utcnow()
+        rows = [
+            {
+                "id": new_id(), "user_id": user_id, "client_id": "first-party", "scope": "",
+                "audience": self.settings.audience, "amr": ["pwd"], "created_at": now,
+                "expires_at": now + timedelta(days=90),
+                "access_expires_at": now + timedelta(hours=1),
+            }
+            for user_id, _ in islice(self._cycle(), count)
+        ]  # fmt: skip
+        self._insert(LoginSession, iter(rows))
+        return rows
+
+    def _cycle(self) -> Iterator[tuple[str, str]]:
+        if not self._users:
+            with self._services.db.transaction() as session:
+                self._users = _first_users(session)
+        while True:
+            yield from self._users
+
+    def _insert(self, table: type[SQLModel], rows: Iterator[dict[str, Any]]) -> None:
+        while batch := list(islice(rows, BATCH)):
+            with self._services.db.transaction() as session:
+                session.execute(insert(table), batch)
+
+
+def _first_users(session: Session) -> list[tuple[str, str]]:
+    return list(session.exec(select(User.id, User.username).limit(1_000)).all())

@@ -1,0 +1,105 @@
+"""One load: `wrk` on a core of its own, sending prepared requests, and what it saw."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CONNECTIONS = 32
+
+SCRIPT = """
+local file = io.open("%(requests)s", "rb")
+local whole = file:read("*a")
+file:close()
+local requests, from = {}, 1
+while true do
+  local at = whole:find("\\0", from, true)
+  if not at then break end
+  requests[#requests + 1] = whole:sub(from, at - 1)
+  from = at + 1
+end
+local next_one, once = 0, %(once)s
+function request()
+  next_one = next_one + 1
+  if next_one > #requests then
+    if once then wrk.thread:stop() end
+    next_one = 1
+  end
+  return requests[next_one]
+end
+function done(summary, latency, _)
+  local e = summary.errors
+  io.write(string.format(
+    '\\nRESULT {"requests": %%d, "seconds": %%f, "p50": %%f, "p99": %%f, "bad": %%d}\\n',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3,
+    latency:percentile(99) / 1e3, e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+class LoadFailed(Exception):
+    """The harness is broken, or the service did not answer as it must."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Rate in requests/s, latencies in ms."""
+
+    rate: float
+    p50: float
+    p99: float
+    bad: int
+
+
+def request(method: str, path: str, headers: dict[str, str] | None = None, body: str = "") -> bytes:
+    """The bytes of one HTTP/1.1 request."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if method == "POST":
+        lines.append("Content-Type: application/x-www-form-urlencoded")
+        lines.append(f"Content-Length: {len(body.encode())}")
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+def run(
+    port: int,
+    requests: Sequence[bytes],
+    *,
+    seconds: float,
+    core: int | None,
+    once: bool = False,
+    connections: int = CONNECTIONS,
+    may_fail: bool = False,
+) -> Load:
+    """Send `requests` in turn for `seconds`; with `once` each at most once, then stop."""
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, script = Path(folder, "requests"), Path(folder, "load.lua")
+        prepared.write_bytes(b"\0".join(requests) + b"\0")
+        script.write_text(SCRIPT % {"requests": prepared, "once": str(once).lower()})
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
+        command += ["--timeout", "30s", "-s", str(script), f"http://127.0.0.1:{port}/"]
+        answer = subprocess.run(pinned(core, command), capture_output=True, text=True, check=False)
+    found = [line for line in answer.stdout.splitlines() if line.startswith("RESULT ")]
+    if not found:
+        raise LoadFailed(answer.stdout + answer.stderr)
+    seen = json.loads(found[0].removeprefix("RESULT "))
+    if not seen["requests"]:
+        raise LoadFailed("nothing was answered")
+    if seen["bad"] and not may_fail:
+        raise LoadFailed(f"{seen['bad']} of {seen['requests']} answers were not 2xx")
+    return Load(seen["requests"] / seen["seconds"], seen["p50"], seen["p99"], seen["bad"])
+
+
+def pinned(core: int | None, command: list[str]) -> list[str]:
+    return command if core is None else ["taskset", "-c", str(core), *command]
+
+
+def missing() -> str | None:
+    """What to install before this can work."""
+    for program, package in (("wrk", "wrk"), ("taskset", "util-linux")):
+        if shutil.which(program) is None:
+            return f"{program} is missing: on Debian `apt-get install {package}`"
+    return None
