@@ -99,7 +99,7 @@ def _credentials(
 ) -> tuple[str | None, str | None]:
     """The client's id and secret by the one method used (RFC 6749 §2.3: not more than one)."""
     posted_id, posted_secret = form.get("client_id"), form.get("client_secret")
-    if authorization is None:
+    if authorization is None or _is_blank(authorization):
         if posted_secret is not None and posted_id is None:
             raise InvalidRequest("client_secret came without client_id")
         return posted_id, posted_secret
@@ -108,4 +108,11 @@ def _credentials(
         raise InvalidRequest("the client authenticates in two ways at once")
     if posted_id is not None and posted_id != client_id:
         raise InvalidRequest("client_id differs from the authenticated client")
-    return client_id, secret
+    return client_id, secret or None  # an empty secret is none (RFC 6749 §2.3.1)
+
+
+def _is_blank(authorization: bytes) -> bool:
+    """Basic credentials of nobody, without a secret: what the Authorize button of Swagger UI sends
+    where its client fields were left empty."""
+    scheme, _, credentials = authorization.partition(b" ")
+    return scheme.lower() == b"basic" and credentials.strip(b" ") == b"Og=="  # ":"

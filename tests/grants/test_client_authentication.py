@@ -125,6 +125,31 @@ async def test_a_malformed_authorization_header_is_refused(world: World) -> None
             refused(answer, 401, "invalid_client")
 
 
+async def test_basic_credentials_of_nobody_name_no_client(world: World) -> None:
+    """Swagger UI's Authorize button sends them where its client fields were left empty."""
+    world.user()
+    login = {"grant_type": "password", "username": "ada", "password": PASSWORD}
+    nobody = {"authorization": "Basic Og=="}
+    granted(await world.api.post("/token", data=login, headers=nobody))
+    app = world.client("app", public=True)
+    granted(await world.api.post("/token", data=login | app.post, headers=nobody))
+    posted = world.client("shop").post
+    granted(await world.api.post("/token", data=OWN | posted, headers=nobody))
+    answer = await world.api.post("/introspect", data={"token": "x"}, headers=nobody)
+    refused(answer, 401, "invalid_client")
+
+
+async def test_an_empty_secret_is_none(world: World) -> None:
+    """RFC 6749 §2.3.1, and what Swagger UI sends for a public client."""
+    world.user()
+    login = {"grant_type": "password", "username": "ada", "password": PASSWORD}
+    app = world.client("app", public=True)
+    granted(await world.api.post("/token", data=login, headers=Caller(app.id, "").basic))
+    shop = world.client("shop")
+    answer = await world.api.post("/token", data=OWN, headers=Caller(shop.id, "").basic)
+    refused(answer, 401, "invalid_client")
+
+
 async def test_two_authorization_headers_are_refused(world: World) -> None:
     caller = world.client()
     header = ("authorization", caller.basic["authorization"])
