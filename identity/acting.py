@@ -3,14 +3,33 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Request, Security
+from fastapi import Depends, Request, Security
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
-from identity.access.granting import held_for_granting
+from identity.access.granting import BUILT_IN, held_for_granting
 from identity.errors import Forbidden, InvalidToken
 from identity.services import Services
-from identity.tokens.bearer import bearer
+from identity.tokens.bearer import BearerAuthentication
 from identity.tokens.verifying import Live
 from identity.users.snapshot import UserSnapshot
+
+# Tells the OpenAPI page where its Authorize button logs in.
+_scheme = OAuth2PasswordBearer(
+    tokenUrl="token", refreshUrl="token", scopes=BUILT_IN, auto_error=False,
+    description="Username and password of a user; no client id is needed.",
+)  # fmt: skip
+
+
+async def bearer(
+    needed: SecurityScopes, request: Request, _: Annotated[str | None, Depends(_scheme)]
+) -> Live:
+    """FastAPI dependency: `Annotated[Live, Security(bearer, scopes=["users:read"])]`."""
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise InvalidToken("the Authorization header is repeated")
+    authorization = headers[0].encode("latin-1") if headers else None
+    authenticate: BearerAuthentication = request.app.state.services.bearer
+    return await authenticate(authorization, *needed.scopes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ _CLIENT_GONE = 499  # never sent; the request line and the metrics need some sta
 class Edge:
     """ASGI: the whole service.
 
+    `lifespan`: what is told of start and stop, `app` unless given.
     `large_bodies`: path to bytes, where more than `BODY_LIMIT` may come.
     `pages`: path to Content-Security-Policy, where people rather than programs look.
     """
@@ -57,10 +58,12 @@ class Edge:
         settings: Settings,
         metrics: Metrics,
         *,
+        lifespan: ASGIApp | None = None,
         large_bodies: Mapping[str, int] = MappingProxyType({}),
         pages: Mapping[str, bytes] = DOCS_PAGES,
     ) -> None:
         self._app = app
+        self._lifespan = lifespan or app
         self._metrics = metrics
         self._large_bodies = large_bodies
         self._pages = pages
@@ -79,15 +82,10 @@ class Edge:
             self._headers.append((b"vary", b"Origin"))
         self._named = frozenset(name for name, _ in self._headers)
 
-    @property
-    def app(self) -> ASGIApp:
-        """What it guards: `Lane`, whose own `app` is FastAPI with `state.services`."""
-        return self._app
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             async with self._metrics.published():
-                await self._app(scope, receive, send)
+                await self._lifespan(scope, receive, send)
             logs.flush()
             return
         if scope["type"] != "http":

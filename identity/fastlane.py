@@ -15,6 +15,7 @@ import structlog
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from identity.deferred import Deferred
 from identity.errors import (
     Headers,
     IdentityError,
@@ -174,14 +175,11 @@ class Lane:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._routes: dict[str, dict[str, Route]] = {}
-        self._openapi: dict[str, dict[str, Any]] = {}
 
-    def add(
-        self, method: str, path: str, handler: Handler, *, oauth: bool, openapi: dict[str, Any]
-    ) -> None:
+    def add(self, method: str, path: str, handler: Handler, *, oauth: bool) -> None:
         """`oauth`: errors are RFC 6749 §5.2 JSON instead of problem details.
 
-        `openapi` is the operation object that documents it.
+        `identity.openapi` documents it.
         """
         route = Route(path, handler, oauth)
         methods = self._routes.setdefault(path, {})
@@ -190,11 +188,16 @@ class Lane:
         methods[method] = route
         if method == "GET":
             methods.setdefault("HEAD", route)
-        self._openapi.setdefault(path, {})[method.lower()] = openapi
 
-    def openapi_paths(self) -> dict[str, dict[str, Any]]:
-        """Path to method to operation object, for the `paths` of FastAPI's document."""
-        return self._openapi
+    @property
+    def addresses(self) -> list[tuple[str, str]]:
+        """(method, path) of all that was added."""
+        return [
+            (method, path)
+            for path, methods in self._routes.items()
+            for method in methods
+            if method != "HEAD"
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         methods = self._routes.get(scope["path"]) if scope["type"] == "http" else None
@@ -203,7 +206,7 @@ class Lane:
             return
         route = methods.get(scope["method"])
         if route is None:
-            allow = self._allowed(scope, methods)
+            allow = await self._allowed(scope, methods)
             if allow is None:
                 await self.app(scope, receive, send)
                 return
@@ -237,9 +240,10 @@ class Lane:
             await send(start)
             await send({"type": "http.response.body", "body": body})
 
-    def _allowed(self, scope: Scope, here: dict[str, Route]) -> list[str] | None:
+    async def _allowed(self, scope: Scope, here: dict[str, Route]) -> list[str] | None:
         """The methods that this path knows, or None where `app` serves the one asked for."""
-        others = methods_served(getattr(self.app, "routes", ()), scope)
+        app = await self.app.built() if isinstance(self.app, Deferred) else self.app
+        others = methods_served(getattr(app, "routes", ()), scope)
         return None if others is None else sorted(others.union(here))
 
 

@@ -5,7 +5,6 @@ from typing import Any, Literal
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
-from identity.fastlane import Lane
 from identity.users.snapshot import UserOut
 
 DESCRIPTION = """
@@ -388,17 +387,15 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def publish(app: FastAPI, lane: Lane) -> None:
+def publish(app: FastAPI) -> None:
     """Make `app.openapi()`, and with it /docs, tell of both lanes."""
     own = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = own()
-            for path, operations in lane.openapi_paths().items():
-                described = {method: o for method, o in operations.items() if o}
-                if described:
-                    document["paths"].setdefault(path, {}).update(described)
+            for (method, path), operation in OPERATIONS.items():
+                document["paths"].setdefault(path, {})[method.lower()] = operation
             components = document.setdefault("components", {})
             schemas = components.setdefault("schemas", {})
             for model in MODELS:

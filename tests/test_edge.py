@@ -108,10 +108,10 @@ def both_lanes() -> Lane:
     async def breaks_fast(request: Request) -> Response:
         raise RuntimeError("boom")
 
-    lane.add("GET", "/fast", fast, oauth=False, openapi={})
-    lane.add("GET", "/kept", kept, oauth=False, openapi={})
-    lane.add("GET", "/fast-breaks", breaks_fast, oauth=False, openapi={})
-    lane.add("POST", "/fast-form", fast_form, oauth=True, openapi={})
+    lane.add("GET", "/fast", fast, oauth=False)
+    lane.add("GET", "/kept", kept, oauth=False)
+    lane.add("GET", "/fast-breaks", breaks_fast, oauth=False)
+    lane.add("POST", "/fast-form", fast_form, oauth=True)
     return lane
 
 

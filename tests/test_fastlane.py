@@ -55,15 +55,15 @@ def lane() -> Lane:
     async def breaks(request: Request) -> Response:
         raise RuntimeError("boom")
 
-    lane.add("POST", "/token", echo, oauth=True, openapi={"summary": "token"})
-    lane.add("POST", "/both", echo, oauth=False, openapi={"summary": "both"})
-    lane.add("GET", "/who", who, oauth=False, openapi={})
-    lane.add("GET", "/kept", always, oauth=False, openapi={})
-    lane.add("POST", "/refuses", refuses, oauth=True, openapi={})
-    lane.add("POST", "/busy", busy, oauth=True, openapi={})
-    lane.add("GET", "/bearer", bearer, oauth=False, openapi={})
-    lane.add("POST", "/breaks", breaks, oauth=True, openapi={})
-    lane.add("GET", "/breaks", breaks, oauth=False, openapi={})
+    lane.add("POST", "/token", echo, oauth=True)
+    lane.add("POST", "/both", echo, oauth=False)
+    lane.add("GET", "/who", who, oauth=False)
+    lane.add("GET", "/kept", always, oauth=False)
+    lane.add("POST", "/refuses", refuses, oauth=True)
+    lane.add("POST", "/busy", busy, oauth=True)
+    lane.add("GET", "/bearer", bearer, oauth=False)
+    lane.add("POST", "/breaks", breaks, oauth=True)
+    lane.add("GET", "/breaks", breaks, oauth=False)
     return lane
 
 
@@ -212,10 +212,9 @@ async def test_a_client_that_goes_away_gets_no_answer() -> None:
 
 def test_an_address_is_added_once_and_documented() -> None:
     added = lane()
-    assert added.openapi_paths()["/token"] == {"post": {"summary": "token"}}
-    assert set(added.openapi_paths()["/breaks"]) == {"post", "get"}
+    assert {("POST", "/token"), ("POST", "/breaks"), ("GET", "/breaks")} <= set(added.addresses)
     with pytest.raises(ValueError, match="POST /token is taken"):
-        added.add("POST", "/token", added._routes["/token"]["POST"].handler, oauth=True, openapi={})
+        added.add("POST", "/token", added._routes["/token"]["POST"].handler, oauth=True)
 
 
 def test_a_304_has_no_length() -> None:

@@ -16,11 +16,20 @@ FLOORS = [
     ["verifier"],
     ["settings", "errors", "clock", "opaque", "forms"],
     ["db", "changes", "audit", "throttle", "logs", "metrics", "migrating"],
-    ["remembered", "fastlane", "forwarded", "inputs", "paging", "patching", "problems"],
+    ["remembered", "deferred", "fastlane", "forwarded", "inputs", "paging", "patching", "problems"],
     ["passwords", "keys", "access"],
     ["users", "clients"],
     ["sessions", "tokens"],
-    ["services", "tables", "importing", "bootstrap", "housekeeping", "openapi", "acting"],
+    [
+        "services",
+        "tables",
+        "importing",
+        "bootstrap",
+        "housekeeping",
+        "openapi",
+        "acting",
+        "deferred",
+    ],
     [
         "grants",
         "introspection",
@@ -31,7 +40,7 @@ FLOORS = [
         "health",
         "reports",
     ],
-    ["edge", "app"],
+    ["edge", "administration", "app"],
     ["serving", "cli", "__main__"],
 ]
 """From the ground up; on one floor imports may not go round in a circle."""

@@ -45,13 +45,8 @@ def references(node: Any) -> Iterator[str]:
 
 async def test_every_address_of_both_lanes_is_described(app: Any, document: dict[str, Any]) -> None:
     described = {(method, path) for method, path, _ in operations(document)}
-    lane = app.app
-    served = {
-        (method.lower(), path)
-        for path, methods in lane.openapi_paths().items()
-        for method in methods
-    }
-    for route in lane.app.routes:
+    served = {(method.lower(), path) for method, path in app.lane.addresses}
+    for route in (await app.administration.built()).routes:
         if isinstance(route, Route) and route.path not in PAGES:
             served |= {(method.lower(), route.path) for method in route.methods or ()}
     served = {(method, path) for method, path in served if method != "head"}

@@ -31,7 +31,7 @@ FORM = "application/x-www-form-urlencoded"
 
 def services_of(app: Any) -> Services:
     """What the service in this process is made of."""
-    services: Services = app.app.app.state.services
+    services: Services = app.services
     return services
 
 

@@ -1,12 +1,6 @@
 """Bearer tokens at this service's own endpoints (RFC 6750)."""
 
-from typing import Annotated
-
-from fastapi import Depends, Request
-from fastapi.security import OAuth2PasswordBearer, SecurityScopes
-
 from identity import audit
-from identity.access.granting import BUILT_IN
 from identity.audit import AuditQueue
 from identity.errors import InsufficientScope, InvalidToken, MissingToken
 from identity.tokens.verifying import Live, LiveTokens
@@ -43,22 +37,3 @@ class BearerAuthentication:
                     f"the token lacks the scope {' '.join(missing)}", scope=" ".join(scopes)
                 )
         return live
-
-
-# Tells the OpenAPI page where its Authorize button logs in.
-_scheme = OAuth2PasswordBearer(
-    tokenUrl="token", refreshUrl="token", scopes=BUILT_IN, auto_error=False,
-    description="Username and password of a user; no client id is needed.",
-)  # fmt: skip
-
-
-async def bearer(
-    needed: SecurityScopes, request: Request, _: Annotated[str | None, Depends(_scheme)]
-) -> Live:
-    """FastAPI dependency: `Annotated[Live, Security(bearer, scopes=["users:read"])]`."""
-    headers = request.headers.getlist("authorization")
-    if len(headers) > 1:
-        raise InvalidToken("the Authorization header is repeated")
-    authorization = headers[0].encode("latin-1") if headers else None
-    authenticate: BearerAuthentication = request.app.state.services.bearer
-    return await authenticate(authorization, *needed.scopes)

@@ -124,7 +124,7 @@ def test_an_id_taken_again_is_good_when_the_command_returns(identity: Identity) 
 async def test_the_grants_a_client_may_have_are_those_of_the_registry(app: Any) -> None:
     from identity.cli.clients import _known_grants
 
-    assert set(_known_grants()) == set(app.app.app.state.grant_types)
+    assert set(_known_grants()) == set(app.token.grants)
 
 
 def test_roles_are_named_sets_of_scopes_that_can_be_handed_out(
