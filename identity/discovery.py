@@ -1,5 +1,6 @@
 """What a client or verifier needs to know of this service (RFC 8414), and the key set."""
 
+import asyncio
 import hashlib
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,8 @@ from identity.services import Services
 from identity.settings import Settings
 from identity.verifier.algorithms import ALGORITHMS
 
+PATIENCE = 1.0
+"""Seconds that the key set waits for a database that does not answer."""
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 
 
@@ -90,15 +93,23 @@ class Jwks:
         ring = self._services.ring
         current = True
         try:
-            await self._services.feed.catch_up()
-            await ring.refresh()
-        except Unavailable:
+            if self._services.db.dialect == "sqlite":  # answers at once or not at all
+                await self._catch_up()
+            else:
+                async with asyncio.timeout(PATIENCE):
+                    await self._catch_up()
+        except (Unavailable, TimeoutError):
             current = False
         if self._made_from is not ring.jwks:
             self._made_from = ring.jwks
             self._document = self._published(self._max_age)
             self._fleeting = self._published(min(10, self._max_age))
         return (self._document if current else self._fleeting).answer(request)
+
+    async def _catch_up(self) -> None:
+        await self._services.feed.catch_up()
+        if self._services.ring.stale:
+            await self._services.ring.refresh()
 
     def _published(self, max_age: int) -> Published:
         ring = self._services.ring

@@ -1,6 +1,7 @@
 """The service under test: in this process over ASGI, or as the real `identity serve`."""
 
 import asyncio
+import http.client
 import signal
 import subprocess
 import sys
@@ -8,8 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from tests.databases import environment, free_port, wait_until
 
@@ -100,10 +99,14 @@ class Server:
     def _ready(self) -> bool:
         if self.process.poll() is not None:
             raise RuntimeError(f"serve exited with {self.process.returncode}:\n{self._said()}")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
-        except httpx.TransportError:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
     def _said(self) -> str:
         return self.log.read_text(errors="replace")

@@ -87,7 +87,9 @@ class PasswordLogin:
             )
         )
         if noted.rowcount != 1:  # type: ignore[attr-defined]
-            raise InvalidGrant(WRONG, audit="changed while the password was compared")
+            why = "changed while the password was compared"
+            audit.record(session, "login", outcome="refused", subject=user.id, why=why)
+            raise InvalidGrant(WRONG, audit=why)
         proven.attempt.succeeded(session)
         changes.record(session, "user.changed", user.id)
 
