@@ -1,0 +1,123 @@
+"""What generated requests need to get further than the door: live tokens, right passwords.
+
+Schemathesis imports this in a process of its own (SCHEMATHESIS_HOOKS). Every generated request may
+end whoever sends it, a key or a role among the rest, so the administrator is a new one when the
+last one is no good any more.
+"""
+
+import itertools
+import os
+import random
+import secrets
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import httpx
+import schemathesis
+
+from identity.passwords.hashing import PasswordHasher
+from identity.services import open_database
+from identity.settings import Settings
+from identity.users import accounts
+from tests.world import PASSWORD, bearer, claims_of
+
+API = httpx.Client(base_url=os.environ["FUZZ_SERVICE"], trust_env=False)
+DATABASE = open_database(Settings.of(database_url=os.environ["FUZZ_DATABASE_URL"]))
+PASSWORD_HASH = PasswordHasher(4).hash(PASSWORD)
+choice = random.Random(1).choice
+_numbers = itertools.count()
+
+
+@dataclass
+class Login:
+    username: str
+    access_token: str
+    refresh_token: str
+
+    @property
+    def tokens(self) -> list[str]:
+        return [self.access_token, self.refresh_token]
+
+    @property
+    def claims(self) -> Any:
+        return claims_of(self.access_token)
+
+
+def new_user(roles: tuple[str, ...] = ("admin",)) -> str:
+    username = f"fuzz-{secrets.token_hex(6)}"
+    with DATABASE.transaction() as session:
+        accounts.create(session, username=username, password_hash=PASSWORD_HASH, roles=roles)
+    return username
+
+
+def new_login() -> Login:
+    username = new_user()
+    form = {"grant_type": "password", "username": username, "password": PASSWORD}
+    answer = API.post("/token", data=form)
+    assert answer.status_code == 200, answer.text
+    tokens = answer.json()
+    return Login(username, tokens["access_token"], tokens["refresh_token"])
+
+
+@schemathesis.auth(refresh_interval=None)
+class Administrator:
+    """Who sends the requests; /token and /revoke take clients, here the built-in one."""
+
+    login: ClassVar[Login | None] = None
+
+    def get(self, case: Any, _: Any) -> str | None:
+        return None if case.operation.path in {"/token", "/revoke"} else living().access_token
+
+    def set(self, case: Any, token: str, _: Any) -> None:
+        case.headers.update(bearer(token))
+
+
+def living() -> Login:
+    login = Administrator.login
+    if login is None or API.get("/users/me", headers=bearer(login.access_token)).is_error:
+        login = Administrator.login = new_login()
+    return login
+
+
+@schemathesis.hook
+def before_call(_: Any, case: Any, __: Any) -> None:
+    """Cases are made ahead of their calls, and the case before may have ended the token."""
+    if case.headers and Administrator.login is not None:
+        sent = case.headers.get("authorization")
+        if sent in bearer(Administrator.login.access_token).values():
+            case.headers.update(bearer(living().access_token))
+    _put_right(case)
+
+
+def _put_right(case: Any) -> None:
+    """Let every other case that names a token, a password or a session name one that exists.
+
+    Only valid cases: what is meant to be refused stays as it is.
+    """
+    path, body = case.operation.path, case.body
+    if path == "/revocations" and "wait" in (case.query or {}):
+        case.query["wait"] = 0
+    if next(_numbers) % 2:
+        return
+    if path == "/users/{user_id}/sessions/{session_id}":
+        claims = new_login().claims
+        case.path_parameters.update(user_id=claims["sub"], session_id=claims["sid"])
+    elif not isinstance(body, dict) or not all(_short(text) for text in body.values()):
+        return
+    elif path in {"/introspect", "/revoke"} and "token" in body:
+        case.body = {"token": choice(new_login().tokens)}
+    elif path == "/token" and "grant_type" in body:
+        case.body = _grant() | {k: v for k, v in body.items() if k == choice(["scope", "resource"])}
+    elif body.keys() - {"username"} == {"current_password", "new_password"}:
+        right = {"current_password": PASSWORD, "new_password": secrets.token_urlsafe(12)}
+        case.body = body | right | ({"username": new_user()} if "username" in body else {})
+
+
+def _grant() -> dict[str, str]:
+    if choice([True, False]):
+        return {"grant_type": "password", "username": new_user(), "password": PASSWORD}
+    return {"grant_type": "refresh_token", "refresh_token": new_login().refresh_token}
+
+
+def _short(text: Any) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= 200
