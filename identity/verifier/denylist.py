@@ -77,18 +77,19 @@ def _status(claims: Mapping[str, Any]) -> tuple[str, int] | None:
 class Subject:
     """What of a token revocations go by; read once from its claims, for they are read often."""
 
-    __slots__ = ("cleared", "client", "issued_at", "key", "owner", "session", "status", "token")
+    __slots__ = ("cleared", "client", "issued_at", "kid", "owner", "session", "status", "token")
 
     def __init__(self, claims: VerifiedClaims) -> None:
         self.cleared = float("-inf")
         """The issuer has said that acts up to this time have not hit this token."""
-        self.status = _status(claims.claims)
-        self.token = claims.token_id
-        self.session = claims.session
-        self.owner = claims.subject
-        self.client = claims.client_id
-        self.key = claims.kid
-        self.issued_at = claims.issued_at
+        said = claims.claims
+        self.status = _status(said) if "status" in said else None
+        self.token: str = said["jti"]
+        self.session: str | None = said.get("sid")
+        self.owner: str = said["sub"]
+        self.client: str = said["client_id"]
+        self.kid = claims.kid
+        self.issued_at: float = said["iat"]
 
 
 class Denylist:
@@ -127,7 +128,7 @@ class Denylist:
         if (
             token.token in self._tokens
             or token.session in self._sessions
-            or token.key in self._keys
+            or token.kid in self._keys
         ):
             return Verdict.DEAD
         verdict = Verdict.ALIVE

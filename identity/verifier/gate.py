@@ -12,15 +12,26 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from identity.verifier import straight
 from identity.verifier.algorithms import ALGORITHMS
 from identity.verifier.claims import SEAL, VerifiedClaims
-from identity.verifier.rules import RULES, Policy, Reading, VerificationKey
+from identity.verifier.rules import (
+    BAD_SIGNATURE,
+    HEADERS_KEPT,
+    RULES,
+    Policy,
+    Reading,
+    Test,
+    VerificationKey,
+)
 
 __all__ = ["Check", "Gate", "Refused", "VerificationKey", "VerifiedClaims"]
 
 MAX_LEEWAY = 30.0
 
 _TESTS = tuple((rule.name, rule.test) for rule in RULES)
+_SIGNATURE = [rule.name for rule in RULES].index("signature")
+_TESTS_AFTER_SIGNATURE = _TESTS[_SIGNATURE + 1 :]
 
 
 class Refused(Exception):
@@ -88,17 +99,40 @@ class Gate:
 
         Whatever `token` is, nothing else is raised.
         """
+        policy, now = self._policy, self._clock()
+        found = straight.opened(policy, token)
+        if found is None:
+            return self._by_the_rules(Reading(token, now), _TESTS)
+        key, payload, signed = found
+        if not signed:
+            raise Refused("signature", BAD_SIGNATURE)
+        claims = straight.fitting(policy, payload, now)
+        if claims is None:
+            reading = Reading(token, now)
+            reading.key, reading.segments = key, (b"", payload, b"")
+            return self._by_the_rules(reading, _TESTS_AFTER_SIGNATURE)
+        return VerifiedClaims(
+            SEAL, payload, claims, kid=key.kid, algorithm=key.alg, leeway=policy.leeway
+        )
+
+    def _by_the_rules(self, reading: Any, tests: tuple[tuple[str, Test], ...]) -> VerifiedClaims:
         policy = self._policy
-        reading: Any = Reading(token, self._clock())
-        for name, test in _TESTS:
+        for name, test in tests:
             problem = test(policy, reading)
             if problem is not None:
                 raise Refused(name, problem)
-        # Not None: the rules have set both.
-        key, claims = reading.key, reading.claims
-        payload = reading.segments[1] if reading.segments else b""
+        key = reading.key
+        if reading.head is not None:
+            if len(policy.usual) >= HEADERS_KEPT:
+                policy.usual.clear()
+            policy.usual[reading.head] = (key.kid, key.alg)
         return VerifiedClaims(
-            SEAL, payload, claims, kid=key.kid, algorithm=key.alg, leeway=policy.leeway
+            SEAL,
+            reading.segments[1],
+            reading.claims,
+            kid=key.kid,
+            algorithm=key.alg,
+            leeway=policy.leeway,
         )
 
     def explain(self, token: object) -> list[Check]:

@@ -33,6 +33,7 @@ class KeySet:
     ) -> None:
         self._issuer = issuer
         self._clock = issuer.clock
+        self._monotonic = issuer.clock.monotonic
         self._algorithms = algorithms
         self._honoured = honoured
         self._cooldown = cooldown
@@ -52,7 +53,7 @@ class KeySet:
 
     def find(self, kid: str) -> VerificationKey | None:
         """`IssuerUnavailable` where the keys have never come or are too old to be honoured."""
-        if self._clock.monotonic() >= self.good_until:
+        if self._monotonic() >= self.good_until:
             raise IssuerUnavailable(f"no keys of the issuer: {self.failure}")
         return self.current.get(kid)
 

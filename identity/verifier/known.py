@@ -12,17 +12,18 @@ _SECOND_CHANCES = 64
 """At the most, so that no request pays for a whole round."""
 
 
-class Known:
+class Known(Subject):
     """A verified token: `good_until` is Unix time, `key` the very key that verified it."""
 
-    __slots__ = ("claims", "good_from", "good_until", "key", "subject", "used")
+    __slots__ = ("claims", "good_from", "good_until", "key", "used")
 
     def __init__(self, claims: VerifiedClaims, key: VerificationKey) -> None:
+        super().__init__(claims)
         self.claims = claims
         self.key = key
-        self.subject = Subject(claims)
-        self.good_from = max(claims.not_before, claims.issued_at) - claims.leeway
-        self.good_until = claims.expires_at + claims.leeway
+        said, leeway = claims.claims, claims.leeway
+        self.good_from: float = max(said.get("nbf", 0), said["iat"]) - leeway
+        self.good_until: float = said["exp"] + leeway
         self.used = True
 
 

@@ -29,10 +29,11 @@ from identity.verifier.strict import b64url_decode, json_object
 MAX_TOKEN_BYTES: Final = 8 * 1024
 _HEADER_MEMBERS: Final = {"alg", "typ", "kid"}
 _TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
-_HEADERS_KEPT: Final = 64
-_LAST_SECOND: Final = 253402300799
+HEADERS_KEPT: Final = 64
+BAD_SIGNATURE: Final = "the signature is not the key's"
+LAST_SECOND: Final = 253402300799
 # RFC 6749 §3.3. The spaces are single, so that splitting at them gives scopes and nothing else.
-_SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
+SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +55,25 @@ class Policy:
     audiences: frozenset[str] | None
     algorithms: frozenset[str]
     leeway: float
-    headers: dict[bytes, dict[str, Any]] = field(default_factory=dict)
-    """Headers of tokens whose signature was good, as octets and as read: an issuer writes one a
-    key, and nobody else can put one here. Saves a twentieth of a check."""
+    headers: dict[bytes, tuple[bytes, dict[str, Any]]] = field(default_factory=dict)
+    """Headers of tokens whose signature was good: as base64url, which is canonical, to octets and
+    what they read. An issuer writes one a key, and nobody else can put one here. Saves a
+    twentieth of a check."""
+    usual: dict[bytes, tuple[str, str]] = field(default_factory=dict)
+    """Headers of tokens that have passed every rule, as base64url, to their `kid` and `alg`: for
+    `straight`, which does not look at such a header again."""
 
 
 class Reading:
     """A token as far as it has been read. None: not yet, or it could not be."""
 
-    __slots__ = ("claims", "header", "key", "now", "octets", "segments", "token")
+    __slots__ = ("claims", "head", "header", "key", "now", "octets", "segments", "token")
 
     def __init__(self, token: object, now: float) -> None:
         self.token = token
         self.now = now
         self.octets: bytes | None = None
+        self.head: bytes | None = None  # the header's segment as it came
         self.segments: tuple[bytes, bytes, bytes] | None = None  # decoded
         self.header: dict[str, Any] | None = None
         self.key: VerificationKey | None = None
@@ -123,12 +129,19 @@ def _segments(policy: Policy, reading: Any) -> str | None:
     parts = reading.octets.split(b".", 3)
     if len(parts) != 3:
         return "does not have exactly three segments"
+    head, payload, signature = parts
+    known = policy.headers.get(head)
     try:
-        reading.segments = (
-            b64url_decode(parts[0]),
-            b64url_decode(parts[1]),
-            b64url_decode(parts[2]),
-        )
+        if known is None:
+            reading.segments = (
+                b64url_decode(head),
+                b64url_decode(payload),
+                b64url_decode(signature),
+            )
+        else:
+            reading.segments = (known[0], b64url_decode(payload), b64url_decode(signature))
+            reading.header = known[1]
+        reading.head = head
     except ValueError as problem:
         return f"has a segment that is {problem}"
     return None
@@ -136,12 +149,10 @@ def _segments(policy: Policy, reading: Any) -> str | None:
 
 @_rule("header", "segments", "header is a JSON object")
 def _header(policy: Policy, reading: Any) -> str | None:
-    octets = reading.segments[0]
-    reading.header = policy.headers.get(octets)
     if reading.header is not None:
         return None
     try:
-        reading.header = json_object(octets)
+        reading.header = json_object(reading.segments[0])
     except ValueError as problem:
         return f"header is refused: {problem}"
     return None
@@ -204,11 +215,11 @@ def _signature(policy: Policy, reading: Any) -> str | None:
         # Backends differ in what they raise for a signature of the wrong length.
         good = False
     if good is not True:
-        return "the signature is not the key's"
-    if reading.segments[0] not in policy.headers:
-        if len(policy.headers) >= _HEADERS_KEPT:
+        return BAD_SIGNATURE
+    if reading.head not in policy.headers:
+        if len(policy.headers) >= HEADERS_KEPT:
             policy.headers.clear()
-        policy.headers[reading.segments[0]] = reading.header
+        policy.headers[reading.head] = (reading.segments[0], reading.header)
     return None
 
 
@@ -275,35 +286,50 @@ def _nbf(policy: Policy, reading: Any) -> str | None:
 
 @_rule("sub", "claims", "sub is {reading.claims[sub]!a}")
 def _sub(policy: Policy, reading: Any) -> str | None:
-    return _string(reading.claims, "sub")
+    value = reading.claims.get("sub")
+    if type(value) is str and value:
+        return None
+    return _not_a_string("sub", value)
 
 
 @_rule("client_id", "claims", "client_id is {reading.claims[client_id]!a}")
 def _client_id(policy: Policy, reading: Any) -> str | None:
-    return _string(reading.claims, "client_id")
+    value = reading.claims.get("client_id")
+    if type(value) is str and value:
+        return None
+    return _not_a_string("client_id", value)
 
 
 @_rule("jti", "claims", "jti is {reading.claims[jti]!a}")
 def _jti(policy: Policy, reading: Any) -> str | None:
-    return _string(reading.claims, "jti")
+    value = reading.claims.get("jti")
+    if type(value) is str and value:
+        return None
+    return _not_a_string("jti", value)
 
 
 @_rule("scope", "claims", "scope is absent or well formed")
 def _scope(policy: Policy, reading: Any) -> str | None:
     scope = reading.claims.get("scope", "")
-    if scope == "" or (type(scope) is str and _SCOPE.fullmatch(scope)):
+    if scope == "" or (type(scope) is str and SCOPE.fullmatch(scope)):
         return None
     return f"scope is {_quote(scope)}, not scopes with single spaces between"
 
 
 @_rule("sid", "claims", "sid is absent or a string")
 def _sid(policy: Policy, reading: Any) -> str | None:
-    return _string(reading.claims, "sid") if "sid" in reading.claims else None
+    value = reading.claims.get("sid", "absent")
+    if type(value) is str and value:
+        return None
+    return _not_a_string("sid", value)
 
 
 @_rule("username", "claims", "username is absent or a string")
 def _username(policy: Policy, reading: Any) -> str | None:
-    return _string(reading.claims, "username") if "username" in reading.claims else None
+    value = reading.claims.get("username", "absent")
+    if type(value) is str and value:
+        return None
+    return _not_a_string("username", value)
 
 
 @_rule("roles", "claims", "roles are absent or a list of strings")
@@ -314,10 +340,7 @@ def _roles(policy: Policy, reading: Any) -> str | None:
     return f"roles are {_quote(roles)}, not a list of strings"
 
 
-def _string(claims: dict[str, Any], name: str) -> str | None:
-    value = claims.get(name)
-    if type(value) is str and value:
-        return None
+def _not_a_string(name: str, value: object) -> str:
     return f"{name} is {_quote(value)}, not a string"
 
 
@@ -332,4 +355,4 @@ def _are_strings(values: object) -> bool:
 
 def _is_time(value: Any) -> bool:
     # `type` and not isinstance: True is an int to isinstance.
-    return (type(value) is int or type(value) is float) and 0 <= value <= _LAST_SECOND
+    return (type(value) is int or type(value) is float) and 0 <= value <= LAST_SECOND

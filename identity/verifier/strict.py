@@ -96,6 +96,9 @@ _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
 )
 
+# What raw_decode calls, for half a microsecond less.
+_scan = _DECODER.scan_once  # type: ignore[attr-defined]
+
 
 def json_object(octets: bytes) -> dict[str, Any]:
     """The JSON object (RFC 8259) in `octets`: UTF-8 without BOM, members unique at every depth.
@@ -108,8 +111,8 @@ def json_object(octets: bytes) -> dict[str, Any]:
         raise ValueError("not UTF-8") from None
     _check_depth(text)
     try:
-        value, end = _DECODER.raw_decode(text)
-    except json.JSONDecodeError:
+        value, end = _scan(text, 0)
+    except (json.JSONDecodeError, StopIteration):
         raise ValueError("not JSON") from None
     if end != len(text):
         raise ValueError("not JSON: something follows it")

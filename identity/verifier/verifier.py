@@ -276,7 +276,7 @@ class Verifier:
         known.used = True
         return (
             known.good_from <= self._now() < known.good_until
-            and self._keys.current.get(known.key.kid) is known.key
+            and self._keys.current.get(known.kid) is known.key
         )
 
     def _meet(self, text: str, *, asked: bool = False) -> Known | None:
@@ -311,11 +311,11 @@ class Verifier:
             if self._keys.may_ask():
                 return None
             raise IssuerUnavailable(f"the issuer's keys are too old: {self._keys.failure}")
-        verdict = self.source.judge(known.subject, at)
+        verdict = self.source.judge(known, at)
         if verdict is not Verdict.ALIVE:
             if verdict is Verdict.DEAD:
                 raise Revoked(f"{known.claims!r} was revoked")
-            active = self._introspector.recall(known.subject, at)
+            active = self._introspector.recall(known, at)
             if active is False:
                 raise Revoked(f"{known.claims!r} is not active")
             if active is None and not (verdict is Verdict.STALE and self._on_stale == "accept"):
@@ -338,14 +338,14 @@ class Verifier:
             await self._keys.ask_for_unknown()
             if at >= self._keys.good_until:
                 raise IssuerUnavailable(f"the issuer's keys are too old: {self._keys.failure}")
-        if self.source.judge(known.subject, at) is Verdict.UNREAD:
-            await self.source.learn(known.subject)
+        if self.source.judge(known, at) is Verdict.UNREAD:
+            await self.source.learn(known)
         claims = self._decide(known, scopes)
         if claims is not None:
             return claims
-        verdict = self.source.judge(known.subject, self._monotonic())
+        verdict = self.source.judge(known, self._monotonic())
         await self._introspect(text, known, stale=verdict is not Verdict.UNSURE)
-        if self.source.denylist.judge(known.subject) is Verdict.DEAD:
+        if self.source.denylist.judge(known) is Verdict.DEAD:
             raise Revoked(f"{known.claims!r} was revoked")
         if not self._still_good(known):
             raise Expired(f"{known.claims!r} expired meanwhile")
@@ -368,16 +368,16 @@ class Verifier:
             if stale:
                 raise self._stale()
             raise Revoked(f"{known.claims!r} cannot be told from those revoked in its second")
-        acts = self.source.denylist.last_act(known.subject)
+        acts = self.source.denylist.last_act(known)
         try:
-            active = await self._introspector.ask(text, known.subject)
+            active = await self._introspector.ask(text, known)
         except IssuerUnavailable as problem:
             if stale:
                 raise self._stale(problem) from problem
             raise
         if not active:
             raise Revoked(f"{known.claims!r} is not active")
-        known.subject.cleared = max(known.subject.cleared, acts)
+        known.cleared = max(known.cleared, acts)
 
     def _stale(self, problem: TokenRefused | None = None) -> StaleKnowledge:
         words = f"revocations of the last {self.staleness:.1f} s are not known"

@@ -37,6 +37,54 @@ for name in ("ecdsa", "rsa", "pyasn1"):
 """
 
 
+ALONE = """
+import sys
+
+ALLOWED = {"identity", "jose", "cryptography", "httpx", "httpcore", "h11", "anyio", "idna",
+           "certifi", "sniffio", "typing_extensions", "cffi",
+           # for the issuer that this test asks
+           "pytest", "pluggy", "iniconfig", "packaging", "pygments", "py"}
+BLOCKED = {"identity.app", "identity.settings"}
+
+class Alone:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if name in BLOCKED or (top not in ALLOWED and top not in sys.stdlib_module_names
+                               and not top.startswith("_")):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Alone())
+import asyncio
+import identity.verifier
+from identity.verifier import *
+from identity.verifier.asgi import IdentityMiddleware
+from identity.verifier.testing.issuer import Issuer
+
+async def main():
+    issuer = Issuer()
+    async with issuer.verifier() as verifier:
+        print((await verifier.verify(issuer.token())).subject)
+    with issuer.sync_verifier() as verifier:
+        print(verifier.verify(issuer.token()).subject)
+
+asyncio.run(main())
+"""
+
+GATE = """
+import json, sys
+from identity.verifier import Gate
+print(json.dumps(sorted(sys.modules)))
+"""
+
+PLUGIN = """
+import json, sys
+import pytest
+before = set(sys.modules)
+import identity.verifier.testing
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
 def run(program: str) -> str:
     command = [sys.executable, "-c", program]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -62,3 +110,19 @@ def test_the_verifier_imports_nothing_else_of_identity(loaded: set[str]) -> None
 
 def test_every_algorithm_works_without_the_other_backends() -> None:
     assert run(ROUND_TRIP).split() == ["ES256", "RS256", "PS256", "EdDSA"]
+
+
+def test_the_verifier_runs_on_what_is_installed_without_extras() -> None:
+    assert run(ALONE).split() == ["alice", "alice"]
+
+
+def test_the_gate_alone_brings_no_http_client_into_the_service() -> None:
+    assert not {"httpx", "identity.verifier.verifier"} & set(json.loads(run(GATE)))
+
+
+def test_the_pytest_plugin_brings_nothing_into_a_run_that_does_not_use_it() -> None:
+    assert set(json.loads(run(PLUGIN))) <= {
+        "identity",
+        "identity.verifier",
+        "identity.verifier.testing",
+    }

@@ -116,9 +116,9 @@ class Issuer:
             index = len(self.ledger.minted)
             payload["status"] = {"status_list": {"idx": index, "uri": self.status_list_uri}}
         payload = {k: v for k, v in {**payload, **claims}.items() if v is not None}
+        self.ledger.seen[str(payload.get("jti"))] = self.ledger.position
         if "status" in payload:
-            born = self.clock.now()
-            self.ledger.minted.append({**payload, "kid": self.kid, "born": born})
+            self.ledger.minted.append({**payload, "kid": self.kid})
         return self.sign(payload)
 
     def sign(self, payload: dict[str, Any], typ: str = "at+jwt", **header: Any) -> str:

@@ -23,6 +23,8 @@ class Ledger:
         self.lost = 0
         self.minted: list[dict[str, Any]] = []
         """The claims of every token with a status, by its index."""
+        self.seen: dict[str, int] = {}
+        """By `jti`: the position when the token was minted."""
 
     @property
     def position(self) -> int:
@@ -42,7 +44,18 @@ class Ledger:
 
     def dead(self, claims: dict[str, Any]) -> bool:
         """Whether a token with these claims and its key's `kid` is revoked."""
-        return any(_hits(entry, claims) for entry in self.entries)
+        return any(self._hits(entry, claims) for entry in self.entries)
+
+    def _hits(self, entry: Entry, claims: dict[str, Any]) -> bool:
+        if entry.kind in ("token", "session", "key"):
+            name = {"token": "jti", "session": "sid", "key": "kid"}[entry.kind]
+            return bool(claims.get(name) == entry.ref)
+        name = {"subject": "sub", "client": "client_id"}[entry.kind]
+        if claims.get(name) != entry.ref:
+            return False
+        # The issuer itself knows the order within the second.
+        seen = self.seen.get(str(claims.get("jti")))
+        return bool(claims["iat"] < floor(entry.at) if seen is None else seen < entry.id)
 
     def status_list(self) -> dict[str, Any]:
         """As draft-ietf-oauth-status-list §4.2 writes it."""
@@ -52,18 +65,6 @@ class Ledger:
                 octets[index // 8] |= 1 << index % 8
         packed = zlib.compress(bytes(octets), 9)
         return {"bits": 1, "lst": b64url_encode(packed).decode()}
-
-
-def _hits(entry: Entry, claims: dict[str, Any]) -> bool:
-    if entry.kind in ("token", "session", "key"):
-        name = {"token": "jti", "session": "sid", "key": "kid"}[entry.kind]
-        return bool(claims.get(name) == entry.ref)
-    name = {"subject": "sub", "client": "client_id"}[entry.kind]
-    if claims.get(name) != entry.ref:
-        return False
-    # The issuer itself knows the order within the second.
-    born = claims.get("born", claims["iat"])
-    return bool(claims["iat"] < floor(entry.at) or born <= entry.at)
 
 
 def members(entry: Entry) -> dict[str, Any]:

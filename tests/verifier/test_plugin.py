@@ -1,0 +1,144 @@
+"""The pytest plugin as a sibling's test suite meets it: in a pytest run of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+SUITE = """
+import asyncio
+
+import pytest
+
+from identity.verifier import Expired, InsufficientScope, Revoked, StaleKnowledge, UnknownKey
+
+
+def run(test):
+    asyncio.run(test())
+
+
+def test_minted_tokens_are_verified_by_the_real_verifier(issuer):
+    async def test():
+        async with issuer.verifier("https://orders.example") as verifier:
+            good = issuer.token("alice", "orders:read", audience="https://orders.example")
+            assert (await verifier.verify(good, "orders:read")).subject == "alice"
+            with pytest.raises(InsufficientScope):
+                await verifier.verify(good, "orders:write")
+            old = issuer.token(expires_in=-1, audience="https://orders.example")
+            with pytest.raises(Expired):
+                await verifier.verify(old)
+    run(test)
+
+
+@pytest.mark.parametrize("how", ["token", "session", "subject", "client", "key"])
+def test_a_revocation_is_known_when_revoke_returns(issuer, how):
+    with issuer.sync_verifier() as verifier:
+        token = issuer.token("bob", client_id="app", session="s")
+        other = issuer.token("eve", client_id="other", session="t")
+        verifier.verify(token)
+        issuer.clock.tick(2)
+        what = {"token": token, "session": "s", "subject": "bob", "client": "app",
+                "key": issuer.kid}
+        issuer.revoke(**{how: what[how]})
+        # A revoked key leaves the key set as well, and which is noticed first is all one.
+        with pytest.raises((Revoked, UnknownKey) if how == "key" else Revoked):
+            verifier.verify(token)
+        if how != "key":
+            verifier.verify(other)
+        again = issuer.token("bob", client_id="app", session="s2")
+        verifier.verify(again)
+
+
+def test_time_goes_on_when_the_test_says_so(issuer):
+    with issuer.sync_verifier() as verifier:
+        token = issuer.token(expires_in=60)
+        issuer.clock.tick(89)
+        assert verifier.verify(token)
+        issuer.clock.tick(1)
+        with pytest.raises(Expired):
+            verifier.verify(token)
+
+
+def test_an_outage(issuer):
+    with issuer.sync_verifier() as verifier:
+        token = issuer.token()
+        with issuer.down():
+            assert verifier.verify(token)
+            issuer.clock.tick(6)
+            with pytest.raises(StaleKnowledge):
+                verifier.verify(token)
+            issuer.revoke(token)
+        with pytest.raises(Revoked):
+            verifier.verify(token)
+
+
+def test_every_test_has_an_issuer_of_its_own(issuer):
+    assert issuer.ledger.entries == []
+"""
+
+SERVICE = """
+def test_the_real_service(identity_service):
+    identity_service.user("alice", scopes=["orders:read"])
+    with identity_service.sync_verifier() as verifier:
+        assert verifier.verify(identity_service.token("alice"), "orders:read").username == "alice"
+"""
+
+WITHOUT_SERVER = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "sqlmodel":
+            raise ModuleNotFoundError("No module named 'sqlmodel'", name="sqlmodel")
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def pytest_run(folder: Path, suite: str, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "test_suite.py").write_text(suite)
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-W", "error"]
+    registered = "identity_verifier" in {
+        point.name
+        for point in __import__("importlib.metadata").metadata.entry_points(group="pytest11")
+    }
+    plugin = [] if registered else ["-p", "identity.verifier.testing"]
+    return subprocess.run(
+        [*command, *plugin, *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_siblings_suite_needs_no_network_and_no_server(tmp_path: Path) -> None:
+    ran = pytest_run(tmp_path, SUITE)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "9 passed" in ran.stdout
+
+
+def test_the_real_service_is_a_fixture_away(tmp_path: Path) -> None:
+    ran = pytest_run(tmp_path, SERVICE)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_without_the_server_its_fixture_skips_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(WITHOUT_SERVER)
+    ran = pytest_run(tmp_path, SERVICE)
+    assert "1 skipped" in ran.stdout, ran.stdout + ran.stderr
+    assert "identity[server]" in ran.stdout
+    assert "sqlmodel" in ran.stdout
+
+
+@pytest.mark.parametrize("fixture", ["issuer", "identity_service"])
+def test_the_fixtures_are_listed_with_what_they_are(tmp_path: Path, fixture: str) -> None:
+    ran = pytest_run(tmp_path, "", "--fixtures")
+    assert fixture in ran.stdout
