@@ -108,7 +108,8 @@ class Subscriber:
 
     async def _stream(self) -> None:
         address, headers = await self._address()
-        headers |= {"accept": "text/event-stream", "cache-control": "no-store"}
+        # Compression would hold events back until a block of them is full.
+        headers |= {"accept": "text/event-stream", "accept-encoding": "identity"}
         if self._feed.position is not None:
             headers["last-event-id"] = str(self._feed.position)
         asked_at = self._clock.monotonic()

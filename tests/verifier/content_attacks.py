@@ -20,7 +20,8 @@ def on_header(forger: Forger) -> Iterator[Attack]:
     yield "header.kid: very long", stranger.with_header(kid="k" * 3000)
     yield "header.kid: ours with a space after", forger.with_header(kid=forger.kid + " ")
     for value in (None, True, 0, [forger.kid], {"kid": forger.kid}):
-        yield f"header.kid: {value!r}", forger.with_header(kid=value)
+        # Keys differ from process to process, names must not.
+        yield f"header.kid: {value!r}".replace(forger.kid, "ours"), forger.with_header(kid=value)
     yield (
         "header.kid: of a stranger's key",
         Forger(

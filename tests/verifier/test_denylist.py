@@ -21,6 +21,7 @@ def entry(kind: str, ref: str, at: float = NOW, exp: float = NOW + 900) -> Entry
 @pytest.mark.parametrize(
     ("kind", "ref"),
     [("token", CLAIMS["jti"]), ("session", CLAIMS["sid"]), ("key", kid_of("ES256"))],
+    ids=["token", "session", "key"],
 )
 def test_a_token_session_or_key_dies_whole(kind: str, ref: str) -> None:
     denied = Denylist()
