@@ -26,6 +26,7 @@ from identity.revocation import Revocation
 from identity.revocations.endpoint import Revocations
 from identity.services import Services
 from identity.settings import Settings
+from identity.status.routes import StatusLists
 from identity.users.profile import WhoAmI
 
 
@@ -52,6 +53,7 @@ class Identity(Edge):
     def _add_hot_addresses(self) -> None:
         services = self.services
         health, forward_auth = Health(services), ForwardAuth(services)
+        lists = StatusLists(services)
         metadata = Metadata(services, self.token.grants)
         hot: tuple[tuple[str, str, Handler, bool], ...] = (
             ("POST", "/token", self.token, True),
@@ -60,6 +62,8 @@ class Identity(Edge):
             ("GET", "/revocations", self._revocations, True),
             ("GET", "/forward-auth", forward_auth, False),
             ("POST", "/forward-auth", forward_auth, False),
+            ("GET", "/status-lists", lists.aggregation, False),
+            ("GET", "/status-lists/{list_id}", lists.one, False),
             ("GET", "/users/me", WhoAmI(services), False),
             ("GET", "/.well-known/jwks.json", Jwks(services), False),
             *(("GET", path, metadata, False) for path in addresses(services.settings.issuer)),

@@ -49,18 +49,26 @@ class Change(SQLModel, table=True):
 
 def record(session: Session, kind: str, ref: str) -> None:
     """Note that `ref` changed; `kind` is `noun.verb`. Written when the transaction commits."""
-    session.info.setdefault("changes", {})[kind, ref] = None
+    pending(session)[kind, ref] = None
+
+
+def pending(session: Session) -> dict[tuple[str, str], None]:
+    """What has been recorded so far, for hooks that come before `write_recorded`."""
+    recorded: dict[tuple[str, str], None] = session.info.setdefault("changes", {})
+    return recorded
 
 
 def write_recorded(session: Session) -> None:
     """The `before_commit` hook: the lock, then the rows, then (by the caller) the commit."""
-    pending = session.info.pop("changes", None)
-    if not pending:
+    recorded = session.info.pop("changes", None)
+    if not recorded:
         return
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     at = utcnow()
-    session.execute(insert(Change), [{"kind": kind, "ref": ref, "at": at} for kind, ref in pending])
+    session.execute(
+        insert(Change), [{"kind": kind, "ref": ref, "at": at} for kind, ref in recorded]
+    )
 
 
 def prune(session: Session) -> None:

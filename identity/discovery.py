@@ -11,8 +11,10 @@ import orjson
 from identity.clients.authentication import METHODS
 from identity.errors import Unavailable
 from identity.fastlane import Request, Response
+from identity.published import Published
 from identity.services import Services
 from identity.settings import Settings
+from identity.status.lists import AGGREGATION
 from identity.verifier.algorithms import ALGORITHMS
 
 PATIENCE = 1.0
@@ -31,6 +33,7 @@ def metadata(settings: Settings, grant_types: Iterable[str]) -> dict[str, Any]:
         "introspection_endpoint": f"{base}/introspect",
         "revocation_endpoint": f"{base}/revoke",
         "revocations_endpoint": f"{base}/revocations",
+        "status_list_aggregation_endpoint": f"{base}{AGGREGATION}",
         "response_types_supported": [],
         "grant_types_supported": list(grant_types),
         "token_endpoint_auth_methods_supported": list(METHODS),
@@ -44,27 +47,6 @@ def metadata(settings: Settings, grant_types: Iterable[str]) -> dict[str, Any]:
 def addresses(issuer: str) -> set[str]:
     """Where the metadata is found: an issuer's path goes behind the well-known name (§3.1)."""
     return {WELL_KNOWN, WELL_KNOWN + urlsplit(issuer).path.rstrip("/")}
-
-
-class Published:
-    """A document that others may cache for `max_age` seconds, and ask for again by its ETag."""
-
-    def __init__(self, body: bytes, etag: str, content_type: bytes, max_age: int) -> None:
-        self._etag = etag.encode()
-        caching = [(b"cache-control", b"public, max-age=%d" % max_age), (b"etag", self._etag)]
-        self._whole = Response(200, [(b"content-type", content_type), *caching], body)
-        self._unchanged = Response(304, caching, b"")
-
-    def answer(self, request: Request) -> Response:
-        """The document, or 304 where `If-None-Match` names it (RFC 9110 §13.1.2)."""
-        known = request.header(b"if-none-match")
-        if known is not None and (
-            known == self._etag
-            or known == b"*"
-            or self._etag in [tag.strip().removeprefix(b"W/") for tag in known.split(b",")]
-        ):
-            return self._unchanged
-        return self._whole
 
 
 class Metadata:

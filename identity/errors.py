@@ -131,6 +131,10 @@ class MethodNotAllowed(IdentityError):
         return {"Allow": ", ".join(self.allow)}
 
 
+class NotAcceptable(IdentityError):
+    status, title = 406, "Not available in a media type that you accept"
+
+
 class Conflict(IdentityError):
     status, title = 409, "Conflict"
 

@@ -93,6 +93,12 @@ class Request:
         return parse_form(self.scope["query_string"])
 
     @property
+    def segment(self) -> str:
+        """The last segment of the path."""
+        path: str = self.scope["path"]
+        return path.rpartition("/")[2]
+
+    @property
     def address(self) -> str | None:
         """The client's address, behind trusted proxies the one that they name."""
         client = self.scope.get("client")
@@ -175,14 +181,18 @@ class Lane:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._routes: dict[str, dict[str, Route]] = {}
+        self._under: dict[str, dict[str, Route]] = {}
 
     def add(self, method: str, path: str, handler: Handler, *, oauth: bool) -> None:
         """`oauth`: errors are RFC 6749 §5.2 JSON instead of problem details.
 
-        `identity.openapi` documents it.
+        The last segment of `path` may be a name in braces; it then fits any that is not empty
+        (`Request.segment`). `identity.openapi` documents it.
         """
         route = Route(path, handler, oauth)
         methods = self._routes.setdefault(path, {})
+        if path.endswith("}"):
+            self._under[path.rpartition("/")[0]] = methods
         if method in methods:
             raise ValueError(f"{method} {path} is taken")
         methods[method] = route
@@ -201,6 +211,9 @@ class Lane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         methods = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        if methods is None and scope["type"] == "http":
+            above, _, segment = scope["path"].rpartition("/")
+            methods = self._under.get(above) if segment else None
         if methods is None:
             await self.app(scope, receive, send)
             return

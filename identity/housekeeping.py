@@ -14,6 +14,7 @@ from identity.errors import Unavailable
 from identity.keys import upkeep
 from identity.services import Services, audit_keys
 from identity.sessions import lifecycle
+from identity.status import reserving
 from identity.tokens import verifying
 
 _log = structlog.get_logger()
@@ -65,6 +66,7 @@ class Housekeeping:
         def unit(session: Session) -> None:
             changes.prune(session)
             verifying.prune(session)
+            reserving.prune(session)
             lifecycle.prune(session)
             self._services.throttle.prune(session)
 

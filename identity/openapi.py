@@ -115,6 +115,12 @@ class RevocationPage(BaseModel):
     now: float = Field(description="Unix time at which there was nothing newer.")
 
 
+class StatusListAggregation(BaseModel):
+    """draft-ietf-oauth-status-list §9."""
+
+    status_lists: list[str]
+
+
 class Status(BaseModel):
     status: str
     reasons: dict[str, str] | None = None
@@ -128,6 +134,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     JwkSet,
     AuthorizationServerMetadata,
     RevocationPage,
+    StatusListAggregation,
     Status,
     UserOut,
 )
@@ -329,6 +336,37 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
                 "content": {**_body(RevocationPage), "text/event-stream": {}},
             },
             **_oauth_errors(400, 401, 403, 503),
+        },
+    },
+    ("GET", "/status-lists"): {
+        "tags": ["Discovery"],
+        "operationId": "status_lists",
+        "summary": "The addresses of all status lists",
+        "description": "For verifiers that fetch the lists before they meet a token.",
+        "responses": {
+            "200": {"description": "The addresses.", "content": _body(StatusListAggregation)},
+            **_UNAVAILABLE,
+        },
+    },
+    ("GET", "/status-lists/{list_id}"): {
+        "tags": ["Discovery"],
+        "operationId": "status_list",
+        "summary": "Which access tokens are revoked, one bit each",
+        "description": "A Token Status List (draft-ietf-oauth-status-list). An access token's "
+        "claim `status.status_list` names its list and its index there. May be kept for `ttl` "
+        "seconds.",
+        "parameters": [
+            {"name": "list_id", "in": "path", "required": True, "schema": {"type": "integer"}}
+        ],
+        "responses": {
+            "200": {
+                "description": "The signed list.",
+                "content": {"application/statuslist+jwt": {"schema": {"type": "string"}}},
+            },
+            "304": {"description": "Unchanged since the `ETag` in `If-None-Match`."},
+            **_problem(404, "There is no such list, or all of its tokens have expired."),
+            **_problem(406, "It comes as `application/statuslist+jwt`, nothing else."),
+            **_UNAVAILABLE,
         },
     },
     ("GET", "/forward-auth"): _forward_auth("forward_auth"),

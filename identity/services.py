@@ -16,8 +16,11 @@ from identity.metrics import Metrics
 from identity.passwords.hashing import PasswordHasher
 from identity.passwords.pool import HashingPool
 from identity.remembered import Remembered
+from identity.sessions import showing
 from identity.sessions.lifecycle import Lifetimes
 from identity.settings import Settings
+from identity.status.lists import Lists
+from identity.status.places import Places
 from identity.throttle import Throttle
 from identity.tokens.bearer import BearerAuthentication
 from identity.tokens.issuing import Mint
@@ -30,9 +33,9 @@ CLIENTS_REMEMBERED = 2_000
 
 
 def open_database(settings: Settings) -> Database:
-    """The database with the change feed's hook in place."""
+    """The database with its hooks in place: the change feed's comes last."""
     db = Database(settings)
-    db.before_commit.append(changes.write_recorded)
+    db.before_commit += [showing.show_narrowed, changes.write_recorded]
     return db
 
 
@@ -58,6 +61,8 @@ class Services:
     pool: HashingPool
     throttle: Throttle
     login: PasswordLogin
+    places: Places
+    lists: Lists
     mint: Mint
     live: LiveTokens
     client_authentication: ClientAuthentication
@@ -124,6 +129,8 @@ class Services:
             pool=pool,
             throttle=throttle,
             login=PasswordLogin(db, hasher, pool, throttle, queue, metrics),
+            places=Places(settings, db, feed, ring),
+            lists=Lists(settings, db, feed, ring),
             mint=Mint(settings, ring),
             live=live,
             client_authentication=ClientAuthentication(
@@ -133,6 +140,7 @@ class Services:
         )  # fmt: skip
 
     async def close(self) -> None:
+        await self.places.close()
         await self.feed.close()
         self.pool.close()
         await self.db.aclose()

@@ -8,6 +8,7 @@ from identity.changes import Change
 from identity.clients import table as clients
 from identity.keys import table as keys
 from identity.sessions import table as sessions
+from identity.status import table as status
 from identity.throttle import KnownAddress, LoginFailure
 from identity.tokens import table as tokens
 from identity.users import table as users
@@ -30,6 +31,8 @@ TABLES = (
     sessions.LoginSession,
     sessions.RefreshToken,
     tokens.RevokedToken,
+    status.StatusBlock,
+    status.RevokedPlace,
 )
 
 metadata = SQLModel.metadata

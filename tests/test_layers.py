@@ -17,8 +17,10 @@ FLOORS = [
     ["settings", "errors", "clock", "opaque", "forms"],
     ["db", "changes", "audit", "throttle", "logs", "metrics", "migrating"],
     ["remembered", "deferred", "fastlane", "forwarded", "inputs", "paging", "patching", "problems"],
+    ["published"],
     ["passwords", "keys", "access"],
     ["users", "clients"],
+    ["status"],
     ["sessions", "tokens"],
     [
         "services",

@@ -89,6 +89,8 @@ def update_role(session: Session, role: Role, fields: dict[str, Any], held: Held
         check_may_grant(held, after)
         session.exec(delete(RoleScope).where(col(RoleScope.role) == role.name))
         _fill(session, role, after)
+        if before - after:
+            changes.record(session, "role.narrowed", role.name)
     role.description = description
     touch_role(session, role)
     audit.record(
@@ -175,6 +177,7 @@ def remove_scope(session: Session, scope: Scope, held: Held) -> None:
     holders = select(Role).join(RoleScope).where(RoleScope.scope == scope.name)
     for role in session.exec(holders.order_by(Role.name).with_for_update(of=Role)):
         touch_role(session, role)
+        changes.record(session, "role.narrowed", role.name)
     changes.record(session, "scope.changed", scope.name)
     audit.record(session, "scope.deleted", subject=scope.name)
     session.delete(scope)

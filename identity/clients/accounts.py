@@ -123,7 +123,11 @@ def update(
     _check(session, client, known_grants)
     check_may_grant(held, client.scopes)
     touch(session, client)
+    if ALL not in client.scopes and set(before.get("scopes", ())) - set(client.scopes):
+        changes.record(session, "client.narrowed", client.id)
     if "status" in changed:
+        if client.status == "disabled":
+            changes.record(session, "client.revoked", client.id)
         event = "client.disabled" if client.status == "disabled" else "client.enabled"
         audit.record(session, event, subject=client.id)
     if rest := {key: changed[key] for key in changed if key != "status"}:
@@ -197,6 +201,7 @@ def lose_scope(session: Session, scope: str) -> None:
         if scope in client.scopes:
             client.scopes = [name for name in client.scopes if name != scope]
             touch(session, client)
+            changes.record(session, "client.narrowed", client.id)
 
 
 def guard(client: Client, held: Held) -> None:

@@ -6,12 +6,14 @@ from typing import ClassVar
 from identity.audit import AuditQueue
 from identity.errors import UnauthorizedClient
 from identity.grants.request import Issue, TokenRequest
+from identity.status.places import Places
 from identity.tokens.issuing import Subject
 
 
 @dataclass(frozen=True)
 class ClientCredentials:
     queue: AuditQueue
+    places: Places
     grant_type: ClassVar[str] = "client_credentials"
 
     async def authorize(self, request: TokenRequest) -> Issue:
@@ -19,5 +21,6 @@ class ClientCredentials:
         if not client.confidential:
             raise UnauthorizedClient("a public client cannot act for itself")
         scope = request.granted(holder=None)
+        place = await self.places.take(client.id)
         self.queue.put("token.issued", client_id=client.id, grant=self.grant_type, scope=scope)
-        return Issue(Subject(client.id), request.audience, scope)
+        return Issue(Subject(client.id), request.audience, scope, place)

@@ -24,9 +24,11 @@ def grants(services: Services) -> dict[str, Grant]:
     """The registry: a grant is added here, and by its file."""
     s = services
     listed: list[Grant] = [
-        Password(s.db, s.login, s.lifetimes, s.metrics, s.settings.sessions.password_grant),
-        RefreshToken(s.db, s.users, s.lifetimes, s.queue),
-        ClientCredentials(s.queue),
+        Password(
+            s.db, s.login, s.lifetimes, s.metrics, s.places, s.settings.sessions.password_grant
+        ),
+        RefreshToken(s.db, s.users, s.lifetimes, s.queue, s.places),
+        ClientCredentials(s.queue, s.places),
     ]
     return {grant.grant_type: grant for grant in listed}
 
@@ -95,9 +97,12 @@ class TokenEndpoint:
 
     async def _answer(self, grant_type: str, client: ClientSnapshot, issue: Issue) -> Response:
         """RFC 6749 §5.1."""
-        await self._services.ring.refresh()
         minted = self._services.mint.access_token(
-            issue.subject, client_id=client.id, audience=issue.audience, scope=issue.scope
+            issue.subject,
+            client_id=client.id,
+            audience=issue.audience,
+            scope=issue.scope,
+            place=issue.place,
         )
         self._services.metrics.issued(grant_type)
         document = {

@@ -12,6 +12,7 @@ from identity.grants.request import Issue, TokenRequest
 from identity.metrics import Metrics
 from identity.sessions import lifecycle
 from identity.sessions.lifecycle import Lifetimes
+from identity.status.places import Place, Places
 from identity.tokens.issuing import Subject
 from identity.users import accounts
 from identity.users.login import PasswordLogin, Proven
@@ -25,6 +26,7 @@ class Password:
     login: PasswordLogin
     lifetimes: Lifetimes
     metrics: Metrics
+    places: Places
     allowed: bool
     grant_type: ClassVar[str] = "password"
 
@@ -34,11 +36,14 @@ class Password:
         username, password = request.required("username"), request.required("password")
         proven = await self.login.prove(username, password)
         audit.act_as("user", proven.user.id)
-        issue = await self.db.write(lambda session: self._log_in(session, request, proven))
+        place = await self.places.take(None)
+        issue = await self.db.write(lambda session: self._log_in(session, request, proven, place))
         self.metrics.login("success")
         return issue
 
-    def _log_in(self, session: Session, request: TokenRequest, proven: Proven) -> Issue:
+    def _log_in(
+        self, session: Session, request: TokenRequest, proven: Proven, place: Place
+    ) -> Issue:
         user, client = proven.user, request.client
         self.login.settle(session, proven)
         if user.must_change_password:
@@ -57,6 +62,7 @@ class Password:
             scope=scope,
             audience=request.audience,
             amr=["pwd"],
+            status_index=place.number,
             user_agent=request.user_agent,
         )
         audit.record(
@@ -66,4 +72,4 @@ class Password:
         if "refresh_token" in client.grants:
             refresh_token = lifecycle.first_refresh_token(session, self.lifetimes, begun)
         subject = Subject(user.id, user.username, roles, begun)
-        return Issue(subject, request.audience, scope, refresh_token)
+        return Issue(subject, request.audience, scope, place, refresh_token)

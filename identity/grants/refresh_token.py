@@ -10,6 +10,7 @@ from identity.errors import InvalidGrant, InvalidScope, InvalidTarget
 from identity.grants.request import Issue, TokenRequest
 from identity.sessions import rotation, swap
 from identity.sessions.lifecycle import Lifetimes
+from identity.status.places import Places
 from identity.tokens.issuing import Subject
 from identity.tokens.verifying import Users
 
@@ -20,6 +21,7 @@ class RefreshToken:
     users: Users
     lifetimes: Lifetimes
     queue: AuditQueue
+    places: Places
     grant_type: ClassVar[str] = "refresh_token"
 
     async def authorize(self, request: TokenRequest) -> Issue:
@@ -29,10 +31,13 @@ class RefreshToken:
         if login is None or login.client_id != request.client.id:
             raise InvalidGrant("the refresh token is not valid", audit="not this client's")
         self._check_narrower(request, login.scope, login.audience)
-        successor = await swap.swap(self.db, self.lifetimes, token, login) if login.unused else None
+        place = await self.places.take(None)
+        successor = None
+        if login.unused:
+            successor = await swap.swap(self.db, self.lifetimes, token, login, place.number)
         if successor is None:  # a retry or a replay, or too late
             successor = await self.db.write(
-                lambda session: rotation.rotate(session, self.lifetimes, token)
+                lambda session: rotation.rotate(session, self.lifetimes, token, place.number)
             )
         user = await self.users.get(login.user_id)
         if user is None or not user.active:
@@ -43,7 +48,7 @@ class RefreshToken:
             grant=self.grant_type, scope=scope, sid=login.id,
         )  # fmt: skip
         subject = Subject(user.id, user.username, user.roles, login)
-        return Issue(subject, login.audience, scope, successor)
+        return Issue(subject, login.audience, scope, place, successor)
 
     @staticmethod
     def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 from identity.access import granting
 from identity.clients.registry import ClientSnapshot
 from identity.errors import InvalidRequest
+from identity.status.places import Place
 from identity.tokens.issuing import Subject
 
 
@@ -52,6 +53,8 @@ class Issue:
     subject: Subject
     audience: str
     scope: str
+    place: Place
+    """In the status lists."""
     refresh_token: str | None = None
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import func, text
 from sqlmodel import Session, col, select
 
 from identity import audit, changes
@@ -213,6 +213,12 @@ def remove(session: Session, key: SigningKey) -> None:
     session.flush()
     audit.record(session, "key.removed", subject=key.kid, algorithm=key.algorithm, was=key.state)
     changes.record(session, "key.changed", key.kid)
+
+
+def longest_life(session: Session) -> timedelta:
+    """Of any access token that could be alive, by whichever process with whatever setting."""
+    query = select(func.max(SigningKey.token_ttl)).where(SigningKey.state != "next")
+    return timedelta(seconds=session.exec(query).one() or 0)
 
 
 def _set(session: Session, key: SigningKey, **columns: Any) -> None:

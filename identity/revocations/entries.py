@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import orjson
-from sqlalchemy import func
-from sqlalchemy import select as columns
-from sqlmodel import Session, col, select
+from sqlalchemy import select
+from sqlmodel import Session, col
 
 from identity.changes import Change
 from identity.clock import utcnow
-from identity.keys.table import SigningKey
+from identity.keys.rotation import longest_life
 from identity.settings import Settings
 from identity.tokens.table import RevokedToken
 from identity.verifier.gate import MAX_LEEWAY
@@ -46,9 +45,9 @@ class Entry:
 def lifetime(session: Session, settings: Settings) -> timedelta:
     """For how long a token can run into a revocation: the longest that any published key has
     signed for, by whichever process with whatever setting, and what verifiers allow for clocks."""
-    query = select(func.max(SigningKey.token_ttl)).where(SigningKey.state != "next")
-    signed = timedelta(seconds=session.exec(query).one() or 0)
-    return max(signed, settings.tokens.access_token_ttl) + timedelta(seconds=MAX_LEEWAY)
+    return max(longest_life(session), settings.tokens.access_token_ttl) + timedelta(
+        seconds=MAX_LEEWAY
+    )
 
 
 def between(
@@ -59,7 +58,7 @@ def between(
     now, kept = utcnow(), lifetime(session, settings)
     revoked = (col(Change.kind) == "token.revoked") & (col(RevokedToken.jti) == Change.ref)
     query = (
-        columns(*map(col, (Change.id, Change.kind, Change.ref, Change.at, RevokedToken.expires_at)))
+        select(*map(col, (Change.id, Change.kind, Change.ref, Change.at, RevokedToken.expires_at)))
         .select_from(Change)
         .join(RevokedToken, revoked, isouter=True)
         .where(

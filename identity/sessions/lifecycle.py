@@ -16,6 +16,7 @@ from identity.clock import utcnow
 from identity.db import insert_unique
 from identity.errors import InvalidGrant
 from identity.opaque import digest, mint
+from identity.sessions.showing import show_ended
 from identity.sessions.table import LoginSession, RefreshToken
 from identity.settings import Settings
 
@@ -45,6 +46,7 @@ def start(
     scope: str,
     audience: str,
     amr: list[str],
+    status_index: int | None = None,
     user_agent: str | None = None,
 ) -> LoginSession:
     """A new session of a user who has just been authenticated (`amr`: RFC 8176 names)."""
@@ -59,6 +61,7 @@ def start(
         last_used_at=now,
         expires_at=now + lifetimes.absolute,
         access_expires_at=now + lifetimes.access,
+        status_index=status_index,
         address=audit.origin.get().address,
         user_agent=user_agent[:200] if user_agent else None,
     )
@@ -91,6 +94,7 @@ def end(session: Session, session_id: str, reason: str) -> bool:
     if ended.rowcount != 1:  # type: ignore[attr-defined]
         return False
     changes.record(session, "session.ended", session_id)
+    show_ended(session, [session_id])
     audit.record(session, "session.ended", subject=session_id, reason=reason)
     return True
 
@@ -117,9 +121,11 @@ def end_all(
         .values(ended_at=now, end_reason=reason)
         .returning(col(LoginSession.id), col(LoginSession.access_expires_at))
     ).all()
-    for session_id, access_expires_at in ended:
-        if access_expires_at >= now - timedelta(minutes=1):  # others may hold a live token of it
-            changes.record(session, "session.ended", session_id)
+    # Others may hold a live token of these.
+    recent = [row[0] for row in ended if row[1] >= now - timedelta(minutes=1)]
+    for session_id in recent:
+        changes.record(session, "session.ended", session_id)
+    show_ended(session, recent)
     if ended:
         audit.record(
             session, "sessions.ended", subject=user_id, client_id=client_id,

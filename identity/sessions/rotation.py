@@ -41,7 +41,9 @@ def alive(token: RefreshToken, login: LoginSession) -> bool:
     )
 
 
-def rotate(session: Session, lifetimes: Lifetimes, token: str) -> str:
+def rotate(
+    session: Session, lifetimes: Lifetimes, token: str, status_index: int | None = None
+) -> str:
     """Swap `token` for its successor, or raise `InvalidGrant`; a replay ends the session."""
     found = find(session, token)
     if found is None:
@@ -65,6 +67,7 @@ def rotate(session: Session, lifetimes: Lifetimes, token: str) -> str:
             session_id=login.id,
             issued_at=now,
             expires_at=min(now + lifetimes.idle, login.expires_at),
+            status_index=status_index,
         )
     )
     session.flush()

@@ -27,15 +27,15 @@ _SPEND = """
 UPDATE refresh_token SET spent_at = :now, spent = 'rotated', successor = :successor
 WHERE digest = :digest AND spent_at IS NULL"""
 _SUCCEED = """
-INSERT INTO refresh_token (digest, session_id, issued_at, expires_at)
-VALUES (:successor, :session, :now, :expires_at)"""
+INSERT INTO refresh_token (digest, session_id, issued_at, expires_at, status_index)
+VALUES (:successor, :session, :now, :expires_at, :status_index)"""
 _SQLITE = (_HOLD, _SPEND, _SUCCEED)
 _POSTGRESQL = f"""
 WITH held AS ({_HOLD} RETURNING id),
      spent AS ({_SPEND} AND EXISTS (SELECT 1 FROM held) RETURNING digest)
-INSERT INTO refresh_token (digest, session_id, issued_at, expires_at)
+INSERT INTO refresh_token (digest, session_id, issued_at, expires_at, status_index)
 SELECT CAST(:successor AS text), CAST(:session AS text), CAST(:now AS timestamptz),
-       CAST(:expires_at AS timestamptz)
+       CAST(:expires_at AS timestamptz), CAST(:status_index AS bigint)
 FROM spent"""  # noqa: S608 - put together from the statements above
 
 
@@ -74,7 +74,9 @@ async def look(db: Database, token: str) -> Login | None:
     )
 
 
-async def swap(db: Database, lifetimes: Lifetimes, token: str, login: Login) -> str | None:
+async def swap(
+    db: Database, lifetimes: Lifetimes, token: str, login: Login, status_index: int
+) -> str | None:
     """The successor of `token`, durable; None where somebody was quicker, and nothing changed."""
     now, successor = utcnow(), mint(PREFIX)
     values: dict[str, Any] = {
@@ -84,6 +86,7 @@ async def swap(db: Database, lifetimes: Lifetimes, token: str, login: Login) -> 
         "now": now,
         "access_expires_at": now + lifetimes.access,
         "expires_at": min(now + lifetimes.idle, login.expires_at),
+        "status_index": status_index,
     }
     done = await db.apply(sqlite=_SQLITE, postgresql=_POSTGRESQL, values=values)
     return successor if done else None

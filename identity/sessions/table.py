@@ -8,7 +8,7 @@ from sqlalchemy import JSON, Index, String
 from sqlmodel import Field, SQLModel
 
 from identity.clock import utcnow
-from identity.db import UtcDateTime
+from identity.db import BIG, UtcDateTime
 from identity.opaque import new_id
 
 Spent = Literal["rotated", "superseded"]
@@ -32,6 +32,8 @@ class LoginSession(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     access_expires_at: datetime = Field(sa_type=UtcDateTime)
     """When the last access token it issued expires."""
+    status_index: int | None = Field(default=None, sa_type=BIG)
+    """The first access token's place in the status lists (`identity.status.table`)."""
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     end_reason: str | None = None
     address: str | None = None
@@ -51,3 +53,5 @@ class RefreshToken(SQLModel, table=True):
     retried and got another successor."""
     successor: str | None = None
     """Digest of the token it was last swapped for."""
+    status_index: int | None = Field(default=None, sa_type=BIG)
+    """The place of the access token that was issued with it; the first one's is the session's."""

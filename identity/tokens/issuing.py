@@ -9,6 +9,7 @@ from identity.clock import now
 from identity.keys.ring import KeyRing
 from identity.opaque import new_id
 from identity.settings import Settings
+from identity.status.places import Place
 
 
 class Login(Protocol):
@@ -48,9 +49,16 @@ class Mint:
         self._ring = ring
 
     def access_token(
-        self, subject: Subject, *, client_id: str, audience: str, scope: str
+        self,
+        subject: Subject,
+        *,
+        client_id: str,
+        audience: str,
+        scope: str,
+        place: Place | None = None,
     ) -> AccessToken:
-        """A signed `at+jwt`, good from this second on."""
+        """A signed `at+jwt`, good from this second on. `place`: of its status; none is only for
+        tokens that nobody is given."""
         issued_at = int(now())
         lifetime = self._lifetime
         claims: dict[str, Any] = {
@@ -77,4 +85,8 @@ class Mint:
         if subject.username is not None:
             claims["username"] = subject.username
             claims["roles"] = list(subject.roles)
-        return AccessToken(self._ring.signer.sign(claims), claims["jti"], lifetime)
+        signer = self._ring.signer
+        if place is not None:
+            claims["status"] = {"status_list": {"idx": place.idx, "uri": place.uri}}
+            signer = place.signer
+        return AccessToken(signer.sign(claims), claims["jti"], lifetime)

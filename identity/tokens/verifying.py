@@ -21,6 +21,7 @@ from identity.keys.ring import KeyRing
 from identity.metrics import Lookups
 from identity.remembered import Remembered
 from identity.settings import Settings
+from identity.status.table import place_in
 from identity.tokens.known import Known, KnownTokens, Session
 from identity.tokens.table import RevokedToken
 from identity.users.snapshot import UserSnapshot
@@ -157,7 +158,13 @@ def revoke(session: DatabaseSession, claims: VerifiedClaims) -> None:
     expires_at = datetime.fromtimestamp(claims.expires_at, UTC)
     try:
         with session.begin_nested():
-            session.add(RevokedToken(jti=claims.token_id, expires_at=expires_at))
+            session.add(
+                RevokedToken(
+                    jti=claims.token_id,
+                    expires_at=expires_at,
+                    status_index=place_in(claims.claims),
+                )
+            )
     except IntegrityError:
         return  # somebody else just did
     changes.record(session, "token.revoked", claims.token_id)

@@ -139,6 +139,8 @@ def set_roles(session: Session, user: User, roles: Collection[str], held: Held) 
     session.exec(delete(UserRole).where(col(UserRole.user_id) == user.id))
     _set_roles(session, user, roles, held)
     touch(session, user)
+    if set(before) - set(roles):
+        changes.record(session, "user.narrowed", user.id)
     after = sorted(set(roles))
     audit.record(session, "user.roles_changed", subject=user.id, before=before, after=after)
 
@@ -156,6 +158,8 @@ def remove(session: Session, user: User, held: Held) -> None:
 def lose_role(session: Session, role: str) -> None:
     """Take a role that is about to be deleted from whoever has it."""
     had = select(UserRole.user_id).where(UserRole.role == role)
+    for user_id in session.exec(had):
+        changes.record(session, "user.narrowed", user_id)
     session.execute(
         update_rows(User)
         .where(col(User.id).in_(had))

@@ -103,15 +103,34 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "revoked_place",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("ref", sa.String(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_revoked_place")),
+    )
+    with op.batch_alter_table("revoked_place", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_revoked_place_expires_at"), ["expires_at"], unique=False
+        )
+        batch_op.create_index(batch_op.f("ix_revoked_place_ref"), ["ref"], unique=False)
+
+    op.create_table(
         "revoked_token",
         sa.Column("jti", sa.String(), nullable=False),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "status_index", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.PrimaryKeyConstraint("jti", name=op.f("pk_revoked_token")),
     )
     with op.batch_alter_table("revoked_token", schema=None) as batch_op:
         batch_op.create_index(
             batch_op.f("ix_revoked_token_expires_at"), ["expires_at"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_revoked_token_status_index"), ["status_index"], unique=False
         )
 
     op.create_table(
@@ -171,6 +190,23 @@ def upgrade() -> None:
             sqlite_where=sa.text("state = 'next'"),
             postgresql_where=sa.text("state = 'next'"),
         )
+
+    op.create_table(
+        "status_block",
+        sa.Column("list_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=True),
+        sa.Column("kid", sa.String(), nullable=False),
+        sa.Column("born", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("list_id", "number", name=op.f("pk_status_block")),
+    )
+    with op.batch_alter_table("status_block", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_status_block_expires_at"), ["expires_at"], unique=False
+        )
+        batch_op.create_index(batch_op.f("ix_status_block_kid"), ["kid"], unique=False)
+        batch_op.create_index(batch_op.f("ix_status_block_owner"), ["owner"], unique=False)
 
     op.create_table(
         "user_account",
@@ -247,6 +283,9 @@ def upgrade() -> None:
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("access_expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "status_index", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("end_reason", sa.String(), nullable=True),
         sa.Column("address", sa.String(), nullable=True),
@@ -289,6 +328,9 @@ def upgrade() -> None:
         sa.Column("spent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("spent", sa.String(), nullable=True),
         sa.Column("successor", sa.String(), nullable=True),
+        sa.Column(
+            "status_index", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.ForeignKeyConstraint(
             ["session_id"],
             ["session.id"],
@@ -339,6 +381,12 @@ def downgrade() -> None:
 
     op.drop_table("client_secret")
     op.drop_table("user_account")
+    with op.batch_alter_table("status_block", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_status_block_owner"))
+        batch_op.drop_index(batch_op.f("ix_status_block_kid"))
+        batch_op.drop_index(batch_op.f("ix_status_block_expires_at"))
+
+    op.drop_table("status_block")
     with op.batch_alter_table("signing_key", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_signing_key_next",
@@ -355,9 +403,15 @@ def downgrade() -> None:
     op.drop_table("scope")
     op.drop_table("role")
     with op.batch_alter_table("revoked_token", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_revoked_token_status_index"))
         batch_op.drop_index(batch_op.f("ix_revoked_token_expires_at"))
 
     op.drop_table("revoked_token")
+    with op.batch_alter_table("revoked_place", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_revoked_place_ref"))
+        batch_op.drop_index(batch_op.f("ix_revoked_place_expires_at"))
+
+    op.drop_table("revoked_place")
     with op.batch_alter_table("login_failure", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_login_failure_expires_at"))
 

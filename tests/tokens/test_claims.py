@@ -5,7 +5,7 @@ from typing import Any
 from identity.clock import frozen, now
 from tests.world import World, claims_of
 
-USER = {"iss", "sub", "aud", "client_id", "iat", "nbf", "exp", "jti"} | {
+USER = {"iss", "sub", "aud", "client_id", "iat", "nbf", "exp", "jti", "status"} | {
     "sid", "auth_time", "amr", "username", "roles",
 }  # fmt: skip
 
