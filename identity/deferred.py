@@ -19,6 +19,10 @@ class Deferred:
         self._building = asyncio.Lock()
         self._app: Any = None
 
+    def build(self) -> Any:
+        """A new one, for whoever is not in an event loop."""
+        return self._build()
+
     async def built(self) -> Any:
         if self._app is None:
             async with self._building:

@@ -152,8 +152,7 @@ def service() -> Service:
         )
         migrating.upgrade(settings)
         app: Any = create_app(settings)
-        fastapi = app.app.app
-        services = fastapi.state.services
+        fastapi, services = app.administration.build(), app.services
         made = Service(fastapi.openapi(), services.metrics.render().decode())
         services.pool.close()
         services.db.close()

@@ -29,6 +29,9 @@ from identity.verifier.gate import Gate, Refused, VerifiedClaims
 
 Users = Remembered[UserSnapshot]
 
+SKEW = 5.0
+"""Seconds by which the clocks of replicas may differ: what one has just issued is good at all."""
+
 _STATE = """
 SELECT EXISTS (SELECT 1 FROM revoked_token WHERE jti = :jti),
        EXISTS (SELECT 1 FROM session WHERE id = :sid AND ended_at IS NULL AND expires_at > :now)"""
@@ -73,7 +76,7 @@ class LiveTokens:
         self._lookups = lookups
         self._known = KnownTokens(settings.tokens.token_cache)
         self._changes = 0
-        self.gate = Gate(settings.issuer, ring.find, audience=None, clock=now)
+        self.gate = Gate(settings.issuer, ring.find, audience=None, clock=now, skew=SKEW)
         feed.listen("token", self._token_changed)
         feed.listen("session", self._session_changed)
 

@@ -152,10 +152,17 @@ class KeptClaims:
     def __init__(self, seal: object, claims: VerifiedClaims) -> None:
         if seal is not SEAL:
             raise TypeError("only VerifiedClaims make KeptClaims")
-        self._payload = claims.payload
-        self._kid = claims.kid
-        self._algorithm = claims.algorithm
-        self._leeway = claims.leeway
+        put = object.__setattr__
+        put(self, "_payload", claims.payload)
+        put(self, "_kid", claims.kid)
+        put(self, "_algorithm", claims.algorithm)
+        put(self, "_leeway", claims.leeway)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("KeptClaims do not change")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("KeptClaims cannot be pickled: a copy would not have passed the gate")
 
     def says(self, claims: VerifiedClaims) -> bool:
         """Whether these are the claims that were kept, to the letter."""

@@ -63,7 +63,9 @@ class Gate:
 
     `keys` finds a trusted key by `kid`; what it raises passes through. `audience` names what
     this service answers to, None accepts every well-formed audience. `leeway` is in seconds,
-    at most 30, and `clock` gives Unix time. ValueError where these make no sense.
+    at most 30; `skew` is the same for `iat` and `nbf` alone, where it is to differ, because a
+    clock that is behind must not refuse what has just been issued. `clock` gives Unix time.
+    ValueError where these make no sense.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Gate:
         algorithms: Collection[str] = tuple(ALGORITHMS),
         leeway: float = 0.0,
         clock: Callable[[], float] = time.time,
+        skew: float | None = None,
     ) -> None:
         audiences = {audience} if isinstance(audience, str) else audience
         if not issuer:
@@ -85,6 +88,8 @@ class Gate:
             raise ValueError(f"a gate knows {', '.join(ALGORITHMS)}, not {sorted(unknown)}")
         if not 0 <= leeway <= MAX_LEEWAY:
             raise ValueError(f"leeway is 0 to {MAX_LEEWAY:.0f} seconds, not {leeway}")
+        if skew is not None and not 0 <= skew <= MAX_LEEWAY:
+            raise ValueError(f"skew is 0 to {MAX_LEEWAY:.0f} seconds, not {skew}")
         self._clock = clock
         self._policy = Policy(
             issuer=issuer,
@@ -92,6 +97,7 @@ class Gate:
             audiences=None if audiences is None else frozenset(audiences),
             algorithms=frozenset(algorithms),
             leeway=float(leeway),
+            skew=float(leeway if skew is None else skew),
         )
 
     def check(self, token: object) -> VerifiedClaims:

@@ -55,6 +55,8 @@ class Policy:
     audiences: frozenset[str] | None
     algorithms: frozenset[str]
     leeway: float
+    skew: float
+    """`leeway` for `iat` and `nbf`."""
     headers: dict[bytes, tuple[bytes, dict[str, Any]]] = field(default_factory=dict)
     """Headers of tokens whose signature was good: as base64url, which is canonical, to octets and
     what they read. An issuer writes one a key, and nobody else can put one here. Saves a
@@ -267,7 +269,7 @@ def _iat(policy: Policy, reading: Any) -> str | None:
     issued_at = reading.claims.get("iat")
     if not _is_time(issued_at):
         return f"iat is {_quote(issued_at)}, not a time"
-    if premature(issued_at, reading.now, policy.leeway):
+    if premature(issued_at, reading.now, policy.skew):
         return f"issued at {issued_at}, and it is only {reading.now:.0f}"
     return None
 
@@ -279,7 +281,7 @@ def _nbf(policy: Policy, reading: Any) -> str | None:
     not_before = reading.claims["nbf"]
     if not _is_time(not_before):
         return f"nbf is {_quote(not_before)}, not a time"
-    if premature(not_before, reading.now, policy.leeway):
+    if premature(not_before, reading.now, policy.skew):
         return f"is good from {not_before}, and it is only {reading.now:.0f}"
     return None
 

@@ -65,8 +65,8 @@ def _fits(policy: Policy, claims: dict[str, Any], now: float) -> bool:
     for time in (expires_at, issued_at, not_before):
         if type(time) is not int or not 0 <= time <= LAST_SECOND:
             return False
-    leeway = policy.leeway
-    if now >= expires_at + leeway or now < issued_at - leeway or now < not_before - leeway:
+    skew = policy.skew
+    if now >= expires_at + policy.leeway or now < issued_at - skew or now < not_before - skew:
         return False
     for value in (
         get("sub"),

@@ -284,3 +284,16 @@ def _set_status(session: Session, client_id: str, status: str) -> None:
     client = clients.get(session, client_id, lock=True)
     known = ("password", "refresh_token", "client_credentials")
     clients.update(session, client, {"status": status}, known_grants=known, held=None)
+
+
+async def test_a_replica_whose_clock_is_behind_takes_what_has_just_been_issued(
+    world: World,
+) -> None:
+    world.user()
+    with frozen() as clock:
+        token = (await world.log_in())["access_token"]
+        clock.tick(-4)
+        assert await world.active(token)
+        stranger = (await world.log_in())["access_token"]
+        clock.tick(-30)
+        assert not await world.active(stranger)

@@ -11,6 +11,7 @@ import pytest
 
 import identity
 from identity.verifier import VerifiedClaims
+from identity.verifier.claims import KeptClaims
 from tests.verifier.issuer import CLAIMS, NOW, forger, gate
 
 
@@ -88,3 +89,13 @@ def test_their_repr_names_the_token_and_its_subject_on_one_line(claims: Verified
     assert repr(claims) == f"<VerifiedClaims jti='{CLAIMS['jti']}' sub='{CLAIMS['sub']}'>"
     odd = gate().check(forger("EdDSA").with_claims(sub="a\n\x1b[2J"))
     assert repr(odd).isprintable()
+
+
+def test_kept_claims_cannot_be_made_or_changed_to_say_something_else() -> None:
+    with pytest.raises(TypeError, match="only VerifiedClaims"):
+        KeptClaims(object(), object.__new__(VerifiedClaims))
+    kept = object.__new__(KeptClaims)
+    with pytest.raises(AttributeError):
+        kept._payload = b'{"sub": "admin"}'  # type: ignore[misc]
+    with pytest.raises(TypeError, match="pickled"):
+        copy.copy(kept)
