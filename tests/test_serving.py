@@ -94,7 +94,7 @@ def application(settings: Settings) -> Edge:
     async def numbers(request: Request) -> Response:
         return Response(200, [(b"content-type", CONTENT_TYPE)], metrics.render())
 
-    lane.add("POST", "/form", form, oauth=True, openapi={})
+    lane.add("POST", "/form", form, oauth=True)
     for path, handler in {
         "/pid": pid,
         "/p d": pid,
@@ -102,7 +102,7 @@ def application(settings: Settings) -> Edge:
         "/endless": endless,
         "/metrics": numbers,
     }.items():
-        lane.add("GET", path, handler, oauth=False, openapi={})
+        lane.add("GET", path, handler, oauth=False)
     return Edge(lane, settings, metrics)
 
 
