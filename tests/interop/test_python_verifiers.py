@@ -66,7 +66,7 @@ def by_joserfc(issued: Issued) -> Callable[[str], Claims]:
 def by_authlib(issued: Issued) -> Callable[[str], Claims]:
     """Its RFC 9068 validator in its resource protector, which also looks for the scope."""
 
-    keys = key_set(issued)
+    keys = KeySet.import_key_set(key_set(issued))
 
     class Validator(JWTBearerTokenValidator):  # type: ignore[misc]
         def get_jwks(self) -> Any:
