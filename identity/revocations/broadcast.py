@@ -12,13 +12,10 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from operator import attrgetter
 
 import structlog
-from sqlmodel import Session
 
 from identity.changes import ChangeFeed
 from identity.clock import now
@@ -138,7 +135,7 @@ class Broadcaster:
         """Whether one can go on from there: it is of this history, and has not been pruned."""
         if position >= self.position:
             return position == self.position
-        return await self._db.read(lambda session: entries.known(session, position))
+        return await entries.known(self._db, position)
 
     def follow(self, client: str, after: int | None, *, reset: bool) -> Listener:
         """From `after` on, or from nothing. The caller has looked, and awaits nothing between."""
@@ -237,7 +234,8 @@ class Broadcaster:
 
     async def _start_over(self) -> None:
         lost, position = self._lost, self._feed.position
-        self._live = await self._entries(0, position)
+        first = await entries.first(self._db, await entries.lifetime(self._db, self._settings))
+        self._live = await self._entries(first, position)
         self._snapshot, self.position, self._read = None, position, lost
         await self._tell(
             b"".join(
@@ -265,16 +263,13 @@ class Broadcaster:
     async def _entries(self, after: int, upto: int) -> list[Entry]:
         """Page by page: reading may happen in the event loop."""
         found: list[Entry] = []
+        kept = await entries.lifetime(self._db, self._settings)
         while True:
-            start = found[-1].id if found else after
-            page = await self._db.read(partial(self._page, start, upto))
+            page = await entries.page(self._db, kept, found[-1].id if found else after, upto)
             found += page
             if len(page) < PAGE:
                 return found
             await asyncio.sleep(0)
-
-    def _page(self, after: int, upto: int, session: Session) -> Sequence[Entry]:
-        return entries.between(session, self._settings, after, upto)
 
     async def _tell(self, piece: bytes) -> None:
         self._release()

@@ -1,18 +1,13 @@
 """What of the change feed a sibling must know: the revocations that a token may still run into."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import orjson
-from sqlalchemy import select
-from sqlmodel import Session, col
 
-from identity.changes import Change
 from identity.clock import utcnow
-from identity.keys.rotation import longest_life
+from identity.db import Database, moment
 from identity.settings import Settings
-from identity.tokens.table import RevokedToken
 from identity.verifier.gate import MAX_LEEWAY
 
 KINDS = {
@@ -23,7 +18,19 @@ KINDS = {
     "client.narrowed": "client",
     "key.revoked": "key",
 }
-PAGE = 2000
+PAGE = 1000
+LEEWAY = timedelta(seconds=MAX_LEEWAY)
+
+_LONGEST = "SELECT max(token_ttl) FROM signing_key WHERE state <> 'next'"
+_FIRST = "SELECT id FROM change WHERE at > :horizon ORDER BY at LIMIT 1"
+_PAGE = f"""
+SELECT c.id, c.kind, c.ref, c.at,
+       CASE c.kind WHEN 'token.revoked'
+                   THEN (SELECT t.expires_at FROM revoked_token t WHERE t.jti = c.ref) END
+FROM change c
+WHERE c.id > :after AND c.id <= :upto AND c.kind IN ({", ".join(f"'{kind}'" for kind in KINDS)})
+ORDER BY c.id LIMIT {PAGE}"""  # noqa: S608 - words of ours
+_KNOWN = "SELECT 1 FROM change WHERE id = :position"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +49,31 @@ class Entry:
         return b"event: revoked\nid: %d\ndata: %b\n\n" % (self.id, self.body)
 
 
-def lifetime(session: Session, settings: Settings) -> timedelta:
+async def lifetime(db: Database, settings: Settings) -> timedelta:
     """For how long a token can run into a revocation: the longest that any published key has
     signed for, by whichever process with whatever setting, and what verifiers allow for clocks."""
-    return max(longest_life(session), settings.tokens.access_token_ttl) + timedelta(
-        seconds=MAX_LEEWAY
-    )
+    ((signed,),) = await db.query(_LONGEST, {})
+    return max(timedelta(seconds=signed or 0), settings.tokens.access_token_ttl) + LEEWAY
 
 
-def between(
-    session: Session, settings: Settings, after: int, upto: int, limit: int = PAGE
-) -> Sequence[Entry]:
-    """The entries that matter still, with ids in (`after`, `upto`], in order; `limit` at the
-    most."""
-    now, kept = utcnow(), lifetime(session, settings)
-    revoked = (col(Change.kind) == "token.revoked") & (col(RevokedToken.jti) == Change.ref)
-    query = (
-        select(*map(col, (Change.id, Change.kind, Change.ref, Change.at, RevokedToken.expires_at)))
-        .select_from(Change)
-        .join(RevokedToken, revoked, isouter=True)
-        .where(
-            col(Change.at) > now - kept,
-            col(Change.id) > after,
-            col(Change.id) <= upto,
-            col(Change.kind).in_(KINDS),
-        )
-        .order_by(col(Change.id))
-        .limit(limit)
-    )
-    leeway = timedelta(seconds=MAX_LEEWAY)
+async def first(db: Database, kept: timedelta) -> int:
+    """The position before the oldest change that matters still. 0: there is none."""
+    rows = await db.query(_FIRST, {"horizon": utcnow() - kept})
+    return rows[0][0] - 1 if rows else 0
+
+
+async def page(db: Database, kept: timedelta, after: int, upto: int) -> list[Entry]:
+    """The entries with ids in (`after`, `upto`], in order; `PAGE` at the most."""
     entries = []
-    for number, kind, ref, at, expires_at in session.execute(query):
-        exp = (expires_at + leeway if expires_at else at + kept).timestamp()
+    rows = await db.query(_PAGE, {"after": after, "upto": upto})
+    for number, kind, ref, told_at, expires_at in rows:
+        at = moment(told_at)
+        exp = (moment(expires_at) + LEEWAY if expires_at else at + kept).timestamp()
         body = {"id": number, "kind": KINDS[kind], "ref": ref, "at": at.timestamp(), "exp": exp}
         entries.append(Entry(number, exp, orjson.dumps(body)))
     return entries
 
 
-def known(session: Session, position: int) -> bool:
+async def known(db: Database, position: int) -> bool:
     """Whether history goes back to `position`."""
-    return session.get(Change, position) is not None
+    return bool(await db.query(_KNOWN, {"position": position}))

@@ -11,7 +11,7 @@ import pytest
 from identity import changes
 from identity.opaque import new_id
 from identity.revocations.broadcast import BACKLOG, Listener
-from tests.world import World
+from tests.world import World, bearer
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +100,15 @@ async def test_who_leaves_is_forgotten(world: World) -> None:
     assert not streams(world)
 
 
+async def test_a_stream_that_lasts_is_no_slow_answer(world: World) -> None:
+    sibling = world.client("sibling", scopes=["introspect"])
+    async with following(world, sibling.basic) as stream:
+        await asyncio.sleep(0.6)
+        assert not stream.complete
+    name = 'identity_request_duration_seconds_bucket{le="0.5",route="/revocations"} 1.0'
+    assert name in world.services.metrics.render().decode()
+
+
 async def test_a_client_that_changes_must_come_again(world: World) -> None:
     """Its secret may have been taken, or the scope."""
     sibling, other = (world.client(name, scopes=["introspect"]) for name in ("sibling", "other"))
@@ -114,8 +123,6 @@ async def test_a_client_that_changes_must_come_again(world: World) -> None:
 
 
 async def test_a_stream_ends_with_the_token_that_opened_it(world: World, settings: Any) -> None:
-    from tests.world import bearer
-
     token = (await world.act(world.client("job", scopes=["introspect"])))["access_token"]
     world.services.live.gate.check(token)
     async with following(world, bearer(token)) as stream:

@@ -10,6 +10,7 @@ from sqlmodel import delete
 
 from identity import changes, clock
 from identity.changes import Change
+from identity.users import accounts
 from tests.world import Caller, World, bearer, refused
 
 pytestmark = pytest.mark.anyio
@@ -105,8 +106,6 @@ async def test_kinds_have_their_names(world: World, sibling: Caller) -> None:
 async def test_a_user_who_loses_something_is_told_while_a_token_of_theirs_lives(
     world: World, sibling: Caller
 ) -> None:
-    from identity.users import accounts
-
     world.scopes("read", role="clerk")
     ada, bob = (world.user(name, roles=["clerk"]) for name in ("ada", "bob"))
     await world.log_in("ada")
