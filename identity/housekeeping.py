@@ -33,6 +33,7 @@ class Housekeeping:
     def start(self) -> None:
         chores = ((1.0, self.write_audit), (5.0, self.tend_keys), (60.0, self.prune))
         self._tasks = [asyncio.create_task(self._every(*chore)) for chore in chores]
+        self._tasks.append(asyncio.create_task(self._relieve_queue()))
 
     async def stop(self) -> None:
         """End the chores; what the audit still holds is written.
@@ -40,6 +41,7 @@ class Housekeeping:
         A chore under way is not cancelled: its write goes on in a thread, and would be repeated.
         """
         self._stopping.set()
+        self._services.queue.pressing.set()
         if self._tasks:
             _, stuck = await asyncio.wait(self._tasks, timeout=PATIENCE)
             for task in stuck:
@@ -76,6 +78,15 @@ class Housekeeping:
         # Not all processes at the same instant.
         while not await self._stopped_within(seconds * random.uniform(0.9, 1.1)):  # noqa: S311
             await self._attempt(chore)
+
+    async def _relieve_queue(self) -> None:
+        """Under load the audit's second is too long: what it holds would be megabytes."""
+        queue = self._services.queue
+        while not self._stopping.is_set():
+            await queue.pressing.wait()
+            await self._attempt(self.write_audit)
+            if queue.pressing.is_set():  # it failed; not in a tight loop
+                await self._stopped_within(1)
 
     async def _stopped_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):

@@ -13,13 +13,22 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from time import time
-from typing import Any, TextIO
+from types import ModuleType
+from typing import Any, TextIO, cast
 
 import orjson
-import structlog
 
 from identity.audit import origin
 from identity.settings import LogSettings
+
+# structlog imports rich where it is installed, for tracebacks that we do not have drawn: three
+# megabytes of a process's memory, and a twentieth of its start.
+_rich = sys.modules.get("rich")
+sys.modules["rich"] = cast(ModuleType, _rich)  # None, if so: not to be imported
+import structlog  # noqa: E402
+
+if _rich is None:
+    del sys.modules["rich"]
 
 REDACTED = "[redacted]"
 FLUSH_AFTER = 0.1  # seconds that a request may wait for company

@@ -87,7 +87,9 @@ class TokenSettings(Group):
         None, "`aud` where the client names no resource; the issuer when unset"
     )
     access_token_ttl: Duration = _setting("15m", "lifetime of an access token", le="1d")
-    token_cache: int = _setting(20_000, "verified tokens a process remembers", ge=0)
+    token_cache: int = _setting(
+        5_000, "verified tokens a process remembers, 1.5 KB each", ge=0, le=10_000_000
+    )
 
 
 class KeySettings(Group):

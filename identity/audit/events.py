@@ -1,6 +1,7 @@
 """Writing events: in the transaction of what they tell of, or in batches."""
 
 import asyncio
+from functools import partial
 from typing import Any, Literal
 
 from sqlalchemy import insert
@@ -12,6 +13,8 @@ from identity.clock import utcnow
 from identity.db import Database
 from identity.errors import Overloaded
 
+BATCH = 500
+"""Events written at once."""
 Outcome = Literal["success", "refused"]
 
 
@@ -63,15 +66,21 @@ def record(
     session.add(AuditEvent(**members))
 
 
+def _insert(events: list[dict[str, Any]], session: Session) -> None:
+    session.execute(insert(AuditEvent), events)
+
+
 class AuditQueue:
-    """Events of acts that change nothing, held until the next flush (every second, and at
-    shutdown). Full means refusing work, not forgetting it. A killed process loses at most what
-    it held."""
+    """Events of acts that change nothing, held until the next flush (every second, sooner when
+    `pressing`, and at shutdown). Full means refusing work, not forgetting it. A killed process
+    loses at most what it held."""
 
     def __init__(self, size: int = 20_000) -> None:
         self._size = size
         self._events: list[dict[str, Any]] = []
         self._flushing = asyncio.Lock()
+        self.pressing = asyncio.Event()
+        """Set while enough is held for a batch."""
 
     @property
     def depth(self) -> int:
@@ -91,13 +100,17 @@ class AuditQueue:
         self._events.append(
             event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
         )
+        if len(self._events) == BATCH:
+            self.pressing.set()
 
     async def flush(self, db: Database) -> None:
         """Write what is held; what cannot be written now is held on, and counts. Not to be
         cancelled: whether a write under way succeeds would remain unknown."""
         async with self._flushing:
-            taken = self._events[:]
-            if not taken:
-                return
-            await db.write(lambda session: session.execute(insert(AuditEvent), taken).close())
-            del self._events[: len(taken)]
+            self.pressing.clear()
+            left = len(self._events)
+            while left:
+                taken = self._events[: min(BATCH, left)]
+                await db.write(partial(_insert, taken))
+                del self._events[: len(taken)]
+                left -= len(taken)

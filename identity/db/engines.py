@@ -8,7 +8,13 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from identity.settings import Settings, SettingsError
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "busy_timeout=5000",
+    "cache_size=-512",  # KiB a connection; the operating system caches the file for all of them
+)
 WRITES = "identity_write"
 """Execution option of a connection that will write: it takes SQLite's write lock at once."""
 

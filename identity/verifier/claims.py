@@ -149,6 +149,11 @@ class KeptClaims:
 
     __slots__ = ("_algorithm", "_kid", "_leeway", "_payload")
 
+    _payload: bytes
+    _kid: str
+    _algorithm: str
+    _leeway: float
+
     def __init__(self, seal: object, claims: VerifiedClaims) -> None:
         if seal is not SEAL:
             raise TypeError("only VerifiedClaims make KeptClaims")
