@@ -363,6 +363,33 @@ async def test_an_upgrade_is_answered_as_if_not_asked_for() -> None:
     assert answer.status == 200
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+async def test_the_body_behind_a_wish_to_upgrade_is_a_body(protocol: str, pause: float) -> None:
+    wish = ("Connection: keep-alive, Upgrade, HTTP2-Settings", f"Upgrade: {protocol}")
+    hidden = b"a=1&b=" + get("/pid")
+    head = post(b"", *wish, length=len(hidden)).replace(b"Connection: close\r\n", b"")
+    async with served() as port:
+        told = await tell(port, head, hidden, get("/slow"), pause=pause)
+        chunked = post(b"", *wish, "Transfer-Encoding: chunked", length=-1)
+        pieces = await tell(port, chunked, b"3\r\na=1\r\n", b"0\r\n\r\n", pause=pause)
+    first, _, second = told.body.partition(b"HTTP/1.1 ")
+    assert json.loads(first)["b"].startswith("GET /pid")
+    assert second.startswith(b"200 OK") and second.endswith(b'{"slow":true}')
+    assert b'pid":' not in second
+    assert json.loads(pieces.body) == {"a": "1"}
+
+
+async def test_a_request_behind_a_wish_to_upgrade_is_answered() -> None:
+    wish = get("/pid", "Upgrade: h2c", "Connection: upgrade", close=False)
+    async with served() as port:
+        answer = await tell(port, wish * 3 + get("/slow"))
+        tunnel = await tell(port, b"CONNECT /pid HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.body.count(b'"pid"') == 3
+    assert answer.body.endswith(b'{"slow":true}')
+    assert tunnel.status == 400
+
+
 async def test_http_1_0_gets_its_body_without_chunks() -> None:
     async with served() as port:
         short = await tell(port, b"GET /pid HTTP/1.0\r\n\r\n")

@@ -100,6 +100,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_fed = 0  # with chunk sizes, extensions and trailers
         self._refused = False
         self._problem: IdentityError | None = None
+        self._plain_head = b""  # of a request that wished for an upgrade
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -112,9 +113,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._chunk = len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # answered as if no upgrade had been asked for (RFC 9110 §7.8)
+            self._feed(data)
         except httptools.HttpParserError:
             self._invalid(self._problem or InvalidRequest("the request is not valid HTTP/1.1"))
             return
@@ -131,6 +130,23 @@ class LimitedProtocol(HttpToolsProtocol):
             elif self.deadline == math.inf:
                 self._body_since = self.loop.time()
                 self.deadline = self._body_since + self.limits.body_seconds
+
+    def _feed(self, data: bytes) -> None:
+        """Answered as if no upgrade had been asked for (RFC 9110 §7.8). The parser takes all that
+        follows such a head for another protocol; read as HTTP it is a body, which must not pass
+        for a request of its own: so the head is read again without the wish.
+        """
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = memoryview(rest)[upgrade.args[0] :]
+                head, self._plain_head = self._plain_head, b""
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                self.parser.feed_data(head)
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -153,11 +169,14 @@ class LimitedProtocol(HttpToolsProtocol):
             if size > self.limits.head_bytes:
                 self._problem = HeadersTooLarge(f"at most {self.limits.head_bytes} bytes")
                 raise ValueError("head too large")
+        parser = self.parser
+        version = parser.get_http_version()
+        if parser.should_upgrade():
+            self._plain_head = self._without_upgrade(parser.get_method(), version)
+            return
         self._in_head = False
         self._body_bytes = self._body_fed = 0
         self.deadline = math.inf
-        parser = self.parser
-        version = parser.get_http_version()
         if self.url.startswith(b"/") and b"#" not in self.url:
             raw_path, _, query = self.url.partition(b"?")
         else:
@@ -206,6 +225,18 @@ class LimitedProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, app))
 
+    def _without_upgrade(self, method: bytes, version: str) -> bytes:
+        if method == b"CONNECT":
+            raise ValueError("no proxy")
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version.encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = [w for w in value.split(b",") if w.strip().lower() != b"upgrade"]
+                value = b",".join(kept)
+            if name != b"upgrade":
+                lines.append(name + b": " + value)
+        return b"\r\n".join([*lines, b"", b""])
+
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
         self._body_bytes += len(body)
@@ -217,6 +248,8 @@ class LimitedProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self._plain_head:
+            return  # it is read again
         self.deadline = math.inf
         cycle = self.cycle
         cycle.more_body = False
