@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bcrypt
 
-from bench import processes, wrk
+from bench import processes, siblings, wrk
 from bench.jobs import INTROSPECTED, JOBS, Job
 from bench.measure import Series, rounds
 from bench.paced import flood, percentile, steady
@@ -234,6 +234,15 @@ def sizes(options: argparse.Namespace) -> list[Figure]:
     return figures
 
 
+def siblings_part(options: argparse.Namespace) -> list[Figure]:
+    """What siblings pay, and how soon they know (bench/siblings.py)."""
+    with (
+        prepared("sqlite", Size()) as (folder, url, world, port),
+        processes.service(folder, url, options.server_core, PORT=str(port)) as server,
+    ):
+        return siblings.figures(server, world, folder, options)
+
+
 def _one_round(
     server: processes.Process, job: Job, world: World, options: argparse.Namespace
 ) -> wrk.Load:
@@ -253,9 +262,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--only", default="", help="only jobs whose name holds this")
+    parser.add_argument("--revocations", type=int, default=1_000, help="how many are timed")
+    parser.add_argument("--streams", type=int, default=1_000, help="siblings' streams held open")
     parser.add_argument("--users", type=int, default=1_000_000, help="size of the large database")
     parser.add_argument(
-        "--parts", default="sqlite,postgresql,rsa,passwords,workers,sizes", help="what to measure"
+        "--parts",
+        default="sqlite,postgresql,rsa,passwords,workers,siblings,sizes",
+        help="what to measure",
     )
     parser.add_argument("--no-report", action="store_true", help="print only, write no file")
     options = parser.parse_args()
@@ -267,13 +280,20 @@ def main() -> int:
     options.load_core = LOAD_CORE if several else None
     if options.smoke:
         options.rounds, options.seconds, options.no_report = 1, 1.0, True
-        options.users, options.parts = 2_000, "sqlite,passwords"
+        options.users, options.revocations, options.streams = 2_000, 20, 20
+        options.parts = "sqlite,passwords,siblings"
     report = Report(options.rounds, options.seconds)
     parts = options.parts.split(",")
     for dialect in ("sqlite", "postgresql"):
         if dialect in parts:
             report.add_jobs(dialect, *main_jobs(dialect, options))
-    more = {"rsa": rsa_signing, "passwords": passwords, "workers": two_processes, "sizes": sizes}
+    more = {
+        "rsa": rsa_signing,
+        "passwords": passwords,
+        "workers": two_processes,
+        "sizes": sizes,
+        "siblings": siblings_part,
+    }
     for part, measure in more.items():
         if part in parts:
             report.add_figures(measure(options))

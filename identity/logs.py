@@ -24,11 +24,13 @@ from identity.settings import LogSettings
 # structlog imports rich where it is installed, for tracebacks that we do not have drawn: three
 # megabytes of a process's memory, and a twentieth of its start.
 _rich = sys.modules.get("rich")
-sys.modules["rich"] = cast(ModuleType, _rich)  # None, if so: not to be imported
+sys.modules["rich"] = cast(ModuleType, None)  # that is, cannot be imported
 import structlog  # noqa: E402
 
 if _rich is None:
     del sys.modules["rich"]
+else:
+    sys.modules["rich"] = _rich
 
 REDACTED = "[redacted]"
 FLUSH_AFTER = 0.1  # seconds that a request may wait for company

@@ -1,0 +1,179 @@
+"""What siblings pay to verify a token themselves, and how soon they know of a revocation.
+
+The sibling is a process of its own: `python -m bench.siblings watch …` verifies tokens without
+pause and prints when it first refused each; the monotonic clock is the same in both processes.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench import processes
+from bench.paced import percentile
+from bench.report import Figure
+from bench.world import BASIC, CLIENT, SECRET, World
+from identity.verifier import Verifier
+from identity.verifier.algorithms import ALGORITHMS
+from identity.verifier.errors import TokenRefused
+
+REVOKED = 1_000
+STREAMS = 1_000
+STATUS_LIST_TTL = 5.0
+
+
+def figures(
+    server: processes.Process, world: World, folder: Path, options: argparse.Namespace
+) -> list[Figure]:
+    count = min(REVOKED, options.revocations)
+    return [
+        *asyncio.run(_verifying(server.port, world, options.rounds)),
+        *_revoking(server.port, world, folder, "stream", count, at_most=0.25),
+        *_revoking(
+            server.port, world, folder, "status-list", min(count, 100), at_most=STATUS_LIST_TTL + 1
+        ),
+        *asyncio.run(_streaming(server, world, min(STREAMS, options.streams))),
+    ]
+
+
+async def _verifying(port: int, world: World, rounds: int) -> list[Figure]:
+    """A known token in microseconds, a new one against the bare check of its signature."""
+    issuer = world.settings.issuer
+    async with Verifier(
+        issuer, issuer, client_id=CLIENT, client_secret=SECRET, cache_size=100_000
+    ) as verifier:
+        (jwk,) = httpx.get(f"{issuer}/.well-known/jwks.json").json()["keys"]
+        key = ALGORITHMS["ES256"].verifier(jwk)
+        known, new = [], []
+        for _ in range(rounds):
+            tokens = world.access_tokens(2_000)
+            parts = [token.encode().rpartition(b".") for token in tokens]
+            signed = [(message, _decoded(signature)) for message, _, signature in parts]
+            bare = _each(signed, lambda pair: key.verify(*pair))
+            new.append(_each(tokens, verifier.check) / bare)
+            known.append(_each(tokens, verifier.check) * 1e6)
+    return [
+        Figure("verifier: a known token", statistics.median(known), "µs", at_most=5),
+        Figure(
+            "verifier: a new token, × bare signature check",
+            statistics.median(new),
+            "×",
+            at_most=1.3,
+        ),
+    ]
+
+
+def _each(items: Sequence[Any], work: Callable[[Any], object]) -> float:
+    began = time.process_time()
+    for item in items:
+        work(item)
+    return (time.process_time() - began) / len(items)
+
+
+def _decoded(text: bytes) -> bytes:
+    return base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+
+
+def _revoking(
+    port: int, world: World, folder: Path, how: str, count: int, *, at_most: float
+) -> list[Figure]:
+    """From the answer of `/revoke` to the first refusal in the sibling."""
+    tokens = world.access_tokens(count)
+    listed = folder / f"tokens-{how}"
+    listed.write_text("\n".join(tokens))
+    sibling = subprocess.Popen(
+        [sys.executable, "-m", "bench.siblings", "watch", world.settings.issuer, how, str(listed)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert sibling.stdin is not None
+    assert sibling.stdout is not None
+    sibling.stdin.write(json.dumps(SECRET) + "\n")  # not among the arguments, which all can read
+    sibling.stdin.flush()
+    if sibling.stdout.readline() != "ready\n":
+        raise RuntimeError("the sibling did not start")
+    answered = []
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        for token in tokens:
+            client.post("/revoke", data={"token": token}).raise_for_status()
+            answered.append(time.monotonic())
+            time.sleep(0.005 if how == "stream" else 0.02)
+    refused = json.loads(sibling.communicate(timeout=60)[0])
+    delays = [max(0.0, at - said) * 1000 for at, said in zip(refused, answered, strict=True)]
+    name = f"revocation to refusal by {how}"
+    return [
+        Figure(f"{name}, p50", percentile(delays, 0.5), "ms"),
+        Figure(f"{name}, p99", percentile(delays, 0.99), "ms", at_most=at_most * 1000),
+        Figure(f"{name}, max", max(delays), "ms"),
+    ]
+
+
+async def _watch(issuer: str, how: str, secret: str, tokens: list[str]) -> None:
+    refused = [0.0] * len(tokens)
+    async with Verifier(
+        issuer, issuer, client_id=CLIENT, client_secret=secret,
+        revocations="stream" if how == "stream" else "status-list",
+    ) as verifier:  # fmt: skip
+        for token in tokens:
+            await verifier.verify(token)
+        print("ready", flush=True)
+        left = set(range(len(tokens)))
+        deadline = time.monotonic() + 50
+        while left and time.monotonic() < deadline:
+            for number in sorted(left)[:50]:  # they are revoked in this order
+                try:
+                    await verifier.verify(tokens[number])
+                except TokenRefused:
+                    refused[number] = time.monotonic()
+                    left.discard(number)
+            await asyncio.sleep(0.001)
+    if left:
+        raise SystemExit(f"{len(left)} revoked tokens were never refused")
+    print(json.dumps(refused))
+
+
+async def _streaming(server: processes.Process, world: World, count: int) -> list[Figure]:
+    """Memory of a stream, and the time until all have heard of one revocation."""
+    before = server.rss[0]
+    request = (
+        "GET /revocations HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n"
+        f"Authorization: {BASIC}\r\n\r\n"
+    ).encode()
+    streams = []
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request)
+        streams.append((reader, writer))
+    await asyncio.gather(*(reader.readuntil(b"event: live") for reader, _ in streams))
+    grown = (server.rss[0] - before) * 1024 / count
+    delays = []
+    for token in world.access_tokens(10):
+        async with httpx.AsyncClient() as client:
+            heard = [
+                asyncio.create_task(reader.readuntil(b"event: revoked")) for reader, _ in streams
+            ]
+            address = f"http://127.0.0.1:{server.port}/revoke"
+            (await client.post(address, data={"token": token})).raise_for_status()
+            said = time.monotonic()
+            await asyncio.gather(*heard)
+            delays.append((time.monotonic() - said) * 1000)
+    for _, writer in streams:
+        writer.close()
+    return [
+        Figure(f"memory of a stream, of {count:,}", grown, "KB"),
+        Figure(f"one revocation heard by all {count:,} streams", statistics.median(delays), "ms"),
+    ]
+
+
+if __name__ == "__main__":
+    _, _, its_issuer, its_way, its_tokens = sys.argv
+    its_secret = json.loads(sys.stdin.readline())
+    asyncio.run(_watch(its_issuer, its_way, its_secret, Path(its_tokens).read_text().split("\n")))
