@@ -51,7 +51,8 @@ async def _verifying(port: int, world: World, rounds: int) -> list[Figure]:
     async with Verifier(
         issuer, issuer, client_id=CLIENT, client_secret=SECRET, cache_size=100_000
     ) as verifier:
-        (jwk,) = httpx.get(f"{issuer}/.well-known/jwks.json").json()["keys"]
+        async with httpx.AsyncClient(base_url=issuer) as client:
+            (jwk,) = (await client.get("/.well-known/jwks.json")).json()["keys"]
         key = ALGORITHMS["ES256"].verifier(jwk)
         known, new = [], []
         for _ in range(rounds):
