@@ -43,6 +43,8 @@ def parse_form(body: bytes) -> dict[str, str]:
     """
     if not body:
         return {}
+    if body.count(b"&") >= MAX_FIELDS:  # before anything is made of them
+        raise InvalidRequest(f"the form has more than {MAX_FIELDS} parameters")
     try:
         text = body.decode()
         if "\0" in text or ("%" in text and "%00" in text):
@@ -57,8 +59,6 @@ def parse_form(body: bytes) -> dict[str, str]:
     except ValueError:  # a name without "="
         pairs = [_decoded_pair(pair) for pair in body.split(b"&")]
         form = dict(pairs)
-    if len(pairs) > MAX_FIELDS:
-        raise InvalidRequest(f"the form has more than {MAX_FIELDS} parameters")
     if len(form) != len(pairs):
         _refuse_repeated(pairs)
     return form if all(form.values()) else {name: value for name, value in form.items() if value}

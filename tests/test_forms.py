@@ -86,6 +86,12 @@ def test_too_many_parameters_are_refused() -> None:
         parse_form(b"&".join(b"p%d=1" % n for n in range(65)))
 
 
+def test_too_many_parameters_are_refused_before_any_is_read() -> None:
+    """64 KiB of ampersands would take as long to read as a thousand requests."""
+    with pytest.raises(InvalidRequest, match="more than 64"):
+        parse_form(b"%zz&" * 64)
+
+
 @pytest.mark.parametrize(
     "content_type",
     [
