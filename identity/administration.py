@@ -37,6 +37,8 @@ def build(services: Services, grant_types: Collection[str]) -> FastAPI:
         version=__version__,
         description=openapi.DESCRIPTION,
         swagger_ui_parameters={"persistAuthorization": True},
+        # Else `/users/` answers a redirect to whatever host and scheme the request names.
+        redirect_slashes=False,
     )
     app.state.services = services
     app.state.grant_types = tuple(grant_types)

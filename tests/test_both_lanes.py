@@ -114,6 +114,14 @@ async def test_a_method_that_an_address_does_not_know_is_answered_with_those_it_
         assert method not in found
 
 
+async def test_nobody_is_sent_to_the_host_that_a_request_names(api: httpx.AsyncClient) -> None:
+    for path in ("/users/", "/roles/", "/docs/", "/token/", "/users/me/", "//evil.example/users/"):
+        for method in ("GET", "POST"):
+            answer = await api.request(method, path, headers={"host": "evil.example"})
+            assert answer.status_code in (401, 404, 405), path
+            assert "evil" not in str(answer.headers)
+
+
 async def test_a_head_request_answers_like_get_without_the_body(api: httpx.AsyncClient) -> None:
     for path in ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", "/users/me"):
         get, head = await api.get(path), await api.head(path)
