@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from identity.clock import frozen
 from tests import acting
 from tests.acting import Actor, pointers, problem
 from tests.world import Caller, World, bearer, refused
@@ -114,6 +117,25 @@ async def test_everything_of_a_disabled_client_is_dead_at_once(world: World) -> 
     refused(await world.refresh(tokens["refresh_token"], caller), 400, "invalid_grant")
     assert not await world.active(tokens["access_token"])
     await world.act(caller)
+
+
+async def test_a_client_enabled_in_the_second_of_its_end_gets_a_token_that_lives(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boss = await acting.admin(world)
+    _, caller = await register(boss)
+    with frozen() as clock:
+
+        async def wait(seconds: float) -> None:
+            clock.tick(seconds)
+
+        monkeypatch.setattr("identity.grants.endpoint.sleep", wait)
+        clock.tick(1)
+        old = (await world.act(caller))["access_token"]
+        for status in ("disabled", "active"):
+            await boss.done("PATCH", "/clients/report", {"status": status})
+        assert await world.active((await world.act(caller))["access_token"])
+        assert not await world.active(old)
 
 
 async def test_tokens_of_a_deleted_client_never_pass_for_those_of_its_namesake(
