@@ -1,15 +1,14 @@
 """examples/orders: its own tests, and the sibling as a process beside the real service."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.databases import ROOT, environment
+from tests.databases import ROOT
+from tests.examples.plugin import pytest_run
 from tests.interop.deployment import (
     AUDIENCE,
     READ,
@@ -47,16 +46,7 @@ def orders(
 
 def test_it_is_small_and_its_own_tests_pass() -> None:
     assert len((EXAMPLE / "orders.py").read_text().splitlines()) < 60
-    registered = any(p.name == "identity_verifier" for p in entry_points(group="pytest11"))
-    plugin = [] if registered else ["-p", "identity.verifier.testing"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin],
-        cwd=EXAMPLE,
-        env=environment() | {"PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = pytest_run(EXAMPLE)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
