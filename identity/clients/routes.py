@@ -106,11 +106,14 @@ async def update_client(
     if_match: IfMatch = None,
 ) -> ClientOut:
     """A JSON merge patch; lists are replaced as a whole. Takes effect at once, also for tokens
-    already issued. Disabling ends the client's sessions."""
+    already issued. Disabling ends the client's sessions, and taking an audience away those for
+    that audience."""
+    settings = actor.services.settings
 
     def unit(session: Session) -> ClientOut:
         client = accounts.get(session, client_id, lock=True)
         check_unchanged(if_match, client.version)
+        before = {*client.audiences}
         accounts.update(
             session,
             client,
@@ -120,6 +123,11 @@ async def update_client(
         )
         if client.status == "disabled":
             lifecycle.end_all(session, "client disabled", client_id=client.id)
+        # Every client may name these two.
+        lost = before - {*client.audiences, settings.audience, settings.issuer}
+        if lost:
+            why = "audience taken from the client"
+            lifecycle.end_all(session, why, client_id=client.id, audiences=lost)
         return _shown(session, client, response)
 
     return await actor.services.db.write(unit)

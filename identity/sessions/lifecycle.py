@@ -105,14 +105,18 @@ def end_all(
     *,
     user_id: str | None = None,
     client_id: str | None = None,
+    audiences: Iterable[str] | None = None,
     keep: Iterable[str | None] = (),
 ) -> int:
-    """End every session of a user or client but those in `keep`; returns how many."""
+    """End every session of a user or client, for `audiences` alone where they are given, but
+    those in `keep`; returns how many."""
     mine: list[ColumnElement[bool]] = [col(LoginSession.ended_at).is_(None)]
     if user_id is not None:
         mine.append(col(LoginSession.user_id) == user_id)
     if client_id is not None:
         mine.append(col(LoginSession.client_id) == client_id)
+    if audiences is not None:
+        mine.append(col(LoginSession.audience).in_(list(audiences)))
     mine.append(col(LoginSession.id).not_in([kept for kept in keep if kept]))
     now = utcnow()
     ended = session.execute(

@@ -138,6 +138,23 @@ async def test_a_client_enabled_in_the_second_of_its_end_gets_a_token_that_lives
         assert not await world.active(old)
 
 
+async def test_an_audience_taken_from_a_client_ends_its_sessions_there(world: World) -> None:
+    boss = await acting.admin(world)
+    orders, stock = "https://orders.example.com", world.services.settings.issuer
+    _, caller = await register(
+        boss, grants=["password", "refresh_token"], audiences=[orders, stock]
+    )
+    world.user()
+    lost = await world.log_in(client=caller, resource=orders)
+    kept = [await world.log_in(client=caller, resource=stock), await world.log_in(client=caller)]
+    await boss.done("PATCH", "/clients/report", {"audiences": []})
+    refused(await world.refresh(lost["refresh_token"], caller), 400, "invalid_grant")
+    assert not await world.active(lost["access_token"])
+    for tokens in kept:
+        assert await world.active(tokens["access_token"])
+        assert (await world.refresh(tokens["refresh_token"], caller)).status_code == 200
+
+
 async def test_tokens_of_a_deleted_client_never_pass_for_those_of_its_namesake(
     world: World,
 ) -> None:
