@@ -24,6 +24,8 @@ from identity.users import accounts
 from identity.users.table import User
 
 WRONG = "the username or password is wrong"
+LONGEST = 512
+"""Characters of what may name a user. No name is that long, however it is typed."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class PasswordLogin:
             prepare(password)
         except ValueError as refusal:
             raise InvalidRequest(str(refusal)) from None
+        if len(login) > LONGEST:  # to normalise all of it could take seconds
+            login = f"{login[:LONGEST]}…"
         with self.throttle.attempt(login, audit.origin.get().address) as attempt:
             try:
                 user = await self.db.read(lambda s: self._admit(s, attempt, login))
