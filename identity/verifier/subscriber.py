@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Literal
 
 from identity.verifier.denylist import Entry
@@ -22,6 +22,8 @@ SILENCE: Final = 3.0
 _POLLED_FOR: Final = 60.0
 """Seconds of polling before the stream is tried again."""
 _FIRST_RETRY, _LAST_RETRY = 0.1, 5.0
+_HURRY: Final = 0.5
+"""Seconds between attempts that waiting requests can bring about."""
 _LONGEST_WAIT: Final = 25.0
 
 
@@ -37,7 +39,10 @@ class Subscriber:
         self._mode = mode
         self._said: str | None = None
         self._live = False
+        self._tried_at = float("-inf")
+        self._hurried = asyncio.Event()
         self.using: Literal["stream", "poll"] = mode
+        self.on_live: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
         """For ever. Failures are logged when they begin and show as the feed's staleness."""
@@ -65,7 +70,26 @@ class Subscriber:
             # Jitter: a thousand siblings lose the same server in the same moment.
             wait = random.uniform(0, retry) if after is None else min(after, 30.0)  # noqa: S311
             retry = min(retry * 2, _LAST_RETRY)
-            await self._clock.sleep(wait)
+            await self._pause(wait)
+
+    def hurry(self) -> None:
+        """Somebody waits for what we know: try again now, unless that was just tried."""
+        if self._clock.monotonic() - self._tried_at >= _HURRY:
+            self._hurried.set()
+
+    async def _pause(self, seconds: float) -> None:
+        self._tried_at = self._clock.monotonic()
+        self._hurried.clear()
+        waits = {
+            asyncio.create_task(self._clock.sleep(seconds)),
+            asyncio.create_task(self._hurried.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     def _complain(self, words: str) -> None:
         level = logging.DEBUG if words == self._said else logging.WARNING
@@ -74,6 +98,7 @@ class Subscriber:
 
     def _went_live(self) -> None:
         self._live = True
+        self.on_live()
         if self._said is not None:
             _log.warning("revocations are known again")
             self._said = None

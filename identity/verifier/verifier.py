@@ -155,7 +155,9 @@ class Verifier:
         if mode == "stream" or mode == "poll":
             feed = Feed(clock, _STALENESS if max_staleness is None else max_staleness)
             feed.on_key = self._key_revoked
-            return feed, Subscriber(self._issuer, feed, mode)
+            subscriber = Subscriber(self._issuer, feed, mode)
+            subscriber.on_live = self._introspector.breaker.succeeded  # it answers again
+            return feed, subscriber
         return Source(clock, Verdict.UNSURE if mode else Verdict.ALIVE), None
 
     # --- Life ----------------------------------------------------------------------------------
@@ -362,6 +364,8 @@ class Verifier:
         return known
 
     async def _introspect(self, text: str, known: Known, *, stale: bool) -> None:
+        if stale and self._subscriber is not None:
+            self._subscriber.hurry()
         if stale and self._on_stale == "refuse":
             raise self._stale()
         if not self._introspector.able:
