@@ -286,3 +286,22 @@ def test_no_credentials_no_feed() -> None:
         Verifier("https://identity.example", "https://api.example", revocations="stream")
     with pytest.raises(ValueError, match="come together"):
         Verifier("https://identity.example", "https://api.example", client_id=CLIENT[0])
+
+
+async def test_a_request_that_waits_brings_a_lost_subscription_back_at_once() -> None:
+    issuer = an_issuer()
+    token = issuer.token(expires_in=3_600)
+    async with a_verifier(issuer, issuer.transport) as verifier:
+        assert await accepted(verifier, token)
+        with issuer.down():
+            for _ in range(60):  # attempts have become rare
+                issuer.clock.tick(1.0)
+                await turns(20)
+            with pytest.raises(StaleKnowledge):
+                await verifier.verify(token)
+            await turns()
+        issuer.clock.tick(0.6)  # less than the pause that the subscription takes by itself
+        with pytest.raises(StaleKnowledge):
+            await verifier.verify(token)
+        await turns()
+        assert await accepted(verifier, token)
