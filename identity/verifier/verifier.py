@@ -364,8 +364,8 @@ class Verifier:
         return known
 
     async def _introspect(self, text: str, known: Known, *, stale: bool) -> None:
-        if stale and self._subscriber is not None:
-            self._subscriber.hurry()
+        if stale:
+            self._hurry()
         if stale and self._on_stale == "refuse":
             raise self._stale()
         if not self._introspector.able:
@@ -383,7 +383,13 @@ class Verifier:
             raise Revoked(f"{known.claims!r} is not active")
         known.cleared = max(known.cleared, acts)
 
+    def _hurry(self) -> None:
+        """From whichever thread a token is checked in."""
+        if self._subscriber is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._subscriber.hurry)
+
     def _stale(self, problem: TokenRefused | None = None) -> StaleKnowledge:
+        self._hurry()
         words = f"revocations of the last {self.staleness:.1f} s are not known"
         if problem is None:
             return StaleKnowledge(words)
