@@ -1,7 +1,5 @@
 """Status lists of several real servers on one database, one of which dies."""
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,7 @@ from tests.faults.replicas import CLIENT, ISSUER, Replicas
 from tests.serving import Server
 from tests.status.decoding import bits_of, opened, reference
 
-SHOWN_WITHIN = 3.0  # seconds; a server makes a changed list anew within half of one
+SHOWN_WITHIN = 10.0  # seconds on a busy machine; a server makes a changed list anew in half of one
 
 
 @pytest.fixture
@@ -33,15 +31,18 @@ def replicas(database_url: str, tmp_path: Path) -> Iterator[Callable[[int], Repl
 
 
 @contextmanager
-def reading(server: Server) -> Iterator[Callable[[str], bool]]:
-    """Whether a token's bit is set in what `server` publishes now."""
+def reading(server: Server) -> Iterator[Callable[[list[str]], list[bool]]]:
+    """Which tokens' bits are set in what `server` publishes now."""
     with httpx.Client(base_url=server.url, trust_env=False) as api:
 
-        def revoked(token: str) -> bool:
-            uri, index = reference(token)
-            keys = json.loads(api.get("/.well-known/jwks.json").content)
-            claims = opened(api.get(uri.removeprefix(ISSUER)), keys, uri)
-            return bool(bits_of(claims["status_list"]["lst"]) >> index & 1)
+        def revoked(tokens: list[str]) -> list[bool]:
+            places = [reference(token) for token in tokens]
+            keys = api.get("/.well-known/jwks.json").json()
+            lists = {}
+            for uri in {uri for uri, _ in places}:
+                claims = opened(api.get(uri.removeprefix(ISSUER)), keys, uri)
+                lists[uri] = bits_of(claims["status_list"]["lst"])
+            return [bool(lists[uri] >> index & 1) for uri, index in places]
 
         yield revoked
 
@@ -58,15 +59,15 @@ def test_a_list_is_the_same_wherever_it_is_read(
         tokens += [login["access_token"] for login in logins]
         assert len({reference(token) for token in tokens}) == len(tokens)
         for revoked in (of_here, of_there):
-            assert not any(revoked(token) for token in tokens)
+            assert not any(revoked(tokens))
         b.revoke(tokens[0])
         a.revoke(logins[1]["refresh_token"])
         expected = [n in (0, 7) for n in range(8)]
         for revoked in (of_here, of_there):
             wait_until(
-                lambda revoked=revoked: [revoked(token) for token in tokens] == expected,
+                lambda revoked=revoked: revoked(tokens) == expected,
                 SHOWN_WITHIN,
-                lambda: "the lists differ",
+                lambda revoked=revoked: f"shown: {revoked(tokens)}",
             )
 
 
@@ -85,18 +86,16 @@ def test_a_process_that_dies_after_issuing_leaves_no_token_that_cannot_be_revoke
         ]
         dies.kill()
     with reading(stays) as revoked, ours.lines(stays) as (line,):
-        assert not any(revoked(token) for token in own + users)
+        assert not any(revoked(own + users))
         with ours.db.transaction() as session:
             lifecycle.end_all(session, "test", user_id=user.id)
-        wait_until(lambda: all(map(revoked, users)), SHOWN_WITHIN, lambda: "users' tokens live")
+        wait_until(lambda: all(revoked(users)), SHOWN_WITHIN, lambda: "users' tokens live")
         others = line.issue()
-        assert not any(map(revoked, own))
-        began = time.monotonic()
+        assert not any(revoked(own))
         with ours.db.transaction() as session:
             client = clients.get(session, CLIENT, lock=True)
             lifecycle.end_all(session, "client deleted", client_id=CLIENT)
             clients.remove(session, client, None)
         wait_until(
-            lambda: all(map(revoked, [*own, others])), SHOWN_WITHIN, lambda: "client's tokens live"
+            lambda: all(revoked([*own, others])), SHOWN_WITHIN, lambda: "client's tokens live"
         )
-        assert time.monotonic() - began < SHOWN_WITHIN
