@@ -24,7 +24,7 @@ from identity.fastlane import Lane, Request, Response, json_response
 from identity.metrics import CONTENT_TYPE, Metrics
 from identity.serving import serve
 from identity.serving.lifespan import Lifespan
-from identity.serving.protocol import Limits
+from identity.serving.protocol import LimitedProtocol, Limits
 from identity.serving.server import Server, configured
 from identity.serving.sockets import listen
 from identity.settings import Settings, SettingsError
@@ -388,6 +388,55 @@ async def test_a_request_behind_a_wish_to_upgrade_is_answered() -> None:
     assert answer.body.count(b'"pid"') == 3
     assert answer.body.endswith(b'{"slow":true}')
     assert tunnel.status == 400
+
+
+@pytest.mark.parametrize("pieces", [1, 500])
+@pytest.mark.parametrize("close", [True, False])
+async def test_a_connection_whose_client_reads_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, pieces: int, close: bool
+) -> None:
+    size, given_up = 16_000_000 // pieces, asyncio.Event()
+    lost = LimitedProtocol.connection_lost
+
+    def noted(self: LimitedProtocol, error: Exception | None) -> None:
+        lost(self, error)
+        given_up.set()
+
+    monkeypatch.setattr(LimitedProtocol, "connection_lost", noted)
+
+    async def generous(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        length = (b"content-length", b"%d" % (size * pieces))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        for left in reversed(range(pieces)):
+            body = {"type": "http.response.body", "body": b"x" * size, "more_body": left > 0}
+            await send(body)
+
+    async with served(generous, unread_seconds=0.2, idle_seconds=0.2) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(get("/", close=close))
+            await asyncio.wait_for(given_up.wait(), 5)
+
+
+async def test_a_connection_whose_client_reads_slowly_is_kept() -> None:
+    async def generous(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * 12_000_000})
+
+    async with served(generous, unread_seconds=1.0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(get("/"))
+        size = 0
+        while piece := await reader.read(1_000_000):
+            size += len(piece)
+            await asyncio.sleep(0.01)
+        writer.close()
+    assert size > 12_000_000
 
 
 async def test_http_1_0_gets_its_body_without_chunks() -> None:

@@ -53,6 +53,8 @@ class Limits:
     """Bytes that buy a long body one second more."""
     idle_seconds: float = 60.0
     linger_seconds: float = 2.0
+    unread_seconds: float = 60.0
+    """How long an answer waits for whoever reads nothing of it."""
     connections: int = 10_000
 
 
@@ -75,7 +77,8 @@ async def overloaded(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection. `deadline` is in the event loop's time; infinite while the service works."""
+    """One connection. `deadline` is in the event loop's time; infinite while the service works.
+    `unread_until` likewise; infinite while the client reads."""
 
     cycle: "Cycle"  # of the latest request whose head is complete
 
@@ -91,6 +94,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.limits = limits
         self.deadline = math.inf
+        self.unread_until = math.inf
         self._begun = False
         self._in_head = True
         self._head_fed = 0  # bytes of an incomplete head, chunks before this one
@@ -265,9 +269,20 @@ class LimitedProtocol(HttpToolsProtocol):
 
     # --- bytes out --------------------------------------------------------------------------
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.unread_until = math.inf
+        if self.transport.is_closing():
+            self._await_reader()
+
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self.transport.is_closing():  # as soon as all is read
+            self._await_reader()
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -283,17 +298,22 @@ class LimitedProtocol(HttpToolsProtocol):
     def _await_next(self) -> None:
         self.deadline = self.loop.time() + self.limits.idle_seconds
 
+    def _await_reader(self) -> None:
+        self.unread_until = self.loop.time() + self.limits.unread_seconds
+
     # --- what goes wrong --------------------------------------------------------------------
 
     def late(self, now: float) -> None:
-        """The sweep found `deadline` in the past."""
+        """The sweep found `deadline` or `unread_until` in the past."""
         cycle = self.cycle
-        if self._refused:
+        if self._refused or self.unread_until <= now:
             self.transport.abort()
         elif self._in_head:
             self._refuse(RequestTimeout("the head of the request did not arrive in time"))
         elif cycle.response_complete:
+            self.deadline = math.inf
             self.transport.close()
+            self._await_reader()
         else:
             earned = self.limits.body_seconds + self._body_bytes / self.limits.body_rate
             self.deadline = self._body_since + earned

@@ -55,7 +55,7 @@ class Server(uvicorn.Server):
         if counter % 5 == 0:
             now = asyncio.get_running_loop().time()
             for connection in cast(list[LimitedProtocol], [*self.server_state.connections]):
-                if connection.deadline <= now:
+                if connection.deadline <= now or connection.unread_until <= now:
                     connection.late(now)
         return await super().on_tick(counter)
 
