@@ -138,9 +138,12 @@ def _liveness(session: "Session", claims: dict[str, Any]) -> Iterator[Finding]:
         yield _client(session, client_id)
         client = session.get(Client, client_id)
         issued_at = claims.get("iat")
-        if client and type(issued_at) is int and issued_at < int(client.created_at.timestamp()):
-            words = "another client had this id when the token was issued"
-            yield Finding("client", False, words)
+        if client and type(issued_at) is int and issued_at < int(client.good_from.timestamp()):
+            another = issued_at < int(client.created_at.timestamp())
+            words = "another client had this id" if another else "it has been disabled since"
+            yield Finding(
+                "client", False, f"{words}: the token is of before {cell(client.good_from)}"
+            )
 
 
 def _session(session: "Session", sid: str) -> Iterator[Finding]:

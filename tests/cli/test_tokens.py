@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
+from identity.clients import accounts
 from identity.clients.table import Client
 from identity.clock import frozen
 from identity.db import Database
@@ -14,6 +15,7 @@ from identity.keys.table import SigningKey
 from tests.serving import ADMIN_PASSWORD
 
 Identity = Callable[..., Any]
+GRANTS = ("password", "refresh_token")
 LOGIN = {"grant_type": "password", "username": "admin", "password": ADMIN_PASSWORD}
 
 
@@ -68,6 +70,18 @@ async def test_disabled_owners_are_named(
     found = failed(identity("tokens", "explain", tokens["access_token"]))
     assert found.keys() == {"session", "user", "client"}
     assert (found["user"], found["client"]) == ("admin is disabled", "first-party is disabled")
+
+
+async def test_a_token_of_before_its_client_was_disabled_is_explained_as_dead(
+    identity: Identity, db: Database, tokens: dict[str, str]
+) -> None:
+    for status in ("disabled", "active"):
+        with db.transaction() as session:
+            client = accounts.get(session, "first-party", lock=True)
+            accounts.update(session, client, {"status": status}, known_grants=GRANTS, held=None)
+    done = identity("tokens", "explain", tokens["access_token"])
+    assert (done.code, done.err) == (1, "The token is not good.\n")
+    assert "it has been disabled since" in failed(done)["client"]
 
 
 async def test_an_expired_token_of_a_revoked_key_shows_both(
