@@ -57,6 +57,8 @@ _SECRET_TEXT = re.compile(
         |assertion|client_assertion|code|code_verifier)=[^\s&"']+""",
     re.VERBOSE | re.DOTALL,
 )
+# Control characters but for tab and line break, and what turns the direction of writing.
+_DRIVES_TERMINALS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
 
 
 def redacted_text(text: str) -> str:
@@ -94,6 +96,18 @@ def redact(logger: Any, method: str, event: MutableMapping[str, Any]) -> Mutable
     """The last processor before the renderer: what is named or looks like a secret is not said."""
     return {
         key: REDACTED if value and _is_secret(key) else _redacted(value)
+        for key, value in event.items()
+    }
+
+
+def _harmless(
+    logger: Any, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """What strangers sent must not drive the terminal on which it is shown. JSON escapes it."""
+    return {
+        key: _DRIVES_TERMINALS.sub(lambda found: ascii(found[0])[1:-1], value)
+        if isinstance(value, str)
+        else value
         for key, value in event.items()
     }
 
@@ -224,9 +238,14 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         redact,
-        _json
-        if _as_json
-        else structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time"),
+        *(
+            (_json,)
+            if _as_json
+            else (
+                _harmless,
+                structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time"),
+            )
+        ),
     ]
     structlog.configure(
         processors=_processors,

@@ -155,6 +155,16 @@ def test_on_a_terminal_lines_are_for_people() -> None:
     assert "/users/{id}" in log.getvalue()
 
 
+def test_what_strangers_send_does_not_drive_the_terminal() -> None:
+    log = log_at(form="console")
+    logs.access("GET", "unmatched", "/\x1b]0;owned\x07\x9b31m\u202e", 404, 0.001, "r", "::1", None)
+    logs.access("GET", "unmatched", "/a\nb", 404, 0.001, "r", "::1", None)
+    assert "/\\x1b]0;owned\\x07\\x9b31m\\u202e" in log.getvalue()
+    assert log.getvalue().isascii()
+    assert not set(log.getvalue()) & {"\x1b", "\x07"}
+    assert len(log.getvalue().splitlines()) == 2
+
+
 def test_auto_is_json_where_nobody_watches() -> None:
     log = log_at(form="auto")
     structlog.get_logger().info("x")
