@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 import httpx
 import schemathesis
 
+from identity import changes
+from identity.clients.table import Client
 from identity.passwords.hashing import PasswordHasher
 from identity.services import open_database
 from identity.settings import Settings
@@ -30,7 +32,7 @@ _numbers = itertools.count()
 
 @dataclass
 class Login:
-    username: str
+    client_id: str
     access_token: str
     refresh_token: str
 
@@ -43,25 +45,40 @@ class Login:
         return claims_of(self.access_token)
 
 
-def new_user(roles: tuple[str, ...] = ("admin",)) -> str:
+def new_user() -> str:
     username = f"fuzz-{secrets.token_hex(6)}"
     with DATABASE.transaction() as session:
-        accounts.create(session, username=username, password_hash=PASSWORD_HASH, roles=roles)
+        accounts.create(session, username=username, password_hash=PASSWORD_HASH, roles=["admin"])
     return username
 
 
+def new_client() -> str:
+    """A public one, for whoever comes by the built-in one may find it disabled."""
+    client_id = f"fuzz-{secrets.token_hex(6)}"
+    grants = ["password", "refresh_token"]
+    with DATABASE.transaction() as session:
+        session.add(Client(id=client_id, type="public", grants=grants, scopes=["*"], audiences=[]))
+        changes.record(session, "client.changed", client_id)
+    return client_id
+
+
 def new_login() -> Login:
-    username = new_user()
-    form = {"grant_type": "password", "username": username, "password": PASSWORD}
+    form = password_grant()
     answer = API.post("/token", data=form)
     assert answer.status_code == 200, answer.text
     tokens = answer.json()
-    return Login(username, tokens["access_token"], tokens["refresh_token"])
+    return Login(form["client_id"], tokens["access_token"], tokens["refresh_token"])
+
+
+def password_grant() -> dict[str, str]:
+    """A form that gets a token."""
+    who = {"username": new_user(), "password": PASSWORD}
+    return {"grant_type": "password", "client_id": new_client()} | who
 
 
 @schemathesis.auth(refresh_interval=None)
 class Administrator:
-    """Who sends the requests; /token and /revoke take clients, here the built-in one."""
+    """Who sends the requests; /token and /revoke take clients."""
 
     login: ClassVar[Login | None] = None
 
@@ -95,8 +112,8 @@ def _put_right(case: Any) -> None:
     Only valid cases: what is meant to be refused stays as it is.
     """
     path, body = case.operation.path, case.body
-    if path == "/revocations" and "wait" in (case.query or {}):
-        case.query["wait"] = 0
+    if path == "/revocations" and isinstance((case.query or {}).get("wait"), int | float):
+        case.query["wait"] = 0  # nothing is waited for
     if next(_numbers) % 2:
         return
     if path == "/users/{user_id}/sessions/{session_id}":
@@ -104,8 +121,11 @@ def _put_right(case: Any) -> None:
         case.path_parameters.update(user_id=claims["sub"], session_id=claims["sid"])
     elif not isinstance(body, dict) or not all(_short(text) for text in body.values()):
         return
-    elif path in {"/introspect", "/revoke"} and "token" in body:
+    elif path == "/introspect" and "token" in body:
         case.body = {"token": choice(new_login().tokens)}
+    elif path == "/revoke" and "token" in body:
+        login = new_login()
+        case.body = {"token": choice(login.tokens), "client_id": login.client_id}
     elif path == "/token" and "grant_type" in body:
         case.body = _grant() | {k: v for k, v in body.items() if k == choice(["scope", "resource"])}
     elif body.keys() - {"username"} == {"current_password", "new_password"}:
@@ -115,8 +135,10 @@ def _put_right(case: Any) -> None:
 
 def _grant() -> dict[str, str]:
     if choice([True, False]):
-        return {"grant_type": "password", "username": new_user(), "password": PASSWORD}
-    return {"grant_type": "refresh_token", "refresh_token": new_login().refresh_token}
+        return password_grant()
+    login = new_login()
+    token = {"grant_type": "refresh_token", "refresh_token": login.refresh_token}
+    return token | {"client_id": login.client_id}
 
 
 def _short(text: Any) -> bool:
