@@ -1,6 +1,14 @@
-"""Every table of the service, for migrations: importing this fills `SQLModel.metadata`."""
+"""Every table of the service, for migrations: importing this fills `SQLModel.metadata`.
 
-from sqlmodel import SQLModel
+Partial indexes are here and not beside their tables. SQLAlchemy looks up what they say in the
+dialects of both databases, and PostgreSQL's is two megabytes that a service on SQLite, which does
+not import this, can do without.
+"""
+
+from typing import Any
+
+from sqlalchemy import Index, text
+from sqlmodel import SQLModel, col
 
 from identity.access import table as access
 from identity.audit import AuditEvent, AuditHead
@@ -34,5 +42,16 @@ TABLES = (
     status.StatusBlock,
     status.RevokedPlace,
 )
+
+
+def _partial(name: str, column: Any, where: str, *, unique: bool = False) -> None:
+    only = text(where)
+    Index(name, col(column), unique=unique, sqlite_where=only, postgresql_where=only)
+
+
+_partial("ix_audit_event_unsealed", AuditEvent.id, "seq IS NULL")
+# At most one key in either state, whichever processes are at work: the database sees to it.
+_partial("uq_signing_key_active", keys.SigningKey.state, "state = 'active'", unique=True)
+_partial("uq_signing_key_next", keys.SigningKey.state, "state = 'next'", unique=True)
 
 metadata = SQLModel.metadata

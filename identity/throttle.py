@@ -31,11 +31,10 @@ from threading import Lock
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, Table, case, delete, literal, select
-from sqlalchemy.dialects import sqlite
 from sqlmodel import Field, Session, SQLModel
 
 from identity.clock import utcnow
-from identity.db import UtcDateTime
+from identity.db import UtcDateTime, insert_on_conflict
 from identity.errors import TooManyRequests
 from identity.settings import ThrottleSettings
 
@@ -142,7 +141,7 @@ class Attempt:
         """
         now = utcnow()
         session.execute(delete(_failures).where(_failures.c.key == self._pair))
-        known = _insert(session, _known).values(key=self._pair, seen_at=now)
+        known = insert_on_conflict(session, _known).values(key=self._pair, seen_at=now)
         session.execute(known.on_conflict_do_update(index_elements=["key"], set_={"seen_at": now}))
 
     def __enter__(self) -> "Attempt":
@@ -201,7 +200,7 @@ class Throttle:
         end = literal(now + self._lockout, UtcDateTime())
         over = _failures.c.expires_at <= now
         reached = _failures.c.count + 1 >= limit
-        counting = _insert(session, _failures).values(key=key, count=1, expires_at=end)
+        counting = insert_on_conflict(session, _failures).values(key=key, count=1, expires_at=end)
         session.execute(
             counting.on_conflict_do_update(
                 index_elements=["key"],
@@ -221,15 +220,6 @@ def _refusal(locked_until: datetime, what: str) -> TooManyRequests:
 
 _failures: Table = LoginFailure.__table__  # type: ignore[attr-defined]
 _known: Table = KnownAddress.__table__  # type: ignore[attr-defined]
-
-
-def _insert(session: Session, table: Table) -> Any:
-    """Both dialects spell INSERT … ON CONFLICT alike, each with a class of its own."""
-    if session.get_bind().dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # two megabytes that SQLite does without
-
-        return postgresql.insert(table)
-    return sqlite.insert(table)
 
 
 def _key(*parts: str) -> str:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, text
+from sqlalchemy import JSON, Index
 from sqlmodel import Field, SQLModel
 
 from identity.db import BIG, UtcDateTime
@@ -12,12 +12,6 @@ from identity.db import BIG, UtcDateTime
 class AuditEvent(SQLModel, table=True):
     __tablename__ = "audit_event"
     __table_args__ = (
-        Index(
-            "ix_audit_event_unsealed",
-            "id",
-            sqlite_where=text("seq IS NULL"),
-            postgresql_where=text("seq IS NULL"),
-        ),
         Index("ix_audit_event_event_at", "event", "at", "outcome"),
         {"sqlite_autoincrement": True},
     )

@@ -13,8 +13,8 @@ PostgreSQL runs both on a small pool of threads.
 the hot addresses hang (docs/performance.md); nothing else should need them.
 """
 
-from identity.db.database import Database, insert_unique
+from identity.db.database import Database, insert_on_conflict, insert_unique
 from identity.db.driver import moment
 from identity.db.types import BIG, UtcDateTime
 
-__all__ = ["BIG", "Database", "UtcDateTime", "insert_unique", "moment"]
+__all__ = ["BIG", "Database", "UtcDateTime", "insert_on_conflict", "insert_unique", "moment"]

@@ -5,9 +5,9 @@ import contextvars
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine.url import make_url
 from sqlmodel import Session, SQLModel
@@ -169,6 +169,18 @@ def insert_unique(session: Session, row: SQLModel, conflict: IdentityError) -> N
             session.add(row)
     except sa_exc.IntegrityError:
         raise conflict from None
+
+
+def insert_on_conflict(session: Session, table: type[SQLModel] | Table) -> Any:
+    """Both dialects spell INSERT … ON CONFLICT alike, each with a class of its own. The other
+    one's is not imported: PostgreSQL's is two megabytes that SQLite does without."""
+    if session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 @contextmanager

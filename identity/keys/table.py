@@ -11,7 +11,7 @@ Whoever signs no more loses its private half: nothing can leak or be exported th
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, CheckConstraint, Index, String, text
+from sqlalchemy import JSON, CheckConstraint, String
 from sqlmodel import Field, SQLModel
 
 from identity.db import UtcDateTime
@@ -20,22 +20,12 @@ State = Literal["next", "active", "retired", "revoked"]
 PUBLISHED: tuple[State, ...] = ("active", "next", "retired")
 
 
-def _one(state: State) -> Index:
-    """At most one key in `state`, whichever processes are at work: the database sees to it."""
-    only = text(f"state = '{state}'")
-    return Index(
-        f"uq_signing_key_{state}", "state", unique=True, sqlite_where=only, postgresql_where=only
-    )
-
-
 class SigningKey(SQLModel, table=True):
     __tablename__ = "signing_key"
     __table_args__ = (
         CheckConstraint(
             "state IN ('next', 'active', 'retired', 'revoked')", name="ck_signing_key_state"
         ),
-        _one("active"),
-        _one("next"),
     )
 
     kid: str = Field(primary_key=True)

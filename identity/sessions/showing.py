@@ -10,9 +10,9 @@ from sqlmodel import Session, col, select
 
 from identity import changes
 from identity.clock import utcnow
+from identity.db import insert_on_conflict as insert
 from identity.keys.rotation import longest_life
 from identity.sessions.table import LoginSession, RefreshToken
-from identity.status.reserving import insert
 from identity.status.table import RevokedPlace
 from identity.users.table import UserRole
 from identity.verifier.gate import MAX_LEEWAY

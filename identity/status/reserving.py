@@ -9,25 +9,18 @@ from datetime import timedelta
 from itertools import count as count_up
 
 from sqlalchemy import func
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, SQLModel, col, delete, select
+from sqlmodel import Session, col, delete, select
 
 from identity.changes import Change
 from identity.clients.table import Client
 from identity.clock import utcnow
+from identity.db import insert_on_conflict
 from identity.errors import InvalidClient
 from identity.keys.table import SigningKey
 from identity.status.table import BLOCK, CAPACITY, RevokedPlace, StatusBlock
 
 BLOCKS = CAPACITY // BLOCK
 TRIES = 8
-
-
-def insert(session: Session, table: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that can say ON CONFLICT DO NOTHING."""
-    if session.get_bind().dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
 
 
 def reserve(
@@ -56,7 +49,7 @@ def reserve(
         here = list_id + attempt // TRIES
         rows = [{"list_id": here, "number": number, **common} for number in wanted]
         got = session.execute(
-            insert(session, StatusBlock)
+            insert_on_conflict(session, StatusBlock)
             .values(rows)
             .on_conflict_do_nothing()
             .returning(col(StatusBlock.list_id), col(StatusBlock.number))

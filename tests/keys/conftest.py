@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import SQLModel, select
+from sqlmodel import select
 
 from identity import audit, changes
 from identity.changes import Change
@@ -15,6 +15,7 @@ from identity.keys import master
 from identity.keys.master import MasterKey
 from identity.keys.table import SigningKey
 from identity.settings import Settings
+from identity.tables import metadata
 
 TABLES = [SigningKey, Change, audit.AuditEvent]
 
@@ -22,7 +23,7 @@ TABLES = [SigningKey, Change, audit.AuditEvent]
 @pytest.fixture
 def prepared_url(empty_database_url: str) -> str:
     db = Database(Settings.of(database_url=empty_database_url))
-    SQLModel.metadata.create_all(db.engine, tables=[table.__table__ for table in TABLES])  # type: ignore[attr-defined]
+    metadata.create_all(db.engine, tables=[table.__table__ for table in TABLES])  # type: ignore[attr-defined]
     with db.transaction() as session:
         session.add(Change(kind="feed.started", ref="*", at=utcnow()))
     db.close()

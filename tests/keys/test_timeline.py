@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine, delete
 from sqlalchemy.pool import StaticPool
-from sqlmodel import Session, SQLModel, select
+from sqlmodel import Session, select
 
 from identity import audit
 from identity.clock import frozen, utcnow
@@ -17,6 +17,7 @@ from identity.keys.master import MasterKey
 from identity.keys.material import prepare
 from identity.keys.table import PUBLISHED, SigningKey
 from identity.settings import Settings
+from identity.tables import metadata
 
 MASTER = MasterKey([Fernet.generate_key().decode()], "tests")
 MAX_AGE = timedelta(minutes=5)
@@ -34,7 +35,7 @@ REPLICAS = [
 def database() -> Engine:
     engine = create_engine("sqlite://", poolclass=StaticPool)
     tables = [SigningKey.__table__, audit.AuditEvent.__table__]  # type: ignore[attr-defined]
-    SQLModel.metadata.create_all(engine, tables=tables)
+    metadata.create_all(engine, tables=tables)
     return engine
 
 
