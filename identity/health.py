@@ -3,7 +3,6 @@
 from identity import migrating
 from identity.errors import IdentityError
 from identity.fastlane import Request, Response, json_response
-from identity.metrics import CONTENT_TYPE
 from identity.services import Services
 from identity.settings import SettingsError
 
@@ -33,6 +32,8 @@ class Health:
 
     async def metrics(self, request: Request) -> Response:
         """`GET /metrics`: Prometheus text exposition."""
+        from identity.metrics.exposition import CONTENT_TYPE
+
         body = self._services.metrics.render()
         return Response(200, [(b"content-type", CONTENT_TYPE)], body)
 

@@ -21,7 +21,8 @@ from starlette.types import Receive, Scope, Send
 from identity.edge import Edge
 from identity.errors import RequestTimeout
 from identity.fastlane import Lane, Request, Response, json_response
-from identity.metrics import CONTENT_TYPE, Metrics
+from identity.metrics import Metrics
+from identity.metrics.exposition import CONTENT_TYPE
 from identity.serving import serve
 from identity.serving.lifespan import Lifespan
 from identity.serving.protocol import LimitedProtocol, Limits

@@ -16,31 +16,19 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import orjson
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 PUBLISH_EVERY = 1.0  # seconds
 GONE_AFTER = 5.0  # seconds without a new file: the worker has stopped, its gauges no longer count
 
-_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_SUM = len(_BOUNDS) + 1
-_EDGES = [*(str(bound) for bound in _BOUNDS), "+Inf"]
-
-_COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SUM = len(BOUNDS) + 1
+COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "requests": ("Requests answered.", ("method", "route", "status")),
     "logins": ("Login attempts.", ("outcome",)),
     "tokens_issued": ("Access tokens issued.", ("grant",)),
     "cache_lookups": ("Questions answered from memory or not.", ("cache", "result")),
 }
-_HISTOGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
+HISTOGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "request_duration_seconds": ("From the request's head to the answer's end.", ("route",)),
     "password_hashing_wait_seconds": ("Time a login waited for a hashing thread.", ()),
 }
@@ -72,10 +60,6 @@ class Metrics:
     """All that this process counts. Names on the wire begin with `identity_`."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.registry.register(_Exporter(self))
-        if _shared is None:
-            ProcessCollector(registry=self.registry)
         self._requests: dict[tuple[str, str, int], Row] = {}
         self._counts: dict[str, dict[Labels, float]] = {"logins": {}, "tokens_issued": {}}
         self._waits: Row = _row()
@@ -89,8 +73,8 @@ class Metrics:
         row = self._requests.get((method, route, status))
         if row is None:
             row = self._requests[method, route, status] = _row()
-        row[bisect_left(_BOUNDS, seconds)] += 1
-        row[_SUM] += seconds
+        row[bisect_left(BOUNDS, seconds)] += 1
+        row[SUM] += seconds
 
     def login(self, outcome: str) -> None:
         """`outcome` is a word of ours: success, wrong_password, locked, …; never what was typed."""
@@ -101,8 +85,8 @@ class Metrics:
 
     def hash_waited(self, seconds: float) -> None:
         with self._lock:
-            self._waits[bisect_left(_BOUNDS, seconds)] += 1
-            self._waits[_SUM] += seconds
+            self._waits[bisect_left(BOUNDS, seconds)] += 1
+            self._waits[SUM] += seconds
 
     def cache(self, name: str) -> Lookups:
         """The counters of the cache `name`; the same object whenever it is asked for."""
@@ -120,8 +104,20 @@ class Metrics:
         self._gauges[name] = (meaning, across_workers, read)
 
     def render(self) -> bytes:
-        """The text exposition; its type is `CONTENT_TYPE`."""
-        return generate_latest(self.registry)
+        """The text exposition; its type is `exposition.CONTENT_TYPE`."""
+        from identity.metrics import exposition
+
+        return exposition.render(self)
+
+    @property
+    def gauges(self) -> dict[str, str]:
+        """What each gauge means, by its name."""
+        return {name: meaning for name, (meaning, _, _) in self._gauges.items()}
+
+    @property
+    def of_one_process(self) -> bool:
+        """Whether nobody else counts with us."""
+        return self._file is None
 
     @asynccontextmanager
     async def published(self) -> AsyncIterator[None]:
@@ -178,7 +174,7 @@ class Metrics:
         durations: dict[Labels, Row] = {}
         counters: dict[str, list[tuple[Labels, float]]] = {"requests": []}
         for (method, route, status), row in self._requests.items():
-            counters["requests"].append(((method, route, str(status)), sum(row[:_SUM])))
+            counters["requests"].append(((method, route, str(status)), sum(row[:SUM])))
             durations[(route,)] = _added(durations.get((route,)), row)
         counters["cache_lookups"] = [
             (labels, count)
@@ -228,41 +224,9 @@ class _Totals:
             self.gauges[name] = max(before, value) if rules.get(name) == "max" else before + value
 
 
-class _Exporter(Collector):
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def describe(self) -> list[Metric]:
-        return []  # the gauges are not known yet when the registry asks
-
-    def collect(self) -> Iterator[Metric]:
-        totals = self._metrics.totals()
-        for name, (meaning, names) in _COUNTERS.items():
-            counter = CounterMetricFamily(f"identity_{name}", meaning, labels=names)
-            for labels, count in totals["counters"].get(name, {}).items():
-                counter.add_metric(labels, count)
-            yield counter
-        for name, (meaning, names) in _HISTOGRAMS.items():
-            histogram = HistogramMetricFamily(f"identity_{name}", meaning, labels=names)
-            for labels, row in totals["histograms"].get(name, {}).items():
-                histogram.add_metric(labels, _cumulated(row), sum_value=row[_SUM])
-            yield histogram
-        for name, (meaning, _, _) in self._metrics._gauges.items():
-            if name in totals["gauges"]:
-                yield GaugeMetricFamily(f"identity_{name}", meaning, totals["gauges"][name])
-
-
 def _row() -> Row:
-    return [0.0] * (_SUM + 1)
+    return [0.0] * (SUM + 1)
 
 
 def _added(total: Row | None, row: Row) -> Row:
     return [a + b for a, b in zip(total, row, strict=True)] if total else list(row)
-
-
-def _cumulated(row: Row) -> list[tuple[str, float]]:
-    buckets, seen = [], 0.0
-    for edge, count in zip(_EDGES, row, strict=False):
-        seen += count
-        buckets.append((edge, seen))
-    return buckets
