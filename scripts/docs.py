@@ -98,7 +98,7 @@ def command_tree() -> dict[str, Command]:
     """Every command, without its program's name."""
     import typer.main
 
-    from identity.cli import app
+    from identity.cli.commands import app
 
     def walk(command: Any, path: tuple[str, ...]) -> dict[str, Command]:
         inner = getattr(command, "commands", None)

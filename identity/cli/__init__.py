@@ -9,50 +9,9 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
-
-from identity.cli import audit, backup, clients, doctor, keys, roles, service, tokens, users
-from identity.cli.mistakes import explain
-
-app = typer.Typer(
-    name="identity",
-    help="An authentication and authorization service.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-service.add_to(app)
-doctor.add_to(app)
-for group in (
-    users.commands, clients.commands, roles.commands, roles.scopes,
-    keys.commands, tokens.commands, audit.commands,
-):  # fmt: skip
-    app.add_typer(group)
-backup.add_to(app)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        from identity import __version__
-
-        print(f"identity {__version__}")
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    context: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Say which version."),
-    ] = False,
-) -> None:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-        raise typer.Exit(2)
+from identity.cli import serving
 
 
 def run(args: Sequence[str]) -> int:
@@ -61,13 +20,15 @@ def run(args: Sequence[str]) -> int:
     A mistake becomes one line on stderr, never a traceback.
     """
     try:
-        code = app(args=list(args), prog_name="identity", standalone_mode=False)
+        code = _run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough. Nothing may complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        from identity.cli.mistakes import explain
+
         code, words = explain(error)
         if words:
             print(words, file=sys.stderr)
@@ -75,6 +36,15 @@ def run(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _run(args: Sequence[str]) -> object:
+    given = serving.plain(args)
+    if given is not None:
+        return serving.serve(given)
+    from identity.cli.commands import app
+
+    return app(args=list(args), prog_name="identity", standalone_mode=False)
 
 
 def main() -> NoReturn:

@@ -1,9 +1,10 @@
 """`serve` and `migrate`."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from identity.cli import serving
 from identity.cli.printing import remark
 
 
@@ -14,9 +15,15 @@ def add_to(app: typer.Typer) -> None:
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.", min=0, max=65535)] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port to listen on.", min=serving.PORTS[0], max=serving.PORTS[1]),
+    ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes behind the port.", min=1, max=64)
+        int | None,
+        typer.Option(
+            help="Processes behind the port.", min=serving.WORKERS[0], max=serving.WORKERS[1]
+        ),
     ] = None,
 ) -> None:
     """Run the service.
@@ -24,20 +31,8 @@ def serve(
     In development it migrates first, and at the first start makes the user `admin`. In production
     a database whose schema is behind refuses the start.
     """
-    from identity import migrating
-    from identity.bootstrap import first_start
-    from identity.settings import Settings
-
-    given: dict[str, Any] = {"host": host, "port": port, "workers": workers}
-    settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
-    if not settings.production:
-        migrating.upgrade(settings)
-    welcome = first_start(settings)
-    if welcome:
-        print(welcome, flush=True)
-    from identity.serving import serve
-
-    raise typer.Exit(serve(settings) or 0)
+    given = {"host": host, "port": port, "workers": workers}
+    raise typer.Exit(serving.serve({name: v for name, v in given.items() if v is not None}))
 
 
 def migrate() -> None:

@@ -2,7 +2,6 @@
 
 from unicodedata import normalize
 
-from email_validator import EmailNotValidError, validate_email
 from precis_i18n import get_profile
 
 from identity.errors import ValidationFailed
@@ -26,6 +25,8 @@ def username(text: str, pointer: str = "/username") -> str:
 
 def email(text: str, pointer: str = "/email") -> str:
     """A syntactically valid address; its domain in lower case."""
+    from email_validator import EmailNotValidError, validate_email  # only administration asks
+
     try:
         return validate_email(text, check_deliverability=False).normalized
     except EmailNotValidError as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from identity.cli import run, serving
 from tests.databases import environment, free_port
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
@@ -75,8 +76,6 @@ def test_help_names_every_command_and_imports_none_of_the_service(tmp_path: Path
 def test_every_command_has_its_own_help(
     group: str, names: Sequence[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from identity.cli import run
-
     for name in names:
         assert run([group, name, "--help"]) == 0
         said = capsys.readouterr().out
@@ -93,6 +92,9 @@ def test_every_command_has_its_own_help(
         (["users", "list", "--limit", "none"], "--limit"),
         (["users"], "Missing command"),
         (["serve", "--port", "70000"], "--port"),
+        (["serve", "--port", "http"], "--port"),
+        (["serve", "--workers", "0"], "--workers"),
+        (["serve", "now"], "now"),
         (["users", "import", "missing.csv"], "missing.csv"),
     ],
 )
@@ -163,6 +165,55 @@ def test_production_does_not_start_on_a_schema_that_is_behind(
         BOOTSTRAP_ADMIN_PASSWORD="correct horse battery",
     )  # fmt: skip
     assert_one_line(done, 1, "identity migrate")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "", "--port 0", "--port 65535", "--port 65536", "--port -1", "--port=9000", "--port 09000",
+        "--port ²", "--port 9 --port 10", "--workers 1", "--workers 64", "--workers 65", "--port",
+        "--host ::1 --port 9 --workers 2", "--host --port", "--host=", "--help", "now", "--colour",
+    ],
+)  # fmt: skip
+def test_serve_is_understood_alike_with_and_without_typer(
+    options: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[dict[str, Any]] = []
+    monkeypatch.setattr(serving, "serve", lambda given: started.append(given) or 0)
+    args = ["serve", *options.split()]
+    without = run(args), started.copy(), capsys.readouterr()
+    started.clear()
+    monkeypatch.setattr(serving, "plain", lambda args: None)
+    assert (run(args), started, capsys.readouterr()) == without
+
+
+@SQLITE
+def test_a_serving_process_holds_nothing_that_only_other_commands_need(
+    tmp_path: Path, database_url: str
+) -> None:
+    script = (
+        "import atexit, sys; from identity.cli import main; "
+        "atexit.register(lambda: print(*sys.modules)); "
+        f"sys.argv[1:] = ['serve', '--port', '{free_port()}']; main()"
+    )
+    settings = environment(DATABASE_URL=database_url, BCRYPT_ROUNDS="4", TEST_WEAK_HASHING="1")
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env=settings,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if '"serving"' in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    loaded = process.communicate(timeout=60)[0].split()
+    assert process.returncode == 0
+    assert {"identity.app", "sqlalchemy.dialects.sqlite"} <= set(loaded)
+    heavy = {
+        "typer", "rich", "alembic", "fastapi", "email_validator", "prometheus_client",
+        "pydantic_settings", "psycopg", "sqlalchemy.dialects.postgresql",
+    }  # fmt: skip
+    assert heavy.isdisjoint(loaded)
 
 
 @SQLITE

@@ -1,0 +1,45 @@
+"""The commands, as typer knows them."""
+
+from typing import Annotated
+
+import typer
+
+from identity.cli import audit, backup, clients, doctor, keys, roles, service, tokens, users
+
+app = typer.Typer(
+    name="identity",
+    help="An authentication and authorization service.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+service.add_to(app)
+doctor.add_to(app)
+for group in (
+    users.commands, clients.commands, roles.commands, roles.scopes,
+    keys.commands, tokens.commands, audit.commands,
+):  # fmt: skip
+    app.add_typer(group)
+backup.add_to(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from identity import __version__
+
+        print(f"identity {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which version."),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)

@@ -1,0 +1,49 @@
+"""`identity serve`, which runs for months and so does without what only other commands need.
+
+Spelled as the documentation spells it, it is understood here; typer, which has every other
+spelling, `--help` and all mistakes, is not even imported.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+PORTS = (0, 65535)
+WORKERS = (1, 64)
+_NUMBERS = {"--port": PORTS, "--workers": WORKERS}
+
+
+def plain(args: Sequence[str]) -> dict[str, Any] | None:
+    """What `args` ask of `serve`; None where typer has to say."""
+    if args[:1] != ["serve"] or len(args) % 2 == 0:
+        return None
+    given: dict[str, Any] = {}
+    for name, value in zip(args[1::2], args[2::2], strict=True):
+        if name == "--host" and value and not value.startswith("-"):
+            given["host"] = value
+        elif name in _NUMBERS and value.isascii() and value.isdigit() and len(value) < 6:
+            least, most = _NUMBERS[name]
+            if not least <= int(value) <= most:
+                return None
+            given[name.removeprefix("--")] = int(value)
+        else:
+            return None
+    return given
+
+
+def serve(given: dict[str, Any]) -> int:
+    """Serve until told to stop; the exit code. `given` wins over the settings of these names."""
+    from identity import (
+        logs,  # noqa: F401 - first, for it loads structlog without rich
+        migrating,
+    )
+    from identity.bootstrap import first_start
+    from identity.serving import serve
+    from identity.settings import Settings
+
+    settings = Settings.load(**given)
+    if not settings.production:
+        migrating.upgrade(settings)
+    welcome = first_start(settings)
+    if welcome:
+        print(welcome, flush=True)
+    return serve(settings) or 0
