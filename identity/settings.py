@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "IDENTITY_"
 
@@ -140,15 +141,22 @@ class LogSettings(Group):
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "least level logged")
 
 
-def _environment() -> dict[str, str]:
-    """The variables that are meant for us; the environment's own win over those of `.env`."""
-    found = {k.upper(): v for k, v in dotenv_values(".env").items() if v is not None}
-    found |= {k.upper(): v for k, v in os.environ.items()}
-    return {k: v for k, v in found.items() if k.startswith(PREFIX)}
+class _Flat(PydanticBaseSettingsSource):
+    """Distributes the flat names of the environment over the groups."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise LookupError(field_name)  # pragma: no cover - pydantic-settings never asks
+
+    def __call__(self) -> dict[str, Any]:
+        found = {k.upper(): v for k, v in dotenv_values(".env").items() if v is not None}
+        found |= {k.upper(): v for k, v in os.environ.items()}
+        return nest({k: v for k, v in found.items() if k.startswith(PREFIX)})
 
 
-class Settings(Group):
+class Settings(BaseSettings):
     """All groups. `Settings.load()` reads the environment; `Settings.of()` does not."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
@@ -161,9 +169,20 @@ class Settings(Group):
     logs: LogSettings = LogSettings()
 
     @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @classmethod
     def load(cls, **overrides: Any) -> "Settings":
         """The settings in force: `overrides` (field names) win over environment over `.env`."""
-        flat = nest(_environment())
+        flat = _Flat(cls)()
         for group, fields in nest({PREFIX + k.upper(): v for k, v in overrides.items()}).items():
             flat.setdefault(group, {}).update(fields)
         return cls._checked(flat)
