@@ -23,7 +23,15 @@ from identity.errors import (
     Unavailable,
     render,
 )
-from identity.fastlane import BODY_LIMIT
+from identity.fastlane import (
+    BODY_LIMIT,
+    EDGE_SAYS,
+    WHOLE_ANSWERS,
+    Disconnected,
+    Lane,
+    Stream,
+    deliver,
+)
 from identity.forwarded import Proxies
 from identity.metrics import Metrics
 from identity.opaque import new_id
@@ -47,14 +55,14 @@ _CLIENT_GONE = 499  # never sent; the request line and the metrics need some sta
 class Edge:
     """ASGI: the whole service.
 
-    `lifespan`: what is told of start and stop, `app` unless given.
+    `lifespan`: what is told of start and stop, `lane` unless given.
     `large_bodies`: path to bytes, where more than `BODY_LIMIT` may come.
     `pages`: path to Content-Security-Policy, where people rather than programs look.
     """
 
     def __init__(
         self,
-        app: ASGIApp,
+        lane: Lane,
         settings: Settings,
         metrics: Metrics,
         *,
@@ -62,8 +70,8 @@ class Edge:
         large_bodies: Mapping[str, int] = MappingProxyType({}),
         pages: Mapping[str, bytes] = DOCS_PAGES,
     ) -> None:
-        self._app = app
-        self._lifespan = lifespan or app
+        self._lane = lane
+        self._lifespan = lifespan or lane
         self._metrics = metrics
         self._large_bodies = large_bodies
         self._pages = pages
@@ -78,9 +86,11 @@ class Edge:
             self._headers.append((b"strict-transport-security", b"max-age=31536000"))
         self._cors: ASGIApp | None = None
         if origins := settings.server.cors_origins:
-            self._cors = _cors(app, origins)
+            self._cors = _cors(lane, origins)
             self._headers.append((b"vary", b"Origin"))
         self._named = frozenset(name for name, _ in self._headers)
+        assert self._named <= EDGE_SAYS
+        self._lines = b"".join([b"%b: %b\r\n" % header for header in self._headers])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -98,28 +108,59 @@ class Edge:
             self._proxies.unmask(scope)
         client = scope.get("client")
         address = client[0] if client else None
-        exchange = _Exchange(self, scope, send, request_id)
-        token = origin.set(Origin(request_id, address))
-        app = self._app if self._cors is None or b"origin" not in fields else self._cors
+        who = Origin(request_id, address)
+        before = origin.set(who)
+        exchange: _Exchange | None = None
+        status = _CLIENT_GONE
         try:
             if b"content-length" in fields or b"transfer-encoding" in fields:
                 receive = self._limited(scope, fields, receive)
-            await app(scope, receive, exchange.send)
-            if exchange.held:
-                await exchange.release()
+            response = None
+            if self._cors is None or b"origin" not in fields:
+                response = await self._lane.answer(scope, receive)
+            if (
+                response is not None
+                and response.plain
+                and response.__class__ is not Stream
+                and "failure" not in scope
+                and WHOLE_ANSWERS in scope.get("extensions", ())
+            ):
+                await send(
+                    {
+                        "type": WHOLE_ANSWERS,
+                        "status": response.status,
+                        "lines": b"%b%bx-request-id: %b\r\n"
+                        % (response.lines, self._lines, request_id.encode()),
+                        "body": response.body,
+                    }
+                )
+                status = response.status
+            else:
+                exchange = _Exchange(self, scope, send, request_id)
+                if response is not None:
+                    await deliver(response, scope, receive, exchange.send)
+                else:
+                    app = self._cors if self._cors and b"origin" in fields else self._lane.app
+                    await app(scope, receive, exchange.send)
+                if exchange.held:
+                    await exchange.release()
+        except Disconnected:
+            pass
         except BaseException as error:
+            exchange = exchange or _Exchange(self, scope, send, request_id)
             await self._failed(exchange, error)
             if not isinstance(error, Exception):
                 raise
         finally:
-            actor = origin.get().actor
-            origin.reset(token)
+            origin.reset(before)
+            if exchange is not None:
+                status = exchange.status
             # Of a stream the time to its first byte: how long it was followed says nothing.
             seconds = scope.get("answered", perf_counter()) - started
-            method, path, status = scope["method"], scope["path"], exchange.status
+            method, path = scope["method"], scope["path"]
             route = scope["route"].path if "route" in scope else _routeless(fields)
             self._metrics.request(method, route, status, seconds)
-            logs.access(method, route, path, status, seconds, request_id, address, actor)
+            logs.access(method, route, path, status, seconds, request_id, address, who.actor)
 
     def _limited(self, scope: Scope, fields: dict[bytes, bytes], receive: Receive) -> Receive:
         """`receive`, made to count where the body does not say how long it is."""

@@ -29,7 +29,18 @@ from identity.forms import parse_form, require_form
 
 BODY_LIMIT = 64 * 1024  # bytes
 WHOLE_ANSWERS = "identity.whole"
-"""ASGI extension of our own server: a start message that has a `body` is the whole answer."""
+"""ASGI extension of our own server, and the type of the message that it takes in place of a start
+and a body: `status`, `lines` (the headers as they are sent, each with its line's end) and `body`.
+What it is given is trusted: no line of it may come from outside unchecked."""
+EDGE_SAYS = frozenset(
+    {
+        b"x-content-type-options", b"referrer-policy", b"x-frame-options",
+        b"content-security-policy", b"strict-transport-security", b"vary", b"x-request-id",
+        b"connection",
+    }
+)  # fmt: skip
+"""What the edge and the server say of every answer; one that says some of it itself is sent with
+more care."""
 
 _log = structlog.get_logger()
 _ONE_ONLY = frozenset({b"authorization", b"content-type", b"content-length", b"host"})
@@ -111,18 +122,27 @@ class Response:
     Says `Cache-Control: no-store` unless `headers` say otherwise (RFC 6749 §5.1).
     """
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "lines", "plain", "status")
 
     def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         self.status = status
         self.body = body
-        self.headers: Headers = [*headers]
+        said = [*headers]
         if status != 304:
-            self.headers.append((b"content-length", b"%d" % len(body)))
-        for name, _ in self.headers:
-            if name == b"cache-control":
-                return
-        self.headers.append(_NO_STORE)
+            said.append((b"content-length", b"%d" % len(body)))
+        names = {name for name, _ in said}
+        if b"cache-control" not in names:
+            said.append((b"cache-control", b"no-store"))
+        self.lines = b"".join([b"%b: %b\r\n" % header for header in said])
+        """The headers as they go over the wire."""
+        self.plain = names.isdisjoint(EDGE_SAYS)
+        if self.lines.count(b"\n") != len(said) or self.lines.count(b"\r") != len(said):
+            raise ValueError("a header of the answer contains a line break")
+
+    @property
+    def headers(self) -> Headers:
+        pairs = (line.split(b": ", 1) for line in self.lines.split(b"\r\n") if line)
+        return [(name, value) for name, value in pairs]
 
 
 class Source(Protocol):
@@ -142,12 +162,12 @@ class Stream(Response):
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]], source: Source) -> None:
         super().__init__(200, headers, b"")
-        self.headers.remove((b"content-length", b"0"))
+        self.lines = self.lines.replace(b"content-length: 0\r\n", b"")
         self.source = source
 
 
 _JSON = (b"content-type", b"application/json")
-_NO_STORE = (b"cache-control", b"no-store")
+_JSON_LINES = b"content-type: application/json\r\ncontent-length: %d\r\ncache-control: no-store\r\n"
 
 
 def json_bytes(body: bytes) -> Response:
@@ -155,7 +175,8 @@ def json_bytes(body: bytes) -> Response:
     response = Response.__new__(Response)
     response.status = 200
     response.body = body
-    response.headers = [_JSON, (b"content-length", b"%d" % len(body)), _NO_STORE]
+    response.lines = _JSON_LINES % len(body)
+    response.plain = True
     return response
 
 
@@ -209,49 +230,41 @@ class Lane:
             if method != "HEAD"
         ]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, scope: Scope, receive: Receive) -> Response | None:
+        """The answer, None where it is for `app` to give. Raises Disconnected."""
         methods = self._routes.get(scope["path"]) if scope["type"] == "http" else None
         if methods is None and scope["type"] == "http":
             above, _, segment = scope["path"].rpartition("/")
             methods = self._under.get(above) if segment else None
         if methods is None:
-            await self.app(scope, receive, send)
-            return
+            return None
         route = methods.get(scope["method"])
         if route is None:
             allow = await self._allowed(scope, methods)
             if allow is None:
-                await self.app(scope, receive, send)
-                return
+                return None
             scope["route"] = next(iter(methods.values()))
-            status, headers, body = render(MethodNotAllowed(allow), oauth=False)
-            response = Response(status, headers, body)
-        else:
-            scope["route"] = route
-            try:
-                response = await route.handler(Request(scope, receive))
-            except IdentityError as error:
-                response = _refusal(error, route)
-            except Disconnected:
-                return
-            except Exception:
-                _log.exception("unhandled exception", route=route.path)
-                response = Response(*render(ServerError(), oauth=route.oauth))
-        start = {
-            "type": "http.response.start",
-            "status": response.status,
-            "headers": response.headers,
-        }
-        if response.__class__ is Stream:
-            await _send_stream(scope, receive, send, start, response.source)
+            return Response(*render(MethodNotAllowed(allow), oauth=False))
+        scope["route"] = route
+        try:
+            return await route.handler(Request(scope, receive))
+        except IdentityError as error:
+            return _refusal(error, route)
+        except Disconnected:
+            raise
+        except Exception:
+            _log.exception("unhandled exception", route=route.path)
+            return Response(*render(ServerError(), oauth=route.oauth))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self.answer(scope, receive)
+        except Disconnected:
             return
-        body = response.body if scope["method"] != "HEAD" else b""
-        if WHOLE_ANSWERS in scope.get("extensions", ()):
-            start["body"] = body
-            await send(start)
+        if response is None:
+            await self.app(scope, receive, send)
         else:
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
+            await deliver(response, scope, receive, send)
 
     async def _allowed(self, scope: Scope, here: dict[str, Route]) -> list[str] | None:
         """The methods that this path knows, or None where `app` serves the one asked for."""
@@ -274,6 +287,21 @@ def methods_served(routes: Iterable[BaseRoute], scope: Scope) -> set[str] | None
                 if inner.matches(scope)[0] is Match.PARTIAL:
                     methods |= getattr(inner, "methods", None) or set()
     return methods
+
+
+async def deliver(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send `response` as any ASGI server takes it."""
+    start = {
+        "type": "http.response.start",
+        "status": response.status,
+        "headers": response.headers,
+    }
+    if isinstance(response, Stream):
+        await _send_stream(scope, receive, send, start, response.source)
+        return
+    await send(start)
+    body = response.body if scope["method"] != "HEAD" else b""
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _send_stream(

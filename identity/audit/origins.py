@@ -1,10 +1,12 @@
 """Who asks, from where: known to whatever is written down in the course of a request."""
 
 from contextvars import ContextVar
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 
-class Origin(NamedTuple):
+@dataclass(slots=True)
+class Origin:
     """Who asks, from where. `actor` is a user's or client's id, or an operating-system user."""
 
     request_id: str | None = None
@@ -19,5 +21,8 @@ origin: ContextVar[Origin] = ContextVar("origin", default=SYSTEM)
 
 def act_as(actor_type: Literal["user", "client", "cli", "system"], actor: str) -> None:
     """From here on this request's events name `actor`."""
-    request_id, address, *_ = origin.get()
-    origin.set(Origin(request_id, address, actor_type, actor))
+    who = origin.get()
+    if who is SYSTEM:
+        origin.set(Origin(actor_type=actor_type, actor=actor))
+    else:
+        who.actor_type, who.actor = actor_type, actor

@@ -8,7 +8,6 @@ requests per second that uvicorn reaches.
 
 import asyncio
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -16,28 +15,21 @@ from urllib.parse import unquote
 
 import httptools
 import structlog
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from identity.errors import (
-    Headers,
     HeadersTooLarge,
     IdentityError,
     InvalidRequest,
     Overloaded,
     RequestTimeout,
-    ServerError,
-    render,
 )
 from identity.fastlane import WHOLE_ANSWERS
-from identity.opaque import new_id
+from identity.serving.cycle import Cycle, lines, refusal
 
 _log = structlog.get_logger()
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
@@ -58,18 +50,6 @@ class Limits:
     connections: int = 10_000
 
 
-def refusal(error: IdentityError) -> tuple[int, Headers, bytes]:
-    """What the protocol answers by itself, before or beside the edge; the connection ends."""
-    status, headers, body = render(error, oauth=False)
-    headers = [header for header in headers if header[0] != b"connection"]
-    headers += [
-        (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", new_id().encode()),
-        (b"connection", b"close"),
-    ]
-    return status, headers, body
-
-
 async def overloaded(scope: Scope, receive: Receive, send: Send) -> None:
     status, headers, body = refusal(Overloaded(1, "too many connections"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -80,7 +60,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection. `deadline` is in the event loop's time; infinite while the service works.
     `unread_until` likewise; infinite while the client reads."""
 
-    cycle: "Cycle"  # of the latest request whose head is complete
+    cycle: Cycle  # type: ignore[assignment]  # of the latest request whose head is complete
 
     def __init__(
         self,
@@ -211,23 +191,19 @@ class LimitedProtocol(HttpToolsProtocol):
         idle = not self._begun or self.cycle.response_complete
         self._begun = True
         self.cycle = Cycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=cast(asyncio.Event, Arrival(self.loop)),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
-            on_response=self.on_response_complete,
+            scope,
+            self.transport,
+            self.flow,
+            self.server_state.default_headers,
+            self.expect_100_continue,
+            version != "1.0" and parser.should_keep_alive(),
+            self.on_response_complete,
         )
         if idle:
             self._start_asgi_task(self.cycle, app)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, app))
+            self.pipeline.appendleft((cast(Any, self.cycle), app))
 
     def _without_upgrade(self, method: bytes, version: str) -> bytes:
         if method == b"CONNECT":
@@ -246,10 +222,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_bytes += len(body)
         if cycle.response_complete:
             return
-        cycle.body += body
+        cycle.add(body)
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         if self._plain_head:
@@ -260,12 +235,12 @@ class LimitedProtocol(HttpToolsProtocol):
         if cycle.response_complete:
             self._await_next()
         else:
-            cycle.message_event.set()
+            cycle.set()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
-        cast(Cycle, cycle).finished = partial(self.tasks.discard, task)
+        cycle.finished = partial(self.tasks.discard, task)
 
     # --- bytes out --------------------------------------------------------------------------
 
@@ -322,7 +297,7 @@ class LimitedProtocol(HttpToolsProtocol):
             elif self.deadline <= now:
                 self.deadline = math.inf
                 cycle.timed_out = True
-                cycle.message_event.set()
+                cycle.set()
 
     def _invalid(self, error: IdentityError) -> None:
         """Answer `error` if it can still be told whose answer it is; end the connection anyway."""
@@ -337,14 +312,14 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             cycle.disconnected = True
-            cycle.message_event.set()
+            cycle.set()
             self._refuse(error)
 
     def _refuse(self, error: IdentityError) -> None:
         status, headers, body = refusal(error)
         _log.info("request refused", status=status, reason=error.detail, address=self._peer())
         self.flow.resume_reading()
-        self.transport.write(b"".join((STATUS_LINE[status], _lines(headers), b"\r\n", body)))
+        self.transport.write(b"".join((STATUS_LINE[status], lines(headers), b"\r\n", body)))
         self._linger()
 
     def _linger(self) -> None:
@@ -356,152 +331,3 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _peer(self) -> str | None:
         return self.client[0] if self.client else None
-
-
-class Arrival:
-    """What uvicorn needs of asyncio.Event, for one waiter, at a third of its cost."""
-
-    __slots__ = ("_arrived", "_loop", "_waiter")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._arrived = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def is_set(self) -> bool:
-        return self._arrived
-
-    def clear(self) -> None:
-        self._arrived = False
-
-    def set(self) -> None:
-        self._arrived = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def wait(self) -> None:
-        while not self._arrived:
-            self._waiter = self._loop.create_future()
-            await self._waiter
-
-
-class Cycle(RequestResponseCycle):
-    """One request and its answer."""
-
-    timed_out = False
-    finished: Callable[[], None]
-    _head = b""
-    _until_close = False  # no length, no chunks: the end of the connection ends the body
-
-    async def run_asgi(self, app: Any) -> None:
-        try:
-            await app(self.scope, self.receive, self.send)
-            if not self.response_complete and not self.disconnected:
-                self.logger.error("the application left its answer unfinished")
-                await self._give_up()
-        except asyncio.CancelledError:
-            # Whoever does not read would keep a connection that closes in good order.
-            self.transport.abort() if self.flow.write_paused else self.transport.close()
-        except BaseException as error:
-            self.logger.error("unhandled exception outside the edge", exc_info=error)
-            await self._give_up()
-        finally:
-            self.finished()
-            self.on_response = self.finished = _nothing  # they hold what holds this
-
-    async def _give_up(self) -> None:
-        if self.response_started or self.disconnected:
-            self.transport.close()
-        else:
-            status, headers, body = refusal(ServerError())
-            await self.send({"type": "http.response.start", "status": status, "headers": headers})
-            await self.send({"type": "http.response.body", "body": body})
-
-    async def receive(self) -> Any:
-        if self.waiting_for_100_continue and not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.waiting_for_100_continue = False
-        event = self.message_event
-        if not self.disconnected and not self.response_complete and not self.timed_out:
-            self.flow.resume_reading()
-            if not event.is_set():
-                await event.wait()
-            event.clear()
-        if self.disconnected or self.response_complete:
-            return {"type": "http.disconnect"}
-        if self.timed_out:
-            failure = RequestTimeout("the body of the request did not arrive in time")
-            self.scope["failure"] = failure  # type: ignore[typeddict-unknown-key]
-            raise failure
-        body = bytes(self.body)
-        self.body = bytearray()
-        return {"type": "http.request", "body": body, "more_body": self.more_body}
-
-    async def send(self, message: Any) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        if message["type"] == "http.response.body" and self.response_started:
-            if self.response_complete:
-                raise RuntimeError("the answer was already complete")
-            self._write_body(message.get("body", b""), message.get("more_body", False))
-        elif message["type"] == "http.response.start" and not self.response_started:
-            self._start(message)
-            if "body" in message:
-                self._write_body(message["body"], False)
-        else:
-            raise RuntimeError(f"unexpected {message['type']}")
-
-    def _start(self, message: Message) -> None:
-        status, headers = message["status"], message.get("headers", [])
-        fields = dict(headers)
-        lines = _lines(headers)
-        if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
-            raise RuntimeError("a header of the answer contains a line break")
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        ending = b"\r\n"
-        if b"close" in fields.get(b"connection", b"").lower():
-            self.keep_alive = False
-        elif not self.keep_alive:
-            ending = b"connection: close\r\n\r\n"
-        length = fields.get(b"content-length")
-        bodiless = self.scope["method"] == "HEAD" or status in (204, 304)
-        self.chunked_encoding = length is None and not bodiless
-        if length is not None:
-            self.expected_content_length = 0 if bodiless else int(length)
-        elif self.scope["http_version"] == "1.0":
-            self._until_close = self.chunked_encoding
-        elif self.chunked_encoding and b"transfer-encoding" not in fields:
-            ending = b"transfer-encoding: chunked\r\n" + ending
-        date = _lines(self.default_headers)
-        self._head = b"".join((STATUS_LINE[status], lines, date, ending))
-
-    def _write_body(self, body: bytes, more_body: bool) -> None:
-        if self.scope["method"] == "HEAD":
-            body = b""
-        elif not self.chunked_encoding:
-            self.expected_content_length -= len(body)
-            if self.expected_content_length < 0 or (self.expected_content_length and not more_body):
-                raise RuntimeError("the answer's body is not as long as its Content-Length")
-        elif not self._until_close:
-            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (
-                b"" if more_body else b"0\r\n\r\n"
-            )
-        self.transport.write(self._head + body)
-        self._head = b""
-        if not more_body:
-            self.response_complete = True
-            self.message_event.set()
-            if not self.keep_alive and not self.more_body:
-                self.transport.close()
-            self.on_response()
-
-
-def _lines(headers: Headers) -> bytes:
-    return b"\r\n".join([b": ".join(header) for header in headers]) + b"\r\n" if headers else b""
-
-
-def _nothing() -> None:
-    pass
