@@ -25,14 +25,17 @@ _PLACE = (
 )
 
 
+# Made once: `json.dumps` with options makes an encoder a call.
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
+
 def _link(previous: str, seq: int, row: Any) -> str:
     """SHA-256 over the link before and every member of the event, in one canonical form."""
     members = [
         seq, row.id, row.at.isoformat(), row.event, row.outcome, row.actor_type, row.actor,
         row.subject, row.client_id, row.address, row.request_id, row.detail,
     ]  # fmt: skip
-    text_ = json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(f"{previous}\n{text_}".encode()).hexdigest()
+    return hashlib.sha256(f"{previous}\n{_canonical(members)}".encode()).hexdigest()
 
 
 def _signature(key: bytes, seq: int, digest: str) -> str:

@@ -211,7 +211,7 @@ def test_a_serving_process_holds_nothing_that_only_other_commands_need(
     assert {"identity.app", "sqlalchemy.dialects.sqlite"} <= set(loaded)
     heavy = {
         "typer", "rich", "alembic", "fastapi", "email_validator", "prometheus_client",
-        "pydantic_settings", "psycopg", "sqlalchemy.dialects.postgresql",
+        "psycopg", "sqlalchemy.dialects.postgresql",
     }  # fmt: skip
     assert heavy.isdisjoint(loaded)
 
