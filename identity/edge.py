@@ -263,6 +263,7 @@ def _cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
             "If-Match",
             "If-None-Match",
             "X-Request-ID",
+            "X-Requested-With",  # Swagger UI sends it along to the token endpoint
         ),
         expose_headers=("ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"),
     )

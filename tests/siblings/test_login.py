@@ -33,7 +33,6 @@ def test_the_sibling_sends_its_users_to_our_token_address(
     assert flow["tokenUrl"] == f"{pair.identity}/token"
 
 
-@pytest.mark.xfail(strict=True, reason="CORS does not allow X-Requested-With")
 def test_a_page_of_the_sibling_may_ask_for_tokens(browser: httpx.Client, pair: Pair) -> None:
     # Swagger UI sends X-Requested-With, and with client fields filled in an Authorization.
     answer = browser.options(

@@ -10,9 +10,6 @@ from tests.siblings.chromium import Page
 from tests.siblings.conftest import Pair
 from tests.world import PASSWORD
 
-REFUSED = pytest.mark.xfail(
-    strict=True, reason="CORS does not allow X-Requested-With, which Swagger UI sends to /token"
-)
 Open = Callable[[str], Page]
 
 
@@ -47,7 +44,7 @@ def try_out(page: Page, operation: str) -> str:
     ("whose", "operation"),
     [
         ("identity", "Self-service-get_me"),
-        pytest.param("orders", "default-read_users_me_users_me_get", marks=REFUSED),
+        ("orders", "default-read_users_me_users_me_get"),
     ],
 )
 def test_the_authorize_button_logs_in_and_the_next_call_is_answered(
@@ -63,7 +60,7 @@ def test_the_authorize_button_logs_in_and_the_next_call_is_answered(
     assert docs.complaints() == []
 
 
-@pytest.mark.parametrize("whose", ["identity", pytest.param("orders", marks=REFUSED)])
+@pytest.mark.parametrize("whose", ["identity", "orders"])
 def test_a_wrong_password_is_said_to_be_wrong(
     page: Open, pair: Pair, tmp_path: Path, whose: str
 ) -> None:
