@@ -35,13 +35,14 @@ def figures(
     server: processes.Process, world: World, folder: Path, options: argparse.Namespace
 ) -> list[Figure]:
     count = min(REVOKED, options.revocations)
+    streams = min(STREAMS, options.streams)
     return [
         *asyncio.run(_verifying(server.port, world, options.rounds)),
         *_revoking(server.port, world, folder, "stream", count, at_most=0.25),
         *_revoking(
             server.port, world, folder, "status-list", min(count, 100), at_most=STATUS_LIST_TTL + 1
         ),
-        *asyncio.run(_streaming(server, world, min(STREAMS, options.streams))),
+        *(asyncio.run(_streaming(server, world, streams)) if streams else ()),
     ]
 
 
