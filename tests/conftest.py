@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 
 from tests.databases import Postgres, Templates
 from tests.serving import ADMIN_PASSWORD, Server, running
+from tests.transport import served
 from tests.world import World
 
 DIALECTS = ["sqlite", "postgresql"]
@@ -106,8 +107,7 @@ async def app(settings: Any) -> AsyncIterator[Any]:
 @pytest.fixture
 async def api(app: Any, settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of `app` without credentials."""
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url=settings.issuer) as client:
+    async with httpx.AsyncClient(transport=served(app), base_url=settings.issuer) as client:
         yield client
 
 

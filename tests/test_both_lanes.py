@@ -10,6 +10,7 @@ import pytest
 from identity.app import create_app
 from identity.fastlane import BODY_LIMIT
 from tests.serving import running
+from tests.transport import served
 from tests.world import FORM, World, bearer
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"])
@@ -165,7 +166,7 @@ async def test_pages_of_allowed_origins_only_may_read_the_answers(
     allowed = origin == "https://app.example"
     async with (
         running(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as api,
+        httpx.AsyncClient(transport=served(app), base_url="http://test") as api,
     ):
         for method, path in (("POST", "/token"), ("GET", "/users/me"), ("GET", "/users")):
             answer = await api.request(method, path, headers=sent)
@@ -200,9 +201,7 @@ async def test_https_issuers_ask_for_https_ever_after(make_settings: Callable[..
     app = create_app(make_settings(issuer="https://id.example"))
     async with (
         running(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app), base_url="https://id.example"
-        ) as api,
+        httpx.AsyncClient(transport=served(app), base_url="https://id.example") as api,
     ):
         for path in ("/healthz", "/users", "/nowhere"):
             answer = await api.get(path)
@@ -242,7 +241,7 @@ async def test_what_breaks_inside_is_a_500_that_tells_nothing(
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(world.services.feed, "catch_up", breaks)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    transport = served(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as api:
         method = "POST" if path == "/token" else "GET"
         answer = await api.request(

@@ -26,6 +26,7 @@ from identity.forwarded import Proxies, _forwarded
 from identity.metrics import Metrics
 from identity.opaque import mint
 from identity.settings import Settings
+from tests.transport import as_served
 
 pytestmark = pytest.mark.anyio
 PROXY = "10.0.0.1"
@@ -34,7 +35,7 @@ PROXY = "10.0.0.1"
 class Service:
     """An edge over both lanes, its log and its numbers."""
 
-    def __init__(self, peer: str, **settings: Any) -> None:
+    def __init__(self, peer: str, whole: bool, **settings: Any) -> None:
         chosen = Settings.of(log_format="json", **settings)
         self.log = io.StringIO()
         logs.configure(chosen.logs, self.log)
@@ -43,7 +44,9 @@ class Service:
             both_lanes(), chosen, self.metrics, large_bodies={"/import": 4 * BODY_LIMIT}
         )
         self.transport = httpx.ASGITransport(
-            self.edge, raise_app_exceptions=False, client=(peer, 4711)
+            as_served(self.edge) if whole else self.edge,
+            raise_app_exceptions=False,
+            client=(peer, 4711),
         )
         self.http = httpx.AsyncClient(transport=self.transport, base_url="http://x")
 
@@ -115,12 +118,12 @@ def both_lanes() -> Lane:
     return lane
 
 
-@pytest.fixture
-async def make() -> AsyncIterator[Callable[..., Service]]:
+@pytest.fixture(params=["by our server", "by any server"])
+async def make(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Service]]:
     made: list[Service] = []
 
     def make(peer: str = "192.0.2.1", **settings: Any) -> Service:
-        made.append(Service(peer, **settings))
+        made.append(Service(peer, request.param == "by our server", **settings))
         return made[-1]
 
     yield make
