@@ -21,6 +21,7 @@ from identity.errors import (
     PayloadTooLarge,
     ServerError,
     Unavailable,
+    header_lines,
     render,
 )
 from identity.fastlane import (
@@ -29,7 +30,7 @@ from identity.fastlane import (
     WHOLE_ANSWERS,
     Disconnected,
     Lane,
-    Stream,
+    Response,
     deliver,
 )
 from identity.forwarded import Proxies
@@ -90,7 +91,7 @@ class Edge:
             self._headers.append((b"vary", b"Origin"))
         self._named = frozenset(name for name, _ in self._headers)
         assert self._named <= EDGE_SAYS
-        self._lines = b"".join([b"%b: %b\r\n" % header for header in self._headers])
+        self.lines = header_lines(self._headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -110,54 +111,31 @@ class Edge:
         address = client[0] if client else None
         who = Origin(request_id, address)
         before = origin.set(who)
-        exchange: _Exchange | None = None
-        status = _CLIENT_GONE
+        exchange = _Exchange(self, scope, send, request_id)
+        from_page = self._cors if b"origin" in fields else None
         try:
             if b"content-length" in fields or b"transfer-encoding" in fields:
                 receive = self._limited(scope, fields, receive)
-            response = None
-            if self._cors is None or b"origin" not in fields:
-                response = await self._lane.answer(scope, receive)
-            if (
-                response is not None
-                and response.plain
-                and response.__class__ is not Stream
-                and "failure" not in scope
-                and WHOLE_ANSWERS in scope.get("extensions", ())
-            ):
-                await send(
-                    {
-                        "type": WHOLE_ANSWERS,
-                        "status": response.status,
-                        "lines": b"%b%bx-request-id: %b\r\n"
-                        % (response.lines, self._lines, request_id.encode()),
-                        "body": response.body,
-                    }
-                )
-                status = response.status
+            response = None if from_page else await self._lane.answer(scope, receive)
+            if response is None:
+                await (from_page or self._lane.app)(scope, receive, exchange.send)
+            elif response.plain and WHOLE_ANSWERS in scope.get("extensions", ()):
+                await exchange.send_whole(response)
             else:
-                exchange = _Exchange(self, scope, send, request_id)
-                if response is not None:
-                    await deliver(response, scope, receive, exchange.send)
-                else:
-                    app = self._cors if self._cors and b"origin" in fields else self._lane.app
-                    await app(scope, receive, exchange.send)
-                if exchange.held:
-                    await exchange.release()
+                await deliver(response, scope, receive, exchange.send)
+            if exchange.held:
+                await exchange.release()
         except Disconnected:
             pass
         except BaseException as error:
-            exchange = exchange or _Exchange(self, scope, send, request_id)
             await self._failed(exchange, error)
             if not isinstance(error, Exception):
                 raise
         finally:
             origin.reset(before)
-            if exchange is not None:
-                status = exchange.status
             # Of a stream the time to its first byte: how long it was followed says nothing.
             seconds = scope.get("answered", perf_counter()) - started
-            method, path = scope["method"], scope["path"]
+            method, path, status = scope["method"], scope["path"], exchange.status
             route = scope["route"].path if "route" in scope else _routeless(fields)
             self._metrics.request(method, route, status, seconds)
             logs.access(method, route, path, status, seconds, request_id, address, who.actor)
@@ -231,6 +209,23 @@ class _Exchange:
             self.held.append(message)
             return
         await self._send(message)
+
+    async def send_whole(self, response: Response) -> None:
+        """A hot answer in one message, its headers written already."""
+        if "failure" in self.scope:
+            await self.refuse(self.scope["failure"])
+            return
+        request_id = self.request_id.encode()
+        await self._send(
+            {
+                "type": WHOLE_ANSWERS,
+                "status": response.status,
+                "lines": b"%b%bx-request-id: %b\r\n"
+                % (response.lines, self._edge.lines, request_id),
+                "body": response.body,
+            }
+        )
+        self.status = response.status
 
     async def release(self) -> None:
         start, *rest = self.held

@@ -207,6 +207,15 @@ class Unavailable(RetryLater):
     title = "The database cannot be reached"
 
 
+def header_lines(headers: Headers) -> bytes:
+    """`headers` as they go over the wire, each with its line's end. ValueError where one holds a
+    line break: it would end the header, and begin what somebody else wrote."""
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+        raise ValueError("a header of the answer contains a line break")
+    return lines
+
+
 _NOT_IN_DESCRIPTION = {34: "'", 92: "/"}  # RFC 6749 §5.2 allows neither '"' nor '\\'
 
 

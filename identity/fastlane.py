@@ -23,6 +23,7 @@ from identity.errors import (
     MethodNotAllowed,
     PayloadTooLarge,
     ServerError,
+    header_lines,
     render,
 )
 from identity.forms import parse_form, require_form
@@ -133,11 +134,10 @@ class Response:
         names = {name for name, _ in said}
         if b"cache-control" not in names:
             said.append((b"cache-control", b"no-store"))
-        self.lines = b"".join([b"%b: %b\r\n" % header for header in said])
+        self.lines = header_lines(said)
         """The headers as they go over the wire."""
         self.plain = names.isdisjoint(EDGE_SAYS)
-        if self.lines.count(b"\n") != len(said) or self.lines.count(b"\r") != len(said):
-            raise ValueError("a header of the answer contains a line break")
+        """Whether it can leave whole, with the edge's own lines behind these."""
 
     @property
     def headers(self) -> Headers:
@@ -163,6 +163,7 @@ class Stream(Response):
     def __init__(self, headers: Iterable[tuple[bytes, bytes]], source: Source) -> None:
         super().__init__(200, headers, b"")
         self.lines = self.lines.replace(b"content-length: 0\r\n", b"")
+        self.plain = False
         self.source = source
 
 

@@ -5,6 +5,9 @@
     retired   published until what it signed has expired, then the row is deleted
     revoked   trusted by nobody from now on; the row stays, so that it cannot be imported again
 
+That at most one key is active and one next, the database sees to: partial unique indexes in
+`identity.tables`.
+
 Whoever signs no more loses its private half: nothing can leak or be exported that is not needed.
 """
 

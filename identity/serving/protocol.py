@@ -27,9 +27,10 @@ from identity.errors import (
     InvalidRequest,
     Overloaded,
     RequestTimeout,
+    header_lines,
 )
 from identity.fastlane import WHOLE_ANSWERS
-from identity.serving.cycle import Cycle, lines, refusal
+from identity.serving.cycle import Cycle, refusal
 
 _log = structlog.get_logger()
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
@@ -319,7 +320,7 @@ class LimitedProtocol(HttpToolsProtocol):
         status, headers, body = refusal(error)
         _log.info("request refused", status=status, reason=error.detail, address=self._peer())
         self.flow.resume_reading()
-        self.transport.write(b"".join((STATUS_LINE[status], lines(headers), b"\r\n", body)))
+        self.transport.write(b"".join((STATUS_LINE[status], header_lines(headers), b"\r\n", body)))
         self._linger()
 
     def _linger(self) -> None:

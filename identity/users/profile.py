@@ -14,6 +14,4 @@ class WhoAmI:
         user = live.user
         if user is None:
             raise Forbidden("the token is a client's own: there is no user behind it")
-        return Response(
-            200, [(b"content-type", b"application/json"), (b"etag", user.etag)], user.body
-        )
+        return user.shown

@@ -6,6 +6,7 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from identity.db import Database, moment
+from identity.fastlane import Response
 from identity.users.table import Status, User
 
 
@@ -35,9 +36,8 @@ class UserSnapshot:
     active: bool
     roles: tuple[str, ...]
     scopes: frozenset[str]
-    etag: bytes
-    body: bytes
-    """`UserOut` as JSON, ready to send."""
+    shown: Response
+    """`UserOut` as JSON with its ETag, ready to send."""
 
 
 _USER = """
@@ -78,6 +78,9 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         active=status == "active",
         roles=tuple(roles),
         scopes=frozenset(scope for (scope,) in scopes),
-        etag=b'"%d"' % version,
-        body=shown.model_dump_json().encode(),
+        shown=Response(
+            200,
+            [(b"content-type", b"application/json"), (b"etag", b'"%d"' % version)],
+            shown.model_dump_json().encode(),
+        ),
     )
