@@ -103,7 +103,7 @@ class Report:
         for at, one in enumerate(reversed(series)):
             if one.goal is not None:
                 axes.plot([one.goal, one.goal], [at - 0.4, at + 0.4], color="#c0392b")
-        axes.set_xlim(0, 1)
+        axes.set_xlim(0, max([1.0, *(one.ratio for one in series)]))
         axes.set_xlabel("share of a bare ASGI answer's rate (red: goal)")
         axes.spines[["top", "right"]].set_visible(False)
         figure.tight_layout()
