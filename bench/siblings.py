@@ -29,6 +29,8 @@ from identity.verifier.errors import TokenRefused
 REVOKED = 1_000
 STREAMS = 1_000
 STATUS_LIST_TTL = 5.0
+SNAPSHOT = 4 * 1024 * 1024
+"""Bytes that a stream may say before it is up to date: every revocation of the parts before."""
 
 
 def figures(
@@ -151,7 +153,7 @@ async def _streaming(server: processes.Process, world: World, count: int) -> lis
     ).encode()
     streams = []
     for _ in range(count):
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=SNAPSHOT)
         writer.write(request)
         streams.append((reader, writer))
     await asyncio.gather(*(reader.readuntil(b"event: live") for reader, _ in streams))
