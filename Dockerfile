@@ -1,7 +1,7 @@
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY requirements-build.lock .
-RUN pip install --no-cache-dir --require-hashes -r requirements-build.lock
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY identity identity
 COPY migrations migrations
@@ -13,7 +13,7 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 # python-jose requires the uninstalled four for keys made without `cryptography`, which this service never does.
 COPY requirements.lock /tmp/
-RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock \
+RUN pip install --no-cache-dir --no-deps --require-hashes -r /tmp/requirements.lock \
     && pip uninstall --yes ecdsa pyasn1 rsa six \
     && rm /tmp/requirements.lock
 COPY --from=build /wheel /tmp/wheel

@@ -77,18 +77,24 @@ clean: ## Remove what these commands made; var/ and keys/ stay
 $(BIN)/python:
 	@python="$(PYTHON)"; test -n "$$python" && "$$python" -m venv $(VENV)
 
+# A lock is installed as it stands (--no-deps): a requirement with an extra, such as coverage[toml], would else let an
+# older pip look for a newer release than the locked one. `pip check` then holds the lock to what its packages ask for.
+LOCKED := $(PIP) install --no-deps --require-hashes
+
 # A stamp says that a lock has been installed, so that the next `make run` installs nothing.
 $(VENV)/.server: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV)"
-	@$(PIP) install --require-hashes -r requirements.lock
-	@$(PIP) install --require-hashes -r requirements-build.lock
+	@$(LOCKED) -r requirements.lock
+	@$(LOCKED) -r requirements-build.lock
+	@$(PIP) check
 	@$(PIP) uninstall --yes $(UNUSED)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.server
 	@echo "Installing what tests need into $(VENV)"
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(LOCKED) -r requirements-dev.lock
+	@$(PIP) check
 	@$(PIP) uninstall --yes $(UNUSED)
 	@touch $@
 

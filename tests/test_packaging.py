@@ -176,8 +176,16 @@ def test_the_image_is_slim_unprivileged_and_installs_by_hash() -> None:
     assert "/healthz" in dockerfile("HEALTHCHECK")[0]
     installs = [run for run in dockerfile("RUN") if "pip install" in run]
     for install in installs:
-        assert "--require-hashes" in install or "--no-deps /tmp/wheel" in install
+        assert "--no-deps --require-hashes" in install or "--no-deps /tmp/wheel" in install
     assert not re.search(r"apt|gcc|build-essential", "".join(dockerfile("RUN")))
+
+
+def test_make_installs_the_locks_as_they_stand_whatever_is_released_later() -> None:
+    installs = [line for line in lines("Makefile") if re.search(r"-r requirements\S*\.lock", line)]
+    assert installs
+    assert all("$(LOCKED)" in line for line in installs)
+    locked = next(line for line in lines("Makefile") if line.startswith("LOCKED :="))
+    assert "--no-deps --require-hashes" in locked
 
 
 def test_the_image_leaves_out_what_the_service_never_imports() -> None:

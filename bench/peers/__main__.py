@@ -55,7 +55,7 @@ def install() -> Path:
         subprocess.run([sys.executable, "-m", "venv", FOLDER / "venv"], check=True)
     requirements = ROOT / "requirements.lock"
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    subprocess.run([*pip, "--require-hashes", "-r", requirements], check=True)
+    subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", requirements], check=True)
     subprocess.run([*pip, "python-multipart", *LIBRARIES], check=True)
     shutil.copy(HERE / "provider.mjs", FOLDER)
     npm = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", FOLDER, PROVIDER]
