@@ -78,6 +78,7 @@ class Jwks:
             if self._services.db.dialect == "sqlite":  # answers at once or not at all
                 await self._catch_up()
             else:
+                await asyncio.sleep(0)  # a timeout is a task's (`serving.eager`)
                 async with asyncio.timeout(PATIENCE):
                     await self._catch_up()
         except (Unavailable, TimeoutError):

@@ -118,6 +118,7 @@ class Edge:
                 receive = self._limited(scope, fields, receive)
             response = None if from_page else await self._lane.answer(scope, receive)
             if response is None:
+                await asyncio.sleep(0)  # frameworks want a task of their own (`serving.eager`)
                 await (from_page or self._lane.app)(scope, receive, exchange.send)
             elif response.plain and WHOLE_ANSWERS in scope.get("extensions", ()):
                 await exchange.send_whole(response)

@@ -14,6 +14,7 @@ from sqlmodel import Session, SQLModel
 
 from identity.db import engines
 from identity.db.driver import PostgresPool, Row, SqliteReader, Values
+from identity.db.wal import WalIndex
 from identity.db.writer import StatementsJob, UnitJob, Writer
 from identity.errors import IdentityError, Unavailable
 from identity.settings import Settings
@@ -42,6 +43,7 @@ class Database:
             self.dialect = "postgresql"
             self.engine = engines.postgresql(url, settings)
             self._pool = PostgresPool(text, settings.database.database_pool)
+        self._indexes: list[WalIndex] = []
         self.before_commit: list[Callable[[Session], None]] = []
         self._threads = ThreadPoolExecutor(settings.database.database_pool, "database")
 
@@ -71,6 +73,13 @@ class Database:
             return await self._writer.submit(StatementsJob(sqlite, values))
         assert self._pool is not None
         return await self._pool.apply(postgresql, values)
+
+    def wal_index(self) -> WalIndex | None:
+        """SQLite's, for who holds a connection of its own that has read; closed with the rest."""
+        index = WalIndex.of(self.engine.url.database or "")
+        if index is not None:
+            self._indexes.append(index)
+        return index
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -113,6 +122,8 @@ class Database:
             self._writer.close()
         self._threads.shutdown()
         self.engine.dispose()
+        while self._indexes:  # last: see `wal`
+            self._indexes.pop().close()
 
     async def aclose(self) -> None:
         """Finish what was asked for, and let go of the database."""

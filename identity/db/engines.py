@@ -1,5 +1,6 @@
 """SQLAlchemy's engines, set up for durability."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ def sqlite(path: str) -> Engine:
     file = Path(path)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))  # it holds password hashes
+        if file.exists():
+            _check(file)
+        else:
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))  # it holds password hashes
     except OSError as error:
         raise SettingsError(f"IDENTITY_DATABASE_URL: {path}: {error.strerror}") from None
     engine = create_engine(
@@ -43,6 +47,14 @@ def sqlite(path: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _check(file: Path) -> None:
+    """Not by opening it: closing it again would drop the locks that this process has on it."""
+    if file.is_dir():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(file, os.R_OK | os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def postgresql(url: URL, settings: Settings) -> Engine:

@@ -36,6 +36,7 @@ class Revocations:
               lambda: self.broadcaster.remembered, across_workers="max")  # fmt: skip
 
     async def __call__(self, request: Request) -> Response:
+        await asyncio.sleep(0)  # streams and polls are followed by a task (`serving.eager`)
         client, until = await self._caller(request)
         query = request.query
         self.broadcaster.stop_with(request.scope.get("state", {}).get("stopping"))

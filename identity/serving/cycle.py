@@ -81,6 +81,7 @@ class Cycle:
         self._left = 0  # bytes of the body still to be sent
         self._chunked = False
         self._until_close = False  # no length, no chunks: the connection's end ends the body
+        self.finished = _nothing
 
     async def run_asgi(self, app: Any) -> None:
         try:
@@ -159,8 +160,9 @@ class Cycle:
         if self.scope["method"] == "HEAD":
             body = b""
         ending = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        date = header_lines(self._date)
-        self.transport.write(b"".join((STATUS_LINE[status], said, date, ending, body)))
+        self.transport.write(
+            b"".join((STATUS_LINE[status], said, _lines(self._date), ending, body))
+        )
         self._complete()
 
     def _start(self, message: Message) -> None:
@@ -215,6 +217,17 @@ class Cycle:
             status, headers, body = refusal(ServerError())
             await self.send({"type": "http.response.start", "status": status, "headers": headers})
             await self.send({"type": "http.response.body", "body": body})
+
+
+_dated: tuple[Headers, bytes] = ([], b"")
+
+
+def _lines(date: Headers) -> bytes:
+    """uvicorn makes a new list once a second."""
+    global _dated
+    if _dated[0] is not date:
+        _dated = date, header_lines(date)
+    return _dated[1]
 
 
 def _nothing() -> None:

@@ -31,6 +31,7 @@ from identity.errors import (
 )
 from identity.fastlane import WHOLE_ANSWERS
 from identity.serving.cycle import Cycle, refusal
+from identity.serving.eager import Beginner
 
 _log = structlog.get_logger()
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
@@ -71,9 +72,11 @@ class LimitedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: Limits,
+        beginner: Beginner,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.limits = limits
+        self._beginner = beginner
         self.deadline = math.inf
         self.unread_until = math.inf
         self._begun = False
@@ -201,7 +204,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.on_response_complete,
         )
         if idle:
-            self._start_asgi_task(self.cycle, app)
+            self._begin(self.cycle, app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((cast(Any, self.cycle), app))
@@ -238,8 +241,10 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             cycle.set()
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        task = self.loop.create_task(cycle.run_asgi(app))
+    def _begin(self, cycle: Cycle, app: Any) -> None:
+        self._beginner.add(self.loop, cycle.run_asgi(app), partial(self._attend, cycle))
+
+    def _attend(self, cycle: Cycle, task: asyncio.Task[None]) -> None:
         self.tasks.add(task)
         cycle.finished = partial(self.tasks.discard, task)
 
@@ -262,8 +267,8 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+            cycle, app = cast(Any, self.pipeline.pop())
+            self._begin(cycle, app)
         elif self.cycle.more_body and not self.cycle.keep_alive:
             self._linger()
         elif self.cycle.more_body:  # the rest is read and thrown away
