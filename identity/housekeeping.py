@@ -52,13 +52,14 @@ class Housekeeping:
 
     async def write_audit(self) -> None:
         db, queue = self._services.db, self._services.queue
-        await queue.flush(db)
         key = audit_keys(self._services.master)[0]
+        if sealed := await queue.flush(db, key):
+            _log_sealed(sealed)
         while await db.read(audit.unsealed):
             sealed = await db.write(lambda session: audit.seal(session, key))
             if sealed is None:
                 break  # another process is at it
-            _log.info("audit sealed", seq=sealed.seq, digest=sealed.digest, events=sealed.count)
+            _log_sealed(sealed)
 
     async def tend_keys(self) -> None:
         services = self._services
@@ -100,3 +101,7 @@ class Housekeeping:
             _log.warning("chore postponed", chore=chore.__name__, reason=error.audit)
         except Exception:
             _log.exception("chore failed", chore=chore.__name__)
+
+
+def _log_sealed(sealed: audit.Sealed) -> None:
+    _log.info("audit sealed", seq=sealed.seq, digest=sealed.digest, events=sealed.count)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 from sqlmodel import Session, col, func, select
 
-from identity import audit
+from identity import audit, clock
 from identity.app import create_app
 from identity.audit import AuditEvent, AuditHead, AuditQueue, Fault, Origin, chain, origin
 from identity.db import Database
@@ -361,9 +362,9 @@ async def test_a_full_queue_refuses_and_forgets_nothing(db: Database) -> None:
         queue.put("token.issued", n=n)
     with pytest.raises(Overloaded):
         queue.put("token.issued", n=3)
-    await queue.flush(db)
+    await queue.flush(db, KEY)
     queue.put("token.issued", n=4)
-    await queue.flush(db)
+    await queue.flush(db, KEY)
     with db.transaction() as session:
         details = session.exec(select(AuditEvent.detail).order_by(col(AuditEvent.id))).all()
     assert [detail["n"] for detail in details] == [0, 1, 2, 4]
@@ -382,9 +383,9 @@ async def test_a_failed_flush_is_repeated_and_the_bound_holds_meanwhile(db: Data
     for _ in range(3):
         refusing: Any = Refusing(fill)
         with pytest.raises(Unavailable):
-            await queue.flush(refusing)
+            await queue.flush(refusing, KEY)
     assert queue.depth == 3
-    await queue.flush(db)
+    await queue.flush(db, KEY)
     assert queue.depth == 0
     with db.transaction() as session:
         details = session.exec(select(AuditEvent.detail).order_by(col(AuditEvent.id))).all()
@@ -394,12 +395,12 @@ async def test_a_failed_flush_is_repeated_and_the_bound_holds_meanwhile(db: Data
 async def test_what_is_put_while_a_flush_is_under_way_is_kept_for_the_next(db: Database) -> None:
     queue = AuditQueue()
     queue.put("first")
-    flushing = asyncio.create_task(queue.flush(db))
+    flushing = asyncio.create_task(queue.flush(db, KEY))
     await asyncio.sleep(0)
     queue.put("second")
     await flushing
     assert queue.depth == 1
-    await queue.flush(db)
+    await queue.flush(db, KEY)
     with db.transaction() as session:
         names = session.exec(select(AuditEvent.event).order_by(col(AuditEvent.id))).all()
     assert names == ["first", "second"]
@@ -409,7 +410,7 @@ async def test_flushes_at_once_write_each_event_once(db: Database) -> None:
     queue = AuditQueue()
     for n in range(5):
         queue.put("test", n=n)
-    flushing = [asyncio.create_task(queue.flush(db)) for _ in range(3)]
+    flushing = [asyncio.create_task(queue.flush(db, KEY)) for _ in range(3)]
     await asyncio.sleep(0)
     queue.put("test", n=5)
     await asyncio.gather(*flushing)
@@ -417,11 +418,49 @@ async def test_flushes_at_once_write_each_event_once(db: Database) -> None:
     assert len(places(db)) == 6
 
 
+async def test_what_was_queued_is_chained_as_it_is_written_behind_what_was_before(
+    db: Database,
+) -> None:
+    happen(db, 2)
+    seal(db)
+    queue = AuditQueue()
+    with clock.frozen(datetime(2031, 5, 4, 12, tzinfo=UTC)):  # a time without a fraction
+        queue.put("test", subject="ädä", client_id=None, n=1, listed=("a", "b"), on=True)
+    queue.put("test", outcome="refused", n=2**40, ratio=0.1, b="2", a={"y": 1, "x": None})
+    sealed = await queue.flush(db, KEY)
+    assert sealed is not None
+    assert (sealed.count, sealed.seq) == (2, 4)
+    happen(db)
+    assert places(db) == [1, 2, 3, 4, None]
+    seal(db)
+    assert faults(db) == []
+    with db.transaction() as session:
+        one, two = session.exec(select(AuditEvent).where(AuditEvent.event == "test")).all()
+        one.detail = {**one.detail, "n": 2}
+        two.at += timedelta(microseconds=1)
+    assert [fault.seq for fault in faults(db)] == [3, 4]
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+async def test_what_is_queued_does_not_wait_for_a_sealer_at_work(db: Database) -> None:
+    happen(db)
+    queue = AuditQueue()
+    queue.put("test")
+    with db.transaction() as session:
+        assert audit.seal(session, KEY)
+        async with asyncio.timeout(5):
+            assert await queue.flush(db, KEY) is None
+    assert places(db) == [1, None]
+    seal(db)
+    assert places(db) == [1, 2]
+    assert faults(db) == []
+
+
 async def test_no_text_can_hold_up_the_queue(db: Database) -> None:
     """PostgreSQL stores neither NUL nor lone surrogates."""
     queue, nasty = AuditQueue(), "a\0b\ud800"
     queue.put("nasty", subject=nasty, client_id=nasty, text=nasty, listed=[nasty])
-    await queue.flush(db)
+    await queue.flush(db, KEY)
     with db.transaction() as session:
         found = session.exec(select(AuditEvent)).one()
     assert found.subject == found.client_id == found.detail["text"] == "a\ufffdb?"
@@ -459,7 +498,7 @@ async def test_issuing_to_a_client_writes_nothing_and_refreshing_no_event(settin
 async def test_a_full_queue_answers_503_and_serves_again_after_the_flush(world: World) -> None:
     shop = world.client()
     queue = world.services.queue
-    await queue.flush(world.services.db)
+    await queue.flush(world.services.db, audit_keys(world.services.master)[0])
     queue._size = 2
     answers = [await world.token(shop, grant_type="client_credentials") for _ in range(4)]
     if queue.depth == 2:  # the housekeeping has not been here meanwhile
@@ -475,7 +514,7 @@ async def test_a_full_queue_answers_503_and_serves_again_after_the_flush(world: 
 
 async def on_record(world: World, answer: httpx.Response) -> list[dict[str, Any]]:
     """The events of the request that got `answer`."""
-    await world.services.queue.flush(world.services.db)
+    await world.services.queue.flush(world.services.db, audit_keys(world.services.master)[0])
     with world.change() as session:
         query = select(AuditEvent).where(AuditEvent.request_id == answer.headers["x-request-id"])
         return [

@@ -14,6 +14,7 @@ from identity.clock import frozen, utcnow
 from identity.errors import Unavailable
 from identity.housekeeping import Housekeeping
 from identity.keys.table import SigningKey
+from identity.services import audit_keys
 from identity.sessions.table import LoginSession, RefreshToken
 from identity.tokens.table import RevokedToken
 from tests.world import World
@@ -93,7 +94,7 @@ async def test_stopping_waits_for_a_flush_under_way_and_writes_nothing_twice(
         await go_on.wait()
         return result
 
-    await services.queue.flush(services.db)
+    await services.queue.flush(services.db, audit_keys(services.master)[0])
     monkeypatch.setattr(services.db, "write", slow)
     services.queue.put("test")
     housekeeping = Housekeeping(services)

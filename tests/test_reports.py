@@ -76,7 +76,7 @@ async def test_the_numbers_are_counted_by_hour(world: World) -> None:
         boss = await acting.admin(world)
         await world.act(robot)
         await world.act(robot)
-        await world.services.queue.flush(world.services.db)
+        await world.events("token.issued")
         stats = await boss.done("GET", "/stats", params={"hours": 3})
     assert stats["hours"] == [
         {"hour": "2031-05-04T11:00:00Z", "logins": 0, "failures": 0, "tokens": 0},

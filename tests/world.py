@@ -19,7 +19,7 @@ from identity.access.table import Role, RoleScope, Scope
 from identity.audit import AuditEvent
 from identity.clients.table import Client, ClientSecret
 from identity.opaque import digest, mint
-from identity.services import Services
+from identity.services import Services, audit_keys
 from identity.sessions import lifecycle
 from identity.sessions.table import RefreshToken
 from identity.users import accounts
@@ -230,7 +230,7 @@ class World:
 
     async def events(self, name: str) -> list[AuditEvent]:
         """The audit's events of this name, in order."""
-        await self.services.queue.flush(self.services.db)
+        await self.services.queue.flush(self.services.db, audit_keys(self.services.master)[0])
         with self.change() as session:
             query = select(AuditEvent).where(AuditEvent.event == name)
             return sorted(session.exec(query).all(), key=lambda event: event.id or 0)

@@ -4,9 +4,9 @@ import asyncio
 from functools import partial
 from typing import Any, Literal
 
-from sqlalchemy import insert
 from sqlmodel import Session
 
+from identity.audit.chain import Sealed, append
 from identity.audit.origins import origin
 from identity.audit.table import AuditEvent
 from identity.clock import utcnow
@@ -66,10 +66,6 @@ def record(
     session.add(AuditEvent(**members))
 
 
-def _insert(events: list[dict[str, Any]], session: Session) -> None:
-    session.execute(insert(AuditEvent), events)
-
-
 class AuditQueue:
     """Events of acts that change nothing, held until the next flush (every second, sooner when
     `pressing`, and at shutdown). Full means refusing work, not forgetting it. A killed process
@@ -103,14 +99,17 @@ class AuditQueue:
         if len(self._events) == BATCH:
             self.pressing.set()
 
-    async def flush(self, db: Database) -> None:
-        """Write what is held; what cannot be written now is held on, and counts. Not to be
-        cancelled: whether a write under way succeeds would remain unknown."""
+    async def flush(self, db: Database, key: bytes) -> Sealed | None:
+        """Write what is held, in its place in the chain; the chain's new end, if it has one. What
+        cannot be written now is held on, and counts. `key`: as for `seal`. Not to be cancelled:
+        whether a write under way succeeds would remain unknown."""
+        sealed = None
         async with self._flushing:
             self.pressing.clear()
             left = len(self._events)
             while left:
                 taken = self._events[: min(BATCH, left)]
-                await db.write(partial(_insert, taken))
+                sealed = await db.write(partial(append, key=key, events=taken))
                 del self._events[: len(taken)]
                 left -= len(taken)
+        return sealed

@@ -35,9 +35,9 @@ def moment(value: "str | datetime") -> datetime:
 
 
 def stored(values: Values) -> dict[str, Any]:
-    """`values` as SQLite stores them: times as SQLAlchemy writes them, which is not `isoformat`."""
+    """`values` as SQLite stores them: times (aware, UTC) as SQLAlchemy writes them."""
     return {
-        name: value.strftime("%Y-%m-%d %H:%M:%S.%f") if isinstance(value, datetime) else value
+        name: value.isoformat(" ", "microseconds")[:26] if isinstance(value, datetime) else value
         for name, value in values.items()
     }
 
