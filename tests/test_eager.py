@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from identity.serving import eager
 from identity.serving.eager import Beginner, Work
 
 said: ContextVar[str] = ContextVar("said", default="nothing")
@@ -134,6 +135,56 @@ async def test_cancelling_before_the_task_has_begun_reaches_the_place_that_waits
     task.cancel()
     await task
     assert told == ["cancelled"]
+
+
+class Wire:
+    """A transport that notes what is written to it, and when."""
+
+    def __init__(self, order: list[str]) -> None:
+        self._order = order
+
+    def write(self, answer: bytes) -> None:
+        self._order.append(answer.decode())
+
+
+async def test_answers_leave_together_those_that_waited_at_once() -> None:
+    beginner, loop = Beginner(), asyncio.get_running_loop()
+    order: list[str] = []
+    wire: Any = Wire(order)
+    tasks: list[asyncio.Task[None]] = []
+
+    async def answer(name: str, wait: bool) -> None:
+        order.append(f"begin {name}")
+        if wait:
+            await asyncio.sleep(0)
+        beginner.write(wire, f"answer {name}".encode())
+        order.append(f"end {name}")
+
+    for name, wait in (("a", False), ("b", True), ("c", False)):
+        beginner.add(loop, answer(name, wait), tasks.append)
+    await asyncio.sleep(0)
+    together = ["begin a", "end a", "begin b", "begin c", "end c", "answer a", "answer c"]
+    assert order == together
+    await asyncio.gather(*tasks)
+    assert order == [*together, "answer b", "end b"]
+
+
+async def test_no_answer_is_held_for_longer_than_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    beginner, loop = Beginner(), asyncio.get_running_loop()
+    order: list[str] = []
+    wire: Any = Wire(order)
+    monkeypatch.setattr(eager, "HOLD", 0)
+
+    async def answer(name: str) -> None:
+        order.append(f"begin {name}")
+        beginner.write(wire, f"answer {name}".encode())
+
+    for name in "ab":
+        beginner.add(loop, answer(name), lambda _: None)
+    await asyncio.sleep(0)
+    assert order == ["begin a", "answer a", "begin b", "answer b"]
 
 
 async def test_an_error_is_the_tasks_own(begun: Begun) -> None:

@@ -47,7 +47,7 @@ _IDS_POSTGRESQL = text(
 )
 
 
-def _digest(previous: str, seq: int, event_id: int, members: Iterable[Any]) -> str:
+def _digest(previous: str, seq: int, event_id: int | None, members: Iterable[Any]) -> str:
     """SHA-256 over the link before and every member of the event, as JSON without spaces, objects
     by name, times as RFC 3339."""
     chained = orjson.dumps((seq, event_id, *members), option=orjson.OPT_SORT_KEYS)

@@ -44,7 +44,8 @@ class Cycle:
     `finished` is called once the application has returned."""
 
     __slots__ = (
-        "_arrived", "_chunked", "_date", "_head", "_left", "_until_close", "_waiter", "body",
+        "_arrived", "_chunked", "_date", "_head", "_left", "_until_close", "_waiter", "_write",
+        "body",
         "disconnected", "finished", "flow", "keep_alive", "more_body", "on_response",
         "response_complete", "response_started", "scope", "timed_out", "transport",
         "waiting_for_100_continue",
@@ -61,11 +62,13 @@ class Cycle:
         expect_100_continue: bool,
         keep_alive: bool,
         on_response: Callable[[], None],
+        write: Callable[[asyncio.Transport, bytes], None],
     ) -> None:
         self.scope = scope
         self.transport = transport
         self.flow = flow
         self.on_response = on_response
+        self._write = write
         self.disconnected = False
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = expect_100_continue
@@ -160,9 +163,11 @@ class Cycle:
         if self.scope["method"] == "HEAD":
             body = b""
         ending = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.write(
-            b"".join((STATUS_LINE[status], said, _lines(self._date), ending, body))
-        )
+        answer = b"".join((STATUS_LINE[status], said, _lines(self._date), ending, body))
+        if self.keep_alive:
+            self._write(self.transport, answer)
+        else:  # what is closed next cannot wait
+            self.transport.write(answer)
         self._complete()
 
     def _start(self, message: Message) -> None:

@@ -1,17 +1,22 @@
-"""Requests begun without a task, all that have come together in one go.
+"""Requests begun without a task, all that have come together in one go, and answered together.
 
-Most hot answers wait for nothing: a task for each would cost more than it is good for. They do not
-begin while the socket is read, either: their answers would leave one by one, and each would wake
-who reads it.
+Most hot answers wait for nothing: a task for each would cost more than it is good for. And each
+write wakes whoever waits for it, which takes as long as a simple answer; writes that follow close
+on each other find the reader awake.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
+from time import perf_counter
 from typing import Any
 
 Work = Coroutine[Any, Any, None]
 Rest = Callable[[asyncio.Task[None]], None]
+
+
+HOLD = 0.001
+"""Seconds for which an answer waits for those begun with it, at the most."""
 
 
 class Beginner:
@@ -19,6 +24,8 @@ class Beginner:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Work, Rest]] = []
+        self._beginning = False
+        self._held: list[tuple[asyncio.Transport, bytes]] = []
 
     def add(self, loop: asyncio.AbstractEventLoop, work: Work, rest: Rest) -> None:
         """Begin `work` in the next round of `loop`. Where it waits for something, `rest` is given
@@ -31,15 +38,36 @@ class Beginner:
             loop.call_soon(self._begin, loop)
         self._waiting.append((work, rest))
 
+    def write(self, transport: asyncio.Transport, answer: bytes) -> None:
+        """Send `answer`, together with those of others that are begun in this round."""
+        if self._beginning:
+            self._held.append((transport, answer))
+        else:
+            transport.write(answer)
+
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting, self._waiting = self._waiting, []
-        for work, rest in waiting:
-            context = copy_context()
-            try:
-                awaited = context.run(work.send, None)
-            except StopIteration:
-                continue
-            rest(loop.create_task(_Begun(work, awaited), context=context))
+        self._beginning, since = True, perf_counter()
+        try:
+            for work, rest in waiting:
+                context = copy_context()
+                try:
+                    awaited = context.run(work.send, None)
+                except StopIteration:
+                    pass
+                else:
+                    rest(loop.create_task(_Begun(work, awaited), context=context))
+                if self._held and perf_counter() - since > HOLD:
+                    self._release()
+                    since = perf_counter()
+        finally:
+            self._beginning = False
+            self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for transport, answer in held:
+            transport.write(answer)
 
 
 class _Begun(Coroutine[Any, Any, None]):

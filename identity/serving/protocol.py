@@ -202,6 +202,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.expect_100_continue,
             version != "1.0" and parser.should_keep_alive(),
             self.on_response_complete,
+            self._beginner.write,
         )
         if idle:
             self._begin(self.cycle, app)
