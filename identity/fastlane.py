@@ -171,12 +171,12 @@ _JSON = (b"content-type", b"application/json")
 _JSON_LINES = b"content-type: application/json\r\ncontent-length: %d\r\ncache-control: no-store\r\n"
 
 
-def json_bytes(body: bytes) -> Response:
-    """A 200 whose JSON is ready: no header to look through."""
+def json_bytes(body: bytes, lines: bytes = b"") -> Response:
+    """A 200 whose JSON is ready: no header to look through. `lines`: more of them, rendered."""
     response = Response.__new__(Response)
     response.status = 200
     response.body = body
-    response.lines = _JSON_LINES % len(body)
+    response.lines = _JSON_LINES % len(body) + lines
     response.plain = True
     return response
 

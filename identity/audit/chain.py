@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 
 from identity.audit.table import AuditEvent, AuditHead
 from identity.clock import utcnow
-from identity.db.driver import stored
+from identity.db.driver import stored_time
 
 LOCK = 0x61756469740000  # the advisory lock of the one sealer at work
 BATCH = 1000
@@ -35,7 +35,7 @@ _PLACE = (
 )
 _COLUMNS = ("id", *MEMBERS, "seq", "digest")
 _INSERT_SQLITE = "INSERT INTO audit_event ({}) VALUES ({})".format(  # noqa: S608
-    ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
+    ", ".join(_COLUMNS), ", ".join("?" * len(_COLUMNS))
 )
 _INSERT_POSTGRESQL = text(
     f"INSERT INTO audit_event ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)} "  # noqa: S608
@@ -101,14 +101,15 @@ def append(session: Session, key: bytes, events: Sequence[Mapping[str, Any]]) ->
     """
     sealing = _alone(session)
     seq, digest = _end(session) if sealing else (0, "")
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for event_id, event in zip(_ids(session, len(events)), events, strict=True):
-        row = {"id": event_id, **event, "seq": None, "digest": None}
+        members = _members(event)
         if sealing:
             seq += 1
-            digest = _digest(digest, seq, event_id, _members(event))
-            row["seq"], row["digest"] = seq, digest
-        rows.append(row)
+            digest = _digest(digest, seq, event_id, members)
+            rows.append((event_id, *members, seq, digest))
+        else:
+            rows.append((event_id, *members, None, None))
     _insert(session, rows)
     return _sign(session, key, Sealed(len(rows), seq, digest)) if sealing else None
 
@@ -142,15 +143,20 @@ def _ids(session: Session, count: int) -> Sequence[int]:
     return range(last + 1, last + 1 + count)
 
 
-def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
+def _insert(session: Session, rows: list[tuple[Any, ...]]) -> None:
+    """`rows`: in the order of `_COLUMNS`."""
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(_INSERT_POSTGRESQL, {"events": orjson.dumps(rows).decode()})
+        named = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+        session.execute(_INSERT_POSTGRESQL, {"events": orjson.dumps(named).decode()})
         return
     driver = session.connection().connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    for row in rows:
-        row["detail"] = orjson.dumps(row["detail"]).decode()
-    driver.executemany(_INSERT_SQLITE, map(stored, rows))
+    driver.executemany(_INSERT_SQLITE, map(_as_sqlite_has_it, rows))
+
+
+def _as_sqlite_has_it(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    event_id, at, *between, detail, seq, digest = row
+    return (event_id, stored_time(at), *between, orjson.dumps(detail).decode(), seq, digest)
 
 
 def _link(previous: str, seq: int, row: Row[Any] | AuditEvent) -> str:

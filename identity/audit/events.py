@@ -46,6 +46,8 @@ def _plain(value: Any) -> Any:
     """What both databases can store: PostgreSQL holds neither NUL nor lone surrogates. One event
     that cannot be written would hold up all that are queued with it."""
     if isinstance(value, str):
+        if value.isascii() and "\0" not in value:
+            return value
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

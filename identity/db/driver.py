@@ -34,10 +34,15 @@ def moment(value: "str | datetime") -> datetime:
     return value.astimezone(UTC)
 
 
+def stored_time(at: datetime) -> str:
+    """An aware UTC datetime as SQLAlchemy writes it into SQLite."""
+    return at.isoformat(" ", "microseconds")[:26]
+
+
 def stored(values: Values) -> dict[str, Any]:
-    """`values` as SQLite stores them: times (aware, UTC) as SQLAlchemy writes them."""
+    """`values` as SQLite stores them."""
     return {
-        name: value.isoformat(" ", "microseconds")[:26] if isinstance(value, datetime) else value
+        name: stored_time(value) if isinstance(value, datetime) else value
         for name, value in values.items()
     }
 

@@ -4,6 +4,8 @@ from asyncio import sleep
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+import orjson
+
 from identity.clients.registry import ClientSnapshot
 from identity.clock import now
 from identity.errors import (
@@ -13,14 +15,16 @@ from identity.errors import (
     OAuthError,
     UnauthorizedClient,
     UnsupportedGrantType,
+    header_lines,
 )
-from identity.fastlane import Request, Response, json_response
+from identity.fastlane import Request, Response, json_bytes
 from identity.grants.client_credentials import ClientCredentials
 from identity.grants.password import Password
 from identity.grants.refresh_token import RefreshToken
 from identity.grants.request import Grant, Issue, TokenRequest
 from identity.services import Services
 
+NO_CACHE = header_lines([(b"pragma", b"no-cache")])
 SETTLING = 2.0
 """Seconds that a client which has just been enabled again waits for its token at the most."""
 
@@ -41,7 +45,8 @@ def grants(services: Services) -> dict[str, Grant]:
 class TokenEndpoint:
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._audiences = frozenset({services.settings.audience, services.settings.issuer})
+        self._audience = services.settings.audience
+        self._audiences = frozenset({self._audience, services.settings.issuer})
         self.grants = grants(services)
 
     async def __call__(self, request: Request) -> Response:
@@ -59,7 +64,7 @@ class TokenEndpoint:
                     form=form,
                     client=client,
                     resource=self._resource(form, client),
-                    default_audience=self._services.settings.audience,
+                    default_audience=self._audience,
                     scopes=await self._services.scopes.get("*") or {},
                     user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
                 )
@@ -126,4 +131,4 @@ class TokenEndpoint:
         }
         if issue.refresh_token is not None:
             document["refresh_token"] = issue.refresh_token
-        return json_response(document, headers=[(b"pragma", b"no-cache")])
+        return json_bytes(orjson.dumps(document), NO_CACHE)

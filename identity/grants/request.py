@@ -1,8 +1,7 @@
 """What a grant is given, and what it hands back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from identity.access import granting
 from identity.clients.registry import ClientSnapshot
@@ -11,8 +10,7 @@ from identity.status.places import Place
 from identity.tokens.issuing import Subject
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(NamedTuple):
     """A token request whose client is authenticated and may use the grant."""
 
     form: Mapping[str, str]
@@ -46,8 +44,7 @@ class TokenRequest:
         return " ".join(names)
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(NamedTuple):
     """What to mint."""
 
     subject: Subject

@@ -1,9 +1,8 @@
 """The single mint: every access token of this service is made here (RFC 9068 §2)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from identity.clock import now
 from identity.keys.ring import KeyRing
@@ -25,8 +24,7 @@ class Login(Protocol):
     def amr(self) -> list[str]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """Whom a token speaks of. For a client acting for itself its own id, and no session."""
 
     id: str
@@ -35,8 +33,7 @@ class Subject:
     session: Login | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
+class AccessToken(NamedTuple):
     token: str
     jti: str
     expires_in: int
