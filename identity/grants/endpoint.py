@@ -57,6 +57,7 @@ class TokenEndpoint:
             # A token of this second would be taken for one that died with the client.
             await sleep(min(early, SETTLING))
             client = await self._client(authorization, form)
+        scopes = self._services.scopes
         try:
             grant = self._grant(form, client)
             issue = await grant.authorize(
@@ -65,14 +66,14 @@ class TokenEndpoint:
                     client=client,
                     resource=self._resource(form, client),
                     default_audience=self._audience,
-                    scopes=await self._services.scopes.get("*") or {},
+                    scopes=scopes.at_hand("*") or await scopes.get("*") or {},
                     user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
                 )
             )
         except OAuthError as refusal:
             self._note(refusal, form.get("grant_type", ""), client)
             raise
-        return await self._answer(grant.grant_type, client, issue)
+        return self._answer(grant.grant_type, client, issue)
 
     async def _client(self, authorization: bytes | None, form: dict[str, str]) -> ClientSnapshot:
         await self._services.feed.catch_up()
@@ -113,7 +114,7 @@ class TokenEndpoint:
             raise InvalidTarget("the client may not ask for tokens for this resource")
         return resource
 
-    async def _answer(self, grant_type: str, client: ClientSnapshot, issue: Issue) -> Response:
+    def _answer(self, grant_type: str, client: ClientSnapshot, issue: Issue) -> Response:
         """RFC 6749 §5.1."""
         minted = self._services.mint.access_token(
             issue.subject,

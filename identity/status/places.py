@@ -5,6 +5,7 @@ storm, waits for a reservation.
 """
 
 import asyncio
+import math
 import os
 import time
 from datetime import timedelta
@@ -66,7 +67,7 @@ class _Pool:
         self.left = self.low = 0
         self.size = 1
         self.until = 0.0
-        self.reserved = time.monotonic()
+        self.reserved = -math.inf
 
 
 class Places:
@@ -103,7 +104,8 @@ class Places:
         offset = block.left.pop()
         if not block.left:
             pool.blocks.pop()
-            pool.until = pool.blocks[-1].until if pool.blocks else 0.0
+            if pool.blocks:
+                pool.until = pool.blocks[-1].until
         pool.left -= 1
         if pool.left == pool.low:
             self._start(owner)
@@ -136,7 +138,7 @@ class Places:
         if pool is None or pool.signer is not signer or pool.until <= now():
             pool = _Pool(signer)
         since = time.monotonic() - pool.reserved
-        if pool.blocks and since < BUSY:
+        if since < BUSY:
             pool.size = min(MOST, 2 * pool.size)
         elif since > IDLE:
             pool.size = 1

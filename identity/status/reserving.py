@@ -50,9 +50,9 @@ def reserve(
         rows = [{"list_id": here, "number": number, **common} for number in wanted]
         got = session.execute(
             insert_on_conflict(session, StatusBlock)
-            .values(rows)
             .on_conflict_do_nothing()
-            .returning(col(StatusBlock.list_id), col(StatusBlock.number))
+            .returning(col(StatusBlock.list_id), col(StatusBlock.number)),
+            rows,
         ).all()
         if got:
             return [(row[0], row[1]) for row in got]

@@ -11,9 +11,10 @@ from identity.clients.table import Client
 from identity.errors import InvalidClient
 from identity.keys.table import SigningKey
 from identity.services import open_database
+from identity.status import places as places_module
 from identity.status import reserving
 from identity.status.reserving import reserve
-from identity.status.table import StatusBlock
+from identity.status.table import BLOCK, StatusBlock
 from tests.world import World, services_of
 
 pytestmark = pytest.mark.anyio
@@ -77,3 +78,21 @@ async def test_a_place_is_used_once_and_blocks_are_reserved_ahead(world: World) 
         blocks = session.exec(select(StatusBlock)).all()
     assert len([block for block in blocks if block.owner == "job"]) >= 4
     assert {block.owner for block in blocks} == {"job", None}
+
+
+async def test_a_storm_reserves_more_at_a_time_even_where_it_runs_dry(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def noted(session: Session, owner: str, kid: str, count: int, good_for: timedelta) -> Any:
+        sizes.append(count)
+        return reserve(session, owner, kid, count, good_for)
+
+    monkeypatch.setattr(places_module, "reserve", noted)
+    monkeypatch.setattr(places_module, "BUSY", 60)  # however slow the machine is
+    world.client("job")
+    for _ in range(40 * BLOCK):  # nothing else gets a turn, so each block is used up
+        await world.services.places.take("job")
+    assert sizes[:6] == [1, 2, 4, 8, 16, 16]
+    assert len(sizes) <= 7
