@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jose import jwk as jose_jwk  # type: ignore[import-untyped,unused-ignore]
 
-from identity.verifier.josekeys import Ed25519Key, PSSKey
+from identity.verifier.josekeys import Ed25519Key, ES256Key, PSSKey
 from identity.verifier.strict import b64url_decode, b64url_encode
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -138,6 +138,10 @@ class ECDSA(Algorithm):
         _expect(jwk, kty="EC", crv="P-256")
         x, y = (int.from_bytes(_octets(jwk, name, 32), "big") for name in ("x", "y"))
         return ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+
+    def _jose(self, key: PrivateKey | PublicKey) -> JoseKey:
+        jose_key: JoseKey = ES256Key(key, self.name)
+        return jose_key
 
 
 class RSA(Algorithm):

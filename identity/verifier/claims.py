@@ -140,7 +140,10 @@ class VerifiedClaims:
 
     def keep(self) -> KeptClaims:
         """The same in a tenth of the memory, for whoever keeps thousands."""
-        return KeptClaims(SEAL, self)
+        global _unfolded
+        kept = KeptClaims(SEAL, self)
+        _unfolded = kept, self
+        return kept
 
 
 @final
@@ -175,7 +178,11 @@ class KeptClaims:
 
     def unfold(self) -> VerifiedClaims:
         """What was kept. It says what it said; whether it is still good, `valid_at` knows."""
-        return VerifiedClaims(
+        global _unfolded
+        latest = _unfolded  # once: other threads may put theirs there
+        if latest is not None and latest[0] is self:
+            return latest[1]
+        claims = VerifiedClaims(
             SEAL,
             self._payload,
             json.loads(self._payload),
@@ -183,3 +190,9 @@ class KeptClaims:
             algorithm=self._algorithm,
             leeway=self._leeway,
         )
+        _unfolded = self, claims
+        return claims
+
+
+_unfolded: tuple[KeptClaims, VerifiedClaims] | None = None
+"""The latest: whoever asks for claims most often asks again, or has just put them away."""
