@@ -34,7 +34,8 @@ SKEW = 5.0
 
 _STATE = """
 SELECT EXISTS (SELECT 1 FROM revoked_token WHERE jti = :jti),
-       EXISTS (SELECT 1 FROM session WHERE id = :sid AND ended_at IS NULL AND expires_at > :now)"""
+       EXISTS (SELECT 1 FROM session WHERE id = :sid AND ended_at IS NULL)"""
+"""Not whether the session has expired: no token outlives it (`issuing`)."""
 
 
 class Live(NamedTuple):
@@ -132,9 +133,7 @@ class LiveTokens:
         before, jti, sid = self._changes, claims.token_id, claims.session
         if "\0" in f"{jti}{sid}{claims.subject}{claims.client_id}":
             return None  # nothing that we minted, and PostgreSQL cannot be asked about it
-        ((revoked, session_lives),) = await self._db.query(
-            _STATE, {"jti": jti, "sid": sid, "now": utcnow()}
-        )
+        ((revoked, session_lives),) = await self._db.query(_STATE, {"jti": jti, "sid": sid})
         if revoked or (sid and not session_lives):
             return None
         if before != self._changes:  # something was revoked while we read
