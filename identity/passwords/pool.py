@@ -61,6 +61,11 @@ class HashingPool:
         with self._lock:
             return max(0, self._unfinished - self._running)
 
+    def check_room(self) -> None:
+        """Raise the `Overloaded` that `run` would raise now, before anything is done for a job."""
+        with self._lock:
+            self._check_room()
+
     async def run(self, job: Callable[..., T], *args: object) -> T:
         """`job(*args)` in a hashing thread. Overloaded, without waiting, when the queue is full.
 
@@ -91,12 +96,15 @@ class HashingPool:
                     self._job_seconds += (time.perf_counter() - started - self._job_seconds) / 8
 
         with self._lock:
-            if self._closed or self._unfinished >= self.threads + self.queue:
-                raise Overloaded(retry_after=self._retry_after())
+            self._check_room()
             future = self._executor.submit(work)
             self._unfinished += 1
         future.add_done_callback(self._finished)
         return future
+
+    def _check_room(self) -> None:
+        if self._closed or self._unfinished >= self.threads + self.queue:
+            raise Overloaded(retry_after=self._retry_after())
 
     def _finished(self, _: "Future[T]") -> None:
         """Also called, at once, for a job that was cancelled before it began."""

@@ -4,6 +4,9 @@ import re
 import unicodedata
 
 MAX_CHARACTERS = 1024
+MAX_MARKS = 30
+"""Combining marks in a row, more than any script needs (UAX #15, Stream-Safe Text): to order n of
+them takes n² steps."""
 
 _TOO_LONG = f"The password must not be longer than {MAX_CHARACTERS} characters."
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
@@ -26,7 +29,20 @@ def prepare(password: str) -> str:
         raise ValueError("The password must not contain the NUL character.")
     if _SURROGATES.search(password):
         raise ValueError("The password is not valid Unicode text.")
-    prepared = unicodedata.normalize("NFC", _SPACES.sub(" ", password))
+    if password.isascii():
+        prepared = password
+    else:
+        _check_marks(password)
+        prepared = unicodedata.normalize("NFC", _SPACES.sub(" ", password))
+        _check_marks(prepared)  # a few characters are taken apart
     if len(prepared) > MAX_CHARACTERS:
         raise ValueError(_TOO_LONG)
     return prepared
+
+
+def _check_marks(text: str) -> None:
+    run = 0
+    for character in text:
+        run = run + 1 if unicodedata.combining(character) else 0
+        if run > MAX_MARKS:
+            raise ValueError(f"The password has more than {MAX_MARKS} combining marks in a row.")

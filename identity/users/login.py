@@ -51,6 +51,7 @@ class PasswordLogin:
         """Raises `InvalidRequest` for what cannot be a password, `TooManyRequests`,
         `Overloaded`, and `InvalidGrant` alike for an unknown user, a disabled one and a wrong
         password."""
+        self.pool.check_room()  # in a flood most are refused, at next to no cost
         try:
             prepare(password)
         except ValueError as refusal:

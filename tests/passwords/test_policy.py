@@ -49,6 +49,15 @@ def test_more_than_1024_characters_are_refused(password: str) -> None:
     assert "longer than 1024" in refusal(password)
 
 
+def test_marks_heaped_on_a_letter_are_refused_before_they_cost_anything() -> None:
+    """To put n of them in order takes n² steps."""
+    assert "combining marks" in refusal("correct horse" + "\u0301\u0316" * 2000)
+    assert "combining marks" in refusal("correct horse" + "\u0316" * 31)
+    check("correct horse" + "\u0316" * 30, username=None)
+    # Taken apart this one becomes a letter and two marks.
+    assert "combining marks" in refusal("correct horse \ufb2c" + "\u0316" * 30)
+
+
 def test_nul_and_lone_surrogates_are_refused() -> None:
     assert "NUL" in refusal("correct\x00horse")
     assert "Unicode" in refusal("correct\udc80horse")

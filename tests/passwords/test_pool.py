@@ -62,9 +62,12 @@ async def test_a_full_queue_refuses_at_once_while_the_others_go_on(
         with pytest.raises(Overloaded) as refused:
             await asyncio.wait_for(pool.run(gate.job, "too many"), 0.5)
         assert 1 <= refused.value.retry_after <= 30
+        with pytest.raises(Overloaded):
+            pool.check_room()
     gate.open.set()
     assert await asyncio.gather(*tasks) == ["hashing", "waiting", "waiting too"]
     assert pool.depth == 0
+    pool.check_room()
     assert await pool.run(gate.job, "room again") == "room again"
 
 
