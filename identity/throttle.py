@@ -23,18 +23,18 @@ Other processes can exceed a limit by the number of their hashing threads, no mo
 import hashlib
 import math
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address
 from threading import Lock
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Table, case, delete, literal, select
+from sqlalchemy import CursorResult, Table, case, delete, literal
 from sqlmodel import Field, Session, SQLModel
 
 from identity.clock import utcnow
-from identity.db import UtcDateTime, insert_on_conflict
+from identity.db import Database, UtcDateTime, insert_on_conflict, moment
 from identity.errors import TooManyRequests
 from identity.settings import ThrottleSettings
 
@@ -63,6 +63,12 @@ class KnownAddress(SQLModel, table=True):
     seen_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
+_RUNNING = """
+SELECT key, count, expires_at FROM login_failure
+WHERE key IN (:pair, :account, :address) AND expires_at > :now"""
+_KNOWN = "SELECT 1 FROM known_address WHERE key = :pair"
+
+
 class _Count:
     """What this process knows of a counter while attempts at it are under way."""
 
@@ -76,7 +82,7 @@ class Attempt:
     """One login under way, for an account (a login name as typed) from an address (IP text).
 
     with throttle.attempt(login, address) as attempt:
-        user = await db.read(... attempt.check(session) ...)
+        await attempt.check(db)
         with attempt.turn():                    # in the hashing thread
             if wrong: attempt.wrong = True
         await db.write(... attempt.failed(session) or attempt.succeeded(session) ...)
@@ -91,10 +97,12 @@ class Attempt:
         self._known_before: dict[str, int] = {}
         self.wrong = False
 
-    def check(self, session: Session) -> None:
+    async def check(self, db: Database) -> None:
         """Raises TooManyRequests while a counter is at its limit."""
-        limit, keys = self._throttle.limit, [self._pair, *self._totals.values()]
-        counted = self._throttle.counted(session, keys)
+        limit, totals = self._throttle.limit, self._totals
+        keys = {"pair": self._pair, "account": totals["account"], "address": totals["address"]}
+        rows = await db.query(_RUNNING, {**keys, "now": utcnow()})
+        counted = {key: (count, moment(end)) for key, count, end in rows}
         count, end = counted.get(self._pair, (0, None))
         if end is not None and count >= limit:
             raise _refusal(end, "account and address")
@@ -102,7 +110,7 @@ class Attempt:
         for what, key in self._totals.items():
             count, end = counted.get(key, (0, None))
             if end is not None and count >= limit * TOTAL_FACTOR:
-                if not self._throttle.knows(session, self._pair):
+                if not await db.query(_KNOWN, {"pair": self._pair}):
                     raise _refusal(end, what)
             else:
                 left[key] = limit * TOTAL_FACTOR - count
@@ -183,16 +191,6 @@ class Throttle:
             cast(CursorResult[Any], session.execute(statement)).rowcount
             for statement in (ended, faded)
         )
-
-    def counted(self, session: Session, keys: Sequence[str]) -> dict[str, tuple[int, datetime]]:
-        """Count and end of those counters that are running."""
-        query = select(_failures.c.key, _failures.c.count, _failures.c.expires_at).where(
-            _failures.c.key.in_(keys), _failures.c.expires_at > utcnow()
-        )
-        return {key: (count, end) for key, count, end in session.execute(query)}
-
-    def knows(self, session: Session, pair: str) -> bool:
-        return session.execute(select(_known.c.key).where(_known.c.key == pair)).first() is not None
 
     def count(self, session: Session, key: str, limit: int) -> None:
         """Count one up, in one statement; what is locked already stays as it is."""

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -24,12 +24,12 @@ def throttle() -> Throttle:
 
 
 @pytest.fixture
-def db(empty_database_url: str) -> Iterator[Database]:
+async def db(empty_database_url: str) -> AsyncIterator[Database]:
     db = Database(Settings.of(database_url=empty_database_url))
     tables = [SQLModel.metadata.tables[t.__tablename__] for t in (LoginFailure, KnownAddress)]
     SQLModel.metadata.create_all(db.engine, tables=tables)
     yield db
-    db.close()
+    await db.aclose()
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def fail(db: Database, throttle: Throttle) -> Callable[..., Any]:
     async def fail(account: str = "ada", address: str | None = HOME, times: int = 1) -> None:
         for _ in range(times):
             with throttle.attempt(account, address) as attempt:
-                await db.read(attempt.check)
+                await attempt.check(db)
                 with attempt.turn():
                     attempt.wrong = True
                     await asyncio.sleep(0)  # others may try to come in between
@@ -56,7 +56,7 @@ def fail(db: Database, throttle: Throttle) -> Callable[..., Any]:
 def log_in(db: Database, throttle: Throttle) -> Callable[..., Any]:
     async def log_in(account: str = "ada", address: str | None = HOME) -> None:
         with throttle.attempt(account, address) as attempt:
-            await db.read(attempt.check)
+            await attempt.check(db)
             with attempt.turn():
                 await asyncio.sleep(0)
             await db.write(attempt.succeeded)
@@ -177,7 +177,7 @@ async def test_an_attempt_that_is_given_up_leaves_nothing_behind(
 ) -> None:
     for _ in range(TOTAL + 1):
         with throttle.attempt("ada", HOME) as attempt:
-            await db.read(attempt.check)
+            await attempt.check(db)
     assert await counts(db) == []
     assert not throttle.counts
 

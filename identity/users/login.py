@@ -6,6 +6,7 @@ holds only if the user is still what was compared.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import update
 from sqlmodel import Session, col
@@ -20,19 +21,35 @@ from identity.passwords.hashing import PasswordHasher
 from identity.passwords.pool import HashingPool
 from identity.passwords.preparing import prepare
 from identity.throttle import Attempt, Throttle
-from identity.users import accounts
-from identity.users.table import User
+from identity.users import names
+from identity.users.table import Status, User
 
 WRONG = "the username or password is wrong"
 LONGEST = 512
 """Characters of what may name a user. No name is that long, however it is typed."""
 
 
+_ACCOUNT = """
+SELECT u.id, u.username, u.email, u.status, u.password_hash, u.must_change_password
+FROM login_name n JOIN user_account u ON u.id = n.user_id WHERE n.name = :name"""
+
+
+class Account(NamedTuple):
+    """What logging in takes of a user."""
+
+    id: str
+    username: str
+    email: str | None
+    status: Status
+    password_hash: str | None
+    must_change_password: bool
+
+
 @dataclass(frozen=True)
 class Proven:
     """A user who gave the right password; nothing has been written yet."""
 
-    user: User
+    user: Account
     attempt: Attempt
     better_hash: str | None
     """The password under today's scheme and cost, where the stored hash was weaker."""
@@ -60,7 +77,8 @@ class PasswordLogin:
             login = f"{login[:LONGEST]}…"
         with self.throttle.attempt(login, audit.origin.get().address) as attempt:
             try:
-                user = await self.db.read(lambda s: self._admit(s, attempt, login))
+                await attempt.check(self.db)
+                user = await self._find(login)
                 proven = await self.pool.run(self._compare, attempt, user, password)
             except TooManyRequests as locked:
                 self.metrics.login("locked")
@@ -98,11 +116,12 @@ class PasswordLogin:
         proven.attempt.succeeded(session)
         changes.record(session, "user.changed", user.id)
 
-    def _admit(self, session: Session, attempt: Attempt, login: str) -> User | None:
-        attempt.check(session)
-        return accounts.find_by_login(session, login)
+    async def _find(self, login: str) -> Account | None:
+        """By the driver: SQLAlchemy would hold up the event loop for two milliseconds."""
+        rows = await self.db.query(_ACCOUNT, {"name": names.login_key(login)})
+        return Account(*rows[0]) if rows else None
 
-    def _compare(self, attempt: Attempt, user: User | None, password: str) -> Proven | None:
+    def _compare(self, attempt: Attempt, user: Account | None, password: str) -> Proven | None:
         """In a hashing thread. What comes back is right; it may be of a disabled user."""
         with attempt.turn():
             if user is None or user.password_hash is None:
@@ -117,7 +136,7 @@ class PasswordLogin:
         return Proven(user, attempt, better)
 
     def _note_failure(
-        self, session: Session, attempt: Attempt, user: User | None, login: str
+        self, session: Session, attempt: Attempt, user: Account | None, login: str
     ) -> None:
         attempt.failed(session)
         audit.record(
@@ -126,7 +145,7 @@ class PasswordLogin:
         )  # fmt: skip
 
 
-def _why(user: User | None) -> str:
+def _why(user: Account | None) -> str:
     if user is None:
         return "unknown user"
     return "disabled" if user.status != "active" else "wrong password"
