@@ -184,21 +184,25 @@ def _rate_on(core: int | None, work, seconds: float) -> float:  # type: ignore[n
 
 
 def two_processes(options: argparse.Namespace) -> list[Figure]:
-    """Introspection by two workers on two cores against one, the load on the same machine."""
-    job = JOBS[0]
+    """Two workers on two cores against one, the load on the same machine: the cheapest job, beside
+    which the load itself takes much of the second core, and one that costs more."""
+    figures = []
     with prepared("sqlite", Size()) as (folder, url, world, port):
-        requests = job.requests(world, 1)
-        rates: dict[int, list[float]] = {1: [], 2: []}
-        for _ in range(options.rounds):
-            for workers in rates:
-                with processes.service(folder, url, None, PORT=str(port), workers=workers):
-                    wrk.run(port, requests, seconds=1, core=None)
-                    load = wrk.run(
-                        port, requests, seconds=options.seconds, core=None, connections=64
-                    )
-                    rates[workers].append(load.rate)
-    ratio = statistics.median(b / a for a, b in zip(rates[1], rates[2], strict=True))
-    return [Figure("two processes on two cores, × one", ratio, "×", at_least=1.4)]
+        for job in (JOBS[0], next(job for job in JOBS if "client credentials" in job.name)):
+            requests = job.requests(world, 1)
+            rates: dict[int, list[float]] = {1: [], 2: []}
+            for _ in range(options.rounds):
+                for workers in rates:
+                    with processes.service(folder, url, None, PORT=str(port), workers=workers):
+                        wrk.run(port, requests, seconds=1, core=None)
+                        load = wrk.run(
+                            port, requests, seconds=options.seconds, core=None, connections=64
+                        )
+                        rates[workers].append(load.rate)
+            ratio = statistics.median(b / a for a, b in zip(rates[1], rates[2], strict=True))
+            name = f"two processes on two cores, × one: {job.name}"
+            figures.append(Figure(name, ratio, "×", at_least=1.4))
+    return figures
 
 
 def sizes(options: argparse.Namespace) -> list[Figure]:
@@ -229,7 +233,7 @@ def sizes(options: argparse.Namespace) -> list[Figure]:
         figures.append(Figure("start-up on the large database", large_server.cold, "s", at_most=2))
         grown = large_server.rss[0] - small_server.rss[0]
         figures.append(
-            Figure("memory on the large database, above the small", grown, "MB", at_most=10)
+            Figure("memory on the large database, above the small", grown, "MB", at_most=15)
         )
     return figures
 
