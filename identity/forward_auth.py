@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from identity.access import granting
+from identity.clients.registry import ClientSnapshot
 from identity.errors import BearerError, Headers, InvalidRequest, InvalidToken
 from identity.fastlane import Request, Response
 from identity.services import Services
 from identity.tokens.verifying import Live
+from identity.users.snapshot import UserSnapshot
 
 REMEMBERED = 256  # ways to ask; a gateway has one a route
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
@@ -31,8 +33,10 @@ class _Needed:
 class _Answer:
     """Made once a token, as long as its user and client stay what they are."""
 
-    live: Live
+    user: UserSnapshot | None
+    client: ClientSnapshot
     scopes: frozenset[str]
+    audience: tuple[str, ...]
     response: Response
 
 
@@ -61,7 +65,7 @@ class ForwardAuth:
         if not answer.scopes.issuperset(needed.scopes):
             live = await self._bearer(authorization, *needed.scopes)  # which says so, and notes it
             answer = self._answer(live)
-        if needed.audiences.isdisjoint(live.claims.audience):
+        if needed.audiences.isdisjoint(answer.audience):
             raise InvalidToken("the token is for another audience")
         return answer.response
 
@@ -77,8 +81,11 @@ class ForwardAuth:
 
     def _answer(self, live: Live) -> _Answer:
         made: _Answer | None = live.known.forwarded
-        if made is None or made.live.user is not live.user or made.live.client is not live.client:
-            made = _Answer(live, frozenset(live.scopes), Response(200, _told(live), b""))
+        if made is None or made.user is not live.user or made.client is not live.client:
+            made = _Answer(
+                live.user, live.client, frozenset(live.scopes), live.claims.audience,
+                Response(200, _told(live), b""),
+            )  # fmt: skip
             live.known.forwarded = made
         return made
 

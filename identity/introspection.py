@@ -57,7 +57,7 @@ class Introspection:
 
     def _answer(self, live: Live) -> Response:
         """Made once a token, as long as its user and client stay what they are."""
-        known, client, user = live
+        known, client, user, _ = live
         made = known.answer
         if made is None or made[0] is not user or made[1] is not client:
             # Copied, for what orjson returns keeps the 8 KiB it was written into.

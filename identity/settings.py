@@ -88,7 +88,7 @@ class TokenSettings(Group):
     )
     access_token_ttl: Duration = _setting("15m", "lifetime of an access token", le="1d")
     token_cache: int = _setting(
-        5_000, "verified tokens a process remembers, 1.5 KB each", ge=0, le=10_000_000
+        2_500, "verified tokens a process remembers, 2 KB each", ge=0, le=10_000_000
     )
 
 

@@ -21,6 +21,10 @@ Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 
 
+CACHE = "cache_size=-512"
+"""KiB a connection of SQLite's; the operating system caches the file for all of them."""
+
+
 class Driver(Protocol):
     async def query(self, statement: str, values: Values) -> list[Row]: ...
 
@@ -60,6 +64,7 @@ class SqliteReader:
                 self._connection = sqlite3.connect(
                     f"file:{self._path}?mode=rw", uri=True, isolation_level=None, timeout=1
                 )
+                self._connection.execute(f"PRAGMA {CACHE}")
             return self._connection.execute(statement, stored(values)).fetchall()
         except sqlite3.OperationalError as error:
             await self.close()

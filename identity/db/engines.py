@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+from identity.db.driver import CACHE
 from identity.settings import Settings, SettingsError
 
 PRAGMAS = (
@@ -14,7 +15,7 @@ PRAGMAS = (
     "synchronous=FULL",
     "foreign_keys=ON",
     "busy_timeout=5000",
-    "cache_size=-512",  # KiB a connection; the operating system caches the file for all of them
+    CACHE,
 )
 WRITES = "identity_write"
 """Execution option of a connection that will write: it takes SQLite's write lock at once."""

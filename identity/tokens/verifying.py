@@ -45,10 +45,12 @@ class Live(NamedTuple):
     client: ClientSnapshot
     user: UserSnapshot | None
     """None for a client that acts for itself."""
+    token: str
+    """Its text, from which the claims are read again: the process keeps only their digest."""
 
     @property
     def claims(self) -> VerifiedClaims:
-        return self.known.kept.unfold()
+        return self.known.kept.unfold(self.token)
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -105,9 +107,9 @@ class LiveTokens:
             return None
         if known.session is not None and known.session.ended:
             return None
-        return await self._with_owner(known)
+        return await self._with_owner(known, token)
 
-    async def _with_owner(self, known: Known) -> Live | None:
+    async def _with_owner(self, known: Known, token: str) -> Live | None:
         if self._ring.find(known.kid) is None:
             return None
         client = self._clients.at_hand(known.client_id)
@@ -122,7 +124,7 @@ class LiveTokens:
                 user = await self._users.get(known.subject)
             if user is None or not user.active:
                 return None
-        return Live(known, client, user)
+        return Live(known, client, user, token)
 
     async def _meet(self, key: bytes, token: str) -> Known | None:
         """Put a token never seen before through the gate, and ask once what it hangs on."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, final
+
+from identity.verifier.strict import b64url_decode
 
 SEAL: Final = object()
 """What `VerifiedClaims` asks of its maker. `gate` alone imports it; a test keeps it so."""
@@ -148,11 +151,12 @@ class VerifiedClaims:
 
 @final
 class KeptClaims:
-    """`VerifiedClaims` folded up: only they make it, and nothing can be put into it."""
+    """`VerifiedClaims` folded up: only they make it, and nothing can be put into it. What the token
+    said is read from its text again; the digest of that is kept."""
 
-    __slots__ = ("_algorithm", "_kid", "_leeway", "_payload")
+    __slots__ = ("_algorithm", "_digest", "_kid", "_leeway")
 
-    _payload: bytes
+    _digest: bytes
     _kid: str
     _algorithm: str
     _leeway: float
@@ -161,7 +165,7 @@ class KeptClaims:
         if seal is not SEAL:
             raise TypeError("only VerifiedClaims make KeptClaims")
         put = object.__setattr__
-        put(self, "_payload", claims.payload)
+        put(self, "_digest", sha256(claims.payload).digest())
         put(self, "_kid", claims.kid)
         put(self, "_algorithm", claims.algorithm)
         put(self, "_leeway", claims.leeway)
@@ -174,18 +178,23 @@ class KeptClaims:
 
     def says(self, claims: VerifiedClaims) -> bool:
         """Whether these are the claims that were kept, to the letter."""
-        return self._payload == claims.payload
+        return self._digest == sha256(claims.payload).digest()
 
-    def unfold(self) -> VerifiedClaims:
-        """What was kept. It says what it said; whether it is still good, `valid_at` knows."""
+    def unfold(self, token: str) -> VerifiedClaims:
+        """What was kept; `token` is the text that passed the gate, in whichever spelling of its
+        signature. It says what it said; whether it is still good, `valid_at` knows. ValueError for
+        any other text."""
         global _unfolded
         latest = _unfolded  # once: other threads may put theirs there
         if latest is not None and latest[0] is self:
             return latest[1]
+        payload = b64url_decode(token.split(".")[1].encode())
+        if sha256(payload).digest() != self._digest:
+            raise ValueError("these are not the claims that were kept")
         claims = VerifiedClaims(
             SEAL,
-            self._payload,
-            json.loads(self._payload),
+            payload,
+            json.loads(payload),
             kid=self._kid,
             algorithm=self._algorithm,
             leeway=self._leeway,
