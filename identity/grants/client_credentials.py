@@ -23,4 +23,4 @@ class ClientCredentials:
         scope = request.granted(holder=None)
         place = await self.places.take(client.id)
         self.queue.put("token.issued", client_id=client.id, grant=self.grant_type, scope=scope)
-        return Issue(Subject(client.id), request.audience, scope, place)
+        return Issue(Subject(client.id), request.audience, scope, place, request.asked_at)

@@ -52,10 +52,12 @@ class TokenEndpoint:
     async def __call__(self, request: Request) -> Response:
         form = await request.form()
         authorization = request.header(b"authorization")
+        asked_at = now()
         client = await self._client(authorization, form)
         if (early := client.good_from - now()) > 0:
             # A token of this second would be taken for one that died with the client.
             await sleep(min(early, SETTLING))
+            asked_at = now()
             client = await self._client(authorization, form)
         scopes = self._services.scopes
         try:
@@ -68,6 +70,7 @@ class TokenEndpoint:
                     default_audience=self._audience,
                     scopes=scopes.at_hand("*") or await scopes.get("*") or {},
                     user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
+                    asked_at=asked_at,
                 )
             )
         except OAuthError as refusal:
@@ -122,6 +125,7 @@ class TokenEndpoint:
             audience=issue.audience,
             scope=issue.scope,
             place=issue.place,
+            at=issue.known_at,
         )
         self._services.metrics.issued(grant_type)
         document = {

@@ -6,6 +6,7 @@ from typing import ClassVar
 from sqlmodel import Session
 
 from identity import audit
+from identity.clock import now
 from identity.db import Database
 from identity.errors import InvalidGrant, UnauthorizedClient
 from identity.grants.request import Issue, TokenRequest
@@ -44,7 +45,7 @@ class Password:
     def _log_in(
         self, session: Session, request: TokenRequest, proven: Proven, place: Place
     ) -> Issue:
-        user, client = proven.user, request.client
+        user, client, known_at = proven.user, request.client, now()
         self.login.settle(session, proven)
         if user.must_change_password:
             audit.record(
@@ -72,4 +73,4 @@ class Password:
         if "refresh_token" in client.grants:
             refresh_token = lifecycle.first_refresh_token(session, self.lifetimes, begun)
         subject = Subject(user.id, user.username, roles, begun)
-        return Issue(subject, request.audience, scope, place, refresh_token)
+        return Issue(subject, request.audience, scope, place, known_at, refresh_token)

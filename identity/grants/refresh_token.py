@@ -48,7 +48,7 @@ class RefreshToken:
             grant=self.grant_type, scope=scope, sid=login.id,
         )  # fmt: skip
         subject = Subject(user.id, user.username, user.roles, login)
-        return Issue(subject, login.audience, scope, place, successor)
+        return Issue(subject, login.audience, scope, place, request.asked_at, successor)
 
     @staticmethod
     def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:

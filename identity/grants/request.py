@@ -21,6 +21,8 @@ class TokenRequest(NamedTuple):
     scopes: Mapping[str, str | None]
     """Every scope that exists, and the resource it belongs to."""
     user_agent: str | None
+    asked_at: float
+    """Unix time before this process last caught up: what it knows is at least as new."""
 
     @property
     def audience(self) -> str:
@@ -52,6 +54,9 @@ class Issue(NamedTuple):
     scope: str
     place: Place
     """In the status lists."""
+    known_at: float
+    """Unix time from before it was read what the subject may do; the token's `iat`. Whatever is
+    taken away later is then told with a time that hits this token."""
     refresh_token: str | None = None
 
 

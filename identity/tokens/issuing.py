@@ -53,10 +53,11 @@ class Mint:
         audience: str,
         scope: str,
         place: Place | None = None,
+        at: float | None = None,
     ) -> AccessToken:
         """A signed `at+jwt`, good from this second on. `place`: of its status; none is only for
-        tokens that nobody is given."""
-        issued_at = int(now())
+        tokens that nobody is given. `at`: Unix time of `iat`, now when omitted."""
+        issued_at = int(now() if at is None else at)
         lifetime = self._lifetime
         claims: dict[str, Any] = {
             "iss": self._issuer,
