@@ -17,6 +17,8 @@ from identity.errors import NotFound, UnsupportedMediaType, ValidationFailed
 
 LONGEST_ID = 200
 SHOWN_ERRORS = 20
+OBJECT, LIST = "(object)", "(list)"
+"""Tags of a body that comes in two forms; no part of a pointer to what is wrong in it."""
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", re.ASCII)
 
 
@@ -120,7 +122,8 @@ def _error(error: dict[str, Any]) -> tuple[str, str]:
     if error["type"] == "json_invalid":
         return "", f"is not JSON: {error['ctx']['error']}"
     if place == "body":
-        steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
+        within = path[1:] if path and path[0] in (OBJECT, LIST) else path
+        steps = [str(step).replace("~", "~0").replace("/", "~1") for step in within]
         return "".join(f"/{step}" for step in steps), error["msg"]
     name = str(path[0]) if path else ""
     return f"?{name}" if place == "query" else name, error["msg"]

@@ -20,8 +20,8 @@ from identity.users.schemas import (
     NewPassword,
     NewUser,
     OneTimePassword,
-    RoleNames,
     Roles,
+    RolesOrNames,
     UserPatch,
 )
 from identity.users.snapshot import UserOut
@@ -173,7 +173,7 @@ async def reset_password(
 async def set_roles(
     actor: Writer,
     user_id: PathId,
-    body: Roles | RoleNames,
+    body: RolesOrNames,
     response: Response,
     if_match: IfMatch = None,
 ) -> UserOut:

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag
 
-from identity.inputs import Body, Line, Text
+from identity.inputs import LIST, OBJECT, Body, Line, Text
 from identity.patching import Patch, omitted
 from identity.users.table import Status
 
@@ -54,6 +54,16 @@ class MyPatch(Patch):
 
 class Roles(Body):
     roles: RoleNames
+
+
+def _whether_list(body: object) -> str:
+    return LIST if isinstance(body, list) else OBJECT
+
+
+RolesOrNames = Annotated[
+    Annotated[Roles, Tag(OBJECT)] | Annotated[RoleNames, Tag(LIST)], Discriminator(_whether_list)
+]
+"""Told apart first, so that what is wrong with one is not explained by the other as well."""
 
 
 class NewPassword(Body):

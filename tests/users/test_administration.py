@@ -1,6 +1,7 @@
 """What administrators do with users."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -214,6 +215,29 @@ async def test_roles_take_effect_on_tokens_already_issued(world: World, bare: bo
     assert answer["roles"] == ["reader"]
     live = await world.introspect(token)
     assert (live["scope"], live["roles"]) == ("users:read", ["reader"])
+
+
+BAD_ROLES: list[tuple[Any, str]] = [
+    ({"roles": ["reader", 1]}, "/roles/1"),
+    ({"roles": "reader"}, "/roles"),
+    ({"rolls": []}, "/rolls"),
+    ({"roles": [], "rolls": []}, "/rolls"),
+    ({}, "/roles"),
+    (["reader", 1], "/1"),
+    ([["reader"]], "/0"),
+    ("reader", ""),
+    (None, ""),
+]
+
+
+async def test_what_is_wrong_with_roles_is_said_of_the_form_that_was_sent(world: World) -> None:
+    boss = await acting.admin(world)
+    path = f"/users/{(await create(boss))['id']}/roles"
+    for body, where in BAD_ROLES:
+        answer = await boss("PUT", path, body)
+        assert where in pointers(answer), body
+        assert len(pointers(answer)) <= 2, body
+        assert not re.search(r"Roles|list\[|function|\(object|\(list", answer.text), answer.text
 
 
 async def test_sessions_are_listed_and_ended_one_by_one_or_all(world: World) -> None:
