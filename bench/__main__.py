@@ -233,7 +233,7 @@ def sizes(options: argparse.Namespace) -> list[Figure]:
         figures.append(Figure("start-up on the large database", large_server.cold, "s", at_most=2))
         grown = large_server.rss[0] - small_server.rss[0]
         figures.append(
-            Figure("memory on the large database, above the small", grown, "MB", at_most=15)
+            Figure("memory on the large database, above the small", grown, "MB", at_most=10)
         )
     return figures
 

@@ -229,6 +229,7 @@ class _SqliteSource:
         return self._execute(_SINCE, position)
 
     async def close(self) -> None:
+        self._index = None  # the database closes it
         if self._connection is not None:
             self._connection.close()
 

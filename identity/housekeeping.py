@@ -53,8 +53,8 @@ class Housekeeping:
     async def write_audit(self) -> None:
         db, queue = self._services.db, self._services.queue
         key = audit_keys(self._services.master)[0]
-        if sealed := await queue.flush(db, key):
-            _log_sealed(sealed)
+        for end in await queue.flush(db, key):
+            _log_sealed(end)
         while await db.read(audit.unsealed):
             sealed = await db.write(lambda session: audit.seal(session, key))
             if sealed is None:

@@ -39,15 +39,17 @@ def valid_name(name: str) -> bool:
 
 def parse(scope: str) -> tuple[str, ...]:
     """The scopes of a request parameter in order, each once (RFC 6749 §3.3)."""
-    return (_parsed if len(scope) <= USUAL else _parsed.__wrapped__)(scope)
+    return _remembered(scope) if len(scope) <= USUAL else _parsed(scope)
 
 
-@lru_cache(maxsize=500)
 def _parsed(scope: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(scope.split(" "))) if scope else ()
     if not all(valid_name(name) for name in names):
         raise InvalidScope("scope must be scope names separated by single spaces")
     return names
+
+
+_remembered = lru_cache(maxsize=500)(_parsed)
 
 
 def ensure_built_in(session: Session) -> None:

@@ -101,17 +101,18 @@ class AuditQueue:
         if len(self._events) == BATCH:
             self.pressing.set()
 
-    async def flush(self, db: Database, key: bytes) -> Sealed | None:
-        """Write what is held, in its place in the chain; the chain's new end, if it has one. What
+    async def flush(self, db: Database, key: bytes) -> list[Sealed]:
+        """Write what is held, in its place in the chain; the chain's new end after each batch. What
         cannot be written now is held on, and counts. `key`: as for `seal`. Not to be cancelled:
         whether a write under way succeeds would remain unknown."""
-        sealed = None
+        ends = []
         async with self._flushing:
             self.pressing.clear()
             left = len(self._events)
             while left:
                 taken = self._events[: min(BATCH, left)]
-                sealed = await db.write(partial(append, key=key, events=taken))
+                if sealed := await db.write(partial(append, key=key, events=taken)):
+                    ends.append(sealed)
                 del self._events[: len(taken)]
                 left -= len(taken)
-        return sealed
+        return ends

@@ -25,6 +25,8 @@ from identity.grants.request import Grant, Issue, TokenRequest
 from identity.services import Services
 
 NO_CACHE = header_lines([(b"pragma", b"no-cache")])
+EARLY = 0.002
+"""Seconds by which a timer of the event loop may be early."""
 SETTLING = 2.0
 """Seconds that a client which has just been enabled again waits for its token at the most."""
 
@@ -56,7 +58,7 @@ class TokenEndpoint:
         client = await self._client(authorization, form)
         if (early := client.good_from - now()) > 0:
             # A token of this second would be taken for one that died with the client.
-            await sleep(min(early, SETTLING))
+            await sleep(min(early + EARLY, SETTLING))
             asked_at = now()
             client = await self._client(authorization, form)
         scopes = self._services.scopes

@@ -100,4 +100,4 @@ class _Begun(Coroutine[Any, Any, None]):
         self._work.close()
 
     def __await__(self) -> Generator[Any, Any, None]:
-        raise NotImplementedError("for a task alone")
+        raise TypeError("a task runs this, nobody awaits it")
