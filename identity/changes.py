@@ -18,11 +18,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import delete, func, insert, text
+from sqlalchemy import delete, func
 from sqlmodel import Field, Session, SQLModel, select
 
 from identity.clock import utcnow
-from identity.db import BIG, Database, UtcDateTime
+from identity.db import BIG, Database, UtcDateTime, execute
 from identity.db.wal import WalIndex
 from identity.errors import Unavailable
 from identity.settings import Settings
@@ -49,6 +49,9 @@ class Change(SQLModel, table=True):
     at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
+_INSERT = "INSERT INTO change (kind, ref, at) VALUES (:kind, :ref, :at)"
+
+
 def record(session: Session, kind: str, ref: str) -> None:
     """Note that `ref` changed; `kind` is `noun.verb`. Written when the transaction commits."""
     pending(session)[kind, ref] = None
@@ -66,11 +69,9 @@ def write_recorded(session: Session) -> None:
     if not recorded:
         return
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        execute(session, "SELECT pg_advisory_xact_lock(:lock)", {"lock": LOCK})
     at = utcnow()
-    session.execute(
-        insert(Change), [{"kind": kind, "ref": ref, "at": at} for kind, ref in recorded]
-    )
+    execute(session, _INSERT, [{"kind": kind, "ref": ref, "at": at} for kind, ref in recorded])
 
 
 def prune(session: Session) -> None:

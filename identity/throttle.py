@@ -30,11 +30,11 @@ from ipaddress import IPv6Address, ip_address
 from threading import Lock
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Table, case, delete, literal
+from sqlalchemy import CursorResult, Table, delete
 from sqlmodel import Field, Session, SQLModel
 
 from identity.clock import utcnow
-from identity.db import Database, UtcDateTime, insert_on_conflict, moment
+from identity.db import Database, UtcDateTime, execute, moment
 from identity.errors import TooManyRequests
 from identity.settings import ThrottleSettings
 
@@ -67,6 +67,18 @@ _RUNNING = """
 SELECT key, count, expires_at FROM login_failure
 WHERE key IN (:pair, :account, :address) AND expires_at > :now"""
 _KNOWN = "SELECT 1 FROM known_address WHERE key = :pair"
+_FORGIVE = "DELETE FROM login_failure WHERE key = :pair"
+_REMEMBER = """
+INSERT INTO known_address (key, seen_at) VALUES (:pair, :now)
+ON CONFLICT (key) DO UPDATE SET seen_at = excluded.seen_at"""
+_COUNT = """
+INSERT INTO login_failure (key, count, expires_at) VALUES (:key, 1, :end)
+ON CONFLICT (key) DO UPDATE SET
+    count = CASE WHEN login_failure.expires_at <= :now THEN 1 ELSE login_failure.count + 1 END,
+    expires_at = CASE
+        WHEN login_failure.expires_at <= :now OR login_failure.count + 1 >= :limit
+        THEN excluded.expires_at ELSE login_failure.expires_at END
+WHERE login_failure.expires_at <= :now OR login_failure.count < :limit"""
 
 
 class _Count:
@@ -147,10 +159,8 @@ class Attempt:
         The totals stay. Reset, they could be kept low by logging in to an account of one's own
         between guesses.
         """
-        now = utcnow()
-        session.execute(delete(_failures).where(_failures.c.key == self._pair))
-        known = insert_on_conflict(session, _known).values(key=self._pair, seen_at=now)
-        session.execute(known.on_conflict_do_update(index_elements=["key"], set_={"seen_at": now}))
+        execute(session, _FORGIVE, {"pair": self._pair})
+        execute(session, _REMEMBER, {"pair": self._pair, "now": utcnow()})
 
     def __enter__(self) -> "Attempt":
         with self._throttle.lock:
@@ -195,20 +205,8 @@ class Throttle:
     def count(self, session: Session, key: str, limit: int) -> None:
         """Count one up, in one statement; what is locked already stays as it is."""
         now = utcnow()
-        end = literal(now + self._lockout, UtcDateTime())
-        over = _failures.c.expires_at <= now
-        reached = _failures.c.count + 1 >= limit
-        counting = insert_on_conflict(session, _failures).values(key=key, count=1, expires_at=end)
-        session.execute(
-            counting.on_conflict_do_update(
-                index_elements=["key"],
-                set_={
-                    "count": case((over, 1), else_=_failures.c.count + 1),
-                    "expires_at": case((over | reached, end), else_=_failures.c.expires_at),
-                },
-                where=over | (_failures.c.count < limit),
-            )
-        )
+        values = {"key": key, "limit": limit, "now": now, "end": now + self._lockout}
+        execute(session, _COUNT, values)
 
 
 def _refusal(locked_until: datetime, what: str) -> TooManyRequests:

@@ -4,18 +4,21 @@ import asyncio
 from functools import partial
 from typing import Any, Literal
 
+import orjson
 from sqlmodel import Session
 
-from identity.audit.chain import Sealed, append
+from identity.audit.chain import MEMBERS, Sealed, append
 from identity.audit.origins import origin
-from identity.audit.table import AuditEvent
 from identity.clock import utcnow
-from identity.db import Database
+from identity.db import Database, execute
 from identity.errors import Overloaded
 
 BATCH = 500
 """Events written at once."""
 Outcome = Literal["success", "refused"]
+_INSERT = "INSERT INTO audit_event ({}) VALUES ({})".format(  # noqa: S608
+    ", ".join(MEMBERS), ", ".join(f":{name}" for name in MEMBERS)
+)
 
 
 def event(
@@ -65,7 +68,7 @@ def record(
 ) -> None:
     """Write an event in the caller's transaction; it stands or falls with what it tells of."""
     members = event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
-    session.add(AuditEvent(**members))
+    execute(session, _INSERT, {**members, "detail": orjson.dumps(members["detail"]).decode()})
 
 
 class AuditQueue:

@@ -9,12 +9,20 @@ SQLite answers reads in the event loop (microseconds, measured: quicker than any
 writes on one thread that commits all waiting units at once, each in a savepoint of its own.
 PostgreSQL runs both on a small pool of threads.
 
-`query` and `apply` go to the driver without SQLAlchemy. They are for the few statements on which
-the hot addresses hang (docs/performance.md); nothing else should need them.
+`query`, `apply` and `execute` take a statement in the driver's own words. They are for the few on
+which the hot addresses and a login hang (docs/performance.md); nothing else should need them.
 """
 
 from identity.db.database import Database, insert_on_conflict, insert_unique
-from identity.db.driver import moment
+from identity.db.driver import execute, moment
 from identity.db.types import BIG, UtcDateTime
 
-__all__ = ["BIG", "Database", "UtcDateTime", "insert_on_conflict", "insert_unique", "moment"]
+__all__ = [
+    "BIG",
+    "Database",
+    "UtcDateTime",
+    "execute",
+    "insert_on_conflict",
+    "insert_unique",
+    "moment",
+]

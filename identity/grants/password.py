@@ -53,8 +53,8 @@ class Password:
                 why="password must be changed",
             )  # fmt: skip
             raise InvalidGrant(MUST_CHANGE)
-        roles = accounts.roles_of(session, user.id)
-        scope = request.granted(accounts.scopes_of(session, user.id))
+        roles, held = accounts.rights_of(session, user.id)
+        scope = request.granted(held)
         begun = lifecycle.start(
             session,
             self.lifetimes,

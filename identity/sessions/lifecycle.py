@@ -6,18 +6,20 @@ conditional write to it, so whichever commits first decides.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
+import orjson
 from sqlalchemy import ColumnElement, update
 from sqlmodel import Session, col, delete, select
 
 from identity import audit, changes
 from identity.clock import utcnow
-from identity.db import insert_unique
+from identity.db import execute
 from identity.errors import InvalidGrant
-from identity.opaque import digest, mint
+from identity.opaque import digest, mint, new_id
 from identity.sessions.showing import show_ended
-from identity.sessions.table import LoginSession, RefreshToken
+from identity.sessions.table import LoginSession
 from identity.settings import Settings
 
 PREFIX = "rt"
@@ -37,6 +39,30 @@ class Lifetimes:
         )
 
 
+class Begun(NamedTuple):
+    """A session as its tokens tell of it."""
+
+    id: str
+    created_at: datetime
+    expires_at: datetime
+    amr: list[str]
+
+
+_CLIENT = "SELECT 1 FROM client WHERE id = :client_id"
+_CLIENT_POSTGRESQL = f"{_CLIENT} FOR KEY SHARE"  # so that it stays until we commit
+_BEGIN = """
+INSERT INTO session (
+    id, user_id, client_id, scope, audience, amr, created_at, last_used_at, expires_at,
+    access_expires_at, status_index, address, user_agent
+) VALUES (
+    :id, :user_id, :client_id, :scope, :audience, :amr, :now, :now, :expires_at,
+    :access_expires_at, :status_index, :address, :user_agent
+)"""
+_FIRST = """
+INSERT INTO refresh_token (digest, session_id, issued_at, expires_at)
+VALUES (:digest, :session_id, :now, :expires_at)"""
+
+
 def start(
     session: Session,
     lifetimes: Lifetimes,
@@ -48,39 +74,45 @@ def start(
     amr: list[str],
     status_index: int | None = None,
     user_agent: str | None = None,
-) -> LoginSession:
-    """A new session of a user who has just been authenticated (`amr`: RFC 8176 names)."""
-    now = utcnow()
-    begun = LoginSession(
-        user_id=user_id,
-        client_id=client_id,
-        scope=scope,
-        audience=audience,
-        amr=amr,
-        created_at=now,
-        last_used_at=now,
-        expires_at=now + lifetimes.absolute,
-        access_expires_at=now + lifetimes.access,
-        status_index=status_index,
-        address=audit.origin.get().address,
-        user_agent=user_agent[:200] if user_agent else None,
+) -> Begun:
+    """A new session of a user who has just been authenticated (`amr`: RFC 8176 names), and whose
+    row this transaction holds."""
+    postgresql = session.get_bind().dialect.name == "postgresql"
+    client = execute(
+        session, _CLIENT_POSTGRESQL if postgresql else _CLIENT, {"client_id": client_id}
     )
-    gone = InvalidGrant("the login is not valid any more", audit="user or client deleted meanwhile")
-    insert_unique(session, begun, gone)
+    if client.first() is None:
+        raise InvalidGrant("the login is not valid any more", audit="client deleted meanwhile")
+    now = utcnow()
+    begun = Begun(new_id(), now, now + lifetimes.absolute, amr)
+    values = {
+        "id": begun.id,
+        "user_id": user_id,
+        "client_id": client_id,
+        "scope": scope,
+        "audience": audience,
+        "amr": orjson.dumps(amr).decode(),
+        "now": now,
+        "expires_at": begun.expires_at,
+        "access_expires_at": now + lifetimes.access,
+        "status_index": status_index,
+        "address": audit.origin.get().address,
+        "user_agent": user_agent[:200] if user_agent else None,
+    }
+    execute(session, _BEGIN, values)
     return begun
 
 
-def first_refresh_token(session: Session, lifetimes: Lifetimes, begun: LoginSession) -> str:
+def first_refresh_token(session: Session, lifetimes: Lifetimes, begun: Begun) -> str:
     """The token that opens the session's family; shown once, its digest is kept."""
     token = mint(PREFIX)
-    session.add(
-        RefreshToken(
-            digest=digest(token),
-            session_id=begun.id,
-            expires_at=min(begun.created_at + lifetimes.idle, begun.expires_at),
-        )
-    )
-    session.flush()
+    values = {
+        "digest": digest(token),
+        "session_id": begun.id,
+        "now": begun.created_at,
+        "expires_at": min(begun.created_at + lifetimes.idle, begun.expires_at),
+    }
+    execute(session, _FIRST, values)
     return token
 
 

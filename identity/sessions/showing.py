@@ -33,11 +33,11 @@ def show_narrowed(session: Session) -> None:
     A role that lost something is told as its users; users without a live token are not told.
     """
     pending = changes.pending(session)
-    if not pending:
-        return
     roles = [ref for kind, ref in pending if kind == "role.narrowed"]
     users = [ref for kind, ref in pending if kind == "user.narrowed"]
     clients = [ref for kind, ref in pending if kind == "client.narrowed"]
+    if not (roles or users or clients):
+        return
     now = utcnow()
     live = (
         col(LoginSession.ended_at).is_(None),

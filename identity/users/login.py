@@ -8,13 +8,12 @@ holds only if the user is still what was compared.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import update
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from identity import audit, changes
 from identity.audit import AuditQueue
 from identity.clock import utcnow
-from identity.db import Database
+from identity.db import Database, execute
 from identity.errors import InvalidGrant, InvalidRequest, TooManyRequests
 from identity.metrics import Metrics
 from identity.passwords.hashing import PasswordHasher
@@ -22,7 +21,7 @@ from identity.passwords.pool import HashingPool
 from identity.passwords.preparing import prepare
 from identity.throttle import Attempt, Throttle
 from identity.users import names
-from identity.users.table import Status, User
+from identity.users.table import Status
 
 WRONG = "the username or password is wrong"
 LONGEST = 512
@@ -32,6 +31,9 @@ LONGEST = 512
 _ACCOUNT = """
 SELECT u.id, u.username, u.email, u.status, u.password_hash, u.must_change_password
 FROM login_name n JOIN user_account u ON u.id = n.user_id WHERE n.name = :name"""
+_NOTE = """
+UPDATE user_account SET last_login_at = :now, password_hash = :password_hash
+WHERE id = :id AND status = 'active' AND password_hash = :compared"""
 
 
 class Account(NamedTuple):
@@ -97,19 +99,13 @@ class PasswordLogin:
         conditional write makes a login and such a change queue up.
         """
         user = proven.user
-        noted = session.execute(
-            update(User)
-            .where(
-                col(User.id) == user.id,
-                col(User.status) == "active",
-                col(User.password_hash) == user.password_hash,
-            )
-            .values(
-                last_login_at=utcnow(),
-                password_hash=proven.better_hash or user.password_hash,
-            )
-        )
-        if noted.rowcount != 1:  # type: ignore[attr-defined]
+        values = {
+            "id": user.id,
+            "now": utcnow(),
+            "compared": user.password_hash,
+            "password_hash": proven.better_hash or user.password_hash,
+        }
+        if execute(session, _NOTE, values).rowcount != 1:
             why = "changed while the password was compared"
             audit.record(session, "login", outcome="refused", subject=user.id, why=why)
             raise InvalidGrant(WRONG, audit=why)

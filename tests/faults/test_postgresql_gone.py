@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlmodel import Session
 
-from identity.sessions.table import LoginSession
+from identity import changes
 from tests.databases import Postgres, migrate
 from tests.faults.refusing import says_try_again
 from tests.world import PASSWORD, World, bearer
@@ -134,7 +134,7 @@ async def test_a_unit_whose_connection_is_cut_in_its_commit_is_not_run_again(
     await world.log_in()
 
     def mark(session: Session) -> None:
-        if any(isinstance(row, LoginSession) for row in session):  # not the housekeeping's
+        if changes.pending(session):  # not the housekeeping's
             session.connection().info["cut"] = True
 
     def commit_and_cut(connection: Connection) -> None:
@@ -145,7 +145,7 @@ async def test_a_unit_whose_connection_is_cut_in_its_commit_is_not_run_again(
             with psycopg.connect(database_url, autocommit=True) as other:
                 other.execute("SELECT pg_terminate_backend(%s, 5000)", [raw.info.backend_pid])
 
-    world.services.db.before_commit.append(mark)
+    world.services.db.before_commit.insert(0, mark)
     event.listen(world.services.db.engine, "commit", commit_and_cut)
     before = len(await world.events("login"))
     answer = await world.token(grant_type="password", username="ada", password=PASSWORD)
