@@ -140,10 +140,11 @@ def passwords(options: argparse.Namespace) -> list[Figure]:
                 server.port, [login], seconds=seconds, core=options.load_core, connections=4
             )
             ratios.append(load.rate / floor)
-            idle.append(asyncio.run(steady(server.port, known, rate=500, seconds=seconds)))
-            during, (statuses, refused) = asyncio.run(
-                _beside(server.port, known, login, rate=20 * floor, seconds=seconds)
-            )
+            with _pinned(options.load_core):
+                idle.append(asyncio.run(steady(server.port, known, rate=500, seconds=seconds)))
+                during, (statuses, refused) = asyncio.run(
+                    _beside(server.port, known, login, rate=20 * floor, seconds=seconds)
+                )
             busy.append(during)
             if not refused or set(statuses) - {200, 503}:
                 raise wrk.LoadFailed(f"the flood was answered {statuses}")
@@ -160,6 +161,18 @@ def passwords(options: argparse.Namespace) -> list[Figure]:
     ]
 
 
+@contextmanager
+def _pinned(core: int | None) -> Iterator[None]:
+    """This process on `core`, as `wrk` is when it makes the load."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 async def _beside(port, known, login, *, rate, seconds):  # type: ignore[no-untyped-def]
     return await asyncio.gather(
         steady(port, known, rate=500, seconds=seconds),
@@ -169,18 +182,13 @@ async def _beside(port, known, login, *, rate, seconds):  # type: ignore[no-unty
 
 def _rate_on(core: int | None, work, seconds: float) -> float:  # type: ignore[no-untyped-def]
     """Calls a second of `work` on `core`, by this process."""
-    before = os.sched_getaffinity(0)
-    if core is not None:
-        os.sched_setaffinity(0, {core})
-    try:
+    with _pinned(core):
         work()
         count, began = 0, time.perf_counter()
         while (spent := time.perf_counter() - began) < seconds:
             work()
             count += 1
         return count / spent
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def two_processes(options: argparse.Namespace) -> list[Figure]:

@@ -22,7 +22,7 @@ from sqlalchemy import delete, func
 from sqlmodel import Field, Session, SQLModel, select
 
 from identity.clock import utcnow
-from identity.db import BIG, Database, UtcDateTime, execute
+from identity.db import BIG, Database, UtcDateTime, Work, dialect, execute
 from identity.db.wal import WalIndex
 from identity.errors import Unavailable
 from identity.settings import Settings
@@ -52,26 +52,26 @@ class Change(SQLModel, table=True):
 _INSERT = "INSERT INTO change (kind, ref, at) VALUES (:kind, :ref, :at)"
 
 
-def record(session: Session, kind: str, ref: str) -> None:
+def record(work: Work, kind: str, ref: str) -> None:
     """Note that `ref` changed; `kind` is `noun.verb`. Written when the transaction commits."""
-    pending(session)[kind, ref] = None
+    pending(work)[kind, ref] = None
 
 
-def pending(session: Session) -> dict[tuple[str, str], None]:
+def pending(work: Work) -> dict[tuple[str, str], None]:
     """What has been recorded so far, for hooks that come before `write_recorded`."""
-    recorded: dict[tuple[str, str], None] = session.info.setdefault("changes", {})
+    recorded: dict[tuple[str, str], None] = work.info.setdefault("changes", {})
     return recorded
 
 
-def write_recorded(session: Session) -> None:
+def write_recorded(work: Work) -> None:
     """The `before_commit` hook: the lock, then the rows, then (by the caller) the commit."""
-    recorded = session.info.pop("changes", None)
+    recorded = work.info.pop("changes", None)
     if not recorded:
         return
-    if session.get_bind().dialect.name == "postgresql":
-        execute(session, "SELECT pg_advisory_xact_lock(:lock)", {"lock": LOCK})
+    if dialect(work) == "postgresql":
+        execute(work, "SELECT pg_advisory_xact_lock(:lock)", {"lock": LOCK})
     at = utcnow()
-    execute(session, _INSERT, [{"kind": kind, "ref": ref, "at": at} for kind, ref in recorded])
+    execute(work, _INSERT, [{"kind": kind, "ref": ref, "at": at} for kind, ref in recorded])
 
 
 def prune(session: Session) -> None:

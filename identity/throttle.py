@@ -34,7 +34,7 @@ from sqlalchemy import CursorResult, Table, delete
 from sqlmodel import Field, Session, SQLModel
 
 from identity.clock import utcnow
-from identity.db import Database, UtcDateTime, execute, moment
+from identity.db import Database, UtcDateTime, Work, execute, moment
 from identity.errors import TooManyRequests
 from identity.settings import ThrottleSettings
 
@@ -97,7 +97,7 @@ class Attempt:
         await attempt.check(db)
         with attempt.turn():                    # in the hashing thread
             if wrong: attempt.wrong = True
-        await db.write(... attempt.failed(session) or attempt.succeeded(session) ...)
+        await db.write_plain(... attempt.failed(work) or attempt.succeeded(work) ...)
     """
 
     def __init__(self, throttle: "Throttle", account: str, address: str | None) -> None:
@@ -147,20 +147,20 @@ class Attempt:
                     count.comparing -= 1
                     count.failed += self.wrong
 
-    def failed(self, session: Session) -> None:
+    def failed(self, work: Work) -> None:
         """The password was wrong: count it."""
-        self._throttle.count(session, self._pair, self._throttle.limit)
+        self._throttle.count(work, self._pair, self._throttle.limit)
         for key in self._totals.values():
-            self._throttle.count(session, key, self._throttle.limit * TOTAL_FACTOR)
+            self._throttle.count(work, key, self._throttle.limit * TOTAL_FACTOR)
 
-    def succeeded(self, session: Session) -> None:
+    def succeeded(self, work: Work) -> None:
         """The password was right: forget what failed before here, and remember the address.
 
         The totals stay. Reset, they could be kept low by logging in to an account of one's own
         between guesses.
         """
-        execute(session, _FORGIVE, {"pair": self._pair})
-        execute(session, _REMEMBER, {"pair": self._pair, "now": utcnow()})
+        execute(work, _FORGIVE, {"pair": self._pair})
+        execute(work, _REMEMBER, {"pair": self._pair, "now": utcnow()})
 
     def __enter__(self) -> "Attempt":
         with self._throttle.lock:
@@ -202,11 +202,11 @@ class Throttle:
             for statement in (ended, faded)
         )
 
-    def count(self, session: Session, key: str, limit: int) -> None:
+    def count(self, work: Work, key: str, limit: int) -> None:
         """Count one up, in one statement; what is locked already stays as it is."""
         now = utcnow()
         values = {"key": key, "limit": limit, "now": now, "end": now + self._lockout}
-        execute(session, _COUNT, values)
+        execute(work, _COUNT, values)
 
 
 def _refusal(locked_until: datetime, what: str) -> TooManyRequests:

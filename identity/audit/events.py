@@ -5,12 +5,11 @@ from functools import partial
 from typing import Any, Literal
 
 import orjson
-from sqlmodel import Session
 
 from identity.audit.chain import MEMBERS, Sealed, append
 from identity.audit.origins import origin
 from identity.clock import utcnow
-from identity.db import Database, execute
+from identity.db import Database, Work, execute
 from identity.errors import Overloaded
 
 BATCH = 500
@@ -58,7 +57,7 @@ def _plain(value: Any) -> Any:
 
 
 def record(
-    session: Session,
+    work: Work,
     name: str,
     *,
     outcome: Outcome = "success",
@@ -68,7 +67,7 @@ def record(
 ) -> None:
     """Write an event in the caller's transaction; it stands or falls with what it tells of."""
     members = event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
-    execute(session, _INSERT, {**members, "detail": orjson.dumps(members["detail"]).decode()})
+    execute(work, _INSERT, {**members, "detail": orjson.dumps(members["detail"]).decode()})
 
 
 class AuditQueue:

@@ -1,8 +1,8 @@
 """Statements given to the driver as they are: `:name` parameters, tuples back.
 
 SQLAlchemy costs ten times what SQLite itself takes for a look-up. What is asked on nearly every
-request, or written by every login, goes this way (docs/performance.md): by a driver of its own, or
-within a unit of work by `execute`.
+request, or written by every login, goes this way (docs/performance.md): by a connection of its own,
+or within a unit of work by `execute`.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import CursorResult
 from sqlmodel import Session
 
 from identity.errors import Unavailable
@@ -55,17 +54,44 @@ def stored(values: Values) -> dict[str, Any]:
     }
 
 
-def execute(
-    session: Session, statement: str, values: Values | Sequence[Values]
-) -> CursorResult[Any]:
-    """`statement` within the unit of work, or once for each of several values: a fifth of what
-    SQLAlchemy takes to put it together. What the session holds back is not written before."""
-    connection = session.connection()
+class Plain:
+    """SQLite's connection in a unit of work that does without SQLAlchemy. `info`: as a session's,
+    for whoever takes part in the unit."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.info: dict[Any, Any] = {}
+
+
+Work = Session | Plain
+"""A unit of work as far as `execute` needs it."""
+
+
+class Result(Protocol):
+    @property
+    def rowcount(self) -> int: ...
+    def fetchall(self) -> Sequence[Any]: ...
+
+
+def execute(work: Work, statement: str, values: Values | Sequence[Values]) -> Result:
+    """`statement` within the unit of work, or once for each of several values. In a session it
+    costs a fifth of what SQLAlchemy takes to put it together; what the session holds back is not
+    written before."""
+    if isinstance(work, Plain):
+        if isinstance(values, Mapping):
+            return work.connection.execute(statement, stored(values))
+        return work.connection.executemany(statement, map(stored, values))
+    connection = work.connection()
     if connection.dialect.name == "postgresql":
         return connection.exec_driver_sql(_pyformat(statement), values)
     if isinstance(values, Mapping):
         return connection.exec_driver_sql(statement, stored(values))
     return connection.exec_driver_sql(statement, [stored(each) for each in values])
+
+
+def dialect(work: Work) -> str:
+    """`sqlite` or `postgresql`."""
+    return "sqlite" if isinstance(work, Plain) else work.get_bind().dialect.name
 
 
 class SqliteReader:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import Session
 
-from identity.db.driver import Values, change_one_each
+from identity.db.driver import Plain, Values, change_one_each
 from identity.db.engines import PRAGMAS, WRITES
 from identity.errors import Unavailable
 
@@ -76,7 +76,42 @@ class UnitJob(Job[T]):
         return self._outcome()
 
 
-class StatementsJob(Job[bool]):
+class DriverJob(Job[T]):
+    """What SQLite's connection can do without SQLAlchemy."""
+
+    def run(self, connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        self.run_on(driver)
+
+    def run_on(self, driver: sqlite3.Connection) -> None:
+        raise NotImplementedError
+
+
+class PlainJob(DriverJob[T]):
+    """A unit of work that needs no session, within a savepoint."""
+
+    def __init__(self, run_unit: Callable[[Plain], Callable[[], T]]) -> None:
+        super().__init__()
+        self._run_unit = run_unit
+        self._context = contextvars.copy_context()
+        self._outcome: Callable[[], T] | None = None
+
+    def run_on(self, driver: sqlite3.Connection) -> None:
+        driver.execute("SAVEPOINT plain")
+        try:
+            self._outcome = self._context.run(self._run_unit, Plain(driver))
+        except Exception as error:
+            self.error = _refusal(error) if isinstance(error, sqlite3.OperationalError) else error
+            driver.execute("ROLLBACK TO plain")
+        driver.execute("RELEASE plain")
+
+    def result(self) -> T:
+        assert self._outcome is not None
+        return self._outcome()
+
+
+class StatementsJob(DriverJob[bool]):
     """Statements for the driver, all or nothing."""
 
     def __init__(self, statements: Sequence[str], values: Values) -> None:
@@ -84,11 +119,6 @@ class StatementsJob(Job[bool]):
         self._statements = statements
         self._values = values
         self._applied = False
-
-    def run(self, connection: Connection) -> None:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        self.run_on(driver)
 
     def run_on(self, driver: sqlite3.Connection) -> None:
         self._applied = change_one_each(driver, self._statements, self._values)
@@ -140,8 +170,8 @@ class Writer:
 
     def _commit(self, jobs: list[Job[Any]]) -> None:
         try:
-            if all(isinstance(job, StatementsJob) for job in jobs):
-                self._commit_statements(jobs)
+            if all(isinstance(job, DriverJob) for job in jobs):
+                self._commit_by_driver(jobs)
             else:
                 writing = self._engine.connect().execution_options(**{WRITES: True})
                 with writing as connection, connection.begin():
@@ -160,7 +190,7 @@ class Writer:
             except RuntimeError:  # the loop has gone, and with it whoever waited
                 continue
 
-    def _commit_statements(self, jobs: list[Any]) -> None:
+    def _commit_by_driver(self, jobs: list[Any]) -> None:
         """SQLAlchemy takes longer to begin and end a transaction than these take in all."""
         if self._driver is None:
             self._driver = sqlite3.connect(

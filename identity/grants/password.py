@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sqlmodel import Session
-
 from identity import audit
 from identity.clock import now
-from identity.db import Database
+from identity.db import Database, Work
 from identity.errors import InvalidGrant, UnauthorizedClient
 from identity.grants.request import Issue, TokenRequest
 from identity.metrics import Metrics
@@ -38,25 +36,23 @@ class Password:
         proven = await self.login.prove(username, password)
         audit.act_as("user", proven.user.id)
         place = await self.places.take(None)
-        issue = await self.db.write(lambda session: self._log_in(session, request, proven, place))
+        issue = await self.db.write_plain(lambda work: self._log_in(work, request, proven, place))
         self.metrics.login("success")
         return issue
 
-    def _log_in(
-        self, session: Session, request: TokenRequest, proven: Proven, place: Place
-    ) -> Issue:
+    def _log_in(self, work: Work, request: TokenRequest, proven: Proven, place: Place) -> Issue:
         user, client, known_at = proven.user, request.client, now()
-        self.login.settle(session, proven)
+        self.login.settle(work, proven)
         if user.must_change_password:
             audit.record(
-                session, "login", outcome="refused", subject=user.id, client_id=client.id,
+                work, "login", outcome="refused", subject=user.id, client_id=client.id,
                 why="password must be changed",
             )  # fmt: skip
             raise InvalidGrant(MUST_CHANGE)
-        roles, held = accounts.rights_of(session, user.id)
+        roles, held = accounts.rights_of(work, user.id)
         scope = request.granted(held)
         begun = lifecycle.start(
-            session,
+            work,
             self.lifetimes,
             user_id=user.id,
             client_id=client.id,
@@ -66,11 +62,9 @@ class Password:
             status_index=place.number,
             user_agent=request.user_agent,
         )
-        audit.record(
-            session, "login", subject=user.id, client_id=client.id, sid=begun.id, scope=scope
-        )
+        audit.record(work, "login", subject=user.id, client_id=client.id, sid=begun.id, scope=scope)
         refresh_token = None
         if "refresh_token" in client.grants:
-            refresh_token = lifecycle.first_refresh_token(session, self.lifetimes, begun)
+            refresh_token = lifecycle.first_refresh_token(work, self.lifetimes, begun)
         subject = Subject(user.id, user.username, roles, begun)
         return Issue(subject, request.audience, scope, place, known_at, refresh_token)

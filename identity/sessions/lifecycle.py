@@ -15,7 +15,7 @@ from sqlmodel import Session, col, delete, select
 
 from identity import audit, changes
 from identity.clock import utcnow
-from identity.db import execute
+from identity.db import Work, dialect, execute
 from identity.errors import InvalidGrant
 from identity.opaque import digest, mint, new_id
 from identity.sessions.showing import show_ended
@@ -64,7 +64,7 @@ VALUES (:digest, :session_id, :now, :expires_at)"""
 
 
 def start(
-    session: Session,
+    work: Work,
     lifetimes: Lifetimes,
     *,
     user_id: str,
@@ -77,11 +77,8 @@ def start(
 ) -> Begun:
     """A new session of a user who has just been authenticated (`amr`: RFC 8176 names), and whose
     row this transaction holds."""
-    postgresql = session.get_bind().dialect.name == "postgresql"
-    client = execute(
-        session, _CLIENT_POSTGRESQL if postgresql else _CLIENT, {"client_id": client_id}
-    )
-    if client.first() is None:
+    look = _CLIENT_POSTGRESQL if dialect(work) == "postgresql" else _CLIENT
+    if not execute(work, look, {"client_id": client_id}).fetchall():
         raise InvalidGrant("the login is not valid any more", audit="client deleted meanwhile")
     now = utcnow()
     begun = Begun(new_id(), now, now + lifetimes.absolute, amr)
@@ -99,11 +96,11 @@ def start(
         "address": audit.origin.get().address,
         "user_agent": user_agent[:200] if user_agent else None,
     }
-    execute(session, _BEGIN, values)
+    execute(work, _BEGIN, values)
     return begun
 
 
-def first_refresh_token(session: Session, lifetimes: Lifetimes, begun: Begun) -> str:
+def first_refresh_token(work: Work, lifetimes: Lifetimes, begun: Begun) -> str:
     """The token that opens the session's family; shown once, its digest is kept."""
     token = mint(PREFIX)
     values = {
@@ -112,7 +109,7 @@ def first_refresh_token(session: Session, lifetimes: Lifetimes, begun: Begun) ->
         "now": begun.created_at,
         "expires_at": min(begun.created_at + lifetimes.idle, begun.expires_at),
     }
-    execute(session, _FIRST, values)
+    execute(work, _FIRST, values)
     return token
 
 

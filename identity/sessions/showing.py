@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from identity import changes
 from identity.clock import utcnow
+from identity.db import Work
 from identity.db import insert_on_conflict as insert
 from identity.keys.rotation import longest_life
 from identity.sessions.table import LoginSession, RefreshToken
@@ -27,17 +28,19 @@ def show_ended(session: Session, session_ids: Collection[str]) -> None:
         _note(session, col(LoginSession.id).in_(ids), LoginSession.id)
 
 
-def show_narrowed(session: Session) -> None:
+def show_narrowed(work: Work) -> None:
     """A `before_commit` hook: of users and clients that lost something, the tokens issued so far.
 
     A role that lost something is told as its users; users without a live token are not told.
     """
-    pending = changes.pending(session)
+    pending = changes.pending(work)
     roles = [ref for kind, ref in pending if kind == "role.narrowed"]
     users = [ref for kind, ref in pending if kind == "user.narrowed"]
     clients = [ref for kind, ref in pending if kind == "client.narrowed"]
     if not (roles or users or clients):
         return
+    assert isinstance(work, Session)  # a login, which needs none, takes nothing away
+    session = work
     now = utcnow()
     live = (
         col(LoginSession.ended_at).is_(None),

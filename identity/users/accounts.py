@@ -15,7 +15,7 @@ from identity import audit, changes
 from identity.access.granting import ADMIN, check_may_grant, scopes_of_roles
 from identity.access.table import Role
 from identity.clock import utcnow
-from identity.db import execute, insert_unique
+from identity.db import Work, execute, insert_unique
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.users import names
 from identity.users.table import LoginName, User, UserRole
@@ -48,9 +48,9 @@ def roles_of(session: Session, user_id: str) -> list[str]:
     return sorted(session.exec(query).all())
 
 
-def rights_of(session: Session, user_id: str) -> tuple[list[str], frozenset[str]]:
-    """Both at once, by one statement of the driver's: for logins."""
-    rows: list[Any] = [*execute(session, _RIGHTS, {"id": user_id})]
+def rights_of(work: Work, user_id: str) -> tuple[list[str], frozenset[str]]:
+    """Both at once, for logins."""
+    rows = execute(work, _RIGHTS, {"id": user_id}).fetchall()
     roles = sorted({role for role, _ in rows})
     return roles, frozenset(scope for _, scope in rows if scope is not None)
 

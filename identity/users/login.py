@@ -8,12 +8,10 @@ holds only if the user is still what was compared.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlmodel import Session
-
 from identity import audit, changes
 from identity.audit import AuditQueue
 from identity.clock import utcnow
-from identity.db import Database, execute
+from identity.db import Database, Work, execute
 from identity.errors import InvalidGrant, InvalidRequest, TooManyRequests
 from identity.metrics import Metrics
 from identity.passwords.hashing import PasswordHasher
@@ -87,12 +85,12 @@ class PasswordLogin:
                 self.queue.put("login", outcome="refused", login=login[:100], why=locked.audit)
                 raise
             if proven is None or proven.user.status != "active":
-                await self.db.write(lambda s: self._note_failure(s, attempt, user, login))
+                await self.db.write_plain(lambda w: self._note_failure(w, attempt, user, login))
                 self.metrics.login("refused")
                 raise InvalidGrant(WRONG, audit=_why(user))
         return proven
 
-    def settle(self, session: Session, proven: Proven) -> None:
+    def settle(self, work: Work, proven: Proven) -> None:
         """Take the attempt back and note the login, in the unit of work that grants something.
 
         Raises `InvalidGrant` if the user was disabled or got another password meanwhile: the
@@ -105,12 +103,12 @@ class PasswordLogin:
             "compared": user.password_hash,
             "password_hash": proven.better_hash or user.password_hash,
         }
-        if execute(session, _NOTE, values).rowcount != 1:
+        if execute(work, _NOTE, values).rowcount != 1:
             why = "changed while the password was compared"
-            audit.record(session, "login", outcome="refused", subject=user.id, why=why)
+            audit.record(work, "login", outcome="refused", subject=user.id, why=why)
             raise InvalidGrant(WRONG, audit=why)
-        proven.attempt.succeeded(session)
-        changes.record(session, "user.changed", user.id)
+        proven.attempt.succeeded(work)
+        changes.record(work, "user.changed", user.id)
 
     async def _find(self, login: str) -> Account | None:
         """By the driver: SQLAlchemy would hold up the event loop for two milliseconds."""
@@ -131,12 +129,10 @@ class PasswordLogin:
         better = self.hasher.hash(password) if verdict.rehash else None
         return Proven(user, attempt, better)
 
-    def _note_failure(
-        self, session: Session, attempt: Attempt, user: Account | None, login: str
-    ) -> None:
-        attempt.failed(session)
+    def _note_failure(self, work: Work, attempt: Attempt, user: Account | None, login: str) -> None:
+        attempt.failed(work)
         audit.record(
-            session, "login", outcome="refused", subject=user.id if user else None,
+            work, "login", outcome="refused", subject=user.id if user else None,
             login=login[:100], why=_why(user),
         )  # fmt: skip
 
