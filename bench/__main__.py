@@ -7,7 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -194,25 +194,31 @@ def _rate_on(core: int | None, work, seconds: float) -> float:  # type: ignore[n
 
 
 def two_processes(options: argparse.Namespace) -> list[Figure]:
-    """Two workers on two cores against one, the load on the same machine: the cheapest job, beside
-    which the load itself takes much of the second core, and one that costs more."""
+    """Two workers on two cores against one, in turn, the load on the same machine: the cheapest
+    job, beside which the load itself takes much of the second core, and one that costs more."""
     figures = []
     with prepared("sqlite", Size()) as (folder, url, world, port):
-        for job in (JOBS[0], next(job for job in JOBS if "client credentials" in job.name)):
-            requests = job.requests(world, 1)
-            rates: dict[int, list[float]] = {1: [], 2: []}
-            for _ in range(options.rounds):
-                for workers in rates:
-                    with processes.service(folder, url, None, PORT=str(port), workers=workers):
-                        wrk.run(port, requests, seconds=1, core=None)
-                        load = wrk.run(
-                            port, requests, seconds=options.seconds, core=None, connections=64
-                        )
-                        rates[workers].append(load.rate)
-            ratio = statistics.median(b / a for a, b in zip(rates[1], rates[2], strict=True))
-            name = f"two processes on two cores, × one: {job.name}"
-            figures.append(Figure(name, ratio, "×", at_least=1.4))
+        same = {"ISSUER": world.settings.issuer, "DEFAULT_AUDIENCE": world.settings.audience}
+        with (
+            processes.service(folder, url, None, PORT=str(port)) as one,
+            processes.service(folder, url, None, workers=2, **same) as two,
+        ):
+            for job in (JOBS[0], next(job for job in JOBS if "client credentials" in job.name)):
+                requests = job.requests(world, 1)
+
+                for server in (one, two):
+                    _unpinned_rate(server, requests, 2)
+                ratios = []
+                for _ in range(2 * options.rounds):
+                    alone = _unpinned_rate(one, requests, options.seconds)
+                    ratios.append(_unpinned_rate(two, requests, options.seconds) / alone)
+                name = f"two processes on two cores, × one: {job.name}"
+                figures.append(Figure(name, statistics.median(ratios), "×", at_least=1.4))
     return figures
+
+
+def _unpinned_rate(server: processes.Process, requests: Sequence[bytes], seconds: float) -> float:
+    return wrk.run(server.port, requests, seconds=seconds, core=None, connections=64).rate
 
 
 def sizes(options: argparse.Namespace) -> list[Figure]:
