@@ -18,11 +18,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import delete, func
-from sqlmodel import Field, Session, SQLModel, select
+from sqlalchemy import func
+from sqlmodel import Field, Session, SQLModel, col, select
 
 from identity.clock import utcnow
-from identity.db import BIG, Database, UtcDateTime, Work, dialect, execute
+from identity.db import BIG, Database, UtcDateTime, Work, delete_some, dialect, execute
 from identity.db.wal import WalIndex
 from identity.errors import Unavailable
 from identity.settings import Settings
@@ -74,12 +74,11 @@ def write_recorded(work: Work) -> None:
     execute(work, _INSERT, [{"kind": kind, "ref": ref, "at": at} for kind, ref in recorded])
 
 
-def prune(session: Session) -> None:
-    """Drop rows older than `KEPT`, never the newest: a feed left behind notices the gap."""
+def prune(session: Session) -> int:
+    """Drop `SOME` rows older than `KEPT`, never the newest: a feed left behind notices the gap.
+    How many that were, here and in all that is called so."""
     newest = select(func.max(Change.id)).scalar_subquery()
-    session.execute(
-        delete(Change).where(Change.at < utcnow() - KEPT, Change.id < newest)  # type: ignore[arg-type]
-    )
+    return delete_some(session, Change, col(Change.at) < utcnow() - KEPT, col(Change.id) < newest)
 
 
 class _Source(Protocol):

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
-from sqlmodel import Session
 
 from identity import audit, changes
+from identity.db import SOME
 from identity.errors import Unavailable
 from identity.keys import upkeep
 from identity.services import Services, audit_keys
@@ -66,14 +66,15 @@ class Housekeeping:
         await upkeep.tend(services.db, services.settings, services.master)
 
     async def prune(self) -> None:
-        def unit(session: Session) -> None:
-            changes.prune(session)
-            verifying.prune(session)
-            reserving.prune(session)
-            lifecycle.prune(session)
-            self._services.throttle.prune(session)
-
-        await self._services.db.write(unit)
+        for forget in (
+            changes.prune,
+            verifying.prune,
+            reserving.prune,
+            lifecycle.prune,
+            self._services.throttle.prune,
+        ):
+            while await self._services.db.write(forget) >= SOME and not self._stopping.is_set():
+                pass
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
         # Not all processes at the same instant.

@@ -28,13 +28,11 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address
 from threading import Lock
-from typing import Any, cast
 
-from sqlalchemy import CursorResult, Table, delete
-from sqlmodel import Field, Session, SQLModel
+from sqlmodel import Field, Session, SQLModel, col
 
 from identity.clock import utcnow
-from identity.db import Database, UtcDateTime, Work, execute, moment
+from identity.db import Database, UtcDateTime, Work, delete_some, execute, moment
 from identity.errors import TooManyRequests
 from identity.settings import ThrottleSettings
 
@@ -193,14 +191,11 @@ class Throttle:
         return Attempt(self, account, address)
 
     def prune(self, session: Session) -> int:
-        """Delete what no longer counts; how many rows that were. Call it every few minutes."""
+        """Delete some of what no longer counts; how many rows that were."""
         now = utcnow()
-        ended = delete(_failures).where(_failures.c.expires_at <= now)
-        faded = delete(_known).where(_known.c.seen_at <= now - REMEMBERED)
-        return sum(
-            cast(CursorResult[Any], session.execute(statement)).rowcount
-            for statement in (ended, faded)
-        )
+        ended = delete_some(session, LoginFailure, col(LoginFailure.expires_at) <= now)
+        faded = delete_some(session, KnownAddress, col(KnownAddress.seen_at) <= now - REMEMBERED)
+        return ended + faded
 
     def count(self, work: Work, key: str, limit: int) -> None:
         """Count one up, in one statement; what is locked already stays as it is."""
@@ -212,10 +207,6 @@ class Throttle:
 def _refusal(locked_until: datetime, what: str) -> TooManyRequests:
     seconds = math.ceil((locked_until - utcnow()).total_seconds())
     return TooManyRequests(seconds, audit=f"too many failed logins by {what}")
-
-
-_failures: Table = LoginFailure.__table__  # type: ignore[attr-defined]
-_known: Table = KnownAddress.__table__  # type: ignore[attr-defined]
 
 
 def _key(*parts: str) -> str:

@@ -14,15 +14,17 @@ nothing but `execute` may be given to `write_plain`. They are for the few on whi
 and a login hang (docs/performance.md); nothing else should need them.
 """
 
-from identity.db.database import Database, insert_on_conflict, insert_unique
+from identity.db.database import SOME, Database, delete_some, insert_on_conflict, insert_unique
 from identity.db.driver import Work, dialect, execute, moment
 from identity.db.types import BIG, UtcDateTime
 
 __all__ = [
     "BIG",
+    "SOME",
     "Database",
     "UtcDateTime",
     "Work",
+    "delete_some",
     "dialect",
     "execute",
     "insert_on_conflict",

@@ -5,9 +5,9 @@ import contextvars
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, CursorResult, Table, delete, inspect, select
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine.url import make_url
 from sqlmodel import Session, SQLModel
@@ -23,6 +23,8 @@ T = TypeVar("T")
 W = TypeVar("W", Session, Plain, Work)
 Unit = Callable[[Session], T]
 ATTEMPTS = 4
+SOME = 200
+"""Rows that `delete_some` deletes at once; a session takes thousands of refresh tokens along."""
 
 
 class Database:
@@ -189,6 +191,15 @@ def insert_unique(session: Session, row: SQLModel, conflict: IdentityError) -> N
             session.add(row)
     except sa_exc.IntegrityError:
         raise conflict from None
+
+
+def delete_some(session: Session, table: type[SQLModel], *where: ColumnElement[bool]) -> int:
+    """Delete up to `SOME` of these rows; how many that were. A million at once would hold up every
+    other write. `table` has one primary key."""
+    rows = cast(Table, inspect(table).local_table)
+    (key,) = rows.primary_key
+    some = select(key).where(*where).limit(SOME)
+    return cast(CursorResult[Any], session.execute(delete(rows).where(key.in_(some)))).rowcount
 
 
 def insert_on_conflict(session: Session, table: type[SQLModel] | Table) -> Any:

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import orjson
 from sqlalchemy import ColumnElement, update
-from sqlmodel import Session, col, delete, select
+from sqlmodel import Session, col, select
 
 from identity import audit, changes
 from identity.clock import utcnow
-from identity.db import Work, dialect, execute
+from identity.db import Work, delete_some, dialect, execute
 from identity.errors import InvalidGrant
 from identity.opaque import digest, mint, new_id
 from identity.sessions.showing import show_ended
@@ -182,11 +182,8 @@ def live_of(session: Session, user_id: str) -> list[LoginSession]:
     )
 
 
-def prune(session: Session) -> None:
+def prune(session: Session) -> int:
     """Forget sessions a week after they ended or expired; their refresh tokens go along."""
     horizon = utcnow() - timedelta(days=7)
-    session.exec(
-        delete(LoginSession).where(
-            (col(LoginSession.expires_at) < horizon) | (col(LoginSession.ended_at) < horizon)
-        )
-    )
+    over = (col(LoginSession.expires_at) < horizon) | (col(LoginSession.ended_at) < horizon)
+    return delete_some(session, LoginSession, over)

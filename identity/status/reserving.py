@@ -14,7 +14,7 @@ from sqlmodel import Session, col, delete, select
 from identity.changes import Change
 from identity.clients.table import Client
 from identity.clock import utcnow
-from identity.db import insert_on_conflict
+from identity.db import delete_some, insert_on_conflict
 from identity.errors import InvalidClient
 from identity.keys.table import SigningKey
 from identity.status.table import BLOCK, CAPACITY, RevokedPlace, StatusBlock
@@ -59,7 +59,7 @@ def reserve(
     raise AssertionError("unreachable")
 
 
-def prune(session: Session) -> None:
+def prune(session: Session) -> int:
     """Forget lists whose every token has expired, but never the newest: its number stays taken."""
     now = utcnow()
     newest = select(func.max(StatusBlock.list_id)).scalar_subquery()
@@ -69,4 +69,4 @@ def prune(session: Session) -> None:
             col(StatusBlock.list_id) < newest, col(StatusBlock.list_id).not_in(live)
         )
     )
-    session.exec(delete(RevokedPlace).where(col(RevokedPlace.expires_at) < now))
+    return delete_some(session, RevokedPlace, col(RevokedPlace.expires_at) < now)

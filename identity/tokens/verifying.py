@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session as DatabaseSession
-from sqlmodel import col, delete
+from sqlmodel import col
 
 from identity import changes
 from identity.changes import ChangeFeed
 from identity.clients.registry import Clients, ClientSnapshot
 from identity.clock import now, utcnow
-from identity.db import Database
+from identity.db import Database, delete_some
 from identity.keys.ring import KeyRing
 from identity.metrics import Lookups
 from identity.remembered import Remembered
@@ -174,6 +174,6 @@ def revoke(session: DatabaseSession, claims: VerifiedClaims) -> None:
     changes.record(session, "token.revoked", claims.token_id)
 
 
-def prune(session: DatabaseSession) -> None:
+def prune(session: DatabaseSession) -> int:
     """Forget revocations of tokens that have expired since."""
-    session.exec(delete(RevokedToken).where(col(RevokedToken.expires_at) < utcnow()))
+    return delete_some(session, RevokedToken, col(RevokedToken.expires_at) < utcnow())
