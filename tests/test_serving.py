@@ -323,6 +323,23 @@ async def test_what_is_not_http_is_a_400_problem(octets: bytes) -> None:
     assert answer.problem()["detail"] == "the request is not valid HTTP/1.1"
 
 
+@pytest.mark.parametrize("hosts", [[], ["x", "x"], ["x", "y"]])
+async def test_a_request_names_its_host_exactly_once(hosts: list[str]) -> None:
+    """RFC 9112 §3.2: whoever stands in front might have read the other one."""
+    lines = ["GET /pid HTTP/1.1", *(f"Host: {host}" for host in hosts), "", ""]
+    async with served() as port:
+        answer = await tell(port, "\r\n".join(lines).encode())
+    assert answer.status == 400
+    assert answer.problem()["detail"] == "a request has exactly one Host header"
+
+
+async def test_http_1_0_knows_no_host() -> None:
+    async with served() as port:
+        assert (await tell(port, b"GET /pid HTTP/1.0\r\n\r\n")).status == 200
+        second = get("/pid", close=False) + get("/pid")
+        assert (await tell(port, second)).status == 200  # counted for each anew
+
+
 async def test_nonsense_behind_a_request_does_not_spoil_its_answer() -> None:
     async with served() as port:
         answer = await tell(port, get("/slow", close=False) + b"\x00\x01nonsense\r\n\r\n")

@@ -2,13 +2,18 @@
 
 import time
 from collections import defaultdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from identity.cli.operating import operating
 from identity.cli.printing import AsJson, as_json, remark, table
 from identity.cli.secrets import sure
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+Status = Literal["active", "disabled"]
 
 commands = typer.Typer(name="clients", help="See and change clients.", rich_markup_mode=None)
 
@@ -161,6 +166,25 @@ def rotate_secret(
 
 
 @commands.command()
+def disable(client_id: ClientId) -> None:
+    """Refuse a client from now on; its sessions and tokens end at once."""
+    from identity.sessions import lifecycle
+
+    with operating() as operation, operation.change() as session:
+        _set_status(session, client_id, "disabled")
+        ended = lifecycle.end_all(session, "client disabled", client_id=client_id)
+    remark(f"{client_id} is disabled; sessions ended: {ended}.")
+
+
+@commands.command()
+def enable(client_id: ClientId) -> None:
+    """Admit a disabled client again. Tokens from before stay dead."""
+    with operating() as operation, operation.change() as session:
+        _set_status(session, client_id, "active")
+    remark(f"{client_id} is enabled.")
+
+
+@commands.command()
 def delete(
     client_id: ClientId,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -178,6 +202,13 @@ def delete(
             lifecycle.end_all(session, "client deleted", client_id=client.id)
             accounts.remove(session, client, None)
     remark(f"The client {client_id} is deleted.")
+
+
+def _set_status(session: "Session", client_id: str, status: "Status") -> None:
+    from identity.clients import accounts
+
+    client = accounts.get(session, client_id, lock=True)
+    accounts.update(session, client, {"status": status}, known_grants=_known_grants(), held=None)
 
 
 def _known_grants() -> tuple[str, ...]:

@@ -14,12 +14,12 @@ from typing import Any
 from sqlmodel import Session, col, delete, select
 
 from identity import audit, changes
-from identity.access.granting import ALL, check_exist, check_may_grant
+from identity.access.granting import ALL, BUILT_IN, check_exist, check_may_grant
 from identity.audit import AuditEvent
 from identity.clients.table import Client, ClientSecret, ClientType
 from identity.clock import utcnow
 from identity.db import insert_unique
-from identity.errors import Conflict, NotFound, ValidationFailed
+from identity.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from identity.opaque import digest, mint
 
 Held = Collection[str] | None
@@ -205,7 +205,10 @@ def lose_scope(session: Session, scope: str) -> None:
 
 
 def guard(client: Client, held: Held) -> None:
-    """Raise `Forbidden` where the client holds more than whoever acts."""
+    """Raise `Forbidden` where the client holds more than whoever acts. The built-in one serves all
+    who log in without naming a client: to change it takes what the role `admin` holds."""
+    if client.builtin and held is not None and not BUILT_IN.keys() <= set(held):
+        raise Forbidden("only who holds every built-in scope may change a built-in client")
     check_may_grant(held, client.scopes)
 
 

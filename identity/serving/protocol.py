@@ -80,6 +80,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.deadline = math.inf
         self.unread_until = math.inf
         self._begun = False
+        self._hosts = 0
         self._in_head = True
         self._head_fed = 0  # bytes of an incomplete head, chunks before this one
         self._chunk = 0
@@ -142,6 +143,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self._in_head = True
         self._head_fed = 0
+        self._hosts = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
@@ -149,6 +151,8 @@ class LimitedProtocol(HttpToolsProtocol):
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
+        elif name == b"host":
+            self._hosts += 1
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -159,6 +163,9 @@ class LimitedProtocol(HttpToolsProtocol):
                 raise ValueError("head too large")
         parser = self.parser
         version = parser.get_http_version()
+        if self._hosts != 1 and (self._hosts or version != "1.0"):  # RFC 9112 §3.2
+            self._problem = InvalidRequest("a request has exactly one Host header")
+            raise ValueError("no single host")
         if parser.should_upgrade():
             self._plain_head = self._without_upgrade(parser.get_method(), version)
             return

@@ -113,6 +113,22 @@ def test_a_deleted_client_ends_its_sessions(
     assert (builtin.code, "built-in" in builtin.err) == (1, True)
 
 
+def test_a_disabled_client_ends_its_sessions_and_can_be_enabled_again(
+    identity: Identity, db: Database, settings: Any
+) -> None:
+    assert identity("users", "create", "ada", "--generate").code == 0
+    log_in(db, settings, "ada")
+    done = identity("clients", "disable", "first-party")
+    assert (done.code, done.err) == (0, "first-party is disabled; sessions ended: 1.\n")
+    assert kinds(db) >= {"client.revoked", "client.changed", "session.ended"}
+    (listed,) = json.loads(identity("clients", "list", "--json").out)
+    assert listed["status"] == "disabled"
+    assert identity("clients", "enable", "first-party").err == "first-party is enabled.\n"
+    (listed,) = json.loads(identity("clients", "list", "--json").out)
+    assert listed["status"] == "active"
+    assert identity("clients", "enable", "nobody").code == 1
+
+
 def test_an_id_taken_again_is_good_when_the_command_returns(identity: Identity) -> None:
     identity("clients", "create", "billing")
     identity("clients", "delete", "billing")

@@ -180,6 +180,13 @@ async def test_the_built_in_client_can_be_disabled_but_not_deleted(world: World)
     assert not await world.active(boss.token)
 
 
+async def test_the_built_in_client_is_not_any_clerks_to_change(world: World) -> None:
+    """Disabled, it would end the sessions of all who log in without naming a client."""
+    clerk = await acting.clerk(world, "clients:read", "clients:write")
+    problem(await clerk("PATCH", "/clients/first-party", {"status": "disabled"}), 403)
+    await clerk.done("GET", "/clients/first-party")
+
+
 async def test_nobody_gives_a_client_what_they_do_not_hold(world: World) -> None:
     clerk = await acting.clerk(world, "clients:read", "clients:write")
     problem(await clerk("POST", "/clients", REPORT), 403)
