@@ -27,11 +27,14 @@ LONGEST = 512
 
 
 _ACCOUNT = """
-SELECT u.id, u.username, u.email, u.status, u.password_hash, u.must_change_password
+SELECT u.id, u.username, u.email, u.status, u.password_hash, u.must_change_password, u.version
 FROM login_name n JOIN user_account u ON u.id = n.user_id WHERE n.name = :name"""
 _NOTE = """
-UPDATE user_account SET last_login_at = :now, password_hash = :password_hash
-WHERE id = :id AND status = 'active' AND password_hash = :compared"""
+UPDATE user_account SET
+    last_login_at = :now,
+    password_hash = CASE WHEN password_hash = :compared THEN :better ELSE password_hash END
+WHERE id = :id AND status = 'active' AND (password_hash = :compared OR version = :version)"""
+"""Another login may have given the same password a better hash: that alone leaves the version."""
 
 
 class Account(NamedTuple):
@@ -43,6 +46,7 @@ class Account(NamedTuple):
     status: Status
     password_hash: str | None
     must_change_password: bool
+    version: int
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ class PasswordLogin:
             "id": user.id,
             "now": utcnow(),
             "compared": user.password_hash,
-            "password_hash": proven.better_hash or user.password_hash,
+            "version": user.version,
+            "better": proven.better_hash or user.password_hash,
         }
         if execute(work, _NOTE, values).rowcount != 1:
             why = "changed while the password was compared"

@@ -188,6 +188,43 @@ async def test_foreign_hashes_log_in_and_are_upgraded(world: World) -> None:
         assert stored_hash(world, user) == upgraded
 
 
+async def test_of_two_first_logins_at_once_both_succeed_and_one_upgrades_the_hash(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = "correct horse é"
+    user = world.user("old", password_hash=FOREIGN["phpass"])
+    hasher, compare = world.services.hasher, world.services.hasher.verify
+    upgraded = hasher.hash(password)
+
+    def upgraded_meanwhile(password: str, encoded: str) -> Any:
+        with world.change() as session:
+            session.add(accounts.get(session, user.id).sqlmodel_update({"password_hash": upgraded}))
+        return compare(password, encoded)
+
+    monkeypatch.setattr(hasher, "verify", upgraded_meanwhile)
+    assert await world.active((await world.log_in("old", password))["access_token"])
+    assert stored_hash(world, user) == upgraded
+
+
+async def test_a_password_reset_while_the_old_one_is_compared_refuses_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = world.user()
+    hasher, compare = world.services.hasher, world.services.hasher.verify
+    another = hasher.hash("another password")
+
+    def reset_meanwhile(password: str, encoded: str) -> Any:
+        with world.change() as session:
+            row = accounts.get(session, user.id)
+            accounts.set_password_hash(session, row, another, must_change=False, held=None)
+        return compare(password, encoded)
+
+    monkeypatch.setattr(hasher, "verify", reset_meanwhile)
+    answer = await world.token(grant_type="password", username="ada", password=PASSWORD)
+    assert refused(answer, 400, "invalid_grant") == WRONG
+    assert stored_hash(world, user) == another
+
+
 async def test_a_one_time_password_must_be_changed_before_anything_is_granted(
     world: World,
 ) -> None:
