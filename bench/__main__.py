@@ -79,6 +79,11 @@ def main_jobs(dialect: str, options: argparse.Namespace) -> tuple[list[Series], 
         figures = [
             Figure(f"memory after load, {dialect}", server.rss[0], "MB", at_most=90),
             Figure(f"cold start to first 200, {dialect}", server.cold, "s", at_most=0.9),
+            Figure(
+                f"the same, {dialect}, × importing what it is built of",
+                server.cold / processes.importing(options.server_core),
+                "×",
+            ),
         ]
     return series, figures
 
