@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import processes, wrk
-from bench.__main__ import LOAD_CORE, SERVER_CORE, prepared
 from bench.jobs import JOBS
 from bench.measure import FLOOR_POST
+from bench.prepared import LOAD_CORE, SERVER_CORE, prepared
 from bench.report import PAGE
 from bench.world import BASIC, CLIENT, PASSWORD, SECRET, USERNAME, Size
 from bench.wrk import request

@@ -48,8 +48,8 @@ class Begun(NamedTuple):
     amr: list[str]
 
 
-_CLIENT = "SELECT 1 FROM client WHERE id = :client_id"
-_CLIENT_POSTGRESQL = f"{_CLIENT} FOR KEY SHARE"  # so that it stays until we commit
+_CLIENT = "SELECT 1 FROM client WHERE id = :client_id AND status = 'active'"
+_CLIENT_POSTGRESQL = f"{_CLIENT} FOR SHARE"  # so that it stays as it is until we commit
 _BEGIN = """
 INSERT INTO session (
     id, user_id, client_id, scope, audience, amr, created_at, last_used_at, expires_at,
@@ -79,7 +79,7 @@ def start(
     row this transaction holds."""
     look = _CLIENT_POSTGRESQL if dialect(work) == "postgresql" else _CLIENT
     if not execute(work, look, {"client_id": client_id}).fetchall():
-        raise InvalidGrant("the login is not valid any more", audit="client deleted meanwhile")
+        raise InvalidGrant("the login is not valid any more", audit="client gone meanwhile")
     now = utcnow()
     begun = Begun(new_id(), now, now + lifetimes.absolute, amr)
     values = {

@@ -2,11 +2,13 @@
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +274,8 @@ class Terminal:
             [sys.executable, "-m", "identity", *args],
             stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder,
             env=environment(**settings), start_new_session=True,
+            # A shell lets what it starts in the background ignore it, and that is inherited.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         os.close(theirs)
         self.said = ""
@@ -295,6 +299,7 @@ class Terminal:
         return self.said, code
 
     def _read(self) -> bool:
+        assert select.select([self._ours], [], [], 30)[0], self.said
         try:
             octets = os.read(self._ours, 4096)
         except OSError:  # the other end is closed

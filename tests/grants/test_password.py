@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from identity.app import create_app
+from identity.clients import accounts as clients
 from identity.db import Database
 from identity.sessions import lifecycle
 from identity.users import accounts
@@ -186,6 +187,29 @@ async def test_foreign_hashes_log_in_and_are_upgraded(world: World) -> None:
         assert upgraded.startswith("$bcrypt-sha256$"), username
         await world.log_in(username, "correct horse é")
         assert stored_hash(world, user) == upgraded
+
+
+async def test_a_client_disabled_while_the_hash_is_compared_gets_no_session(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Enabled again, it would have one that was begun after all of its sessions had ended."""
+    user = world.user()
+    hasher, compare = world.services.hasher, world.services.hasher.verify
+
+    def disabled_meanwhile(password: str, encoded: str) -> Any:
+        with world.change() as session:
+            client = clients.get(session, "first-party", lock=True)
+            clients.update(
+                session, client, {"status": "disabled"}, known_grants=client.grants, held=None
+            )
+            lifecycle.end_all(session, "client disabled", client_id=client.id)
+        return compare(password, encoded)
+
+    monkeypatch.setattr(hasher, "verify", disabled_meanwhile)
+    answer = await world.token(grant_type="password", username="ada", password=PASSWORD)
+    assert refused(answer, 400, "invalid_grant") == "the login is not valid any more"
+    with world.change() as session:
+        assert lifecycle.live_of(session, user.id) == []
 
 
 async def test_of_two_first_logins_at_once_both_succeed_and_one_upgrades_the_hash(

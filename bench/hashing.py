@@ -1,0 +1,130 @@
+"""The jobs that are one slow primitive each, against that primitive alone on the same core; and
+what others feel while passwords are hashed."""
+
+import argparse
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bcrypt
+
+from bench import processes, wrk
+from bench.jobs import INTROSPECTED, JOBS
+from bench.paced import flood, percentile, steady
+from bench.prepared import prepared
+from bench.report import Figure
+from bench.world import BASIC, PASSWORD, USERNAME, Size
+from identity.verifier.algorithms import ALGORITHMS
+
+
+def rsa_signing(options: argparse.Namespace) -> list[Figure]:
+    """`/token` client credentials with RS256 against the bare signature on the same core."""
+    with (
+        prepared("sqlite", Size(), SIGNING_ALGORITHM="RS256") as (folder, url, world, port),
+        processes.service(
+            folder, url, options.server_core, PORT=str(port), SIGNING_ALGORITHM="RS256"
+        ) as server,
+    ):
+        job = next(job for job in JOBS if "client credentials" in job.name)
+        ratios = []
+        for _ in range(options.rounds):
+            bare = _rate_on(options.server_core, _bare_rsa, options.seconds)
+            load = wrk.run(
+                server.port, job.requests(world, 1), seconds=options.seconds,
+                core=options.load_core,
+            )  # fmt: skip
+            ratios.append(load.rate / bare)
+    name = "/token client credentials, RS256-3072, × bare signatures"
+    return [Figure(name, statistics.median(ratios), "×", at_least=0.85)]
+
+
+def _bare_rsa() -> None:
+    global _signer
+    if _signer is None:
+        _signer = ALGORITHMS["RS256"].signer(ALGORITHMS["RS256"].generate())
+    _signer.sign(b"x" * 400)
+
+
+_signer = None
+
+
+def passwords(options: argparse.Namespace) -> list[Figure]:
+    """Logins at bcrypt 12 against bare `bcrypt.checkpw` on the same core; then a flood of them
+    beside paced introspection."""
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12))
+
+    def bare() -> None:
+        bcrypt.checkpw(PASSWORD.encode(), hashed)
+
+    seconds = max(4.0, options.seconds)
+    # What is under way when the time is up does not count, and takes a tenth of a second.
+    long = seconds if options.smoke else max(10.0, seconds)
+    with (
+        prepared("sqlite", Size()) as (folder, url, world, port),
+        processes.service(folder, url, options.server_core, PORT=str(port)) as server,
+    ):
+        form = f"grant_type=password&username={USERNAME}&password={PASSWORD}"
+        login = wrk.request("POST", "/token", {}, form)
+        known = [
+            wrk.request("POST", "/introspect", {"Authorization": BASIC}, f"token={token}")
+            for token in world.access_tokens(INTROSPECTED)
+        ]
+        ratios, idle, busy, slowest = [], [], [], []
+        for _ in range(options.rounds):
+            floor = _rate_on(options.server_core, bare, long)
+            load = wrk.run(
+                server.port, [login], seconds=long, core=options.load_core, connections=4
+            )
+            ratios.append(load.rate / floor)
+            with _pinned(options.load_core):
+                idle.append(asyncio.run(steady(server.port, known, rate=500, seconds=seconds)))
+                during, (statuses, refused) = asyncio.run(
+                    _beside(server.port, known, login, rate=20 * floor, seconds=seconds)
+                )
+            busy.append(during)
+            if not refused or set(statuses) - {200, 503}:
+                raise wrk.LoadFailed(f"the flood was answered {statuses}")
+            slowest.append(percentile(refused, 0.99))
+    quiet = statistics.median(percentile(latencies, 0.99) for latencies in idle)
+    flooded = statistics.median(percentile(latencies, 0.99) for latencies in busy)
+    logins = "/token password, bcrypt 12, × bare checkpw"
+    beside = "introspection p99 beside 20 × more logins than can be hashed, × idle"
+    refusal = "an excess login is refused within (p99)"
+    return [
+        Figure(logins, statistics.median(ratios), "×", at_least=0.95),
+        Figure(beside, flooded / quiet, "×", at_most=1.5),
+        Figure(refusal, statistics.median(slowest), "ms", at_most=10),
+    ]
+
+
+@contextmanager
+def _pinned(core: int | None) -> Iterator[None]:
+    """This process on `core`, as `wrk` is when it makes the load."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+async def _beside(port, known, login, *, rate, seconds):  # type: ignore[no-untyped-def]
+    return await asyncio.gather(
+        steady(port, known, rate=500, seconds=seconds),
+        flood(port, login, rate=rate, seconds=seconds),
+    )
+
+
+def _rate_on(core: int | None, work, seconds: float) -> float:  # type: ignore[no-untyped-def]
+    """Calls a second of `work` on `core`, by this process."""
+    with _pinned(core):
+        work()
+        count, began = 0, time.perf_counter()
+        while (spent := time.perf_counter() - began) < seconds:
+            work()
+            count += 1
+        return count / spent
