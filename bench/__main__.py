@@ -51,7 +51,6 @@ def two_processes(options: argparse.Namespace) -> list[Figure]:
         ):
             for job in (JOBS[0], next(job for job in JOBS if "client credentials" in job.name)):
                 requests = job.requests(world, 1)
-
                 for server in (one, two):
                     _unpinned_rate(server, requests, 2)
                 ratios = []

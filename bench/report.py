@@ -42,7 +42,7 @@ class Figure:
 
     @property
     def row(self) -> str:
-        mark = "yes" if self.met else "**no**"
+        mark = ("yes" if self.met else "**no**") if self.goal else ""
         return f"| {self.name} | {self.value:.2f} {self.unit} | {self.goal} | {mark} |"
 
 

@@ -16,7 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import func
 from sqlmodel import Field, Session, SQLModel, col, select
@@ -26,9 +26,6 @@ from identity.db import BIG, Database, UtcDateTime, Work, delete_some, dialect, 
 from identity.db.wal import WalIndex
 from identity.errors import Unavailable
 from identity.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 LOCK = 0x6964656E74697479 >> 1  # "identity": the advisory lock that orders the writers
 KEPT = timedelta(days=2)

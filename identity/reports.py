@@ -12,6 +12,7 @@ from identity.acting import Acting, acting
 from identity.audit import AuditEvent, Outcome
 from identity.clients.table import Client
 from identity.clock import utcnow
+from identity.db import dialect
 from identity.inputs import JsonRoute, Moment, Text
 from identity.paging import Page, Paged, escaped, listed
 from identity.problems import administrative
@@ -142,7 +143,7 @@ _NONE = {"logins": 0, "failures": 0, "tokens": 0}
 def _by_hour(session: Session, first: datetime) -> dict[str, dict[str, int]]:
     """`YYYY-MM-DD HH` to what is counted of that hour, from `first` on."""
     hour: ColumnElement[str]
-    if session.get_bind().dialect.name == "postgresql":
+    if dialect(session) == "postgresql":
         hour = func.to_char(func.timezone("UTC", AuditEvent.at), "YYYY-MM-DD HH24")
     else:
         hour = func.substr(type_coerce(AuditEvent.at, String), 1, 13)

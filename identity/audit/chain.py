@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 
 from identity.audit.table import AuditEvent, AuditHead
 from identity.clock import utcnow
+from identity.db import dialect
 from identity.db.driver import stored_time
 
 LOCK = 0x61756469740000  # the advisory lock of the one sealer at work
@@ -116,7 +117,7 @@ def append(session: Session, key: bytes, events: Sequence[Mapping[str, Any]]) ->
 
 def _alone(session: Session) -> bool:
     """Whether this transaction is the one that seals; SQLite has one writer anyway."""
-    if session.get_bind().dialect.name != "postgresql":
+    if dialect(session) != "postgresql":
         return True
     locked = session.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": LOCK})
     return bool(locked.scalar())
@@ -137,7 +138,7 @@ def _sign(session: Session, key: bytes, sealed: Sealed) -> Sealed:
 
 
 def _ids(session: Session, count: int) -> Sequence[int]:
-    if session.get_bind().dialect.name == "postgresql":
+    if dialect(session) == "postgresql":
         return session.execute(_IDS_POSTGRESQL, {"count": count}).scalars().all()
     last: int = session.execute(_IDS_SQLITE).scalar_one()
     return range(last + 1, last + 1 + count)
@@ -145,7 +146,7 @@ def _ids(session: Session, count: int) -> Sequence[int]:
 
 def _insert(session: Session, rows: list[tuple[Any, ...]]) -> None:
     """`rows`: in the order of `_COLUMNS`."""
-    if session.get_bind().dialect.name == "postgresql":
+    if dialect(session) == "postgresql":
         named = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
         session.execute(_INSERT_POSTGRESQL, {"events": orjson.dumps(named).decode()})
         return

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,7 @@ from identity.cli.secrets import sure
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-Status = Literal["active", "disabled"]
+    from identity.clients.table import Status
 
 commands = typer.Typer(name="clients", help="See and change clients.", rich_markup_mode=None)
 

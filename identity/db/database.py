@@ -13,7 +13,7 @@ from sqlalchemy.engine.url import make_url
 from sqlmodel import Session, SQLModel
 
 from identity.db import engines
-from identity.db.driver import Plain, PostgresPool, Row, SqliteReader, Values, Work
+from identity.db.driver import Plain, PostgresPool, Row, SqliteReader, Values, Work, dialect
 from identity.db.wal import WalIndex
 from identity.db.writer import PlainJob, StatementsJob, UnitJob, Writer
 from identity.errors import IdentityError, Unavailable
@@ -205,7 +205,7 @@ def delete_some(session: Session, table: type[SQLModel], *where: ColumnElement[b
 def insert_on_conflict(session: Session, table: type[SQLModel] | Table) -> Any:
     """Both dialects spell INSERT … ON CONFLICT alike, each with a class of its own. The other
     one's is not imported: PostgreSQL's is two megabytes that SQLite does without."""
-    if session.get_bind().dialect.name == "postgresql":
+    if dialect(session) == "postgresql":
         from sqlalchemy.dialects import postgresql
 
         return postgresql.insert(table)

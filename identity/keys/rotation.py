@@ -23,6 +23,7 @@ from sqlmodel import Session, col, select
 
 from identity import audit, changes
 from identity.clock import utcnow
+from identity.db import dialect
 from identity.errors import NotFound
 from identity.keys.material import Material
 from identity.keys.table import SigningKey, State
@@ -42,7 +43,7 @@ def lead(settings: Settings) -> timedelta:
 
 def lock(session: Session) -> None:
     """One transition at a time. SQLite's write transaction is that already."""
-    if session.get_bind().dialect.name == "postgresql":
+    if dialect(session) == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
 
 

@@ -47,14 +47,15 @@ async def test_of_a_refresh(world: World, monkeypatch: pytest.MonkeyPatch) -> No
 async def test_of_a_login(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with frozen() as time:
         world.user()
-        roles_of = password.accounts.roles_of
+        rights_of = password.accounts.rights_of
 
         def slowly(*given: Any) -> Any:
             time.tick(3)
-            return roles_of(*given)
+            return rights_of(*given)
 
-        monkeypatch.setattr(password.accounts, "roles_of", slowly)
+        monkeypatch.setattr(password.accounts, "rights_of", slowly)
         began = int(time.at)
         token = (await world.log_in())["access_token"]
+        assert time.at >= began + 3  # it was slow indeed
         assert claims_of(token)["iat"] == began
         assert await world.active(token)

@@ -189,23 +189,36 @@ async def test_foreign_hashes_log_in_and_are_upgraded(world: World) -> None:
         assert stored_hash(world, user) == upgraded
 
 
+@pytest.fixture
+def while_compared(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Something happens after a user was looked up and before the login is written."""
+    hasher, compare = world.services.hasher, world.services.hasher.verify
+
+    def arrange(happen: Callable[[], object]) -> None:
+        def happens(password: str, encoded: str) -> Any:
+            happen()
+            return compare(password, encoded)
+
+        monkeypatch.setattr(hasher, "verify", happens)
+
+    return arrange
+
+
 async def test_a_client_disabled_while_the_hash_is_compared_gets_no_session(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, while_compared: Callable[..., None]
 ) -> None:
     """Enabled again, it would have one that was begun after all of its sessions had ended."""
     user = world.user()
-    hasher, compare = world.services.hasher, world.services.hasher.verify
 
-    def disabled_meanwhile(password: str, encoded: str) -> Any:
+    def disabled_meanwhile() -> None:
         with world.change() as session:
             client = clients.get(session, "first-party", lock=True)
             clients.update(
                 session, client, {"status": "disabled"}, known_grants=client.grants, held=None
             )
             lifecycle.end_all(session, "client disabled", client_id=client.id)
-        return compare(password, encoded)
 
-    monkeypatch.setattr(hasher, "verify", disabled_meanwhile)
+    while_compared(disabled_meanwhile)
     answer = await world.token(grant_type="password", username="ada", password=PASSWORD)
     assert refused(answer, 400, "invalid_grant") == "the login is not valid any more"
     with world.change() as session:
@@ -213,37 +226,33 @@ async def test_a_client_disabled_while_the_hash_is_compared_gets_no_session(
 
 
 async def test_of_two_first_logins_at_once_both_succeed_and_one_upgrades_the_hash(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, while_compared: Callable[..., None]
 ) -> None:
     password = "correct horse é"
     user = world.user("old", password_hash=FOREIGN["phpass"])
-    hasher, compare = world.services.hasher, world.services.hasher.verify
-    upgraded = hasher.hash(password)
+    upgraded = world.services.hasher.hash(password)
 
-    def upgraded_meanwhile(password: str, encoded: str) -> Any:
+    def upgraded_meanwhile() -> None:
         with world.change() as session:
             session.add(accounts.get(session, user.id).sqlmodel_update({"password_hash": upgraded}))
-        return compare(password, encoded)
 
-    monkeypatch.setattr(hasher, "verify", upgraded_meanwhile)
+    while_compared(upgraded_meanwhile)
     assert await world.active((await world.log_in("old", password))["access_token"])
     assert stored_hash(world, user) == upgraded
 
 
 async def test_a_password_reset_while_the_old_one_is_compared_refuses_it(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, while_compared: Callable[..., None]
 ) -> None:
     user = world.user()
-    hasher, compare = world.services.hasher, world.services.hasher.verify
-    another = hasher.hash("another password")
+    another = world.services.hasher.hash("another password")
 
-    def reset_meanwhile(password: str, encoded: str) -> Any:
+    def reset_meanwhile() -> None:
         with world.change() as session:
             row = accounts.get(session, user.id)
             accounts.set_password_hash(session, row, another, must_change=False, held=None)
-        return compare(password, encoded)
 
-    monkeypatch.setattr(hasher, "verify", reset_meanwhile)
+    while_compared(reset_meanwhile)
     answer = await world.token(grant_type="password", username="ada", password=PASSWORD)
     assert refused(answer, 400, "invalid_grant") == WRONG
     assert stored_hash(world, user) == another
@@ -283,17 +292,11 @@ async def test_a_client_without_the_refresh_grant_gets_no_refresh_token(world: W
 
 
 async def test_a_login_ends_unanswered_if_the_user_is_disabled_while_the_hash_is_compared(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, while_compared: Callable[..., None]
 ) -> None:
     user = world.user()
-    hasher = world.services.hasher
-    compare = hasher.verify
 
-    def disabled_meanwhile(password: str, encoded: str) -> Any:
-        world.set_status(user, "disabled")
-        return compare(password, encoded)
-
-    monkeypatch.setattr(hasher, "verify", disabled_meanwhile)
+    while_compared(lambda: world.set_status(user, "disabled"))
     answer = await world.token(grant_type="password", username="ada", password=PASSWORD)
     assert refused(answer, 400, "invalid_grant") == WRONG
 
