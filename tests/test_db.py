@@ -15,7 +15,8 @@ from sqlmodel import Session, func, select
 from identity import changes
 from identity.access.table import Role, RoleScope
 from identity.changes import Change
-from identity.db import Database, insert_unique
+from identity.clock import utcnow
+from identity.db import Database, Work, execute, insert_unique
 from identity.errors import (
     Conflict,
     InvalidGrant,
@@ -186,6 +187,84 @@ async def test_a_failing_unit_does_not_hurt_those_committed_with_it(db: Database
         assert isinstance(refused, InvalidGrant)
     expected = ["holder", "taken", *(f"{w}-{n}" for n in range(12) for w in ("good", "refused"))]
     assert roles(db) == noted(db) == sorted(expected)
+
+
+_ADD = """
+INSERT INTO role (name, description, builtin, version, created_at, updated_at)
+VALUES (:name, '', false, 1, :now, :now)"""
+
+
+def add_plain(name: str) -> Any:
+    """As `add`, in the driver's words."""
+
+    def unit(work: Work) -> str:
+        execute(work, _ADD, {"name": name, "now": utcnow()})
+        changes.record(work, "role.changed", name)
+        return name
+
+    return unit
+
+
+def fails_plain(number: int) -> Any:
+    def unit(work: Work) -> None:
+        add_plain(f"failed-{number}")(work)
+        if number % 4 == 0:
+            raise ZeroDivisionError
+        if number % 4 == 1:
+            execute(work, "this is no SQL", {})
+        if number % 4 == 2:
+            execute(work, "INSERT INTO role_scope (role, scope) VALUES (:no, :no)", {"no": "no"})
+        if number % 4 == 3:
+            add_plain("taken")(work)
+
+    return unit
+
+
+def refuses_plain(number: int) -> Any:
+    def unit(work: Work) -> None:
+        add_plain(f"refused-{number}")(work)
+        raise InvalidGrant("stays")
+
+    return unit
+
+
+@pytest.mark.parametrize("sessions_among_them", [False, True])
+async def test_units_in_the_drivers_words_are_kept_and_rolled_back_like_the_others(
+    db: Database, sessions_among_them: bool
+) -> None:
+    """On SQLite alone in their commit they do without SQLAlchemy; with others they do not."""
+    await db.write(add("taken"))
+    started, go_on = threading.Event(), threading.Event()
+
+    def hold(work: Work) -> str:
+        started.set()
+        go_on.wait(10)
+        return str(add_plain("holder")(work))
+
+    holder = asyncio.create_task(db.write_plain(hold))
+    while not started.is_set():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    waiting = [
+        asyncio.ensure_future(db.write_plain(unit))
+        for number in range(8)
+        for unit in (
+            add_plain(f"good-{number}"), fails_plain(number), refuses_plain(number)
+        )
+    ]  # fmt: skip
+    among = [f"among-{number}" for number in range(4)] if sessions_among_them else []
+    waiting += [asyncio.ensure_future(db.write(add(name))) for name in among]
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await holder == "holder"
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert outcomes[24:] == among
+    for number in range(8):
+        good, failed, refused = outcomes[3 * number : 3 * number + 3]
+        assert good == f"good-{number}"
+        assert isinstance(failed, Exception) and not isinstance(failed, InvalidGrant)
+        assert isinstance(refused, InvalidGrant)
+    kept = [f"{words}-{number}" for number in range(8) for words in ("good", "refused")]
+    assert roles(db) == noted(db) == sorted(["holder", "taken", *kept, *among])
 
 
 async def test_hundreds_of_writes_at_once_all_commit(db: Database) -> None:
