@@ -1,4 +1,4 @@
-"""Rounds: floors and jobs in turn, so that a slow minute of the machine hits all alike."""
+"""Rounds: floors and jobs in turn, so that a slow minute of the machine hits both alike."""
 
 import statistics
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ FLOOR_POST = [request("POST", "/", {"Authorization": "Basic " + "x" * 60}, "toke
 
 @dataclass
 class Series:
-    """One job's rounds beside its floor's of the same round."""
+    """One job's rounds, each beside its floor's of the seconds before."""
 
     name: str
     goal: float | None
@@ -63,22 +63,19 @@ def rounds(
     seconds: float,
     core: int | None,
 ) -> list[Series]:
-    """`count` rounds of every job, each round beside floors of its own."""
+    """`count` rounds of every job, each right behind a floor of its own."""
     series = [Series(job.name, job.goal.get(dialect)) for job in jobs]
     reusable = {job.name: job.requests(world, seconds) for job in jobs if not job.once}
     for requests in reusable.values():
         run(server.port, requests, seconds=1, core=core)
     floor_requests = {"GET": FLOOR_GET, "POST": FLOOR_POST}
     for _ in range(count):
-        floors = {
-            kind: run(floor.port, requests, seconds=seconds, core=core)
-            for kind, requests in floor_requests.items()
-        }
         for job, seen in zip(jobs, series, strict=True):
             requests = reusable.get(job.name) or job.requests(world, seconds)
             if not job.once and len(requests) > 1:
                 # Known tokens are known: another job may have had them forgotten since.
                 run(server.port, requests, seconds=seconds, core=core, once=True)
+            bare = floor_requests[job.floor]
+            seen.floors.append(run(floor.port, bare, seconds=seconds, core=core))
             seen.loads.append(run(server.port, requests, seconds=seconds, core=core, once=job.once))
-            seen.floors.append(floors[job.floor])
     return series

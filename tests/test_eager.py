@@ -1,13 +1,16 @@
-"""Requests begun without a task: all at once in the next round, and a task for what waits."""
+"""Requests begun without a task: all at once in the next round, and a task for what waits; work
+done in a row, and answers that leave together."""
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
+from identity.batched import Batched
 from identity.serving import eager
-from identity.serving.eager import Beginner, Work
+from identity.serving.eager import Beginner, Outbox, Work
 
 said: ContextVar[str] = ContextVar("said", default="nothing")
 
@@ -17,7 +20,7 @@ class Begun:
 
     def __init__(self) -> None:
         self.tasks: list[asyncio.Task[None]] = []
-        self._beginner = Beginner()
+        self._beginner = Beginner(Outbox())
 
     async def all(self, *works: Work) -> None:
         for work in works:
@@ -137,6 +140,86 @@ async def test_cancelling_before_the_task_has_begun_reaches_the_place_that_waits
     assert told == ["cancelled"]
 
 
+@pytest.fixture
+def order() -> list[str]:
+    """What happened, first to last."""
+    return []
+
+
+def shared(order: list[str], name: str) -> Work:
+    """A request whose middle part is `Batched`."""
+
+    def middle() -> str:
+        order.append(f"middle {name}")
+        return name.upper()
+
+    async def work() -> None:
+        said.set(name)
+        order.append(f"begin {name}")
+        result = await Batched(middle)
+        order.append(f"end {said.get()} {result}")
+
+    return work()
+
+
+async def test_what_is_batched_is_done_in_a_row_for_all_of_a_round(
+    begun: Begun, order: list[str]
+) -> None:
+    async def plain() -> None:
+        order.append("plain")
+
+    await begun.all(shared(order, "a"), plain(), shared(order, "b"))
+    begins, middles = ["begin a", "plain", "begin b"], ["middle a", "middle b"]
+    assert order == [*begins, *middles, "end a A", "end b B"]
+    assert begun.tasks == []
+
+
+async def test_no_more_than_a_batch_waits_for_each_other(
+    begun: Begun, order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eager, "BATCH", 2)
+    await begun.all(*(shared(order, name) for name in "abc"))
+    first = ["begin a", "begin b", "middle a", "middle b", "end a A", "end b B"]
+    assert order == [*first, "begin c", "middle c", "end c C"]
+
+
+async def test_what_fails_in_a_batch_fails_for_the_one_who_asked(begun: Begun) -> None:
+    told: list[str] = []
+
+    def work(result: Callable[[], str]) -> Work:
+        async def wait() -> None:
+            try:
+                told.append(await Batched(result))
+            except ValueError as error:
+                told.append(f"caught {error}")
+
+        return wait()
+
+    def broken() -> str:
+        raise ValueError("broken")
+
+    await begun.all(work(broken), work(lambda: "fine"))
+    assert told == ["caught broken", "fine"]
+
+
+async def test_one_request_may_have_several_batches_and_wait_between_them(begun: Begun) -> None:
+    gate: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    told: list[Any] = []
+
+    async def work() -> None:
+        told.append(await Batched(lambda: "first"))
+        told.append(await Batched(lambda: "second"))
+        told.append(await gate)
+        told.append(await Batched(lambda: "in a task"))
+
+    await begun.all(work())
+    assert told == ["first", "second"]
+    gate.set_result("open")
+    (task,) = begun.tasks
+    await task
+    assert told == ["first", "second", "open", "in a task"]
+
+
 class Wire:
     """A transport that notes what is written to it, and when."""
 
@@ -147,44 +230,42 @@ class Wire:
         self._order.append(answer.decode())
 
 
-async def test_answers_leave_together_those_that_waited_at_once() -> None:
-    beginner, loop = Beginner(), asyncio.get_running_loop()
-    order: list[str] = []
-    wire: Any = Wire(order)
+async def test_answers_leave_together_of_requests_begun_and_of_tasks(order: list[str]) -> None:
+    loop, outbox, wire = asyncio.get_running_loop(), Outbox(), Wire(order)
+    beginner = Beginner(outbox)
+    gate: asyncio.Future[None] = loop.create_future()
     tasks: list[asyncio.Task[None]] = []
 
     async def answer(name: str, wait: bool) -> None:
         order.append(f"begin {name}")
         if wait:
-            await asyncio.sleep(0)
-        beginner.write(wire, f"answer {name}".encode())
+            await gate
+        outbox.write(wire, f"answer {name}".encode())  # type: ignore[arg-type]
         order.append(f"end {name}")
 
-    for name, wait in (("a", False), ("b", True), ("c", False)):
+    for name, wait in (("a", False), ("b", True), ("c", False), ("d", True)):
         beginner.add(loop, answer(name, wait), tasks.append)
     await asyncio.sleep(0)
-    together = ["begin a", "end a", "begin b", "begin c", "end c", "answer a", "answer c"]
-    assert order == together
+    together = ["begin a", "end a", "begin b", "begin c", "end c", "begin d"]
+    assert order == [*together, "answer a", "answer c"]
+    order.clear()
+    gate.set_result(None)
     await asyncio.gather(*tasks)
-    assert order == [*together, "answer b", "end b"]
+    await asyncio.sleep(0)
+    assert order == ["end b", "end d", "answer b", "answer d"]
 
 
 async def test_no_answer_is_held_for_longer_than_a_moment(
-    monkeypatch: pytest.MonkeyPatch,
+    order: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beginner, loop = Beginner(), asyncio.get_running_loop()
-    order: list[str] = []
-    wire: Any = Wire(order)
+    outbox, wire = Outbox(), Wire(order)
     monkeypatch.setattr(eager, "HOLD", 0)
-
-    async def answer(name: str) -> None:
-        order.append(f"begin {name}")
-        beginner.write(wire, f"answer {name}".encode())
-
-    for name in "ab":
-        beginner.add(loop, answer(name), lambda _: None)
+    for name in "abc":
+        order.append(f"write {name}")
+        outbox.write(wire, f"answer {name}".encode())  # type: ignore[arg-type]
+    assert order == ["write a", "write b", "answer a", "answer b", "write c"]
     await asyncio.sleep(0)
-    assert order == ["begin a", "answer a", "begin b", "answer b"]
+    assert order[-1] == "answer c"
 
 
 async def test_an_error_is_the_tasks_own(begun: Begun) -> None:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from identity.edge import Edge
 from identity.errors import RequestTimeout
@@ -344,6 +345,106 @@ async def test_nonsense_behind_a_request_does_not_spoil_its_answer() -> None:
     async with served() as port:
         answer = await tell(port, get("/slow", close=False) + b"\x00\x01nonsense\r\n\r\n")
     assert (answer.status, answer.body) == (200, b'{"slow":true}')
+
+
+class Wire:
+    """A transport of which nothing leaves; what it was told to do, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def write(self, octets: bytes) -> None:
+        self.told.append(octets.split(b"\r\n", 1)[0].decode())
+        if b'{"held":true}' in octets:
+            self.told[-1] += " held"
+
+    def close(self) -> None:
+        self.told.append("close")
+
+    def abort(self) -> None:
+        self.told.append("abort")
+
+    def is_closing(self) -> bool:
+        return "close" in self.told or "abort" in self.told
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def resume_reading(self) -> None:
+        pass
+
+    pause_reading = resume_reading
+
+    def get_extra_info(self, name: str) -> Any:
+        return ("127.0.0.1", 1) if name in ("sockname", "peername") else None
+
+
+@pytest.mark.parametrize(
+    ("happens", "told"),
+    [
+        (lambda c: c.data_received(b"\0nonsense\r\n\r\n"), ["HTTP/1.1 400 Bad Request"]),
+        (lambda c: c.data_received(get("/pid")), ["HTTP/1.1 200 OK", "close"]),
+        (
+            lambda c: c.data_received(get("/unfinished")),
+            ["HTTP/1.1 500 Internal Server Error", "close"],
+        ),
+        (lambda c: (c.eof_received(), c.transport.close()), ["close"]),  # as a transport does
+        (lambda c: c.shutdown(), ["close"]),
+        (lambda c: c.late(c.deadline), ["close"]),
+    ],
+    ids=["nonsense", "another request", "a failure", "the end", "a stop", "a time limit"],
+)
+async def test_an_answer_that_is_held_leaves_before_whatever_happens_next(
+    happens: Callable[[LimitedProtocol], object], told: list[str]
+) -> None:
+    held: list[list[str]] = []
+    wire = Wire()
+
+    def then() -> None:
+        held.append([*wire.told])
+        happens(connection)
+
+    (connection,) = connections(lambda: asyncio.get_running_loop().call_soon(then), wire)
+    connection.data_received(get("/held", close=False))
+    await rounds()
+    assert held == [[]]
+    assert wire.told == ["HTTP/1.1 200 OK held", *told]
+
+
+async def test_requests_are_answered_in_order_where_the_next_begins_before_the_round_ends() -> None:
+    wire = Wire()
+    connection, another = connections(lambda: another.data_received(get("/pid")), wire, Wire())
+    connection.data_received(get("/held", close=False) + get("/pid"))
+    await rounds()
+    assert wire.told == ["HTTP/1.1 200 OK held", "HTTP/1.1 200 OK", "close"]
+    assert another.transport.told == ["HTTP/1.1 200 OK", "close"]
+
+
+def connections(happens: Callable[[], object], *wires: Wire) -> list[Any]:
+    """Of one server, whose `/held` is answered in a task, just after `happens`."""
+
+    async def held(request: Request) -> Response:
+        await asyncio.sleep(0)
+        happens()
+        return json_response({"held": True})
+
+    edge = application(Settings.of(log_level="error"))
+    edge._lane.add("GET", "/held", held, oauth=False)
+    config = configured(Limits())
+    config.app = edge
+    config.load()
+    config.loaded_app = edge
+    state, made = ServerState(), []
+    for wire in wires:
+        made.append(cast(Any, config.http_protocol_class)(config, state, {}))
+        made[-1].connection_made(wire)
+    return made
+
+
+async def rounds() -> None:
+    """Several of the event loop's."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 async def test_chunks_that_hold_next_to_nothing_are_refused() -> None:

@@ -2,10 +2,12 @@
 
 from asyncio import sleep
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 import orjson
 
+from identity.batched import Batched
 from identity.clients.registry import ClientSnapshot
 from identity.clock import now
 from identity.errors import (
@@ -78,7 +80,7 @@ class TokenEndpoint:
         except OAuthError as refusal:
             self._note(refusal, form.get("grant_type", ""), client)
             raise
-        return self._answer(grant.grant_type, client, issue)
+        return await self._answer(grant.grant_type, client, issue)
 
     async def _client(self, authorization: bytes | None, form: dict[str, str]) -> ClientSnapshot:
         await self._services.feed.catch_up()
@@ -119,9 +121,10 @@ class TokenEndpoint:
             raise InvalidTarget("the client may not ask for tokens for this resource")
         return resource
 
-    def _answer(self, grant_type: str, client: ClientSnapshot, issue: Issue) -> Response:
+    async def _answer(self, grant_type: str, client: ClientSnapshot, issue: Issue) -> Response:
         """RFC 6749 §5.1."""
-        minted = self._services.mint.access_token(
+        mint = partial(
+            self._services.mint.access_token,
             issue.subject,
             client_id=client.id,
             audience=issue.audience,
@@ -129,6 +132,7 @@ class TokenEndpoint:
             place=issue.place,
             at=issue.known_at,
         )
+        minted = await Batched(mint)
         self._services.metrics.issued(grant_type)
         document = {
             "access_token": minted.token,

@@ -23,6 +23,7 @@ from identity.errors import (
 )
 from identity.fastlane import WHOLE_ANSWERS
 from identity.opaque import new_id
+from identity.serving.eager import Outbox
 
 _log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ class Cycle:
     `finished` is called once the application has returned."""
 
     __slots__ = (
-        "_arrived", "_chunked", "_date", "_head", "_left", "_until_close", "_waiter", "_write",
+        "_arrived", "_chunked", "_date", "_head", "_left", "_outbox", "_until_close", "_waiter",
         "body",
         "disconnected", "finished", "flow", "keep_alive", "more_body", "on_response",
         "response_complete", "response_started", "scope", "timed_out", "transport",
@@ -62,13 +63,13 @@ class Cycle:
         expect_100_continue: bool,
         keep_alive: bool,
         on_response: Callable[[], None],
-        write: Callable[[asyncio.Transport, bytes], None],
+        outbox: Outbox,
     ) -> None:
         self.scope = scope
         self.transport = transport
         self.flow = flow
         self.on_response = on_response
-        self._write = write
+        self._outbox = outbox
         self.disconnected = False
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = expect_100_continue
@@ -94,13 +95,19 @@ class Cycle:
                 await self._give_up()
         except asyncio.CancelledError:
             # Whoever does not read would keep a connection that closes in good order.
-            self.transport.abort() if self.flow.write_paused else self.transport.close()
+            self._wire.abort() if self.flow.write_paused else self._wire.close()
         except BaseException as error:
             _log.error("unhandled exception outside the edge", exc_info=error)
             await self._give_up()
         finally:
             self.finished()
             self.on_response = self.finished = _nothing  # they hold what holds this
+
+    @property
+    def _wire(self) -> asyncio.Transport:
+        """The transport, once what is held for it has left."""
+        self._outbox.flush()
+        return self.transport
 
     @property
     def message_event(self) -> "Cycle":
@@ -123,7 +130,7 @@ class Cycle:
 
     async def receive(self) -> Any:
         if self.waiting_for_100_continue and not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
         if not self.disconnected and not self.response_complete and not self.timed_out:
             self.flow.resume_reading()
@@ -165,9 +172,9 @@ class Cycle:
         ending = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         answer = b"".join((STATUS_LINE[status], said, _lines(self._date), ending, body))
         if self.keep_alive:
-            self._write(self.transport, answer)
+            self._outbox.write(self.transport, answer)
         else:  # what is closed next cannot wait
-            self.transport.write(answer)
+            self._wire.write(answer)
         self._complete()
 
     def _start(self, message: Message) -> None:
@@ -203,7 +210,7 @@ class Cycle:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (
                 b"" if more_body else b"0\r\n\r\n"
             )
-        self.transport.write(self._head + body)
+        self._wire.write(self._head + body)
         self._head = b""
         if not more_body:
             self._complete()
@@ -212,12 +219,12 @@ class Cycle:
         self.response_complete = True
         self.set()
         if not self.keep_alive and not self.more_body:
-            self.transport.close()
+            self._wire.close()
         self.on_response()
 
     async def _give_up(self) -> None:
         if self.response_started or self.disconnected:
-            self.transport.close()
+            self._wire.close()
         else:
             status, headers, body = refusal(ServerError())
             await self.send({"type": "http.response.start", "status": status, "headers": headers})

@@ -7,25 +7,55 @@ on each other find the reader awake.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from time import perf_counter
 from typing import Any
 
+from identity.batched import Batched
+
 Work = Coroutine[Any, Any, None]
 Rest = Callable[[asyncio.Task[None]], None]
+_Paused = tuple[Batched[Any], Work, Rest, Context]
 
 
 HOLD = 0.001
-"""Seconds for which an answer waits for those begun with it, at the most."""
+"""Seconds for which an answer waits for others, at the most."""
+BATCH = 64
+"""Requests whose `Batched` work is done in a row, at the most."""
+
+
+class Outbox:
+    """Answers that leave together at the end of the event loop's round. One an event loop.
+
+    Whoever writes to a transport by itself, or closes it, calls `flush` before.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[asyncio.Transport, bytes]] = []
+        self._since = 0.0
+
+    def write(self, transport: asyncio.Transport, answer: bytes) -> None:
+        held = self._held
+        held.append((transport, answer))
+        if len(held) == 1:
+            self._since = perf_counter()
+            asyncio.get_running_loop().call_soon(self.flush)
+        elif perf_counter() - self._since > HOLD:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, []
+            for transport, answer in held:
+                transport.write(answer)
 
 
 class Beginner:
     """One an event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
         self._waiting: list[tuple[Work, Rest]] = []
-        self._beginning = False
-        self._held: list[tuple[asyncio.Transport, bytes]] = []
 
     def add(self, loop: asyncio.AbstractEventLoop, work: Work, rest: Rest) -> None:
         """Begin `work` in the next round of `loop`. Where it waits for something, `rest` is given
@@ -38,36 +68,44 @@ class Beginner:
             loop.call_soon(self._begin, loop)
         self._waiting.append((work, rest))
 
-    def write(self, transport: asyncio.Transport, answer: bytes) -> None:
-        """Send `answer`, together with those of others that are begun in this round."""
-        if self._beginning:
-            self._held.append((transport, answer))
-        else:
-            transport.write(answer)
-
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting, self._waiting = self._waiting, []
-        self._beginning, since = True, perf_counter()
-        try:
-            for work, rest in waiting:
-                context = copy_context()
-                try:
-                    awaited = context.run(work.send, None)
-                except StopIteration:
-                    pass
-                else:
-                    rest(loop.create_task(_Begun(work, awaited), context=context))
-                if self._held and perf_counter() - since > HOLD:
-                    self._release()
-                    since = perf_counter()
-        finally:
-            self._beginning = False
-            self._release()
+        paused: list[_Paused] = []
+        for work, rest in waiting:
+            self._run(loop, work, rest, copy_context(), paused)
+            if len(paused) == BATCH:
+                self._go_on(loop, paused)
+                paused = []
+        self._go_on(loop, paused)
+        self.outbox.flush()
 
-    def _release(self) -> None:
-        held, self._held = self._held, []
-        for transport, answer in held:
-            transport.write(answer)
+    def _run(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Work,
+        rest: Rest,
+        context: Context,
+        paused: list[_Paused],
+    ) -> None:
+        """Run `work` to its end, its next pause, or where it waits and needs a task."""
+        try:
+            awaited = context.run(work.send, None)
+        except StopIteration:
+            pass
+        else:
+            if awaited.__class__ is Batched:
+                paused.append((awaited, work, rest, context))
+            else:
+                rest(loop.create_task(_Begun(work, awaited), context=context))
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop, paused: list[_Paused]) -> None:
+        while paused:
+            for batched, *_ in paused:
+                batched.do()
+            again: list[_Paused] = []
+            for _, work, rest, context in paused:
+                self._run(loop, work, rest, context, again)
+            paused = again
 
 
 class _Begun(Coroutine[Any, Any, None]):

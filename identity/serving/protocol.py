@@ -77,6 +77,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.limits = limits
         self._beginner = beginner
+        self._outbox = beginner.outbox
         self.deadline = math.inf
         self.unread_until = math.inf
         self._begun = False
@@ -98,6 +99,7 @@ class LimitedProtocol(HttpToolsProtocol):
     # --- bytes in ---------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        self._outbox.flush()  # before anything that this leads to
         if self._refused:
             return
         self._chunk = len(data)
@@ -209,7 +211,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.expect_100_continue,
             version != "1.0" and parser.should_keep_alive(),
             self.on_response_complete,
-            self._beginner.write,
+            self._outbox,
         )
         if idle:
             self._begin(self.cycle, app)
@@ -258,6 +260,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     # --- bytes out --------------------------------------------------------------------------
 
+    def eof_received(self) -> None:
+        self._outbox.flush()  # the transport closes next
+        super().eof_received()
+
+    def shutdown(self) -> None:
+        self._outbox.flush()
+        super().shutdown()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._await_reader()
@@ -294,6 +304,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def late(self, now: float) -> None:
         """The sweep found `deadline` or `unread_until` in the past."""
+        self._outbox.flush()
         cycle = self.cycle
         if self._refused or self.unread_until <= now:
             self.transport.abort()
