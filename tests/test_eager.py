@@ -20,7 +20,7 @@ class Begun:
 
     def __init__(self) -> None:
         self.tasks: list[asyncio.Task[None]] = []
-        self._beginner = Beginner(Outbox())
+        self._beginner = Beginner()
 
     async def all(self, *works: Work) -> None:
         for work in works:
@@ -225,14 +225,16 @@ class Wire:
 
     def __init__(self, order: list[str]) -> None:
         self._order = order
+        self.closed = False
 
     def write(self, answer: bytes) -> None:
+        if self.closed:
+            raise RuntimeError("the handler is closed")  # as uvloop's do
         self._order.append(answer.decode())
 
 
 async def test_answers_leave_together_of_requests_begun_and_of_tasks(order: list[str]) -> None:
-    loop, outbox, wire = asyncio.get_running_loop(), Outbox(), Wire(order)
-    beginner = Beginner(outbox)
+    loop, beginner, wire = asyncio.get_running_loop(), Beginner(), Wire(order)
     gate: asyncio.Future[None] = loop.create_future()
     tasks: list[asyncio.Task[None]] = []
 
@@ -240,7 +242,7 @@ async def test_answers_leave_together_of_requests_begun_and_of_tasks(order: list
         order.append(f"begin {name}")
         if wait:
             await gate
-        outbox.write(wire, f"answer {name}".encode())  # type: ignore[arg-type]
+        beginner.outbox.write(wire, f"answer {name}".encode())  # type: ignore[arg-type]
         order.append(f"end {name}")
 
     for name, wait in (("a", False), ("b", True), ("c", False), ("d", True)):
@@ -266,6 +268,15 @@ async def test_no_answer_is_held_for_longer_than_a_moment(
     assert order == ["write a", "write b", "answer a", "answer b", "write c"]
     await asyncio.sleep(0)
     assert order[-1] == "answer c"
+
+
+async def test_a_client_that_has_gone_takes_no_answer_of_others_along(order: list[str]) -> None:
+    outbox, gone, there = Outbox(), Wire(order), Wire(order)
+    outbox.write(gone, b"nobody reads this")  # type: ignore[arg-type]
+    outbox.write(there, b"answer")  # type: ignore[arg-type]
+    gone.closed = True
+    await asyncio.sleep(0)
+    assert order == ["answer"]
 
 
 async def test_an_error_is_the_tasks_own(begun: Begun) -> None:

@@ -47,14 +47,17 @@ class Outbox:
         if self._held:
             held, self._held = self._held, []
             for transport, answer in held:
-                transport.write(answer)
+                try:
+                    transport.write(answer)
+                except RuntimeError:  # uvloop's: the client has gone meanwhile
+                    continue
 
 
 class Beginner:
     """One an event loop."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        self.outbox = outbox
+    def __init__(self) -> None:
+        self.outbox = Outbox()
         self._waiting: list[tuple[Work, Rest]] = []
 
     def add(self, loop: asyncio.AbstractEventLoop, work: Work, rest: Rest) -> None:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 
 from identity import logs
-from identity.serving.eager import Beginner, Outbox
+from identity.serving.eager import Beginner
 from identity.serving.lifespan import Lifespan, StartRefused
 from identity.serving.protocol import LimitedProtocol, Limits
 from identity.serving.sockets import Sockets, listen
@@ -168,7 +168,7 @@ def configured(limits: Limits) -> Config:
     return Config(
         app=_nowhere,
         loop="uvloop",
-        http=cast(Any, partial(LimitedProtocol, limits=limits, beginner=Beginner(Outbox()))),
+        http=cast(Any, partial(LimitedProtocol, limits=limits, beginner=Beginner())),
         ws="none",
         lifespan="on",
         log_config=None,
