@@ -17,7 +17,7 @@ from bench.paced import flood, percentile, steady
 from bench.prepared import prepared
 from bench.report import Figure
 from bench.world import BASIC, PASSWORD, USERNAME, Size
-from identity.verifier.algorithms import ALGORITHMS
+from identity.verifier.gate.algorithms import ALGORITHMS
 
 
 def rsa_signing(options: argparse.Namespace) -> list[Figure]:

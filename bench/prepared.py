@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench import processes
 from bench.world import Size, World
-from identity import migrating
 from identity.settings import Settings
+from identity.store import migrating
 from tests.databases import Postgres
 
 SERVER_CORE, LOAD_CORE = 0, 1

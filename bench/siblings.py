@@ -23,8 +23,8 @@ from bench.paced import percentile
 from bench.report import Figure
 from bench.world import BASIC, CLIENT, SECRET, World
 from identity.verifier import Verifier
-from identity.verifier.algorithms import ALGORITHMS
 from identity.verifier.errors import TokenRefused
+from identity.verifier.gate.algorithms import ALGORITHMS
 
 REVOKED = 1_000
 STREAMS = 1_000

@@ -13,16 +13,16 @@ from typing import Any
 from sqlalchemy import insert
 from sqlmodel import Session, SQLModel, select
 
-from identity.clients.table import Client, ClientSecret
+from identity.authentication.passwords.hashing import PasswordHasher
 from identity.clock import utcnow
+from identity.directory.clients.table import Client, ClientSecret
+from identity.directory.users.table import LoginName, User
 from identity.opaque import digest, mint, new_id
-from identity.passwords.hashing import PasswordHasher
-from identity.services import Services
-from identity.sessions.table import LoginSession, RefreshToken
+from identity.service.wiring import Services
 from identity.settings import Settings
-from identity.tokens.issuing import Subject
+from identity.tokens.minting import Subject
+from identity.tokens.sessions.table import LoginSession, RefreshToken
 from identity.tokens.table import RevokedToken
-from identity.users.table import LoginName, User
 
 CLIENT, SECRET = "bench", mint("cs")
 USERNAME, PASSWORD = "ada", mint("pw")

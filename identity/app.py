@@ -1,7 +1,7 @@
 """The whole service, wired. Read this first.
 
 A request passes `Edge` (request id, limits, headers, numbers), then `Lane` (the hot addresses,
-plain callables) or, for everything else, FastAPI (`administration`), which is not even imported
+plain callables) or, for everything else, FastAPI (`api.application`), which is not even imported
 before somebody needs it. Both lanes speak of errors through `errors.render`.
 """
 
@@ -11,23 +11,23 @@ from typing import Any
 
 from starlette.routing import Router
 
-from identity import logs
-from identity.bootstrap import prepare_database
-from identity.deferred import Deferred
-from identity.discovery import Jwks, Metadata, addresses
-from identity.edge import Edge
-from identity.fastlane import Handler, Lane
-from identity.forward_auth import ForwardAuth
-from identity.grants.endpoint import TokenEndpoint
-from identity.health import Health
-from identity.housekeeping import Housekeeping
-from identity.introspection import Introspection
-from identity.revocation import Revocation
-from identity.revocations.endpoint import Revocations
-from identity.services import Services
+from identity.api.me.profile import WhoAmI
+from identity.http.deferred import Deferred
+from identity.http.edge import Edge
+from identity.http.lane import Handler, Lane
+from identity.oauth.discovery import Jwks, Metadata, addresses
+from identity.oauth.forward_auth import ForwardAuth
+from identity.oauth.introspection import Introspection
+from identity.oauth.revocation import Revocation
+from identity.oauth.revocation_feed.endpoint import Revocations
+from identity.oauth.status_lists import StatusLists
+from identity.oauth.token import TokenEndpoint
+from identity.records import logs
+from identity.service.bootstrap import prepare_database
+from identity.service.health import Health
+from identity.service.housekeeping import Housekeeping
+from identity.service.wiring import Services
 from identity.settings import Settings
-from identity.status.routes import StatusLists
-from identity.users.profile import WhoAmI
 
 
 def create_app(settings: Settings | None = None) -> "Identity":
@@ -75,9 +75,9 @@ class Identity(Edge):
             self.lane.add(method, path, handler, oauth=oauth)
 
     def _build_administration(self) -> Any:
-        from identity import administration
+        from identity.api import application
 
-        return administration.build(self.services, self.token.grants)
+        return application.build(self.services, self.token.grants)
 
     @asynccontextmanager
     async def _run(self, _: Any) -> AsyncIterator[None]:

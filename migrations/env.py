@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that `identity.migrating` hands over, inside its transaction.
+"""Runs migrations on the connection that `store.migrating` hands over, inside its transaction.
 
 Called by the `alembic` command itself, it opens the database of the settings in force.
 """
@@ -10,9 +10,9 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection
 from sqlmodel import AutoString
 
-from identity.db import Database, UtcDateTime
+from identity.service.tables import metadata
 from identity.settings import Settings
-from identity.tables import metadata
+from identity.store import Database, UtcDateTime
 
 
 def render(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:

@@ -1,4 +1,4 @@
-"""Rebuild identity/passwords/common.bin from the lists of two packages.
+"""Rebuild identity/authentication/passwords/common.bin from the lists of two packages.
 
     pip install django zxcvbn      # any place but the service's own environment will do
     python scripts/build_common_passwords.py
@@ -17,8 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from identity.passwords.common import fingerprint  # noqa: E402 - after the path
-from identity.passwords.policy import MIN_CHARACTERS  # noqa: E402
+from identity.authentication.passwords.common import fingerprint  # noqa: E402 - after the path
+from identity.authentication.passwords.policy import MIN_CHARACTERS  # noqa: E402
 
 TARGET = ROOT / "identity" / "passwords" / "common.bin"
 

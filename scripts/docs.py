@@ -138,9 +138,9 @@ def addresses(service: Service) -> str:
 
 
 def service() -> Service:
-    from identity import migrating
     from identity.app import create_app
     from identity.settings import Settings
+    from identity.store import migrating
 
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.of(
@@ -175,7 +175,7 @@ def _needs(operation: dict[str, Any]) -> str:
 
 
 def scopes(_: Service) -> str:
-    from identity.access.granting import BUILT_IN
+    from identity.directory.access.granting import BUILT_IN
 
     return table(("scope", "allows"), ((f"`{name}`", words) for name, words in BUILT_IN.items()))
 

@@ -196,8 +196,8 @@ def environment(**settings: str) -> dict[str, str]:
 
 def migrate(url: str) -> None:
     """Bring the database at `url` to the newest schema."""
-    from identity.migrating import upgrade
     from identity.settings import Settings
+    from identity.store.migrating import upgrade
 
     upgrade(Settings.of(database_url=url))
 

@@ -17,11 +17,11 @@ import pytest
 from sqlmodel import Session, select
 
 from identity import errors
-from identity.passwords.schemes import SCHEMES
+from identity.authentication.passwords.schemes import SCHEMES
 from identity.settings import described
 from scripts import docs
+from tests.authentication.passwords.test_foreign_hashes import FOREIGN
 from tests.databases import ROOT, environment
-from tests.passwords.test_foreign_hashes import FOREIGN
 from tests.serving import ADMIN_PASSWORD
 
 PAGES = {str(page.relative_to(ROOT)): page.read_text() for page in docs.pages()}
@@ -299,14 +299,14 @@ def run(script: str, folder: Path, around: dict[str, str]) -> str:
 def test_the_script_that_moves_to_postgresql_moves_everything(
     server: Any, database_url: str, templates: Any, tmp_path: Path
 ) -> None:
-    from identity import audit
-    from identity.access.table import Role
-    from identity.audit import AuditEvent
-    from identity.db import Database
+    from identity.directory.access.table import Role
+    from identity.directory.users.table import User
     from identity.keys import master
-    from identity.services import audit_keys
+    from identity.records import audit
+    from identity.records.audit import AuditEvent
+    from identity.service.wiring import audit_keys
     from identity.settings import Settings
-    from identity.users.table import User
+    from identity.store import Database
 
     server().stop()
     (script,) = fences("docs/postgresql.md", "python")

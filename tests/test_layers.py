@@ -141,10 +141,10 @@ def test_rooms_do_not_import_each_other_in_a_circle() -> None:
 
 def test_an_import_is_seen_however_it_is_written() -> None:
     source = """
-import identity.users.table
+import identity.directory.users.table
 from identity import settings, clock
 def late():
-    from identity.users.routes import router
+    from identity.api.users.routes import router
     import os
 """
     assert sorted(imported(source)) == [

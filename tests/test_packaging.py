@@ -102,7 +102,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_carries_code_data_and_migrations_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"identity/py.typed", "identity/passwords/common.bin"} <= names
+    assert {"identity/py.typed", "identity/authentication/passwords/common.bin"} <= names
     assert any(re.fullmatch(r"identity/_migrations/versions/\w+\.py", name) for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"identity"}
 

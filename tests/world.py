@@ -14,16 +14,16 @@ from urllib.parse import quote_plus
 import httpx
 from sqlmodel import Session, select
 
-from identity import changes
-from identity.access.table import Role, RoleScope, Scope
-from identity.audit import AuditEvent
-from identity.clients.table import Client, ClientSecret
+from identity.directory.access.table import Role, RoleScope, Scope
+from identity.directory.clients.table import Client, ClientSecret
+from identity.directory.users import accounts
+from identity.directory.users.table import User
 from identity.opaque import digest, mint
-from identity.services import Services, audit_keys
-from identity.sessions import lifecycle
-from identity.sessions.table import RefreshToken
-from identity.users import accounts
-from identity.users.table import User
+from identity.records.audit import AuditEvent
+from identity.service.wiring import Services, audit_keys
+from identity.store import changes
+from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions.table import RefreshToken
 
 PASSWORD = "tangerine harbour 71"
 FORM = "application/x-www-form-urlencoded"

@@ -27,7 +27,7 @@ def run(args: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        from identity.cli.mistakes import explain
+        from identity.cli.errors import explain
 
         code, words = explain(error)
         if words:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from identity.cli.operating import operating
+from identity.cli.frame import operating
 from identity.cli.printing import AsJson, as_json, remark, table
 
 commands = typer.Typer(
@@ -31,7 +31,7 @@ def list_(
     """List what happened, the latest last."""
     from sqlmodel import col, select
 
-    from identity.audit import AuditEvent
+    from identity.records.audit import AuditEvent
 
     query = select(AuditEvent).order_by(col(AuditEvent.id).desc()).limit(limit)
     if actor:
@@ -77,10 +77,10 @@ def verify(
     """
     from sqlmodel import col, func, select
 
-    from identity import audit
-    from identity.audit import AuditEvent, AuditHead
     from identity.keys import master
-    from identity.services import audit_keys
+    from identity.records import audit
+    from identity.records.audit import AuditEvent, AuditHead
+    from identity.service.wiring import audit_keys
     from identity.settings import SettingsError
 
     wanted = _head(head) if head else None
@@ -116,7 +116,7 @@ def _head(text: str) -> tuple[int, str]:
 def _not_in_chain(session: Any, seq: int, digest: str) -> list[str]:
     from sqlmodel import select
 
-    from identity.audit import AuditEvent
+    from identity.records.audit import AuditEvent
 
     found = session.exec(select(AuditEvent.digest).where(AuditEvent.seq == seq)).first()
     if found is None:

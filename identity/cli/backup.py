@@ -13,7 +13,7 @@ from urllib.parse import quote
 import typer
 
 from identity.cli.files import new_file
-from identity.cli.operating import Operation, operating, sqlite_path
+from identity.cli.frame import Operation, operating, sqlite_path
 from identity.cli.printing import remark
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def _note(operation: Operation, file: Path) -> None:
     """On record, where the schema is far enough for that: backups come before migrations."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from identity import audit
     from identity.errors import Unavailable
+    from identity.records import audit
 
     with suppress(SQLAlchemyError, Unavailable), operation.change() as session:
         audit.record(session, "database.backed_up", file=str(file.absolute()))

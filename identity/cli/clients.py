@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from identity.cli.operating import operating
+from identity.cli.frame import operating
 from identity.cli.printing import AsJson, as_json, remark, table
 from identity.cli.secrets import sure
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from identity.clients.table import Status
+    from identity.directory.clients.table import Status
 
 commands = typer.Typer(name="clients", help="See and change clients.", rich_markup_mode=None)
 
@@ -25,7 +25,7 @@ def list_(json: AsJson = False) -> None:
     """List the clients, oldest first."""
     from sqlmodel import col, select
 
-    from identity.clients.table import Client, ClientSecret
+    from identity.directory.clients.table import Client, ClientSecret
 
     with operating() as operation, operation.look() as session:
         clients = session.exec(
@@ -83,9 +83,9 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Register a client. Its secret is printed, this once."""
-    from identity.access.granting import ensure_built_in
-    from identity.clients import accounts
     from identity.clock import now
+    from identity.directory.access.granting import ensure_built_in
+    from identity.directory.clients import accounts
 
     usual = ["password", "refresh_token"] if public else ["client_credentials"]
     with operating() as operation:
@@ -128,9 +128,9 @@ def rotate_secret(
 
     from pydantic import TypeAdapter, ValidationError
 
-    from identity import audit
-    from identity.clients import accounts
     from identity.clock import utcnow
+    from identity.directory.clients import accounts
+    from identity.records import audit
     from identity.settings import Duration
 
     remaining = timedelta(0)
@@ -168,7 +168,7 @@ def rotate_secret(
 @commands.command()
 def disable(client_id: ClientId) -> None:
     """Refuse a client from now on; its sessions and tokens end at once."""
-    from identity.sessions import lifecycle
+    from identity.tokens.sessions import lifecycle
 
     with operating() as operation, operation.change() as session:
         _set_status(session, client_id, "disabled")
@@ -190,8 +190,8 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a client for good; its sessions and tokens end at once."""
-    from identity.clients import accounts
-    from identity.sessions import lifecycle
+    from identity.directory.clients import accounts
+    from identity.tokens.sessions import lifecycle
 
     with operating() as operation:
         with operation.look() as session:
@@ -205,16 +205,16 @@ def delete(
 
 
 def _set_status(session: "Session", client_id: str, status: "Status") -> None:
-    from identity.clients import accounts
+    from identity.directory.clients import accounts
 
     client = accounts.get(session, client_id, lock=True)
     accounts.update(session, client, {"status": status}, known_grants=_known_grants(), held=None)
 
 
 def _known_grants() -> tuple[str, ...]:
-    """What the registry in `grants.endpoint` holds; it needs a whole service to be made."""
-    from identity.grants.client_credentials import ClientCredentials
-    from identity.grants.password import Password
-    from identity.grants.refresh_token import RefreshToken
+    """What the registry in `oauth.token` holds; it needs a whole service to be made."""
+    from identity.oauth.grants.client_credentials import ClientCredentials
+    from identity.oauth.grants.password import Password
+    from identity.oauth.grants.refresh_token import RefreshToken
 
     return tuple(grant.grant_type for grant in (Password, RefreshToken, ClientCredentials))

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from identity.cli import audit, backup, clients, doctor, keys, roles, service, tokens, users
+from identity.cli import audit, backup, clients, keys, roles, service, tokens, users
+from identity.cli.doctor import doctor
 
 app = typer.Typer(
     name="identity",

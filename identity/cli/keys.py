@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from identity.cli.files import new_file
-from identity.cli.operating import Operation, operating
+from identity.cli.frame import Operation, operating
 from identity.cli.printing import AsJson, as_json, remark, table
 from identity.cli.secrets import passphrase, sure
 
@@ -213,8 +213,8 @@ def _reencrypt_under_setting(operation: Operation, drop_old: bool) -> None:
 
 def _sign_head_anew(operation: Operation) -> None:
     """The audit's head may be signed under the old key; what was just recorded moves it on."""
-    from identity import audit
-    from identity.services import audit_keys
+    from identity.records import audit
+    from identity.service.wiring import audit_keys
 
     with operation.change() as session:
         key = audit_keys(operation.master(session))[0]

@@ -5,8 +5,8 @@ from collections import defaultdict
 from sqlalchemy import func, or_
 from sqlmodel import Session, col, select
 
-from identity.users.snapshot import UserOut
-from identity.users.table import User, UserRole
+from identity.directory.users.snapshot import UserOut
+from identity.directory.users.table import User, UserRole
 
 
 def list_users(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from identity.cli.operating import operating
+from identity.cli.frame import operating
 from identity.cli.printing import AsJson, as_json, remark, table
 from identity.cli.secrets import sure
 
@@ -23,8 +23,8 @@ def list_(json: AsJson = False) -> None:
     """List the roles, what they hold, and how many users have them."""
     from sqlmodel import func, select
 
-    from identity.access.table import Role, RoleScope
-    from identity.users.table import UserRole
+    from identity.directory.access.table import Role, RoleScope
+    from identity.directory.users.table import UserRole
 
     with operating() as operation, operation.look() as session:
         roles = session.exec(select(Role).order_by(Role.name)).all()
@@ -61,8 +61,8 @@ def create(
     description: Description = "",
 ) -> None:
     """Create a role."""
-    from identity.access import editing
-    from identity.access.granting import ensure_built_in
+    from identity.directory.access import editing
+    from identity.directory.access.granting import ensure_built_in
 
     with operating() as operation, operation.change() as session:
         ensure_built_in(session)
@@ -75,8 +75,8 @@ def create(
 @commands.command()
 def delete(name: Annotated[str, typer.Argument()], yes: Yes = False) -> None:
     """Delete a role; its users lose it at once."""
-    from identity.access import editing
-    from identity.users import accounts
+    from identity.directory.access import editing
+    from identity.directory.users import accounts
 
     with operating() as operation:
         with operation.look() as session:
@@ -94,7 +94,7 @@ def list_scopes(json: AsJson = False) -> None:
     """List the scopes and the resources they belong to."""
     from sqlmodel import select
 
-    from identity.access.table import Scope
+    from identity.directory.access.table import Scope
 
     with operating() as operation, operation.look() as session:
         found = session.exec(select(Scope).order_by(Scope.name)).all()
@@ -117,9 +117,9 @@ def create_scope(
     description: Description = "",
 ) -> None:
     """Create a scope. The role `admin` holds it from the start."""
-    from identity.access import editing
-    from identity.access.granting import ensure_built_in
-    from identity.clients.accounts import valid_audience
+    from identity.directory.access import editing
+    from identity.directory.access.granting import ensure_built_in
+    from identity.directory.clients.accounts import valid_audience
     from identity.errors import ValidationFailed
 
     if audience is not None and not valid_audience(audience):
@@ -134,8 +134,8 @@ def create_scope(
 @scopes.command("delete")
 def delete_scope(name: Annotated[str, typer.Argument()], yes: Yes = False) -> None:
     """Delete a scope; roles, clients and tokens lose it at once."""
-    from identity.access import editing
-    from identity.clients import accounts
+    from identity.directory.access import editing
+    from identity.directory.clients import accounts
 
     with operating() as operation:
         with operation.look() as session:

@@ -37,8 +37,8 @@ def serve(
 
 def migrate() -> None:
     """Bring the database to the schema of this version; safe to repeat."""
-    from identity import migrating
     from identity.settings import Settings
+    from identity.store import migrating
 
     before, after = migrating.upgrade(Settings.load())
     if before == after:

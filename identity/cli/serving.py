@@ -37,13 +37,10 @@ def serve(given: dict[str, Any]) -> int:
     # and once more through all of it, takes a tenth of the start.
     usual = gc.get_threshold()
     gc.set_threshold(10_000, 50, 1_000)
-    from identity import (
-        logs,  # noqa: F401 - first, for it loads structlog without rich
-        migrating,
-    )
-    from identity.bootstrap import first_start
-    from identity.serving import serve
+    from identity.http.server import serve
+    from identity.service.bootstrap import first_start
     from identity.settings import Settings
+    from identity.store import migrating
 
     gc.set_threshold(*usual)
     gc.freeze()

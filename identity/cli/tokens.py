@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from identity.cli.operating import Operation, operating
+from identity.cli.frame import Operation, operating
 from identity.cli.printing import AsJson, as_json, cell, remark
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from identity.verifier.gate import Check, Gate
+    from identity.verifier.gate.gate import Check, Gate
 
 commands = typer.Typer(name="tokens", help="Look into tokens.", rich_markup_mode=None)
 
@@ -63,7 +63,7 @@ def explain(
 
 
 def _of_access_token(operation: Operation, session: "Session", token: str) -> Iterator[Finding]:
-    from identity.verifier.gate import Refused
+    from identity.verifier.gate.gate import Refused
 
     gate = _gate(operation, session)
     checks = gate.explain(token)
@@ -86,8 +86,8 @@ def _gate(operation: Operation, session: "Session") -> "Gate":
 
     from identity.clock import now
     from identity.keys.table import PUBLISHED, SigningKey
-    from identity.verifier.algorithms import ALGORITHMS
-    from identity.verifier.gate import Gate, VerificationKey
+    from identity.verifier.gate.algorithms import ALGORITHMS
+    from identity.verifier.gate.gate import Gate, VerificationKey
 
     query = select(SigningKey).where(col(SigningKey.state).in_(PUBLISHED))
     keys = {
@@ -115,7 +115,7 @@ def _clearer(session: "Session", check: "Check") -> str:
 
 
 def _stated(token: str) -> dict[str, Any] | None:
-    from identity.verifier.strict import b64url_decode, json_object
+    from identity.verifier.gate.encoding import b64url_decode, json_object
 
     try:
         return json_object(b64url_decode(token.split(".")[1].encode()))
@@ -124,7 +124,7 @@ def _stated(token: str) -> dict[str, Any] | None:
 
 
 def _liveness(session: "Session", claims: dict[str, Any]) -> Iterator[Finding]:
-    from identity.clients.table import Client
+    from identity.directory.clients.table import Client
     from identity.tokens.table import RevokedToken
 
     jti, sid, client_id = claims.get("jti"), claims.get("sid"), claims.get("client_id")
@@ -148,8 +148,8 @@ def _liveness(session: "Session", claims: dict[str, Any]) -> Iterator[Finding]:
 
 def _session(session: "Session", sid: str) -> Iterator[Finding]:
     from identity.clock import utcnow
-    from identity.sessions.table import LoginSession
-    from identity.users.table import User
+    from identity.directory.users.table import User
+    from identity.tokens.sessions.table import LoginSession
 
     login = session.get(LoginSession, sid)
     if login is None:
@@ -171,7 +171,7 @@ def _session(session: "Session", sid: str) -> Iterator[Finding]:
 
 
 def _client(session: "Session", client_id: str) -> Finding:
-    from identity.clients.table import Client
+    from identity.directory.clients.table import Client
 
     client = session.get(Client, client_id)
     if client is None:
@@ -181,7 +181,7 @@ def _client(session: "Session", client_id: str) -> Finding:
 
 def _of_refresh_token(operation: Operation, session: "Session", token: str) -> Iterator[Finding]:
     from identity.clock import utcnow
-    from identity.sessions.rotation import find
+    from identity.tokens.sessions.rotation import find
 
     found = find(session, token)
     if found is None:

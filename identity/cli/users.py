@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from identity.cli import user_import
-from identity.cli.operating import operating
+from identity.cli.frame import operating
+from identity.cli.importing import command
 from identity.cli.printing import AsJson, as_json, facts, remark, table
 from identity.cli.secrets import new_password, sure
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from identity.users.snapshot import UserOut
-    from identity.users.table import User
+    from identity.directory.users.snapshot import UserOut
+    from identity.directory.users.table import User
 
 commands = typer.Typer(name="users", help="See and change users.", rich_markup_mode=None)
 
@@ -54,7 +54,7 @@ def list_(
 @commands.command()
 def show(user: Name, json: AsJson = False) -> None:
     """Show one user."""
-    from identity.sessions.lifecycle import live_of
+    from identity.tokens.sessions.lifecycle import live_of
 
     with operating() as operation, operation.look() as session:
         found = _find(session, user)
@@ -86,8 +86,8 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Create a user. The password is asked for, read from stdin, or made up and printed."""
-    from identity.access.granting import ensure_built_in
-    from identity.users import accounts
+    from identity.directory.access.granting import ensure_built_in
+    from identity.directory.users import accounts
 
     with operating() as operation:
         password, made_up = new_password(from_stdin=password_stdin, generate=generate)
@@ -115,8 +115,8 @@ def create(
 @commands.command()
 def disable(user: Name) -> None:
     """Refuse the user's logins; sessions and tokens end at once."""
-    from identity.sessions import lifecycle
-    from identity.users import accounts
+    from identity.directory.users import accounts
+    from identity.tokens.sessions import lifecycle
 
     with operating() as operation, operation.change() as session:
         found = _find(session, user, lock=True)
@@ -128,7 +128,7 @@ def disable(user: Name) -> None:
 @commands.command()
 def enable(user: Name) -> None:
     """Admit a disabled user again."""
-    from identity.users import accounts
+    from identity.directory.users import accounts
 
     with operating() as operation, operation.change() as session:
         found = _find(session, user, lock=True)
@@ -139,8 +139,8 @@ def enable(user: Name) -> None:
 @commands.command()
 def delete(user: Name, yes: Yes = False) -> None:
     """Delete the user for good; sessions and tokens end at once."""
-    from identity.sessions import lifecycle
-    from identity.users import accounts
+    from identity.directory.users import accounts
+    from identity.tokens.sessions import lifecycle
 
     with operating() as operation:
         with operation.look() as session:
@@ -164,8 +164,8 @@ def set_password(
     json: AsJson = False,
 ) -> None:
     """Set a one-time password; the user's sessions end at once."""
-    from identity.sessions import lifecycle
-    from identity.users import accounts
+    from identity.directory.users import accounts
+    from identity.tokens.sessions import lifecycle
 
     with operating() as operation:
         with operation.look() as session:
@@ -197,14 +197,14 @@ def revoke(user: Name, role: RoleNames) -> None:
     _change_roles(user, take=role)
 
 
-user_import.add_to(commands)
+command.add_to(commands)
 
 
 def _find(session: "Session", user: str, *, lock: bool = False) -> "User":
     """By id, username or e-mail address."""
+    from identity.directory.users import accounts
+    from identity.directory.users.table import User
     from identity.errors import NotFound
-    from identity.users import accounts
-    from identity.users.table import User
 
     found = accounts.find_by_login(session, user) or session.get(User, user)
     if found is None:
@@ -213,15 +213,15 @@ def _find(session: "Session", user: str, *, lock: bool = False) -> "User":
 
 
 def _out(session: "Session", user: "User") -> "UserOut":
-    from identity.users.accounts import roles_of
-    from identity.users.snapshot import UserOut
+    from identity.directory.users.accounts import roles_of
+    from identity.directory.users.snapshot import UserOut
 
     return UserOut.of(user, roles_of(session, user.id))
 
 
 def _hashed(rounds: int, password: str, username: str, email: str | None) -> str:
-    from identity.passwords import policy
-    from identity.passwords.hashing import PasswordHasher
+    from identity.authentication.passwords import policy
+    from identity.authentication.passwords.hashing import PasswordHasher
 
     policy.check(password, username=username, email=email)
     return PasswordHasher(rounds).hash(password)
@@ -235,9 +235,9 @@ def _hand_over(password: str | None, must_change: bool) -> None:
 
 
 def _change_roles(user: str, *, add: list[str] = [], take: list[str] = []) -> None:  # noqa: B006
-    from identity.access.granting import ensure_built_in
+    from identity.directory.access.granting import ensure_built_in
+    from identity.directory.users import accounts
     from identity.errors import ValidationFailed
-    from identity.users import accounts
 
     with operating() as operation, operation.change() as session:
         ensure_built_in(session)

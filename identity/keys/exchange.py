@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from sqlmodel import Session
 
-from identity import audit
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.keys import rotation
 from identity.keys.master import MasterKey
 from identity.keys.material import Material, seal, unseal
 from identity.keys.table import SigningKey
+from identity.records import audit
 from identity.settings import Settings
-from identity.verifier.algorithms import ALGORITHMS
+from identity.verifier.gate.algorithms import ALGORITHMS
 
 LARGEST = 16 * 1024
 

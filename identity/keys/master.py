@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlmodel import Session, col, select
 
-from identity import audit
 from identity.keys.table import SigningKey
+from identity.records import audit
 from identity.settings import Settings, SettingsError
-from identity.verifier.strict import b64url_decode
+from identity.verifier.gate.encoding import b64url_decode
 
 FILE = "master.key"
 SETTING = "IDENTITY_MASTER_KEY"

@@ -13,17 +13,17 @@ from typing import Any
 import orjson
 from sqlmodel import Session, col, select
 
-from identity.changes import ChangeFeed
-from identity.db import Database
 from identity.errors import Unavailable
 from identity.keys.master import MasterKey
 from identity.keys.material import unseal
 from identity.keys.signing import Signer
 from identity.keys.table import PUBLISHED, SigningKey
 from identity.settings import SettingsError
-from identity.verifier.algorithms import ALGORITHMS
-from identity.verifier.gate import VerificationKey
-from identity.verifier.strict import b64url_encode
+from identity.store import Database
+from identity.store.changes import ChangeFeed
+from identity.verifier.gate.algorithms import ALGORITHMS
+from identity.verifier.gate.encoding import b64url_encode
+from identity.verifier.gate.gate import VerificationKey
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _view(
     verifying: dict[str, VerificationKey],
     master: MasterKey,
 ) -> _View:
-    """Key objects that `signer` and `verifying` already hold stay: a kid is a thumbprint."""
+    """Key objects that `signer` and `live` already hold stay: a kid is a thumbprint."""
     jwks = orjson.dumps({"keys": [row.public for row in rows]})
     etag = '"' + b64url_encode(hashlib.sha256(jwks).digest()[:18]).decode() + '"'
     found = {row.kid: _verification_key(row, verifying.get(row.kid)) for row in rows}

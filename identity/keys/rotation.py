@@ -21,14 +21,14 @@ from typing import Any
 from sqlalchemy import func, text
 from sqlmodel import Session, col, select
 
-from identity import audit, changes
 from identity.clock import utcnow
-from identity.db import dialect
 from identity.errors import NotFound
 from identity.keys.material import Material
 from identity.keys.table import SigningKey, State
+from identity.records import audit
 from identity.settings import Settings
-from identity.verifier.gate import MAX_LEEWAY
+from identity.store import changes, dialect
+from identity.verifier.gate.gate import MAX_LEEWAY
 
 LOCK = 0x6B6579730000  # the advisory lock of whoever changes signing keys
 MARGIN = timedelta(seconds=60)

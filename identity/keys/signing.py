@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from identity.verifier.algorithms import ALGORITHMS, PrivateKey
-from identity.verifier.strict import b64url_encode
+from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey
+from identity.verifier.gate.encoding import b64url_encode
 
 
 class Signer:

@@ -6,7 +6,7 @@
     revoked   trusted by nobody from now on; the row stays, so that it cannot be imported again
 
 That at most one key is active and one next, the database sees to: partial unique indexes in
-`identity.tables`.
+`identity.service.tables`.
 
 Whoever signs no more loses its private half: nothing can leak or be exported that is not needed.
 """
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from sqlalchemy import JSON, CheckConstraint, String
 from sqlmodel import Field, SQLModel
 
-from identity.db import UtcDateTime
+from identity.store import UtcDateTime
 
 State = Literal["next", "active", "retired", "revoked"]
 PUBLISHED: tuple[State, ...] = ("active", "next", "retired")

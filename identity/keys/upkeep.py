@@ -3,11 +3,11 @@ write only when something is due. Every process does this; the transaction decid
 
 import asyncio
 
-from identity.db import Database
 from identity.keys import rotation
 from identity.keys.master import MasterKey, check
 from identity.keys.material import Material, prepare
 from identity.settings import Settings
+from identity.store import Database
 
 
 async def material(settings: Settings, master: MasterKey) -> Material:

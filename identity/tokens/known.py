@@ -7,9 +7,9 @@ import sys
 from collections import OrderedDict
 from typing import Any
 
-from identity.clients.registry import ClientSnapshot
-from identity.users.snapshot import UserSnapshot
-from identity.verifier.claims import KeptClaims, VerifiedClaims
+from identity.directory.clients.registry import ClientSnapshot
+from identity.directory.users.snapshot import UserSnapshot
+from identity.verifier.gate.claims import KeptClaims, VerifiedClaims
 
 
 class Session:

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlmodel import Field, SQLModel
 
 from identity.clock import utcnow
-from identity.db import BIG, UtcDateTime
+from identity.store import BIG, UtcDateTime
 
 
 class RevokedToken(SQLModel, table=True):
@@ -15,4 +15,4 @@ class RevokedToken(SQLModel, table=True):
     revoked_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     status_index: int | None = Field(default=None, sa_type=BIG, index=True)
-    """Its place in the status lists (`identity.status.table`)."""
+    """Its place in the status lists (`identity.tokens.status.table`)."""

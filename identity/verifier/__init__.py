@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from identity.verifier.clocks import Clock, SystemClock
-    from identity.verifier.denylist import Entry
     from identity.verifier.errors import (
         BadRequest,
         BadSignature,
@@ -30,13 +29,14 @@ if TYPE_CHECKING:
         TokenRefused,
         UnknownKey,
     )
-    from identity.verifier.gate import Check, Gate, Refused, VerificationKey, VerifiedClaims
+    from identity.verifier.gate.gate import Check, Gate, Refused, VerificationKey, VerifiedClaims
+    from identity.verifier.revocations.denylist import Entry
     from identity.verifier.threads import SyncVerifier
     from identity.verifier.verifier import VerifiedToken, Verifier
 
 _HOMES = {
     "clocks": ("Clock", "SystemClock"),
-    "denylist": ("Entry",),
+    "revocations.denylist": ("Entry",),
     "errors": (
         "BadRequest",
         "BadSignature",
@@ -52,7 +52,7 @@ _HOMES = {
         "TokenRefused",
         "UnknownKey",
     ),
-    "gate": ("Check", "Gate", "Refused", "VerificationKey", "VerifiedClaims"),
+    "gate.gate": ("Check", "Gate", "Refused", "VerificationKey", "VerifiedClaims"),
     "threads": ("SyncVerifier",),
     "verifier": ("VerifiedToken", "Verifier"),
 }

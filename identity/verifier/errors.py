@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from identity.verifier.gate import Refused
+from identity.verifier.gate.gate import Refused
 
 
 class TokenRefused(Exception):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from threading import Lock
 
-from identity.verifier.claims import VerifiedClaims
-from identity.verifier.denylist import Subject
-from identity.verifier.rules import VerificationKey
+from identity.verifier.gate.claims import VerifiedClaims
+from identity.verifier.gate.rules import VerificationKey
+from identity.verifier.revocations.denylist import Subject
 
 _SECOND_CHANCES = 64
 """At the most, so that no request pays for a whole round."""

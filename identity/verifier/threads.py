@@ -8,8 +8,8 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Self
 
-from identity.verifier.denylist import Entry
 from identity.verifier.errors import IssuerUnavailable
+from identity.verifier.revocations.denylist import Entry
 from identity.verifier.verifier import VerifiedToken, Verifier
 
 

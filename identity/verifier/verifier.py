@@ -9,10 +9,7 @@ from typing import Any, Final, Literal, Self
 
 import httpx
 
-from identity.verifier.algorithms import ALGORITHMS
-from identity.verifier.claims import VerifiedClaims
 from identity.verifier.clocks import Clock, SystemClock
-from identity.verifier.denylist import Entry, Verdict
 from identity.verifier.errors import (
     Expired,
     InsufficientScope,
@@ -24,16 +21,19 @@ from identity.verifier.errors import (
     UnknownKey,
     of_gate,
 )
-from identity.verifier.feed import Feed
-from identity.verifier.fetching import Credentials, Fetcher, TokenSupplier
-from identity.verifier.gate import MAX_LEEWAY, Gate, Refused
-from identity.verifier.introspecting import Introspector
-from identity.verifier.issuer import Issuer
-from identity.verifier.keyset import KeySet
+from identity.verifier.gate.algorithms import ALGORITHMS
+from identity.verifier.gate.claims import VerifiedClaims
+from identity.verifier.gate.gate import MAX_LEEWAY, Gate, Refused
+from identity.verifier.issuer.fetching import Credentials, Fetcher, TokenSupplier
+from identity.verifier.issuer.introspecting import Introspector
+from identity.verifier.issuer.issuer import Issuer
+from identity.verifier.issuer.keyset import KeySet
 from identity.verifier.known import Known, KnownTokens
-from identity.verifier.sources import Mode, Source
-from identity.verifier.statuslists import StatusLists
-from identity.verifier.subscriber import Subscriber
+from identity.verifier.revocations.denylist import Entry, Verdict
+from identity.verifier.revocations.feed import Feed
+from identity.verifier.revocations.sources import Mode, Source
+from identity.verifier.revocations.statuslists import StatusLists
+from identity.verifier.revocations.subscriber import Subscriber
 
 VerifiedToken = VerifiedClaims
 """What `verify` returns: typed claims that only the gate can make."""

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from identity.cli import run
-from identity.db import Database
-from identity.services import open_database
+from identity.service.wiring import open_database
+from identity.store import Database
 
 
 @dataclass

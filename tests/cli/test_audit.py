@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, delete, select
 
-from identity import audit
-from identity.audit import AuditEvent
-from identity.cli.operating import system_user
+from identity.cli.frame import system_user
 from identity.clock import utcnow
-from identity.db import Database
 from identity.keys import master
+from identity.records import audit
+from identity.records.audit import AuditEvent
+from identity.store import Database
 
 Identity = Callable[..., Any]
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from identity.audit import AuditEvent
-from identity.db import Database
+from identity.records.audit import AuditEvent
+from identity.store import Database
 
 Identity = Callable[..., Any]
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from identity.audit import AuditEvent
-from identity.changes import Change
-from identity.clients.table import ClientSecret
 from identity.clock import utcnow
-from identity.db import Database
+from identity.directory.clients.table import ClientSecret
 from identity.opaque import digest
+from identity.records.audit import AuditEvent
+from identity.store import Database
+from identity.store.changes import Change
 from tests.cli.test_users import log_in
 
 Identity = Callable[..., Any]

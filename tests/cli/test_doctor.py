@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import update
 
-from identity.bootstrap import prepare_database
 from identity.clock import frozen, utcnow
-from identity.db import Database
 from identity.keys import master
+from identity.service.bootstrap import prepare_database
+from identity.store import Database
 from tests.databases import free_port
 from tests.serving import ADMIN_PASSWORD
 
@@ -139,7 +139,7 @@ def test_the_first_users_password_left_as_set_is_a_problem(
 
 @pytest.mark.usefixtures("prepared")
 def test_no_administrator_at_all_is_a_problem(identity: Identity, db: Database) -> None:
-    from identity.users.table import User
+    from identity.directory.users.table import User
 
     with db.transaction() as session:
         session.execute(update(User).values(status="disabled"))

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from passlib.hash import argon2, django_pbkdf2_sha256
 from sqlmodel import col, select
 
-from identity.audit import AuditEvent
-from identity.db import Database
+from identity.cli.importing import batches
+from identity.cli.importing.batches import Import
+from identity.cli.importing.reading import Bad, Lines, login_key, records
+from identity.directory.users import accounts, names
+from identity.directory.users.table import User
 from identity.errors import ValidationFailed
-from identity.importing import batches
-from identity.importing.batches import Import
-from identity.importing.reading import Bad, Lines, login_key, records
-from identity.users import accounts, names
-from identity.users.table import User
+from identity.records.audit import AuditEvent
+from identity.store import Database
 
 Identity = Callable[..., Any]
 HEADER = "username,email,name,password_hash,roles,status,email_verified\n"

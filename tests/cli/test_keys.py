@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy import update
 from sqlmodel import select
 
-from identity import audit
-from identity.audit import AuditEvent
-from identity.bootstrap import prepare_database
-from identity.db import Database
 from identity.keys import master
 from identity.keys.table import SigningKey
+from identity.records import audit
+from identity.records.audit import AuditEvent
+from identity.service.bootstrap import prepare_database
+from identity.store import Database
 
 Identity = Callable[..., Any]
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from identity.clients import accounts
-from identity.clients.table import Client
 from identity.clock import frozen
-from identity.db import Database
+from identity.directory.clients import accounts
+from identity.directory.clients.table import Client
 from identity.keys.table import SigningKey
+from identity.store import Database
 from tests.serving import ADMIN_PASSWORD
 
 Identity = Callable[..., Any]

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from sqlmodel import Session, col, select
 
-from identity.audit import AuditEvent
-from identity.changes import Change
-from identity.cli.operating import system_user
-from identity.db import Database
-from identity.passwords.hashing import PasswordHasher
-from identity.sessions import lifecycle
-from identity.sessions.lifecycle import Lifetimes
-from identity.sessions.table import LoginSession
-from identity.users import accounts
-from identity.users.table import User
+from identity.authentication.passwords.hashing import PasswordHasher
+from identity.cli.frame import system_user
+from identity.directory.users import accounts
+from identity.directory.users.table import User
+from identity.records.audit import AuditEvent
+from identity.store import Database
+from identity.store.changes import Change
+from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions.lifecycle import Lifetimes
+from identity.tokens.sessions.table import LoginSession
 
 PASSWORD = "correct horse battery"
 Identity = Callable[..., Any]
@@ -44,7 +44,7 @@ def user(session: Session, login: str) -> User:
 
 def log_in(db: Database, settings: Any, login: str) -> str:
     """A session of that user; its id."""
-    from identity.bootstrap import prepare_database
+    from identity.service.bootstrap import prepare_database
 
     prepare_database(db, settings)
     with db.transaction() as session:

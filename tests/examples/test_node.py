@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from identity.verifier.algorithms import ALGORITHMS
+from identity.verifier.gate.algorithms import ALGORITHMS
 from tests.databases import ROOT, free_port
 from tests.interop.deployment import AUDIENCE, Deployment, bearer, seconds_until, sibling
 from tests.interop.npm import installed

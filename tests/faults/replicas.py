@@ -11,19 +11,19 @@ from urllib.parse import urlencode
 
 from sqlmodel import col, select
 
-from identity import changes
-from identity.access.table import Role, RoleScope, Scope
-from identity.audit import AuditEvent, Fault, verify
-from identity.clients.table import Client, ClientSecret
+from identity.authentication.passwords.hashing import PasswordHasher
 from identity.clock import utcnow
+from identity.directory.access.table import Role, RoleScope, Scope
+from identity.directory.clients.table import Client, ClientSecret
+from identity.directory.users import accounts
+from identity.directory.users.table import User
 from identity.keys import master
 from identity.opaque import digest, mint, new_id
-from identity.passwords.hashing import PasswordHasher
-from identity.services import audit_keys, open_database
-from identity.sessions.table import LoginSession, RefreshToken
+from identity.records.audit import AuditEvent, Fault, verify
+from identity.service.wiring import audit_keys, open_database
 from identity.settings import Settings
-from identity.users import accounts
-from identity.users.table import User
+from identity.store import changes
+from identity.tokens.sessions.table import LoginSession, RefreshToken
 from tests.serving import ADMIN_PASSWORD, Server
 
 ISSUER = "http://identity.test"

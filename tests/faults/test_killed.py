@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from identity.sessions.rotation import RETRY
+from identity.tokens.sessions.rotation import RETRY
 from tests.databases import Postgres, migrate, wait_until
 from tests.faults.replicas import BROKEN, Line, Replicas
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlmodel import Session
 
-from identity import changes
+from identity.store import changes
 from tests.databases import Postgres, migrate
 from tests.faults.refusing import says_try_again
 from tests.world import PASSWORD, World, bearer

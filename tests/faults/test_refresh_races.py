@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from identity.passwords.hashing import PasswordHasher
-from identity.sessions import lifecycle
-from identity.users import accounts
-from identity.users.table import User
+from identity.authentication.passwords.hashing import PasswordHasher
+from identity.directory.users import accounts
+from identity.directory.users.table import User
+from identity.tokens.sessions import lifecycle
 from tests.faults.replicas import PASSWORD, Answer, Line, Replicas
 
 ANOTHER = PasswordHasher(4).hash("another password")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from identity.db import engines, writer
+from identity.store import engines, writer
 from tests.faults.refusing import says_try_again
 from tests.world import FORM, World
 

@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlmodel import col, select
 
-from identity import changes
-from identity.access.table import RoleScope
+from identity.directory.access.table import RoleScope
+from identity.directory.users import accounts
 from identity.keys import master, rotation
 from identity.keys.material import prepare
 from identity.keys.table import SigningKey
 from identity.opaque import new_id
-from identity.sessions import lifecycle
-from identity.users import accounts
+from identity.store import changes
+from identity.tokens.sessions import lifecycle
 from tests.faults.replicas import Line, Replicas
 
 ROUNDS = 500

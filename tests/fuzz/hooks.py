@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import httpx
 import schemathesis
 
-from identity import changes
-from identity.clients.table import Client
-from identity.passwords.hashing import PasswordHasher
-from identity.services import open_database
+from identity.authentication.passwords.hashing import PasswordHasher
+from identity.directory.clients.table import Client
+from identity.directory.users import accounts
+from identity.service.wiring import open_database
 from identity.settings import Settings
-from identity.users import accounts
+from identity.store import changes
 from tests.world import PASSWORD, bearer, claims_of
 
 API = httpx.Client(base_url=os.environ["FUZZ_SERVICE"], trust_env=False)

@@ -8,9 +8,9 @@ from identity.keys import master as master_key
 from identity.keys import rotation
 from identity.keys.material import prepare, unseal
 from identity.keys.table import SigningKey
-from identity.services import open_database
+from identity.service.wiring import open_database
 from identity.settings import Settings
-from identity.verifier.algorithms import ALGORITHMS
+from identity.verifier.gate.algorithms import ALGORITHMS
 from tests.databases import Templates
 from tests.interop.deployment import AUDIENCE, Deployment
 from tests.serving import ADMIN_PASSWORD, Server

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from identity import audit, changes
-from identity.changes import Change
 from identity.clock import Frozen, frozen, utcnow
-from identity.db import Database
 from identity.keys import master
 from identity.keys.master import MasterKey
 from identity.keys.table import SigningKey
+from identity.records import audit
+from identity.service.tables import metadata
 from identity.settings import Settings
-from identity.tables import metadata
+from identity.store import Database, changes
+from identity.store.changes import Change
 
 TABLES = [SigningKey, Change, audit.AuditEvent]
 

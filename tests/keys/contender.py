@@ -6,10 +6,9 @@ Says `ready`, then does what it reads, line by line, and says how it ended.
 import asyncio
 import sys
 
-from identity import changes
-from identity.db import Database
 from identity.keys import master, rotation, upkeep
 from identity.settings import Settings, SettingsError
+from identity.store import Database, changes
 
 
 async def main(url: str, keys_dir: str) -> None:

@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from identity.clock import Frozen
-from identity.db import Database
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.keys import exchange, rotation
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare
 from identity.keys.table import SigningKey
 from identity.settings import Settings
-from identity.verifier.algorithms import ALGORITHMS
+from identity.store import Database
+from identity.verifier.gate.algorithms import ALGORITHMS
 
 Keys = Callable[[], dict[str, str]]
 

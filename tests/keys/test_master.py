@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from identity.db import Database
 from identity.keys import master, rotation
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare, unseal
 from identity.keys.table import SigningKey
 from identity.settings import Settings, SettingsError
+from identity.store import Database
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"])
 

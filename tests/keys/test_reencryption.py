@@ -1,13 +1,13 @@
 from cryptography.fernet import Fernet
 from sqlmodel import select
 
-from identity import audit
-from identity.db import Database
 from identity.keys import master, rotation
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare, unseal
 from identity.keys.table import SigningKey
+from identity.records import audit
 from identity.settings import Settings
+from identity.store import Database
 
 
 def test_after_reencryption_the_old_master_key_can_go(

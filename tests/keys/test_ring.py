@@ -8,16 +8,16 @@ from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlmodel import Session
 
-from identity.changes import ChangeFeed
 from identity.clock import Frozen
-from identity.db import Database
 from identity.errors import Unavailable
 from identity.keys import exchange, rotation, upkeep
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare, seal
 from identity.keys.ring import KeyRing
 from identity.settings import Settings
-from identity.verifier.strict import b64url_decode
+from identity.store import Database
+from identity.store.changes import ChangeFeed
+from identity.verifier.gate.encoding import b64url_decode
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from cryptography.fernet import Fernet
 from sqlalchemy.exc import IntegrityError
 
 from identity.clock import Frozen, utcnow
-from identity.db import Database
 from identity.errors import NotFound
 from identity.keys import rotation, upkeep
 from identity.keys.master import MasterKey
 from identity.keys.material import Material, prepare
 from identity.keys.table import SigningKey
 from identity.settings import Settings, SettingsError
+from identity.store import Database
 
 Keys = Callable[[], dict[str, str]]
 Told = Callable[..., list[Any]]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jose import jwt as python_jose
 
 from identity.keys.signing import Signer
-from identity.verifier.algorithms import ALGORITHMS, PrivateKey
+from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey
 
 CLAIMS = {"iss": "https://issuer.example", "sub": "zoë", "exp": 4102444800, "scope": "a b"}
 

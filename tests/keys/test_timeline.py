@@ -10,14 +10,14 @@ from sqlalchemy import Engine, create_engine, delete
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Session, select
 
-from identity import audit
 from identity.clock import frozen, utcnow
 from identity.keys import exchange, rotation
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare
 from identity.keys.table import PUBLISHED, SigningKey
+from identity.records import audit
+from identity.service.tables import metadata
 from identity.settings import Settings
-from identity.tables import metadata
 
 MASTER = MasterKey([Fernet.generate_key().decode()], "tests")
 MAX_AGE = timedelta(minutes=5)

@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from identity.clients.table import Client, ClientSecret
+from identity.authentication.passwords.hashing import PasswordHasher
+from identity.directory.clients.table import Client, ClientSecret
+from identity.directory.users import accounts
 from identity.opaque import digest
-from identity.passwords.hashing import PasswordHasher
-from identity.services import open_database
+from identity.service.wiring import open_database
 from identity.settings import Settings
-from identity.users import accounts
 from tests.databases import ROOT, Templates, environment, free_port, wait_until
 from tests.serving import ADMIN_PASSWORD, Server
 from tests.siblings.chromium import Chromium, Page, installed

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from identity.tokens.known import KnownTokens
-from identity.verifier.claims import VerifiedClaims
+from identity.verifier.gate.claims import VerifiedClaims
 from tests.world import World, bearer
 
 Verified = Callable[..., Awaitable[tuple[VerifiedClaims, str]]]

@@ -10,17 +10,17 @@ import pytest
 from sqlalchemy import event
 from sqlmodel import Session, delete
 
-from identity import changes
-from identity.access.table import RoleScope
 from identity.app import create_app
-from identity.clients import accounts as clients
 from identity.clock import frozen, utcnow
+from identity.directory.access.table import RoleScope
+from identity.directory.clients import accounts as clients
+from identity.directory.users import accounts
 from identity.keys.material import prepare
 from identity.keys.rotation import revoke
-from identity.sessions import lifecycle
-from identity.tokens import verifying
+from identity.store import changes
+from identity.tokens import live
+from identity.tokens.sessions import lifecycle
 from identity.tokens.table import RevokedToken
-from identity.users import accounts
 from tests.serving import running
 from tests.world import World, bearer, claims_of, granted, refused
 
@@ -252,12 +252,12 @@ async def test_what_expired_is_pruned_and_what_did_not_stays_dead(world: World) 
         clock.at = float(int(clock.at))
         token = (await world.log_in())["access_token"]
         assert (await world.revoke(token)).status_code == 200
-        await world.services.db.write(verifying.prune)
+        await world.services.db.write(live.prune)
         assert not await world.active(token)
         with world.change() as session:
             assert session.get(RevokedToken, claims_of(token)["jti"]) is not None
         clock.tick(901)
-        await world.services.db.write(verifying.prune)
+        await world.services.db.write(live.prune)
         with world.change() as session:
             assert session.get(RevokedToken, claims_of(token)["jti"]) is None
         assert not await world.active(token)

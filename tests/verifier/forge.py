@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from identity.verifier.algorithms import PrivateKey
-from tests.verifier import content_attacks, form_attacks
+from identity.verifier.gate.algorithms import PrivateKey
 from tests.verifier.forger import Attack, Forger, b64, unb64
+from tests.verifier.gate import content_attacks, form_attacks
 
 
 def attacks(private_key: PrivateKey, kid: str, alg: str, claims: Mapping[str, Any]) -> list[Attack]:

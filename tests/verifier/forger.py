@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from identity.verifier.algorithms import ALGORITHMS, PrivateKey
+from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey
 
 GONE = object()
 """Instead of a member's value: leave the member out."""

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from identity.verifier import Gate, VerificationKey
-from identity.verifier.algorithms import ALGORITHMS, PrivateKey, thumbprint
+from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey, thumbprint
 from tests.verifier.forger import Forger
 
 ISSUER = "https://identity.example"

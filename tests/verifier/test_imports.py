@@ -10,7 +10,7 @@ import pytest
 
 LOADED = """
 import json, sys
-import identity.verifier, identity.verifier.algorithms
+import identity.verifier, identity.verifier.gate.algorithms
 print(json.dumps(sorted(sys.modules)))
 """
 
@@ -24,7 +24,7 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 from tests.verifier.issuer import forger, gate
-from identity.verifier.algorithms import ALGORITHMS
+from identity.verifier.gate.algorithms import ALGORITHMS
 
 for alg in ALGORITHMS:
     print(gate().check(forger(alg).token()).algorithm)

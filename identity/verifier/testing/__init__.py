@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from identity.testing.service import Service
     from identity.verifier.testing.clock import MovableClock
     from identity.verifier.testing.issuer import Issuer
-    from identity.verifier.testing.service import Service
 
 __all__ = ["Issuer", "MovableClock", "Service"]
 
@@ -49,7 +49,7 @@ def issuer() -> Issuer:
 @pytest.fixture(scope="session")
 def _identity_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database, copied by every service of the run."""
-    from identity.verifier.testing.service import make_template
+    from identity.testing.service import make_template
 
     return make_template(tmp_path_factory.mktemp("identity"))
 
@@ -57,7 +57,7 @@ def _identity_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def identity_service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
     """The real service in this process, on SQLite; skipped where the extra `server` is missing."""
-    from identity.verifier.testing.service import Service, missing
+    from identity.testing.service import Service, missing
 
     if absent := missing():
         pytest.skip(f"identity_service needs `pip install 'identity[server]'` ({absent})")

@@ -11,11 +11,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from identity.verifier.algorithms import ALGORITHMS, JoseKey, PrivateKey
-from identity.verifier.feed import Feed
-from identity.verifier.gate import MAX_LEEWAY
-from identity.verifier.statuslists import StatusLists
-from identity.verifier.strict import b64url_decode, b64url_encode
+from identity.verifier.gate.algorithms import ALGORITHMS, JoseKey, PrivateKey
+from identity.verifier.gate.encoding import b64url_decode, b64url_encode
+from identity.verifier.gate.gate import MAX_LEEWAY
+from identity.verifier.revocations.feed import Feed
+from identity.verifier.revocations.statuslists import StatusLists
 from identity.verifier.testing.clock import MovableClock
 from identity.verifier.testing.ledger import LIST_BITS, Ledger
 from identity.verifier.testing.transport import IssuerTransport

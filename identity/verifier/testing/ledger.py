@@ -7,8 +7,8 @@ from collections.abc import Callable
 from math import floor
 from typing import Any
 
-from identity.verifier.denylist import Entry
-from identity.verifier.strict import b64url_encode
+from identity.verifier.gate.encoding import b64url_encode
+from identity.verifier.revocations.denylist import Entry
 
 LIST_BITS = 1 << 12
 

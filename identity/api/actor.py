@@ -1,0 +1,76 @@
+"""Who acts at the administration and self-service routes, and what they may hand out."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+
+from identity.authentication.bearer import BearerAuthentication
+from identity.directory.access.granting import BUILT_IN, held_for_granting
+from identity.directory.users.snapshot import UserSnapshot
+from identity.errors import Forbidden, InvalidToken
+from identity.service.wiring import Services
+from identity.tokens.live import Live
+
+# Tells the OpenAPI page where its Authorize button logs in.
+_scheme = OAuth2PasswordBearer(
+    tokenUrl="token", refreshUrl="token", scopes=BUILT_IN, auto_error=False,
+    description="Username and password of a user; no client id is needed.",
+)  # fmt: skip
+
+
+async def bearer(
+    needed: SecurityScopes, request: Request, _: Annotated[str | None, Depends(_scheme)]
+) -> Live:
+    """FastAPI dependency: `Annotated[Live, Security(bearer, scopes=["users:read"])]`."""
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise InvalidToken("the Authorization header is repeated")
+    authorization = headers[0].encode("latin-1") if headers else None
+    authenticate: BearerAuthentication = request.app.state.services.bearer
+    return await authenticate(authorization, *needed.scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    services: Services
+    live: Live
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The scopes that the bearer may grant to others."""
+        user = self.live.user
+        return held_for_granting(self.live.scopes, user.scopes if user else ())
+
+    def address(self, path: str) -> str:
+        """`path` of this service as a URL, for `Location`."""
+        return self.services.settings.issuer.rstrip("/") + path
+
+
+async def acting(request: Request, live: Annotated[Live, Security(bearer)]) -> Acting:
+    """`Annotated[Acting, Security(acting, scopes=["users:read"])]`."""
+    return Acting(request.app.state.services, live)
+
+
+@dataclass(frozen=True, slots=True)
+class ActingUser:
+    services: Services
+    live: Live
+    user: UserSnapshot
+
+
+async def acting_user(actor: Annotated[Acting, Security(acting)]) -> ActingUser:
+    """The user behind a token that was meant for this service.
+
+    A token for another resource (RFC 8707) must not let that resource act here as the user.
+    """
+    if actor.live.user is None:
+        raise Forbidden("the token is a client's own, there is no user behind it")
+    settings = actor.services.settings
+    if {settings.issuer, settings.audience}.isdisjoint(actor.live.claims.audience):
+        raise InvalidToken("the token is for another audience")
+    return ActingUser(actor.services, actor.live, actor.live.user)
+
+
+Me = Annotated[ActingUser, Security(acting_user)]

@@ -1,0 +1,82 @@
+"""Everything that is not hot: FastAPI, every slice's routes, and the pages that document them."""
+
+from collections.abc import Collection
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response as FastApiResponse
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from identity import __version__
+from identity.api import keys, openapi
+from identity.api.access import routes as access
+from identity.api.audit import router as reports
+from identity.api.clients import routes as clients
+from identity.api.me import routes as me
+from identity.api.merge_patch import validation_failed
+from identity.api.users import routes as users
+from identity.errors import (
+    Forbidden,
+    IdentityError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    ServerError,
+    render,
+)
+from identity.http.lane import methods_served
+from identity.service.wiring import Services
+
+
+def build(services: Services, grant_types: Collection[str]) -> FastAPI:
+    """Built when first asked, in any thread."""
+    app: FastAPI = FastAPIOffline(
+        title="Identity",
+        version=__version__,
+        description=openapi.DESCRIPTION,
+        swagger_ui_parameters={"persistAuthorization": True},
+        # Else `/users/` answers a redirect to whatever host and scheme the request names.
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.state.grant_types = tuple(grant_types)
+    for router in (me.router, users.router, clients.router, access.router, keys.router, reports):
+        app.include_router(router)
+    app.add_exception_handler(IdentityError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_invalid)
+    app.add_exception_handler(HTTPException, _refuse_http)
+    openapi.publish(app)
+    return app
+
+
+async def _refuse(request: Request, error: Exception) -> FastApiResponse:
+    assert isinstance(error, IdentityError)
+    if isinstance(error, Forbidden):
+        try:
+            request.app.state.services.queue.put("access", outcome="refused", why=error.detail)
+        except Overloaded as busy:
+            error = busy
+    status, headers, body = render(error, oauth=False)
+    response = FastApiResponse(body, status)
+    response.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
+    return response
+
+
+async def _refuse_invalid(request: Request, error: Exception) -> FastApiResponse:
+    assert isinstance(error, RequestValidationError)
+    return await _refuse(request, validation_failed(error))
+
+
+async def _refuse_http(request: Request, error: Exception) -> FastApiResponse:
+    """What Starlette's router says by itself."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return await _refuse(request, NotFound())
+    if error.status_code == 405:
+        allow = methods_served(request.app.routes, request.scope) or {"GET"}
+        return await _refuse(request, MethodNotAllowed(sorted(allow)))
+    if error.status_code < 500:
+        return await _refuse(request, InvalidRequest(str(error.detail)))
+    return await _refuse(request, ServerError(audit=str(error.detail)))

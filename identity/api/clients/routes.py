@@ -1,0 +1,188 @@
+"""`/clients`: registering OAuth2 clients and handing out their secrets."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response, Security
+from sqlmodel import Session, col, select
+
+from identity.api.actor import Acting, acting
+from identity.api.bodies import JsonRoute, PathId
+from identity.api.clients.schemas import (
+    ClientCreated,
+    ClientOut,
+    ClientPatch,
+    NewClient,
+    NewSecretBody,
+    SecretOut,
+    SecretShown,
+)
+from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
+from identity.api.paging import Page, Paged, Search, contains, listed
+from identity.api.problems import administrative
+from identity.clock import utcnow
+from identity.directory.clients import accounts
+from identity.directory.clients.table import Client, ClientSecret
+from identity.tokens.sessions import lifecycle
+
+Reader = Annotated[Acting, Security(acting, scopes=["clients:read"])]
+Writer = Annotated[Acting, Security(acting, scopes=["clients:write"])]
+
+router = APIRouter(prefix="/clients", tags=["Clients"], route_class=JsonRoute)
+
+
+@router.get("", operation_id="list_clients", summary="List clients", responses=administrative())
+async def list_clients(actor: Reader, window: Paged, q: Search = None) -> Page[ClientOut]:
+    """By id. `q` is looked for in ids and names."""
+
+    def unit(session: Session) -> Page[ClientOut]:
+        query = select(Client)
+        if q:
+            query = query.where(contains(q, Client.id, Client.name))
+        clients, following = window.take(session, query, Client.id)
+        secrets: dict[str, list[ClientSecret]] = {client.id: [] for client in clients}
+        theirs = select(ClientSecret).where(col(ClientSecret.client_id).in_(secrets))
+        for secret in session.exec(theirs.order_by(col(ClientSecret.id))):
+            secrets[secret.client_id].append(secret)
+        return Page(items=[ClientOut.of(c, secrets[c.id]) for c in clients], next=following)
+
+    return await listed(actor.services.db, unit)
+
+
+@router.post(
+    "", status_code=201, operation_id="create_client", summary="Register a client",
+    responses=administrative(409, body=True),
+)  # fmt: skip
+async def create_client(
+    request: Request, actor: Writer, body: NewClient, response: Response
+) -> ClientCreated:
+    """Nobody can give a client scopes that they do not hold themselves."""
+
+    def unit(session: Session) -> tuple[Client, ClientCreated]:
+        client = accounts.create(
+            session,
+            client_id=body.id,
+            name=body.name,
+            type=body.type,
+            grants=body.grants,
+            scopes=body.scopes,
+            audiences=body.audiences,
+            known_grants=request.app.state.grant_types,
+            held=actor.held,
+        )
+        secret = None
+        if client.type == "confidential":
+            secret = accounts.add_secret(session, client, held=actor.held).secret
+        out = ClientOut.of(client, accounts.secrets_of(session, client.id))
+        return client, ClientCreated(client_id=client.id, client_secret=secret, **dict(out))
+
+    client, created = await actor.services.db.write(unit)
+    await asyncio.sleep(max(0.0, (client.created_at - utcnow()).total_seconds()))
+    response.headers["etag"] = etag(client.version)
+    response.headers["location"] = actor.address(f"/clients/{client.id}")
+    return created
+
+
+@router.get(
+    "/{client_id}", operation_id="get_client", summary="Show a client",
+    responses=administrative(404),
+)  # fmt: skip
+async def get_client(actor: Reader, client_id: PathId, response: Response) -> ClientOut:
+    return await actor.services.db.read(
+        lambda session: _shown(session, accounts.get(session, client_id), response)
+    )
+
+
+@router.patch(
+    "/{client_id}", operation_id="update_client", summary="Change, disable or enable a client",
+    responses=administrative(404, 412, body=True), openapi_extra=merge_patch(ClientPatch),
+)  # fmt: skip
+async def update_client(
+    request: Request,
+    actor: Writer,
+    client_id: PathId,
+    body: ClientPatch,
+    response: Response,
+    if_match: IfMatch = None,
+) -> ClientOut:
+    """A JSON merge patch; lists are replaced as a whole. Takes effect at once, also for tokens
+    already issued. Disabling ends the client's sessions, and taking an audience away those for
+    that audience."""
+    settings = actor.services.settings
+
+    def unit(session: Session) -> ClientOut:
+        client = accounts.get(session, client_id, lock=True)
+        check_unchanged(if_match, client.version)
+        before = {*client.audiences}
+        accounts.update(
+            session,
+            client,
+            body.members(),
+            known_grants=request.app.state.grant_types,
+            held=actor.held,
+        )
+        if client.status == "disabled":
+            lifecycle.end_all(session, "client disabled", client_id=client.id)
+        # Every client may name these two.
+        lost = before - {*client.audiences, settings.audience, settings.issuer}
+        if lost:
+            why = "audience taken from the client"
+            lifecycle.end_all(session, why, client_id=client.id, audiences=lost)
+        return _shown(session, client, response)
+
+    return await actor.services.db.write(unit)
+
+
+@router.delete(
+    "/{client_id}", status_code=204, operation_id="delete_client", summary="Delete a client",
+    responses=administrative(404, 409, 412),
+)  # fmt: skip
+async def delete_client(actor: Writer, client_id: PathId, if_match: IfMatch = None) -> None:
+    """Its sessions and tokens die at once."""
+
+    def unit(session: Session) -> None:
+        client = accounts.get(session, client_id, lock=True)
+        check_unchanged(if_match, client.version)
+        accounts.guard(client, actor.held)
+        lifecycle.end_all(session, "client deleted", client_id=client.id)
+        accounts.remove(session, client, actor.held)
+
+    await actor.services.db.write(unit)
+
+
+@router.post(
+    "/{client_id}/secrets", status_code=201, operation_id="create_client_secret",
+    summary="Make another secret",
+    responses=administrative(404, 409, body=True, s409="Two are live, or the client is public."),
+)  # fmt: skip
+async def create_secret(
+    actor: Writer, client_id: PathId, body: NewSecretBody | None = None
+) -> SecretShown:
+    """Two may overlap, so that a client can change over without a gap."""
+    expires_at = body.moment() if body else None
+
+    def unit(session: Session) -> SecretShown:
+        client = accounts.get(session, client_id, lock=True)
+        new = accounts.add_secret(session, client, held=actor.held, expires_at=expires_at)
+        return SecretShown(secret=new.secret, **dict(SecretOut.of(new.row)))
+
+    return await actor.services.db.write(unit)
+
+
+@router.delete(
+    "/{client_id}/secrets/{secret_id}", status_code=204, operation_id="delete_client_secret",
+    summary="Delete a secret", responses=administrative(404),
+)  # fmt: skip
+async def delete_secret(actor: Writer, client_id: PathId, secret_id: PathId) -> None:
+    """Nobody authenticates with it from now on. Tokens already issued live on."""
+
+    def unit(session: Session) -> None:
+        client = accounts.get(session, client_id, lock=True)
+        accounts.remove_secret(session, client, secret_id, actor.held)
+
+    await actor.services.db.write(unit)
+
+
+def _shown(session: Session, client: Client, response: Response) -> ClientOut:
+    response.headers["etag"] = etag(client.version)
+    return ClientOut.of(client, accounts.secrets_of(session, client.id))

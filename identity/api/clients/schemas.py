@@ -1,0 +1,130 @@
+"""What comes in and goes out at the clients' routes."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from identity.api.bodies import Body, Line, Moment, Text
+from identity.api.merge_patch import Patch, omitted
+from identity.clock import utcnow
+from identity.directory.clients.table import Client, ClientSecret, ClientType, Status
+from identity.errors import ValidationFailed
+
+ID = r"^[A-Za-z0-9][A-Za-z0-9._~-]*$"
+TEN_YEARS = 10 * 366 * 24 * 3600
+
+Grants = Annotated[
+    list[Line],
+    Field(
+        max_length=20,
+        description="Grants it may use. Without any it can introspect and revoke, no more.",
+        examples=[["client_credentials"]],
+    ),
+]
+Scopes = Annotated[
+    list[Line],
+    Field(
+        max_length=500,
+        description="Scopes it may ask for; `*`: whatever the user behind a request holds.",
+        examples=[["introspect"]],
+    ),
+]
+Audiences = Annotated[
+    list[Annotated[Line, Field(json_schema_extra={"pattern": r"^[^\s#]+$"})]],
+    Field(
+        max_length=100,
+        description="Resources it may name (RFC 8707), besides the default audience: absolute "
+        "URIs, or other words without spaces and `#`.",
+        examples=[["https://orders.example.com"]],
+    ),
+]
+
+
+class NewClient(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"name": "Nightly report", "grants": ["client_credentials"], "scopes": []},
+                {"name": "Shop", "type": "public", "grants": ["password"], "scopes": ["*"]},
+            ]
+        }
+    )
+
+    id: Annotated[Text, Field(max_length=64, json_schema_extra={"pattern": ID})] | None = Field(
+        default=None, description="The `client_id`; made up when left out.", examples=["report"]
+    )
+    name: Line
+    type: ClientType = "confidential"
+    grants: Grants = Field(default_factory=list)
+    scopes: Scopes = Field(default_factory=list)
+    audiences: Audiences = Field(default_factory=list)
+
+
+class ClientPatch(Patch):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "disabled"}]})
+
+    name: Line = Field(default_factory=omitted)
+    status: Status = Field(default_factory=omitted)
+    grants: Grants = Field(default_factory=omitted)
+    scopes: Scopes = Field(default_factory=omitted)
+    audiences: Audiences = Field(default_factory=omitted)
+
+
+class NewSecretBody(Body):
+    model_config = ConfigDict(
+        title="NewSecret", json_schema_extra={"examples": [{"expires_in": 7_776_000}]}
+    )
+
+    expires_in: int | None = Field(default=None, ge=1, le=TEN_YEARS, description="Seconds.")
+    expires_at: Moment | None = None
+
+    def moment(self) -> datetime | None:
+        if self.expires_in is not None and self.expires_at is not None:
+            raise ValidationFailed([("/expires_at", "give expires_in or expires_at, not both")])
+        if self.expires_in is not None:
+            return utcnow() + timedelta(seconds=self.expires_in)
+        return self.expires_at
+
+
+class SecretOut(BaseModel):
+    """What is left of a secret once it was shown."""
+
+    id: str
+    hint: str = Field(description="Its last four characters.", examples=["x9Qc"])
+    created_at: datetime
+    expires_at: datetime | None
+
+    @classmethod
+    def of(cls, row: ClientSecret) -> "SecretOut":
+        return cls.model_validate(row, from_attributes=True)
+
+
+class SecretShown(SecretOut):
+    secret: str = Field(description="Shown this once.", examples=["cs_…"])
+
+
+class ClientOut(BaseModel):
+    id: str
+    name: str
+    type: ClientType
+    status: Status
+    grants: list[str]
+    scopes: list[str]
+    audiences: list[str]
+    builtin: bool
+    secrets: list[SecretOut]
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, client: Client, secrets: list[ClientSecret]) -> "ClientOut":
+        return cls(**client.model_dump(), secrets=[SecretOut.of(row) for row in secrets])
+
+
+class ClientCreated(ClientOut):
+    client_id: str = Field(description="The `id` once more, under the protocol's name.")
+    client_secret: str | None = Field(
+        description="Of a confidential client its first secret, shown this once.",
+        examples=["cs_…"],
+    )

@@ -1,0 +1,17 @@
+"""`GET /users/me`: the user behind a token, from memory."""
+
+from identity.errors import Forbidden
+from identity.http.lane import Request, Response
+from identity.service.wiring import Services
+
+
+class WhoAmI:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, request: Request) -> Response:
+        live = await self._services.bearer(request.header(b"authorization"))
+        user = live.user
+        if user is None:
+            raise Forbidden("the token is a client's own: there is no user behind it")
+        return user.shown

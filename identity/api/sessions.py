@@ -1,0 +1,43 @@
+"""Login sessions as the API shows them."""
+
+from datetime import datetime
+
+from pydantic import BaseModel
+from sqlmodel import Session, col, select
+
+from identity.api.paging import Page, Window
+from identity.clock import utcnow
+from identity.tokens.sessions.table import LoginSession
+
+
+class SessionOut(BaseModel):
+    """A login at a client. Never a token."""
+
+    id: str
+    client_id: str
+    scope: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str | None
+    user_agent: str | None
+
+
+def page(session: Session, window: Window, user_id: str) -> Page[SessionOut]:
+    """The user's sessions that have neither ended nor expired, newest first."""
+    query = select(LoginSession).where(
+        LoginSession.user_id == user_id,
+        col(LoginSession.ended_at).is_(None),
+        LoginSession.expires_at > utcnow(),
+    )
+    rows, following = window.take(session, query, LoginSession.id, newest_first=True)
+    items = [SessionOut.model_validate(row, from_attributes=True) for row in rows]
+    return Page(items=items, next=following)
+
+
+def find(session: Session, user_id: str, session_id: str) -> LoginSession | None:
+    """The session if it is this user's."""
+    query = select(LoginSession).where(
+        LoginSession.id == session_id, LoginSession.user_id == user_id
+    )
+    return session.exec(query).first()

@@ -1,0 +1,38 @@
+"""What may become a password: NIST SP 800-63B §3.1.1.2, so no composition rules."""
+
+from identity.authentication.passwords.common import is_common
+from identity.authentication.passwords.preparing import prepare
+from identity.errors import ValidationFailed
+
+MIN_CHARACTERS = 8
+
+
+def check(
+    password: str,
+    *,
+    username: str | None,
+    email: str | None = None,
+    pointer: str = "/password",
+) -> None:
+    """ValidationFailed at `pointer` unless `password` may be set for this user.
+
+    For new passwords only: at a login, `prepare` alone decides what is a password at all.
+    """
+    try:
+        prepared = prepare(password)
+    except ValueError as refusal:
+        raise ValidationFailed([(pointer, str(refusal))]) from None
+    if objection := _objection(prepared, username, email):
+        raise ValidationFailed([(pointer, objection)])
+
+
+def _objection(prepared: str, username: str | None, email: str | None) -> str | None:
+    caseless = prepared.casefold()
+    own = {name.casefold() for name in (username, email, (email or "").partition("@")[0]) if name}
+    if len(prepared) < MIN_CHARACTERS:
+        return f"The password must have at least {MIN_CHARACTERS} characters."
+    if caseless in own:
+        return "The password must not be the username or the e-mail address."
+    if len(set(caseless)) == 1 or is_common(prepared):
+        return "The password is among the most common ones; choose another."
+    return None

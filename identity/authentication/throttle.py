@@ -1,0 +1,231 @@
+"""Guessing passwords, slowed: how many logins may fail, and for whom.
+
+Three counters:
+
+- account and address together: `LOGIN_MAX_FAILURES`, so that whoever attacks an account locks out
+  himself, not its owner;
+- an account from everywhere, ten times that: slows an attack from many addresses;
+- an address for all accounts, ten times that: slows one password tried on many accounts.
+
+The two totals do not hold up an account at an address from which it has logged in before, so
+its owner, or the users of a shared gateway, keep working while the attack goes on.
+
+A counter starts with its first failure and ends `LOGIN_LOCKOUT` later; reaching its limit, it
+locks for `LOGIN_LOCKOUT` from then on. Attempts during a lock are refused and change nothing.
+Whether an account exists makes no difference, for names are counted as they were typed.
+
+Only failures are written, after the password was compared: right passwords given at once are no
+attack. So that wrong ones given at once cannot pass a limit, each takes its turn first, in the
+hashing thread: what this process compares, or found wrong and has not written yet, counts too.
+Other processes can exceed a limit by the number of their hashing threads, no more.
+"""
+
+import hashlib
+import math
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address
+from threading import Lock
+
+from sqlmodel import Field, Session, SQLModel, col
+
+from identity.clock import utcnow
+from identity.errors import TooManyRequests
+from identity.settings import ThrottleSettings
+from identity.store import Database, UtcDateTime, Work, delete_some, execute, moment
+
+TOTAL_FACTOR = 10
+"""How much more an account, or an address, may fail in total than the two together."""
+REMEMBERED = timedelta(days=180)
+"""How long an address stays known to an account that no longer logs in from it."""
+
+
+class LoginFailure(SQLModel, table=True):
+    """A counter. `key`: digest of what is counted; after `expires_at` it counts for nothing."""
+
+    __tablename__ = "login_failure"
+
+    key: str = Field(primary_key=True)
+    count: int
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class KnownAddress(SQLModel, table=True):
+    """An account has logged in from an address. `key`: digest of the two."""
+
+    __tablename__ = "known_address"
+
+    key: str = Field(primary_key=True)
+    seen_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+_RUNNING = """
+SELECT key, count, expires_at FROM login_failure
+WHERE key IN (:pair, :account, :address) AND expires_at > :now"""
+_KNOWN = "SELECT 1 FROM known_address WHERE key = :pair"
+_FORGIVE = "DELETE FROM login_failure WHERE key = :pair"
+_REMEMBER = """
+INSERT INTO known_address (key, seen_at) VALUES (:pair, :now)
+ON CONFLICT (key) DO UPDATE SET seen_at = excluded.seen_at"""
+_COUNT = """
+INSERT INTO login_failure (key, count, expires_at) VALUES (:key, 1, :end)
+ON CONFLICT (key) DO UPDATE SET
+    count = CASE WHEN login_failure.expires_at <= :now THEN 1 ELSE login_failure.count + 1 END,
+    expires_at = CASE
+        WHEN login_failure.expires_at <= :now OR login_failure.count + 1 >= :limit
+        THEN excluded.expires_at ELSE login_failure.expires_at END
+WHERE login_failure.expires_at <= :now OR login_failure.count < :limit"""
+
+
+class _Count:
+    """What this process knows of a counter while attempts at it are under way."""
+
+    __slots__ = ("attempts", "comparing", "failed", "written")
+
+    def __init__(self) -> None:
+        self.attempts = self.comparing = self.failed = self.written = 0
+
+
+class Attempt:
+    """One login under way, for an account (a login name as typed) from an address (IP text).
+
+    with throttle.attempt(login, address) as attempt:
+        await attempt.check(db)
+        with attempt.turn():                    # in the hashing thread
+            if wrong: attempt.wrong = True
+        await db.write_plain(... attempt.failed(work) or attempt.succeeded(work) ...)
+    """
+
+    def __init__(self, throttle: "Throttle", account: str, address: str | None) -> None:
+        name, place = _account(account), _network(address)
+        self._throttle = throttle
+        self._pair = _key("pair", name, place)
+        self._totals = {"account": _key("account", name), "address": _key("address", place)}
+        self._left: dict[str, int] = {}
+        self._known_before: dict[str, int] = {}
+        self.wrong = False
+
+    async def check(self, db: Database) -> None:
+        """Raises TooManyRequests while a counter is at its limit."""
+        limit, totals = self._throttle.limit, self._totals
+        keys = {"pair": self._pair, "account": totals["account"], "address": totals["address"]}
+        rows = await db.query(_RUNNING, {**keys, "now": utcnow()})
+        counted = {key: (count, moment(end)) for key, count, end in rows}
+        count, end = counted.get(self._pair, (0, None))
+        if end is not None and count >= limit:
+            raise _refusal(end, "account and address")
+        left = {self._pair: limit - count}
+        for what, key in self._totals.items():
+            count, end = counted.get(key, (0, None))
+            if end is not None and count >= limit * TOTAL_FACTOR:
+                if not await db.query(_KNOWN, {"pair": self._pair}):
+                    raise _refusal(end, what)
+            else:
+                left[key] = limit * TOTAL_FACTOR - count
+        self._left = left
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """The comparison itself. Raises TooManyRequests if it might be a guess too many."""
+        throttle = self._throttle
+        with throttle.lock:
+            counts = [throttle.counts[key] for key in self._left]
+            for (key, left), count in zip(self._left.items(), counts, strict=True):
+                if count.failed - self._known_before[key] + count.comparing >= left:
+                    raise TooManyRequests(1, audit="too many failed logins at once")
+            for count in counts:
+                count.comparing += 1
+        try:
+            yield
+        finally:
+            with throttle.lock:
+                for count in counts:
+                    count.comparing -= 1
+                    count.failed += self.wrong
+
+    def failed(self, work: Work) -> None:
+        """The password was wrong: count it."""
+        self._throttle.count(work, self._pair, self._throttle.limit)
+        for key in self._totals.values():
+            self._throttle.count(work, key, self._throttle.limit * TOTAL_FACTOR)
+
+    def succeeded(self, work: Work) -> None:
+        """The password was right: forget what failed before here, and remember the address.
+
+        The totals stay. Reset, they could be kept low by logging in to an account of one's own
+        between guesses.
+        """
+        execute(work, _FORGIVE, {"pair": self._pair})
+        execute(work, _REMEMBER, {"pair": self._pair, "now": utcnow()})
+
+    def __enter__(self) -> "Attempt":
+        with self._throttle.lock:
+            for key in (self._pair, *self._totals.values()):
+                count = self._throttle.counts.setdefault(key, _Count())
+                count.attempts += 1
+                self._known_before[key] = count.written
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._throttle.lock:
+            for key in self._known_before:
+                count = self._throttle.counts[key]
+                count.attempts -= 1
+                count.written += self.wrong
+                if not count.attempts:
+                    del self._throttle.counts[key]
+
+
+class Throttle:
+    """One a process. `prune` is a unit of work; the rest is for `Attempt`."""
+
+    def __init__(self, settings: ThrottleSettings) -> None:
+        self.limit = settings.login_max_failures
+        self._lockout = settings.login_lockout
+        self.lock = Lock()
+        self.counts: dict[str, _Count] = {}
+
+    def attempt(self, account: str, address: str | None) -> Attempt:
+        return Attempt(self, account, address)
+
+    def prune(self, session: Session) -> int:
+        """Delete some of what no longer counts; how many rows that were."""
+        now = utcnow()
+        ended = delete_some(session, LoginFailure, col(LoginFailure.expires_at) <= now)
+        faded = delete_some(session, KnownAddress, col(KnownAddress.seen_at) <= now - REMEMBERED)
+        return ended + faded
+
+    def count(self, work: Work, key: str, limit: int) -> None:
+        """Count one up, in one statement; what is locked already stays as it is."""
+        now = utcnow()
+        values = {"key": key, "limit": limit, "now": now, "end": now + self._lockout}
+        execute(work, _COUNT, values)
+
+
+def _refusal(locked_until: datetime, what: str) -> TooManyRequests:
+    seconds = math.ceil((locked_until - utcnow()).total_seconds())
+    return TooManyRequests(seconds, audit=f"too many failed logins by {what}")
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _account(name: str) -> str:
+    """One counter for all spellings that might reach one account."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+def _network(address: str | None) -> str:
+    """An IPv6 address counts as its /64, which is one subscriber's to choose from."""
+    try:
+        parsed = ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(IPv6Address(int(parsed) >> 64 << 64))
+    return str(parsed)

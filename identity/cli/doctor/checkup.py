@@ -1,0 +1,92 @@
+"""What `identity doctor` looks at. Nothing here writes, and no secret is ever part of a finding."""
+
+import os
+import time
+from datetime import UTC, datetime
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from identity.cli.doctor.database import examine_database
+from identity.cli.doctor.findings import Finding, Findings
+from identity.cli.errors import explain
+from identity.cli.frame import expect_file, operating
+from identity.clock import utcnow
+from identity.errors import IdentityError
+from identity.settings import Settings, SettingsError, loopback
+
+EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def examine(*, ask_service: bool) -> Findings:
+    """Everything, in the order in which one thing rests on another."""
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        yield Finding("problem", "settings", str(error), "change the setting, or take it out")
+        return
+    yield from _settings(settings)
+    yield from _machine(settings)
+    try:
+        expect_file(settings)
+        with operating(settings) as operation:
+            yield from examine_database(operation)
+    except (SettingsError, IdentityError, SQLAlchemyError, OSError) as error:
+        _, words = explain(error)
+        yield Finding(
+            "problem", "database", words.removeprefix("identity: "),
+            "check IDENTITY_DATABASE_URL, and that the database runs; `identity migrate` makes it",
+        )  # fmt: skip
+    if ask_service:
+        from identity.cli.doctor.probe import ask
+
+        yield from ask(settings)
+
+
+def _settings(settings: Settings) -> Findings:
+    server = settings.server
+    yield Finding("ok", "settings", f"{server.environment}; issuer {settings.issuer}")
+    open_to_all = server.host not in ("127.0.0.1", "::1", "localhost")
+    if settings.production and loopback(settings.issuer):
+        yield Finding(
+            "problem", "settings", "the issuer is a loopback address: no other machine can use it",
+            "set IDENTITY_ISSUER to the address under which others reach the service",
+        )  # fmt: skip
+    if not settings.production and open_to_all:
+        yield Finding(
+            "note", "settings", f"listens on {server.host} with the rules of development",
+            "set IDENTITY_ENVIRONMENT=production, which refuses weak values",
+        )  # fmt: skip
+    if settings.passwords.bcrypt_rounds < 12:
+        yield Finding(
+            "note", "settings", f"passwords are hashed with {settings.passwords.bcrypt_rounds} "
+            "rounds", "set IDENTITY_BCRYPT_ROUNDS=12",
+        )  # fmt: skip
+
+
+def _machine(settings: Settings) -> Findings:
+    cores, workers = os.cpu_count() or 1, settings.server.workers
+    threads = settings.passwords.hashing_threads
+    if workers > cores:
+        yield Finding(
+            "note", "workers", f"{workers} processes share {cores} cores",
+            f"set IDENTITY_WORKERS={cores} at the most",
+        )  # fmt: skip
+    elif threads * workers > cores:
+        yield Finding(
+            "note", "workers", f"{threads * workers} hashing threads share {cores} cores",
+            "set IDENTITY_HASHING_THREADS=0, which divides the cores among the processes",
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "workers", f"{workers} of {cores} cores")
+    if utcnow() < EARLIEST:
+        yield Finding(
+            "problem", "clock", f"it cannot be {utcnow():%Y-%m-%d}", "set the clock (NTP)"
+        )
+    before, monotonic = time.time(), time.monotonic()
+    time.sleep(0.05)
+    drift = (time.time() - before) - (time.monotonic() - monotonic)
+    if abs(drift) > 0.01:
+        yield Finding(
+            "problem", "clock", f"it jumped by {drift:+.2f} s while it was watched",
+            "let one NTP service alone set the clock",
+        )  # fmt: skip

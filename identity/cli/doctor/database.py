@@ -1,0 +1,199 @@
+"""What `identity doctor` looks at in the database, and beside it."""
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+from sqlmodel import Session, col, func, select
+
+from identity.authentication.passwords.hashing import PasswordHasher
+from identity.cli.doctor.findings import Finding, Findings
+from identity.cli.frame import Operation, sqlite_path
+from identity.clock import utcnow
+from identity.directory.users import accounts
+from identity.directory.users.table import User, UserRole
+from identity.keys import master, rotation
+from identity.keys.table import SigningKey
+from identity.records.audit import AuditEvent
+from identity.settings import SettingsError
+from identity.store import migrating
+from identity.store.changes import Change
+
+APART = 5.0
+"""Seconds by which two clocks may differ; tokens have no more leeway than thirty."""
+
+
+def examine_database(operation: Operation) -> Findings:
+    began = time.perf_counter()
+    with operation.look() as session:
+        session.execute(text("SELECT 1"))
+        took = (time.perf_counter() - began) * 1000
+        where = operation.db.engine.url.set(password=None, query={}).render_as_string()
+        yield Finding("ok", "database", f"{where.replace('+psycopg', '')} answers in {took:.0f} ms")
+        yield from _storage(operation, session)
+        try:
+            migrating.check(session)
+        except SettingsError as error:
+            yield Finding("problem", "schema", str(error), "run `identity migrate`")
+            return
+        yield Finding("ok", "schema", f"at {migrating.current(session.connection())}")
+        checks: tuple[Callable[[Operation, Session], Findings], ...] = (
+            _clock, _master_key, _signing_key, _users, _audit,
+        )  # fmt: skip
+        for check in checks:
+            yield from check(operation, session)
+
+
+def _storage(operation: Operation, session: Session) -> Findings:
+    path = sqlite_path(operation.settings)
+    if path is not None:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            yield Finding(
+                "problem", "database", f"{path} holds password hashes, and others may use it "
+                f"(mode {mode:04o})", f"chmod 600 {path}",
+            )  # fmt: skip
+        if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+            yield Finding(
+                "problem", "database", f"{path} or its folder is not writable for this user",
+                f"run as its owner, or chown {path.parent} and what is in it",
+            )  # fmt: skip
+        return
+    allowed = int(session.execute(text("SHOW max_connections")).scalar_one())
+    settings = operation.settings
+    wanted = settings.server.workers * (settings.database.database_pool + 1)
+    if wanted > allowed - 5:
+        yield Finding(
+            "problem", "pool", f"this machine may open {wanted} connections, the database takes "
+            f"{allowed}", "lower IDENTITY_DATABASE_POOL or raise max_connections",
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "pool", f"{wanted} of {allowed} connections at the most")
+
+
+def _clock(operation: Operation, session: Session) -> Findings:
+    if operation.db.dialect == "postgresql":
+        before = utcnow()
+        theirs = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+        apart = (theirs - (before + (utcnow() - before) / 2)).total_seconds()
+        if abs(apart) > APART:
+            yield Finding(
+                "problem", "clock", f"the database's is {apart:+.1f} s off ours",
+                "let NTP set both clocks",
+            )  # fmt: skip
+            return
+        yield Finding("ok", "clock", f"{apart * 1000:+.0f} ms off the database's")
+    newest: list[datetime | None] = [
+        session.exec(select(func.max(Change.at))).one(),
+        session.exec(select(func.max(AuditEvent.at))).one(),
+    ]
+    latest = [moment for moment in newest if moment is not None]
+    ahead = max((moment - utcnow()).total_seconds() for moment in latest) if latest else 0.0
+    if ahead > APART:
+        yield Finding(
+            "problem", "clock", f"the database knows of things {ahead:.0f} s in the future",
+            "let NTP set the clock of every machine that uses it",
+        )  # fmt: skip
+    elif operation.db.dialect == "sqlite":
+        yield Finding("ok", "clock", "not behind what the database has seen")
+
+
+def _master_key(operation: Operation, session: Session) -> Findings:
+    keys = operation.settings.keys
+    file = keys.keys_dir / master.FILE
+    if keys.master_key is None and not os.path.lexists(file):
+        made = session.exec(select(SigningKey.kid).limit(1)).first()
+        if made is None:
+            yield Finding("note", "master key", f"{file} will be made at the first start")
+        else:
+            yield Finding(
+                "problem", "master key", f"{file} is missing", "restore it from its backup"
+            )
+        return
+    try:
+        key = operation.master(session)
+    except SettingsError as error:
+        yield Finding("problem", "master key", str(error), "restore it, or correct its mode")
+        return
+    old = len(key.derive_all("audit")) - 1
+    yield Finding("ok", "master key", f"{key.source} decrypts what the database holds")
+    if old:
+        yield Finding(
+            "note", "master key", f"{old} old besides the newest",
+            "once every replica runs with the new one: identity keys rotate-master --drop-old",
+        )  # fmt: skip
+
+
+def _signing_key(operation: Operation, session: Session) -> Findings:
+    settings = operation.settings
+    active, pending = rotation.find(session, "active"), rotation.find(session, "next")
+    if active is None:
+        yield Finding("note", "signing key", "none yet; the first start makes one")
+        return
+    age = utcnow() - (active.activated_at or active.created_at)
+    words = f"{active.algorithm} {active.kid[:12]}..., in use for {_days(age)}"
+    late = age > settings.keys.key_rotation + timedelta(minutes=5)
+    if late and (pending is None or pending.not_before < utcnow() - timedelta(minutes=5)):
+        yield Finding(
+            "problem", "signing key", f"{words}, though {_days(settings.keys.key_rotation)} is due",
+            "the running service rotates it; start it, or run `identity keys rotate`",
+        )  # fmt: skip
+        return
+    yield Finding("ok", "signing key", words)
+    wanted = settings.keys.signing_algorithm
+    if active.algorithm != wanted and not active.imported and pending is None:
+        yield Finding(
+            "note", "signing key", f"the setting says {wanted}", "it is changed at the next start"
+        )
+
+
+def _users(operation: Operation, session: Session) -> Findings:
+    count = session.exec(select(func.count()).select_from(User)).one()
+    if not count:
+        yield Finding("note", "users", "none yet; the first start makes one")
+        return
+    administrators = session.exec(
+        select(func.count()).select_from(UserRole).join(User)
+        .where(UserRole.role == "admin", User.status == "active")
+    ).one()  # fmt: skip
+    if administrators:
+        yield Finding("ok", "users", f"{count}, {administrators} of them active administrators")
+    else:
+        yield Finding(
+            "problem", "users", "no active user has the role admin",
+            "identity users grant USER admin",
+        )  # fmt: skip
+    bootstrap = operation.settings.bootstrap
+    given = bootstrap.bootstrap_admin_password
+    first = accounts.find_by_login(session, bootstrap.bootstrap_admin_username)
+    if given is None or first is None or first.password_hash is None:
+        return
+    hasher = PasswordHasher(operation.settings.passwords.bcrypt_rounds)
+    if hasher.verify(given.get_secret_value(), first.password_hash).ok:
+        yield Finding(
+            "problem", "users", f"{first.username} still has the password of "
+            "IDENTITY_BOOTSTRAP_ADMIN_PASSWORD, which others may read there",
+            f"identity users set-password {first.username}, and take the setting out",
+        )  # fmt: skip
+
+
+def _audit(operation: Operation, session: Session) -> Findings:
+    old = utcnow() - timedelta(minutes=1)
+    waiting = session.exec(
+        select(func.count()).where(col(AuditEvent.seq).is_(None), AuditEvent.at < old)
+    ).one()
+    if waiting:
+        yield Finding(
+            "note", "audit", f"{waiting} events wait to be sealed for over a minute",
+            "the running service does that; start it",
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "audit", "sealed; `identity audit verify` checks the chain")
+
+
+def _days(span: timedelta) -> str:
+    hours = span.total_seconds() / 3600
+    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"

@@ -1,0 +1,133 @@
+"""Which scopes a request ends up with, and who may hand out which."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+
+from sqlmodel import Session, col, select
+
+from identity.directory.access.table import Role, RoleScope, Scope
+from identity.errors import Forbidden, InvalidScope, ValidationFailed
+
+ADMIN = "admin"
+ALL = "*"
+"""In a client's list of scopes: whatever the user behind the request holds."""
+
+BUILT_IN = {
+    "users:read": "See users and their sessions",
+    "users:write": "Create, change, disable and delete users",
+    "clients:read": "See clients",
+    "clients:write": "Register, change and delete clients",
+    "roles:read": "See roles and scopes",
+    "roles:write": "Create, change and delete roles and scopes",
+    "keys:read": "See signing keys",
+    "keys:write": "Rotate and revoke signing keys",
+    "audit:read": "Read the audit trail and the statistics",
+    "introspect": "Introspect tokens with a bearer token",
+}
+
+USUAL = 300
+"""Characters of a scope that is remembered once parsed: clients ask for the same all day."""
+
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
+
+
+def valid_name(name: str) -> bool:
+    """Whether `name` is a scope-token (RFC 6749 §3.3), 100 characters at the most."""
+    return _SCOPE.fullmatch(name) is not None
+
+
+def parse(scope: str) -> tuple[str, ...]:
+    """The scopes of a request parameter in order, each once (RFC 6749 §3.3)."""
+    return _remembered(scope) if len(scope) <= USUAL else _parsed(scope)
+
+
+def _parsed(scope: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(scope.split(" "))) if scope else ()
+    if not all(valid_name(name) for name in names):
+        raise InvalidScope("scope must be scope names separated by single spaces")
+    return names
+
+
+_remembered = lru_cache(maxsize=500)(_parsed)
+
+
+def ensure_built_in(session: Session) -> None:
+    """Make the built-in scopes and the role `admin`, which holds all of them; safe to repeat."""
+    have = set(session.exec(select(Scope.name)).all())
+    missing = [name for name in BUILT_IN if name not in have]
+    session.add_all(Scope(name=n, description=BUILT_IN[n], builtin=True) for n in missing)
+    if session.get(Role, ADMIN) is None:
+        session.add(Role(name=ADMIN, description="Holds every built-in scope", builtin=True))
+    session.flush()
+    held = scopes_of_roles(session, [ADMIN])
+    session.add_all(RoleScope(role=ADMIN, scope=n) for n in BUILT_IN if n not in held)
+    session.flush()
+
+
+def scopes_of_roles(session: Session, roles: Collection[str]) -> frozenset[str]:
+    if not roles:
+        return frozenset()
+    query = select(RoleScope.scope).where(col(RoleScope.role).in_(roles))
+    return frozenset(session.exec(query).all())
+
+
+def home_of_scopes(session: Session) -> dict[str, str | None]:
+    """Every scope and the resource it belongs to."""
+    return dict(session.exec(select(Scope.name, Scope.audience)).all())
+
+
+def granted(
+    asked: str | None,
+    *,
+    home: Mapping[str, str | None],
+    client: Collection[str],
+    holder: Collection[str] | None,
+    audience: str | None,
+) -> tuple[str, ...]:
+    """Scope asked ∩ client's ∩ holder's, in the order asked (alphabetical when none is named).
+
+    `home`: as `home_of_scopes` gives it. `holder`: the user's scopes, None where no user is
+    behind the request. `audience`: the resource named by the request; only its scopes and those
+    of no resource remain (RFC 8707 §2.2). Raises `InvalidScope` for a scope that does not exist.
+    """
+    names = parse(asked) if asked else ()
+    unknown = [name for name in names if name not in home]
+    if unknown:
+        raise InvalidScope(f"unknown scope: {' '.join(unknown)}")
+    everything = ALL in client and holder is not None
+    return tuple(
+        name
+        for name in names or sorted(home)
+        if (everything or name in client)
+        and (holder is None or name in holder)
+        and (audience is None or home[name] in (None, audience))
+        and not (audience is not None and name in BUILT_IN)
+    )
+
+
+def held_for_granting(scopes: Iterable[str], roles_hold: Iterable[str]) -> frozenset[str]:
+    """What a bearer may hand out: the token's own scopes, and of those that administrators made
+    (a token minted earlier cannot name them) what its user's roles hold now."""
+    return frozenset(scopes) | (frozenset(roles_hold) - BUILT_IN.keys())
+
+
+def check_exist(session: Session, scopes: Iterable[str], pointer: str = "/scopes") -> None:
+    """Raise `ValidationFailed` unless every scope exists."""
+    wanted = list(scopes)
+    have = set(session.exec(select(Scope.name).where(col(Scope.name).in_(wanted))).all())
+    missing = sorted(set(wanted) - have)
+    if missing:
+        raise ValidationFailed([(pointer, f"no such scope: {name}") for name in missing])
+
+
+def check_may_grant(held: Collection[str] | None, scopes: Iterable[str]) -> None:
+    """Nobody grants what they do not hold. `held` None: the operator at the command line.
+
+    `*` is always allowed: it stands for what the user behind a request holds anyway.
+    """
+    if held is None:
+        return
+    beyond = sorted(set(scopes) - set(held) - {ALL})
+    if beyond:
+        raise Forbidden(f"you cannot grant what you do not hold: {' '.join(beyond)}")

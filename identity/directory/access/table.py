@@ -1,0 +1,39 @@
+"""A scope is a permission at a resource; a role is a named set of scopes."""
+
+from datetime import datetime
+
+from sqlmodel import Field, SQLModel
+
+from identity.clock import utcnow
+from identity.store import UtcDateTime
+
+
+class Scope(SQLModel, table=True):
+    __tablename__ = "scope"
+
+    name: str = Field(primary_key=True)
+    description: str = ""
+    audience: str | None = None
+    """The resource it belongs to (RFC 8707); None: this service, or any."""
+    builtin: bool = False
+    version: int = 1
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+
+
+class Role(SQLModel, table=True):
+    __tablename__ = "role"
+
+    name: str = Field(primary_key=True)
+    description: str = ""
+    builtin: bool = False
+    version: int = 1
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+
+
+class RoleScope(SQLModel, table=True):
+    __tablename__ = "role_scope"
+
+    role: str = Field(foreign_key="role.name", primary_key=True, ondelete="CASCADE")
+    scope: str = Field(foreign_key="scope.name", primary_key=True, ondelete="CASCADE", index=True)

@@ -1,0 +1,264 @@
+"""What can be done to a client. Each function is part of the caller's unit of work.
+
+`held` is what the acting administrator may hand out (`access.granting`), None for the operator
+at the command line. Nobody touches a client that holds more than they do: its secret would let
+them become it. `known_grants`: the names in the grant registry.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session, col, delete, select
+
+from identity.clock import utcnow
+from identity.directory.access.granting import ALL, BUILT_IN, check_exist, check_may_grant
+from identity.directory.clients.table import Client, ClientSecret, ClientType
+from identity.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from identity.opaque import digest, mint
+from identity.records import audit
+from identity.records.audit import AuditEvent
+from identity.store import changes, insert_unique
+
+Held = Collection[str] | None
+
+PREFIX = "cs"
+LIVE_SECRETS = 2
+SETTLING = timedelta(seconds=2)
+"""How long an id rests between two clients. Tokens tell them apart by whole seconds, and clocks
+of replicas differ a little."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
+_AUDIENCE = re.compile(r"[^\s#\x00-\x20\x7f]{1,200}")
+
+
+def get(session: Session, client_id: str, *, lock: bool = False) -> Client:
+    """The client with this id, or `NotFound`. `lock`: until the transaction ends."""
+    query = select(Client).where(Client.id == client_id)
+    client = session.exec(query.with_for_update() if lock else query).first()
+    if client is None:
+        raise NotFound("no such client")
+    return client
+
+
+def secrets_of(session: Session, client_id: str) -> list[ClientSecret]:
+    """Its secrets, expired ones too, oldest first."""
+    query = select(ClientSecret).where(ClientSecret.client_id == client_id)
+    return list(session.exec(query.order_by(col(ClientSecret.id))).all())
+
+
+def create(
+    session: Session,
+    *,
+    name: str,
+    type: ClientType = "confidential",  # noqa: A002 - RFC 6749 §2.1 calls it that
+    client_id: str | None = None,
+    grants: Collection[str] = (),
+    scopes: Collection[str] = (),
+    audiences: Collection[str] = (),
+    known_grants: Collection[str],
+    held: Held,
+) -> Client:
+    """A new active client, without a secret yet. Its id is made up unless given.
+
+    Taken again right after its deletion, an id is good from `created_at` on, up to `SETTLING`
+    from now; the caller waits until then before it answers. Raises `Conflict` where the id is
+    taken, `ValidationFailed`, `Forbidden` for scopes beyond `held`.
+    """
+    if client_id is not None and not _ID.fullmatch(client_id):
+        raise ValidationFailed(
+            [("/id", "must be 1 to 64 letters, digits and . _ ~ -, a letter or digit first")]
+        )
+    client = Client(
+        name=name,
+        type=type,
+        grants=_once(grants),
+        scopes=_once(scopes),
+        audiences=_once(audiences),
+    )
+    if client_id is not None:
+        client.id = client_id
+        begins = _free_from(session, client_id)
+        client.created_at = client.updated_at = client.good_from = begins
+    _check(session, client, known_grants)
+    check_may_grant(held, client.scopes)
+    insert_unique(session, client, Conflict("the client id is taken"))
+    changes.record(session, "client.changed", client.id)
+    audit.record(
+        session, "client.created", subject=client.id,
+        called=client.name, type=client.type, grants=client.grants, scopes=client.scopes,
+    )  # fmt: skip
+    return client
+
+
+def update(
+    session: Session,
+    client: Client,
+    fields: dict[str, Any],
+    *,
+    known_grants: Collection[str],
+    held: Held,
+) -> None:
+    """Set `name`, `status`, `grants`, `scopes`, `audiences`; other members are ignored.
+
+    The caller ends the sessions of a client that it disables.
+    """
+    guard(client, held)
+    now = utcnow()
+    changed: dict[str, Any] = {
+        key: _once(fields[key]) if key in ("grants", "scopes", "audiences") else fields[key]
+        for key in ("name", "status", "grants", "scopes", "audiences")
+        if key in fields
+    }
+    before = {key: getattr(client, key) for key in changed}
+    changed = {key: value for key, value in changed.items() if before[key] != value}
+    if not changed:
+        return
+    client.sqlmodel_update(changed)
+    if changed.get("status") == "disabled":
+        # Its tokens stay dead when it is enabled again. They know whole seconds only.
+        client.good_from = now.replace(microsecond=0) + timedelta(seconds=1)
+    _check(session, client, known_grants)
+    check_may_grant(held, client.scopes)
+    touch(session, client)
+    if ALL not in client.scopes and set(before.get("scopes", ())) - set(client.scopes):
+        changes.record(session, "client.narrowed", client.id)
+    if "status" in changed:
+        if client.status == "disabled":
+            changes.record(session, "client.revoked", client.id)
+        event = "client.disabled" if client.status == "disabled" else "client.enabled"
+        audit.record(session, event, subject=client.id)
+    if rest := {key: changed[key] for key in changed if key != "status"}:
+        was = {key: before[key] for key in rest}
+        audit.record(session, "client.updated", subject=client.id, before=was, after=rest)
+
+
+def remove(session: Session, client: Client, held: Held) -> None:
+    """Delete the client and its secrets; its tokens die. The caller has ended its sessions."""
+    if client.builtin:
+        raise Conflict("a built-in client cannot be deleted; disable it instead")
+    guard(client, held)
+    changes.record(session, "client.revoked", client.id)
+    audit.record(session, "client.deleted", subject=client.id, called=client.name)
+    session.delete(client)
+    session.flush()
+
+
+@dataclass(frozen=True)
+class NewSecret:
+    secret: str
+    """Shown once; its digest is kept."""
+    row: ClientSecret
+
+
+def add_secret(
+    session: Session, client: Client, *, held: Held, expires_at: datetime | None = None
+) -> NewSecret:
+    """A new secret beside the one in use. The caller has locked `client`.
+
+    Raises `Conflict` for a public client, and where two are live already.
+    """
+    guard(client, held)
+    if client.type != "confidential":
+        raise Conflict("a public client has no secrets")
+    now = utcnow()
+    if expires_at is not None and expires_at <= now:
+        raise ValidationFailed([("/expires_at", "must lie in the future")])
+    session.exec(
+        delete(ClientSecret).where(
+            col(ClientSecret.client_id) == client.id, col(ClientSecret.expires_at) <= now
+        )
+    )
+    if len(secrets_of(session, client.id)) >= LIVE_SECRETS:
+        raise Conflict(f"{LIVE_SECRETS} secrets are live; delete one first")
+    secret = mint(PREFIX)
+    row = ClientSecret(
+        client_id=client.id, digest=digest(secret), hint=secret[-4:], expires_at=expires_at
+    )
+    session.add(row)
+    touch(session, client)
+    audit.record(session, "client.secret_created", subject=client.id, secret_id=row.id)
+    return NewSecret(secret, row)
+
+
+def remove_secret(session: Session, client: Client, secret_id: str, held: Held) -> None:
+    """From the commit on nobody authenticates with it. Raises `NotFound`."""
+    guard(client, held)
+    row = session.get(ClientSecret, secret_id)
+    if row is None or row.client_id != client.id:
+        raise NotFound("the client has no such secret")
+    session.delete(row)
+    touch(session, client)
+    audit.record(session, "client.secret_deleted", subject=client.id, secret_id=secret_id)
+
+
+def lose_scope(session: Session, scope: str) -> None:
+    """Take a scope that is about to be deleted from every client, so that none gets it back when
+    another of the same name is made."""
+    for client in session.exec(select(Client).with_for_update()):
+        if scope in client.scopes:
+            client.scopes = [name for name in client.scopes if name != scope]
+            touch(session, client)
+            changes.record(session, "client.narrowed", client.id)
+
+
+def guard(client: Client, held: Held) -> None:
+    """Raise `Forbidden` where the client holds more than whoever acts. The built-in one serves all
+    who log in without naming a client: to change it takes what the role `admin` holds."""
+    if client.builtin and held is not None and not BUILT_IN.keys() <= set(held):
+        raise Forbidden("only who holds every built-in scope may change a built-in client")
+    check_may_grant(held, client.scopes)
+
+
+def touch(session: Session, client: Client) -> None:
+    """Note that what others may remember of the client is out of date."""
+    client.version += 1
+    client.updated_at = max(utcnow(), client.created_at)
+    session.add(client)
+    session.flush()
+    changes.record(session, "client.changed", client.id)
+
+
+def valid_audience(audience: str) -> bool:
+    """A resource (RFC 8707): in practice an absolute URI, but any word without spaces and
+    fragment, 200 characters at the most, names one."""
+    return _AUDIENCE.fullmatch(audience) is not None
+
+
+def _check(session: Session, client: Client, known_grants: Collection[str]) -> None:
+    errors = [
+        ("/grants", f"no such grant: {grant}; there are {', '.join(known_grants)}")
+        for grant in client.grants
+        if grant not in known_grants
+    ]
+    if "client_credentials" in client.grants:
+        if client.type == "public":
+            errors.append(("/grants", "a public client cannot use client_credentials"))
+        if ALL in client.scopes:
+            words = f"{ALL} stands for what a user holds; with client_credentials name the scopes"
+            errors.append(("/scopes", words))
+    errors += [
+        ("/audiences", f"must be a word without spaces and '#', best a URI: {audience}")
+        for audience in client.audiences
+        if not valid_audience(audience)
+    ]
+    if errors:
+        raise ValidationFailed(errors)
+    check_exist(session, [scope for scope in client.scopes if scope != ALL])
+
+
+def _free_from(session: Session, client_id: str) -> datetime:
+    """When a client of this id may begin, so that no token of a deleted one is taken for its."""
+    deleted = session.exec(
+        select(AuditEvent.at)
+        .where(AuditEvent.subject == client_id, AuditEvent.event == "client.deleted")
+        .order_by(col(AuditEvent.id).desc())
+    ).first()
+    now = utcnow()
+    return now if deleted is None else max(now, deleted.replace(microsecond=0) + SETTLING)
+
+
+def _once(values: Collection[str]) -> list[str]:
+    return list(dict.fromkeys(values))

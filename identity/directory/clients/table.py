@@ -1,0 +1,50 @@
+"""A client and its secrets."""
+
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import JSON, String
+from sqlmodel import Field, SQLModel
+
+from identity.clock import utcnow
+from identity.opaque import new_id
+from identity.store import UtcDateTime
+
+ClientType = Literal["confidential", "public"]
+Status = Literal["active", "disabled"]
+
+FIRST_PARTY = "first-party"
+
+
+class Client(SQLModel, table=True):
+    __tablename__ = "client"
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    """The `client_id` of the protocol."""
+    name: str = ""
+    type: ClientType = Field(default="confidential", sa_type=String)
+    status: Status = Field(default="active", sa_type=String)
+    grants: list[str] = Field(default_factory=list, sa_type=JSON)
+    scopes: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Scopes it may ask for; `*`: whatever the user behind it holds."""
+    audiences: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Resources it may name (RFC 8707), besides the default audience."""
+    builtin: bool = False
+    version: int = 1
+    good_from: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+    """Tokens from before are dead: those of a client deleted under the same id, and those from
+    before it was last disabled."""
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+
+
+class ClientSecret(SQLModel, table=True):
+    __tablename__ = "client_secret"
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    client_id: str = Field(foreign_key="client.id", ondelete="CASCADE", index=True)
+    digest: str
+    hint: str
+    """The last four characters, to tell one from another."""
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -1,0 +1,232 @@
+"""What can be done to a user. Each function is part of the caller's unit of work.
+
+`held` is what the acting administrator may hand out (`access.granting`), None for the operator
+at the command line. Nobody touches a user who holds more than they do, and the last active
+administrator stays one.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import update as update_rows
+from sqlmodel import Session, col, delete, func, select
+
+from identity.clock import utcnow
+from identity.directory.access.granting import ADMIN, check_may_grant, scopes_of_roles
+from identity.directory.access.table import Role
+from identity.directory.users import names
+from identity.directory.users.table import LoginName, User, UserRole
+from identity.errors import Conflict, NotFound, ValidationFailed
+from identity.records import audit
+from identity.store import Work, changes, execute, insert_unique
+
+Held = Collection[str] | None
+
+_RIGHTS = """
+SELECT mine.role, held.scope
+FROM user_role mine LEFT JOIN role_scope held ON held.role = mine.role
+WHERE mine.user_id = :id"""
+
+
+def get(session: Session, user_id: str, *, lock: bool = False) -> User:
+    """The user with this id, or `NotFound`. `lock`: until the transaction ends."""
+    query = select(User).where(User.id == user_id)
+    user = session.exec(query.with_for_update() if lock else query).first()
+    if user is None:
+        raise NotFound("no such user")
+    return user
+
+
+def find_by_login(session: Session, login: str) -> User | None:
+    """The user whom this username or e-mail address logs in."""
+    query = select(User).join(LoginName).where(LoginName.name == names.login_key(login))
+    return session.exec(query).first()
+
+
+def roles_of(session: Session, user_id: str) -> list[str]:
+    query = select(UserRole.role).where(UserRole.user_id == user_id)
+    return sorted(session.exec(query).all())
+
+
+def rights_of(work: Work, user_id: str) -> tuple[list[str], frozenset[str]]:
+    """Both at once, for logins."""
+    rows = execute(work, _RIGHTS, {"id": user_id}).fetchall()
+    roles = sorted({role for role, _ in rows})
+    return roles, frozenset(scope for _, scope in rows if scope is not None)
+
+
+def scopes_of(session: Session, user_id: str) -> frozenset[str]:
+    """All that the user's roles hold."""
+    return scopes_of_roles(session, roles_of(session, user_id))
+
+
+def create(
+    session: Session,
+    *,
+    username: str,
+    email: str | None = None,
+    name: str | None = None,
+    password_hash: str | None = None,
+    must_change_password: bool = False,
+    roles: Collection[str] = (),
+    email_verified: bool = False,
+    held: Held = None,
+) -> User:
+    """A new active user. Raises `Conflict` where a name is taken, `ValidationFailed`,
+    `Forbidden` for roles that hold more than `held`."""
+    user = User(
+        username=names.username(username),
+        email=names.email(email) if email else None,
+        email_verified=email_verified,
+        name=name,
+        password_hash=password_hash,
+        must_change_password=must_change_password,
+    )
+    insert_unique(session, user, Conflict("the username is taken"))
+    _set_login_names(session, user)
+    _set_roles(session, user, roles, held)
+    audit.record(session, "user.created", subject=user.id, username=user.username)
+    return user
+
+
+def update(session: Session, user: User, fields: dict[str, Any], held: Held) -> None:
+    """Set `username`, `email`, `email_verified`, `name`; other members are ignored."""
+    guard(session, user, held)
+    changed: dict[str, Any] = {}
+    if "username" in fields:
+        changed["username"] = names.username(fields["username"])
+    if "email" in fields:
+        changed["email"] = names.email(fields["email"]) if fields["email"] else None
+    for plain in ("name", "email_verified"):
+        if plain in fields:
+            changed[plain] = fields[plain]
+    changed = {key: value for key, value in changed.items() if getattr(user, key) != value}
+    if not changed:
+        return
+    if "email" in changed and "email_verified" not in fields:
+        changed["email_verified"] = False
+    if "username" in changed:
+        taken = select(User.id).where(User.username == changed["username"])
+        if session.exec(taken).first():
+            raise Conflict("the username is taken")
+    user.sqlmodel_update(changed)
+    insert_unique(session, user, Conflict("the username is taken"))
+    if changed.keys() & {"username", "email"}:
+        _set_login_names(session, user)
+    touch(session, user)
+    audit.record(session, "user.updated", subject=user.id, changed=sorted(changed))
+
+
+def set_status(session: Session, user: User, status: str, held: Held) -> None:
+    """Enable or disable. The caller ends the sessions of a user it disables."""
+    guard(session, user, held)
+    if user.status == status:
+        return
+    if status == "disabled":
+        keep_an_admin(session, user)
+    user.status = status  # type: ignore[assignment]
+    touch(session, user)
+    event = "user.disabled" if status == "disabled" else "user.enabled"
+    audit.record(session, event, subject=user.id)
+
+
+def set_password_hash(
+    session: Session, user: User, password_hash: str, *, must_change: bool, held: Held
+) -> None:
+    """The caller ends the sessions."""
+    guard(session, user, held)
+    user.password_hash, user.must_change_password = password_hash, must_change
+    touch(session, user)
+    event = "user.password_reset" if must_change else "user.password_changed"
+    audit.record(session, event, subject=user.id)
+
+
+def set_roles(session: Session, user: User, roles: Collection[str], held: Held) -> None:
+    guard(session, user, held)
+    before = roles_of(session, user.id)
+    if ADMIN in before and ADMIN not in roles:
+        keep_an_admin(session, user)
+    if set(before) == set(roles):
+        return
+    session.exec(delete(UserRole).where(col(UserRole.user_id) == user.id))
+    _set_roles(session, user, roles, held)
+    touch(session, user)
+    if set(before) - set(roles):
+        changes.record(session, "user.narrowed", user.id)
+    after = sorted(set(roles))
+    audit.record(session, "user.roles_changed", subject=user.id, before=before, after=after)
+
+
+def remove(session: Session, user: User, held: Held) -> None:
+    """Delete the user and all that hangs on it. The caller has ended its sessions."""
+    guard(session, user, held)
+    keep_an_admin(session, user)
+    changes.record(session, "user.deleted", user.id)
+    audit.record(session, "user.deleted", subject=user.id, username=user.username)
+    session.delete(user)
+    session.flush()
+
+
+def lose_role(session: Session, role: str) -> None:
+    """Take a role that is about to be deleted from whoever has it."""
+    had = select(UserRole.user_id).where(UserRole.role == role)
+    for user_id in session.exec(had):
+        changes.record(session, "user.narrowed", user_id)
+    session.execute(
+        update_rows(User)
+        .where(col(User.id).in_(had))
+        .values(version=User.version + 1, updated_at=utcnow())
+        .execution_options(synchronize_session=False)
+    )
+    session.exec(delete(UserRole).where(col(UserRole.role) == role))
+
+
+def guard(session: Session, user: User, held: Held) -> None:
+    """Whoever could change a user who holds more could become that user."""
+    if held is not None:
+        check_may_grant(held, scopes_of(session, user.id))
+
+
+def keep_an_admin(session: Session, user: User) -> None:
+    """Raise `Conflict` if without `user` no active administrator were left."""
+    # Locking the role lets two administrators who remove each other queue up.
+    session.exec(select(Role).where(Role.name == ADMIN).with_for_update()).first()
+    others = session.exec(
+        select(func.count())
+        .select_from(UserRole)
+        .join(User)
+        .where(UserRole.role == ADMIN, User.status == "active", User.id != user.id)
+    ).one()
+    if not others and ADMIN in roles_of(session, user.id):
+        raise Conflict("the last active administrator must stay one")
+
+
+def touch(session: Session, user: User) -> None:
+    """Note that what others may remember of the user is out of date."""
+    user.version += 1
+    user.updated_at = utcnow()
+    session.add(user)
+    session.flush()
+    changes.record(session, "user.changed", user.id)
+
+
+def _set_login_names(session: Session, user: User) -> None:
+    session.exec(delete(LoginName).where(col(LoginName.user_id) == user.id))
+    keys = {names.login_key(name): what for name, what in
+            ((user.email, "e-mail address"), (user.username, "username")) if name}  # fmt: skip
+    for key, what in keys.items():
+        insert_unique(
+            session, LoginName(name=key, user_id=user.id), Conflict(f"the {what} is taken")
+        )
+
+
+def _set_roles(session: Session, user: User, roles: Collection[str], held: Held) -> None:
+    wanted = sorted(set(roles))
+    have = set(session.exec(select(Role.name).where(col(Role.name).in_(wanted))).all())
+    missing = [role for role in wanted if role not in have]
+    if missing:
+        raise ValidationFailed([("/roles", f"no such role: {role}") for role in missing])
+    check_may_grant(held, scopes_of_roles(session, wanted))
+    gone = Conflict("a role was deleted meanwhile")
+    for role in wanted:
+        insert_unique(session, UserRole(user_id=user.id, role=role), gone)

@@ -1,0 +1,48 @@
+"""A user, the names that log it in, and its roles."""
+
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import String
+from sqlmodel import Field, SQLModel
+
+from identity.clock import utcnow
+from identity.opaque import new_id
+from identity.store import UtcDateTime
+
+Status = Literal["active", "disabled"]
+
+
+class User(SQLModel, table=True):
+    __tablename__ = "user_account"  # "user" is a reserved word in PostgreSQL
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    username: str = Field(unique=True)
+    email: str | None = None
+    email_verified: bool = False
+    name: str | None = None
+    status: Status = Field(default="active", sa_type=String)
+    password_hash: str | None = None
+    must_change_password: bool = False
+    version: int = 1
+    """Counts the changes an administrator or the user made; the ETag of the resource."""
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+    last_login_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class LoginName(SQLModel, table=True):
+    """What can be typed to log in: a username, or an e-mail address in lower case. One table for
+    both, so that no one's username can be another's e-mail address."""
+
+    __tablename__ = "login_name"
+
+    name: str = Field(primary_key=True)
+    user_id: str = Field(foreign_key="user_account.id", ondelete="CASCADE", index=True)
+
+
+class UserRole(SQLModel, table=True):
+    __tablename__ = "user_role"
+
+    user_id: str = Field(foreign_key="user_account.id", primary_key=True, ondelete="CASCADE")
+    role: str = Field(foreign_key="role.name", primary_key=True, ondelete="CASCADE", index=True)

@@ -1,0 +1,5 @@
+"""The process or processes behind the port."""
+
+from identity.http.server.server import serve
+
+__all__ = ["serve"]

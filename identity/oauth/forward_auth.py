@@ -1,0 +1,110 @@
+"""`GET|POST /forward-auth`: a gateway asks whether to let a request through, and as whom.
+
+For nginx `auth_request`, Traefik `forwardAuth`, Caddy `forward_auth`: 200 with who asks in
+headers, or 401 and 403 with the challenge that the client should see (RFC 6750 §3).
+
+What the upstream needs stands in the query, which is the gateway's alone; headers may be the
+client's. `scope`: all of these, separated by spaces. `audience`: the token must be for one of
+these, else for the default one: a token for one resource opens no other (RFC 9068 §4).
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from identity.directory.access import granting
+from identity.directory.clients.registry import ClientSnapshot
+from identity.directory.users.snapshot import UserSnapshot
+from identity.errors import BearerError, Headers, InvalidRequest, InvalidToken
+from identity.http.lane import Request, Response
+from identity.service.wiring import Services
+from identity.tokens.live import Live
+
+REMEMBERED = 256  # ways to ask; a gateway has one a route
+_PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
+
+
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    scopes: tuple[str, ...]
+    audiences: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Made once a token, as long as its user and client stay what they are."""
+
+    user: UserSnapshot | None
+    client: ClientSnapshot
+    scopes: frozenset[str]
+    audience: tuple[str, ...]
+    response: Response
+
+
+class ForwardAuth:
+    def __init__(self, services: Services) -> None:
+        self._bearer = services.bearer
+        self._default = frozenset({services.settings.audience})
+        self._asked: dict[bytes, _Needed] = {}
+
+    async def __call__(self, request: Request) -> Response:
+        query = request.scope["query_string"]
+        needed = self._asked.get(query) or self._read(query, request)
+        try:
+            return await self._admit(request, needed)
+        except BearerError as error:
+            error.scope = " ".join(needed.scopes) or None
+            raise
+
+    async def _admit(self, request: Request, needed: _Needed) -> Response:
+        try:
+            authorization = request.header(b"authorization")
+        except InvalidRequest as error:  # to a gateway 400 is a failure of its own
+            raise InvalidToken(error.detail) from None
+        live = await self._bearer(authorization)
+        answer = self._answer(live)
+        if not answer.scopes.issuperset(needed.scopes):
+            live = await self._bearer(authorization, *needed.scopes)  # which says so, and notes it
+            answer = self._answer(live)
+        if needed.audiences.isdisjoint(answer.audience):
+            raise InvalidToken("the token is for another audience")
+        return answer.response
+
+    def _read(self, query: bytes, request: Request) -> _Needed:
+        parameters = request.query
+        needed = _Needed(
+            granting.parse(parameters.get("scope", "")),
+            frozenset(parameters.get("audience", "").split()) or self._default,
+        )
+        if len(self._asked) < REMEMBERED:
+            self._asked[query] = needed
+        return needed
+
+    def _answer(self, live: Live) -> _Answer:
+        made: _Answer | None = live.known.forwarded
+        if made is None or made.user is not live.user or made.client is not live.client:
+            made = _Answer(
+                live.user, live.client, frozenset(live.scopes), live.claims.audience,
+                Response(200, _told(live), b""),
+            )  # fmt: skip
+            live.known.forwarded = made
+        return made
+
+
+def _told(live: Live) -> Headers:
+    """Every header every time, if empty: a gateway that copies them then leaves none of the
+    client's own standing. Lists are separated by spaces."""
+    user = live.user
+    return [
+        (b"x-user", _safe(user.username) if user else b""),
+        (b"x-subject", _safe(live.claims.subject)),
+        (b"x-client", _safe(live.client.id)),
+        (b"x-scopes", b" ".join(map(_safe, live.scopes))),
+        (b"x-roles", b" ".join(map(_safe, user.roles)) if user else b""),
+        (b"x-session", _safe(live.claims.session or "")),
+    ]
+
+
+def _safe(text: str) -> bytes:
+    """Percent-encoded UTF-8 (RFC 3986 §2.1) but for what a header may hold as it is; so no name
+    can end a header or a list."""
+    return quote(text, safe=_PLAIN).encode("ascii")

@@ -1,0 +1,70 @@
+"""A username and password for tokens (RFC 6749 §4.3); see docs/decisions on why it is here."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from identity.authentication.password import PasswordLogin, Proven
+from identity.clock import now
+from identity.directory.users import accounts
+from identity.errors import InvalidGrant, UnauthorizedClient
+from identity.oauth.grants.request import Issue, TokenRequest
+from identity.records import audit
+from identity.records.metrics import Metrics
+from identity.store import Database, Work
+from identity.tokens.minting import Subject
+from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions.lifecycle import Lifetimes
+from identity.tokens.status.places import Place, Places
+
+MUST_CHANGE = "the password must be changed first: POST /password"
+
+
+@dataclass(frozen=True)
+class Password:
+    db: Database
+    login: PasswordLogin
+    lifetimes: Lifetimes
+    metrics: Metrics
+    places: Places
+    allowed: bool
+    grant_type: ClassVar[str] = "password"
+
+    async def authorize(self, request: TokenRequest) -> Issue:
+        if not self.allowed:
+            raise UnauthorizedClient("the password grant is switched off")
+        username, password = request.required("username"), request.required("password")
+        proven = await self.login.prove(username, password)
+        audit.act_as("user", proven.user.id)
+        place = await self.places.take(None)
+        issue = await self.db.write_plain(lambda work: self._log_in(work, request, proven, place))
+        self.metrics.login("success")
+        return issue
+
+    def _log_in(self, work: Work, request: TokenRequest, proven: Proven, place: Place) -> Issue:
+        user, client, known_at = proven.user, request.client, now()
+        self.login.settle(work, proven)
+        if user.must_change_password:
+            audit.record(
+                work, "login", outcome="refused", subject=user.id, client_id=client.id,
+                why="password must be changed",
+            )  # fmt: skip
+            raise InvalidGrant(MUST_CHANGE)
+        roles, held = accounts.rights_of(work, user.id)
+        scope = request.granted(held)
+        begun = lifecycle.start(
+            work,
+            self.lifetimes,
+            user_id=user.id,
+            client_id=client.id,
+            scope=scope,
+            audience=request.audience,
+            amr=["pwd"],
+            status_index=place.number,
+            user_agent=request.user_agent,
+        )
+        audit.record(work, "login", subject=user.id, client_id=client.id, sid=begun.id, scope=scope)
+        refresh_token = None
+        if "refresh_token" in client.grants:
+            refresh_token = lifecycle.first_refresh_token(work, self.lifetimes, begun)
+        subject = Subject(user.id, user.username, roles, begun)
+        return Issue(subject, request.audience, scope, place, known_at, refresh_token)

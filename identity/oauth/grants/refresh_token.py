@@ -1,0 +1,61 @@
+"""A refresh token for the next access token and the next refresh token (RFC 6749 §6)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from identity.directory.access import granting
+from identity.errors import InvalidGrant, InvalidScope, InvalidTarget
+from identity.oauth.grants.request import Issue, TokenRequest
+from identity.records.audit import AuditQueue
+from identity.store import Database
+from identity.tokens.live import Users
+from identity.tokens.minting import Subject
+from identity.tokens.sessions import rotation, swap
+from identity.tokens.sessions.lifecycle import Lifetimes
+from identity.tokens.status.places import Places
+
+
+@dataclass(frozen=True)
+class RefreshToken:
+    db: Database
+    users: Users
+    lifetimes: Lifetimes
+    queue: AuditQueue
+    places: Places
+    grant_type: ClassVar[str] = "refresh_token"
+
+    async def authorize(self, request: TokenRequest) -> Issue:
+        token = request.required("refresh_token")
+        # What can be refused without spending the token is refused first.
+        login = await swap.look(self.db, token)
+        if login is None or login.client_id != request.client.id:
+            raise InvalidGrant("the refresh token is not valid", audit="not this client's")
+        self._check_narrower(request, login.scope, login.audience)
+        place = await self.places.take(None)
+        successor = None
+        if login.unused:
+            successor = await swap.swap(self.db, self.lifetimes, token, login, place.number)
+        if successor is None:  # a retry or a replay, or too late
+            successor = await self.db.write(
+                lambda session: rotation.rotate(session, self.lifetimes, token, place.number)
+            )
+        user = await self.users.get(login.user_id)
+        if user is None or not user.active:
+            raise InvalidGrant("the refresh token is not valid", audit="user disabled")
+        scope = request.granted(user.scopes & frozenset(login.scope.split()))
+        self.queue.put(
+            "token.issued", subject=user.id, client_id=request.client.id,
+            grant=self.grant_type, scope=scope, sid=login.id,
+        )  # fmt: skip
+        subject = Subject(user.id, user.username, user.roles, login)
+        return Issue(subject, login.audience, scope, place, request.asked_at, successor)
+
+    @staticmethod
+    def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:
+        if request.resource is not None and request.resource != audience:
+            raise InvalidTarget("the resource was not granted at the login")
+        asked = set(granting.parse(request.form.get("scope", "")))
+        # A scope that was deleted since cannot be granted, whatever the login did.
+        beyond = asked - (set(scope.split()) & request.scopes.keys())
+        if beyond:
+            raise InvalidScope(f"not granted at the login: {' '.join(sorted(beyond))}")

@@ -1,0 +1,68 @@
+"""What a grant is given, and what it hands back."""
+
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple, Protocol
+
+from identity.directory.access import granting
+from identity.directory.clients.registry import ClientSnapshot
+from identity.errors import InvalidRequest
+from identity.tokens.minting import Subject
+from identity.tokens.status.places import Place
+
+
+class TokenRequest(NamedTuple):
+    """A token request whose client is authenticated and may use the grant."""
+
+    form: Mapping[str, str]
+    client: ClientSnapshot
+    resource: str | None
+    """The audience asked for (RFC 8707), one that the client may name."""
+    default_audience: str
+    scopes: Mapping[str, str | None]
+    """Every scope that exists, and the resource it belongs to."""
+    user_agent: str | None
+    asked_at: float
+    """Unix time before this process last caught up: what it knows is at least as new."""
+
+    @property
+    def audience(self) -> str:
+        return self.resource or self.default_audience
+
+    def required(self, name: str) -> str:
+        value = self.form.get(name)
+        if value is None:
+            raise InvalidRequest(f"{name} is missing")
+        return value
+
+    def granted(self, holder: frozenset[str] | None, *, scope: str | None = None) -> str:
+        """The scope to grant, space separated. `holder`: the user's scopes, None without one."""
+        names = granting.granted(
+            scope if scope is not None else self.form.get("scope"),
+            home=self.scopes,
+            client=self.client.scopes,
+            holder=holder,
+            audience=self.resource if self.resource != self.default_audience else None,
+        )
+        return " ".join(names)
+
+
+class Issue(NamedTuple):
+    """What to mint."""
+
+    subject: Subject
+    audience: str
+    scope: str
+    place: Place
+    """In the status lists."""
+    known_at: float
+    """Unix time from before it was read what the subject may do; the token's `iat`. Whatever is
+    taken away later is then told with a time that hits this token."""
+    refresh_token: str | None = None
+
+
+class Grant(Protocol):
+    """States only what is unique to it; what every grant needs happens in the endpoint."""
+
+    grant_type: ClassVar[str]
+
+    async def authorize(self, request: TokenRequest) -> Issue: ...

@@ -1,0 +1,118 @@
+"""`GET /revocations`: a stream of Server-Sent Events that can be resumed anywhere, or long polls
+for those who cannot stream.
+
+    curl -N -u client:secret -H "Accept: text/event-stream" https://…/revocations
+    curl -u client:secret "https://…/revocations?after=17&wait=25"
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import Mapping
+
+from identity.clock import now
+from identity.errors import Forbidden, InvalidClient, InvalidRequest
+from identity.http.lane import Request, Response, Stream
+from identity.oauth.revocation_feed.broadcast import Broadcaster, Listener
+from identity.service.wiring import Services
+
+SCOPE = "introspect"
+LONGEST_WAIT = 60.0  # seconds
+LONGEST_STREAM = 3600.0  # seconds; then its client must show again that it may
+EVENT_STREAM = b"text/event-stream"
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?")
+
+
+class Revocations:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.broadcaster = Broadcaster(services.db, services.feed, services.settings)
+        watch = services.metrics.watch
+        watch("revocation_streams", "Streams of revocations that are followed.",
+              lambda: self.broadcaster.listeners)  # fmt: skip
+        watch("revocations_remembered", "Revocations that a live token may run into.",
+              lambda: self.broadcaster.remembered, across_workers="max")  # fmt: skip
+
+    async def __call__(self, request: Request) -> Response:
+        await asyncio.sleep(0)  # streams and polls are followed by a task (`wire.eager`)
+        client, until = await self._caller(request)
+        query = request.query
+        self.broadcaster.stop_with(request.scope.get("state", {}).get("stopping"))
+        if EVENT_STREAM in (request.header(b"accept") or b""):
+            return await self._stream(request, query, client, until)
+        return await self._poll(query)
+
+    async def _caller(self, request: Request) -> tuple[str, float]:
+        """The client that asks and the Unix time until when it may: by its secret, or by a bearer
+        token, either way allowed the scope `introspect`."""
+        authorization = request.header(b"authorization")
+        if authorization is None:
+            raise InvalidClient("the revocations need client authentication")
+        until = now() + LONGEST_STREAM * random.uniform(0.8, 1)  # noqa: S311 - not all at once
+        if authorization[:7].lower() == b"bearer ":
+            live = await self._services.bearer(authorization, SCOPE)
+            return live.claims.client_id, min(until, live.claims.expires_at)
+        await self._services.feed.catch_up()
+        client = await self._services.client_authentication(authorization, {})
+        if not client.confidential:
+            raise InvalidClient("a public client cannot follow the revocations")
+        if SCOPE not in client.scopes:
+            raise Forbidden(f"the client is not allowed the scope {SCOPE}")
+        return client.id, until
+
+    async def _stream(
+        self, request: Request, query: Mapping[str, str], client: str, until: float
+    ) -> Response:
+        last = request.header(b"last-event-id")
+        asked = last.decode("latin-1").strip() if last is not None else query.get("after")
+        after = int(asked) if asked and _NUMBER.fullmatch(asked) else None
+        await self.broadcaster.look()
+        if after is not None and not await self.broadcaster.known(after):
+            after = None
+        listener = self.broadcaster.follow(client, after, reset=bool(asked) and after is None)
+        headers = [(b"content-type", EVENT_STREAM), (b"x-accel-buffering", b"no")]
+        return Stream(headers, _Followed(self.broadcaster, listener, until))
+
+    async def _poll(self, query: Mapping[str, str]) -> Response:
+        asked, wait = query.get("after"), query.get("wait", "0")
+        if asked is not None and not _NUMBER.fullmatch(asked):
+            raise InvalidRequest("after must be a position that an answer named")
+        if not _SECONDS.fullmatch(wait) or float(wait) > LONGEST_WAIT:
+            raise InvalidRequest(f"wait must be 0 to {LONGEST_WAIT:.0f} seconds")
+        broadcaster = self.broadcaster
+        after = None if asked is None else int(asked)
+        await broadcaster.look()
+        if after is not None and not await broadcaster.known(after):
+            after = None
+        elif after is not None and not broadcaster.after(after) and float(wait):
+            await broadcaster.wait(float(wait))
+            if broadcaster.failing is not None:
+                raise broadcaster.failing
+        moment = now()
+        entries = broadcaster.after(after or 0)
+        body = b'{"entries":[%b],"position":%d,"reset":%b,"now":%.3f}' % (
+            b",".join(entry.body for entry in entries if entry.exp >= moment),
+            broadcaster.position,
+            b"true" if after is None else b"false",
+            broadcaster.asked,
+        )
+        return Response(200, [(b"content-type", b"application/json")], body)
+
+
+class _Followed:
+    """A listener's stream, which ends when its client must authenticate again."""
+
+    def __init__(self, broadcaster: Broadcaster, listener: Listener, until: float) -> None:
+        self._broadcaster = broadcaster
+        self._listener = listener
+        self._timer = asyncio.get_running_loop().call_later(max(0, until - now()), listener.close)
+
+    async def next(self) -> bytes | None:
+        return await self._listener.next()
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._broadcaster.leave(self._listener)
+        self._listener.close()

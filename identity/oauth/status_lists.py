@@ -1,0 +1,61 @@
+"""`/status-lists`: public, cacheable, and the same for everybody."""
+
+import re
+
+import orjson
+
+from identity.errors import NotAcceptable, NotFound
+from identity.http.lane import Request, Response
+from identity.service.wiring import Services
+from identity.tokens.status.lists import MEDIA_TYPE, OPEN, TTL
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_RANKS = {MEDIA_TYPE: 3, MEDIA_TYPE.partition(b"/")[0] + b"/*": 2, b"*/*": 1}
+
+
+class StatusLists:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def one(self, request: Request) -> Response:
+        """draft-ietf-oauth-status-list §8."""
+        if not accepted(request.header(b"accept")):
+            raise NotAcceptable(f"ask for {MEDIA_TYPE.decode()}")
+        number = request.segment
+        document = None
+        if _NUMBER.fullmatch(number):
+            document = await self._services.lists.get(int(number))
+        if document is None:
+            raise NotFound("there is no such status list")
+        return document.answer(request)
+
+    async def aggregation(self, request: Request) -> Response:
+        """The same, §9."""
+        await self._services.feed.catch_up()
+        body = orjson.dumps({"status_lists": await self._services.lists.aggregation()})
+        caching = (b"cache-control", b"public, max-age=%d" % TTL)
+        return Response(200, [(b"content-type", b"application/json"), caching, *OPEN], body)
+
+
+def accepted(accept: bytes | None) -> bool:
+    """Whether a status list as JWT may be sent (RFC 9110 §12.5.1): the closest range decides."""
+    if accept is None or not accept.strip():
+        return True
+    best, quality = 0, 0.0
+    for part in accept.split(b","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(b";"))
+        rank = _RANKS.get(name, 0)
+        if rank > best:
+            best, quality = rank, _quality(parameters)
+    return quality > 0
+
+
+def _quality(parameters: list[bytes]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if name.strip() == b"q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0

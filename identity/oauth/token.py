@@ -1,0 +1,145 @@
+"""`POST /token` (RFC 6749 §3.2): the steps that every grant shares, in order."""
+
+from asyncio import sleep
+from collections.abc import Mapping
+from functools import partial
+from urllib.parse import urlsplit
+
+import orjson
+
+from identity.clock import now
+from identity.directory.clients.registry import ClientSnapshot
+from identity.errors import (
+    InvalidGrant,
+    InvalidRequest,
+    InvalidTarget,
+    OAuthError,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    header_lines,
+)
+from identity.http.lane import Request, Response, json_bytes
+from identity.http.wire.in_a_row import Batched
+from identity.oauth.grants.client_credentials import ClientCredentials
+from identity.oauth.grants.password import Password
+from identity.oauth.grants.refresh_token import RefreshToken
+from identity.oauth.grants.request import Grant, Issue, TokenRequest
+from identity.service.wiring import Services
+
+NO_CACHE = header_lines([(b"pragma", b"no-cache")])
+EARLY = 0.002
+"""Seconds by which a timer of the event loop may be early."""
+SETTLING = 2.0
+"""Seconds that a client which has just been enabled again waits for its token at the most."""
+
+
+def grants(services: Services) -> dict[str, Grant]:
+    """The registry: a grant is added here, and by its file."""
+    s = services
+    listed: list[Grant] = [
+        Password(
+            s.db, s.login, s.lifetimes, s.metrics, s.places, s.settings.sessions.password_grant
+        ),
+        RefreshToken(s.db, s.users, s.lifetimes, s.queue, s.places),
+        ClientCredentials(s.queue, s.places),
+    ]
+    return {grant.grant_type: grant for grant in listed}
+
+
+class TokenEndpoint:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._audience = services.settings.audience
+        self._audiences = frozenset({self._audience, services.settings.issuer})
+        self.grants = grants(services)
+
+    async def __call__(self, request: Request) -> Response:
+        form = await request.form()
+        authorization = request.header(b"authorization")
+        asked_at = now()
+        client = await self._client(authorization, form)
+        if (early := client.good_from - now()) > 0:
+            # A token of this second would be taken for one that died with the client.
+            await sleep(min(early + EARLY, SETTLING))
+            asked_at = now()
+            client = await self._client(authorization, form)
+        scopes = self._services.scopes
+        try:
+            grant = self._grant(form, client)
+            issue = await grant.authorize(
+                TokenRequest(
+                    form=form,
+                    client=client,
+                    resource=self._resource(form, client),
+                    default_audience=self._audience,
+                    scopes=scopes.at_hand("*") or await scopes.get("*") or {},
+                    user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
+                    asked_at=asked_at,
+                )
+            )
+        except OAuthError as refusal:
+            self._note(refusal, form.get("grant_type", ""), client)
+            raise
+        return await self._answer(grant.grant_type, client, issue)
+
+    async def _client(self, authorization: bytes | None, form: dict[str, str]) -> ClientSnapshot:
+        await self._services.feed.catch_up()
+        return await self._services.client_authentication(authorization, form)
+
+    def _note(self, refusal: OAuthError, grant_type: str, client: ClientSnapshot) -> None:
+        if grant_type == Password.grant_type and isinstance(refusal, InvalidGrant):
+            return  # on record as a refused login
+        self._services.queue.put(
+            "token.refused", outcome="refused", client_id=client.id,
+            grant=grant_type[:100], error=refusal.code, why=(refusal.audit or refusal.detail)[:200],
+        )  # fmt: skip
+
+    def _grant(self, form: Mapping[str, str], client: ClientSnapshot) -> Grant:
+        name = form.get("grant_type")
+        if name is None:
+            raise InvalidRequest("grant_type is missing")
+        grant = self.grants.get(name)
+        if grant is None:
+            raise UnsupportedGrantType(f"supported grant types: {' '.join(self.grants)}")
+        if name not in client.grants:
+            raise UnauthorizedClient(f"the client may not use the grant {name}")
+        return grant
+
+    def _resource(self, form: Mapping[str, str], client: ClientSnapshot) -> str | None:
+        """The audience that the request names (RFC 8707 §2), if the client may."""
+        resource = form.get("resource")
+        if resource is None:
+            return None
+        if resource not in client.audiences and resource not in self._audiences:
+            try:
+                parts = urlsplit(resource)
+                absolute = bool(parts.scheme) and "#" not in resource
+            except ValueError:
+                absolute = False
+            if not absolute:
+                raise InvalidTarget("resource must be an absolute URI without fragment")
+            raise InvalidTarget("the client may not ask for tokens for this resource")
+        return resource
+
+    async def _answer(self, grant_type: str, client: ClientSnapshot, issue: Issue) -> Response:
+        """RFC 6749 §5.1."""
+        mint = partial(
+            self._services.mint.access_token,
+            issue.subject,
+            client_id=client.id,
+            audience=issue.audience,
+            scope=issue.scope,
+            place=issue.place,
+            at=issue.known_at,
+        )
+        minted = await Batched(mint)
+        self._services.metrics.issued(grant_type)
+        document = {
+            "access_token": minted.token,
+            "token_type": "Bearer",
+            "expires_in": minted.expires_in,
+            "scope": issue.scope,
+        }
+        if issue.refresh_token is not None:
+            document["refresh_token"] = issue.refresh_token
+        return json_bytes(orjson.dumps(document), NO_CACHE)

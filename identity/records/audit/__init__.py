@@ -1,0 +1,30 @@
+"""What happened, on record: audit events, sealed into a hash chain.
+
+`record` writes an event in the transaction of what it tells of. High-volume events go through an
+`AuditQueue`, which writes them in batches. Neither waits for the chain: a sealer gives committed
+events their place in it within a second, one sealer at a time, and signs the head, so that
+`verify` finds a row that was changed, removed, reordered or cut off at the end.
+"""
+
+from identity.records.audit.chain import Fault, Sealed, seal, unsealed, verify
+from identity.records.audit.events import AuditQueue, Outcome, event, record
+from identity.records.audit.origins import SYSTEM, Origin, act_as, origin
+from identity.records.audit.table import AuditEvent, AuditHead
+
+__all__ = [
+    "SYSTEM",
+    "AuditEvent",
+    "AuditHead",
+    "AuditQueue",
+    "Fault",
+    "Origin",
+    "Outcome",
+    "Sealed",
+    "act_as",
+    "event",
+    "origin",
+    "record",
+    "seal",
+    "unsealed",
+    "verify",
+]

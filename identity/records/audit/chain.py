@@ -1,0 +1,202 @@
+"""The hash chain over committed events, and its signed head."""
+
+import hashlib
+import hmac
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Row, Table, bindparam, text, update
+from sqlmodel import Session, col, select
+
+from identity.clock import utcnow
+from identity.records.audit.table import AuditEvent, AuditHead
+from identity.store import dialect
+from identity.store.driver import stored_time
+
+LOCK = 0x61756469740000  # the advisory lock of the one sealer at work
+BATCH = 1000
+
+MEMBERS = (
+    "at", "event", "outcome", "actor_type", "actor", "subject", "client_id", "address",
+    "request_id", "detail",
+)  # fmt: skip
+"""Of an event, in the order in which they are chained."""
+
+_EVENTS: Table = AuditEvent.__table__  # type: ignore[attr-defined]
+_CHAINED = (_EVENTS.c.id, *(_EVENTS.c[name] for name in MEMBERS))
+_members = itemgetter(*MEMBERS)
+_PLACE = (
+    update(_EVENTS)
+    .where(_EVENTS.c.id == bindparam("event_id"))
+    .values(seq=bindparam("place"), digest=bindparam("link"))
+)
+_COLUMNS = ("id", *MEMBERS, "seq", "digest")
+_INSERT_SQLITE = "INSERT INTO audit_event ({}) VALUES ({})".format(  # noqa: S608
+    ", ".join(_COLUMNS), ", ".join("?" * len(_COLUMNS))
+)
+_INSERT_POSTGRESQL = text(
+    f"INSERT INTO audit_event ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)} "  # noqa: S608
+    "FROM jsonb_populate_recordset(CAST(NULL AS audit_event), CAST(:events AS jsonb))"
+)
+_IDS_SQLITE = text("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'audit_event'")
+_IDS_POSTGRESQL = text(
+    "SELECT nextval(pg_get_serial_sequence('audit_event', 'id')) FROM generate_series(1, :count)"
+)
+
+
+def _digest(previous: str, seq: int, event_id: int | None, members: Iterable[Any]) -> str:
+    """SHA-256 over the link before and every member of the event, as JSON without spaces, objects
+    by name, times as RFC 3339."""
+    chained = orjson.dumps((seq, event_id, *members), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(b"%b\n%b" % (previous.encode(), chained)).hexdigest()
+
+
+def _signature(key: bytes, seq: int, digest: str) -> str:
+    return hmac.new(key, f"audit head {seq} {digest}".encode(), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class Sealed:
+    count: int
+    seq: int
+    digest: str
+
+
+def unsealed(session: Session) -> bool:
+    """Whether there is anything to seal."""
+    return (
+        session.exec(select(AuditEvent.id).where(col(AuditEvent.seq).is_(None)).limit(1)).first()
+        is not None
+    )
+
+
+def seal(session: Session, key: bytes) -> Sealed | None:
+    """Chain up to `BATCH` committed events and sign the new head; None when there is nothing to
+    do or another sealer is at it. `key`: 32 bytes derived from the master key."""
+    if not _alone(session):
+        return None
+    rows = session.execute(
+        select(*_CHAINED).where(_EVENTS.c.seq.is_(None)).order_by(_EVENTS.c.id).limit(BATCH)
+    ).all()
+    if not rows:
+        return None
+    seq, digest = _end(session)
+    places = []
+    for row in rows:
+        seq += 1
+        digest = _link(digest, seq, row)
+        places.append({"event_id": row.id, "place": seq, "link": digest})
+    session.connection().execute(_PLACE, places)
+    return _sign(session, key, Sealed(len(rows), seq, digest))
+
+
+def append(session: Session, key: bytes, events: Sequence[Mapping[str, Any]]) -> Sealed | None:
+    """Write `events` at the end of the chain, which takes a third of writing them first and sealing
+    them later. Where another sealer is at work they are left to it: None.
+
+    At full load thousands of events a second come by here, so the driver takes them as they are.
+    """
+    sealing = _alone(session)
+    seq, digest = _end(session) if sealing else (0, "")
+    rows: list[tuple[Any, ...]] = []
+    for event_id, event in zip(_ids(session, len(events)), events, strict=True):
+        members = _members(event)
+        if sealing:
+            seq += 1
+            digest = _digest(digest, seq, event_id, members)
+            rows.append((event_id, *members, seq, digest))
+        else:
+            rows.append((event_id, *members, None, None))
+    _insert(session, rows)
+    return _sign(session, key, Sealed(len(rows), seq, digest)) if sealing else None
+
+
+def _alone(session: Session) -> bool:
+    """Whether this transaction is the one that seals; SQLite has one writer anyway."""
+    if dialect(session) != "postgresql":
+        return True
+    locked = session.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    return bool(locked.scalar())
+
+
+def _end(session: Session) -> tuple[int, str]:
+    """Place and digest of the last event in the chain."""
+    head = session.get(AuditHead, 1)
+    return (head.seq, head.digest) if head else (0, "")
+
+
+def _sign(session: Session, key: bytes, sealed: Sealed) -> Sealed:
+    head = session.get(AuditHead, 1) or AuditHead(seq=0, digest="", signature="", at=utcnow())
+    head.seq, head.digest, head.at = sealed.seq, sealed.digest, utcnow()
+    head.signature = _signature(key, sealed.seq, sealed.digest)
+    session.add(head)
+    return sealed
+
+
+def _ids(session: Session, count: int) -> Sequence[int]:
+    if dialect(session) == "postgresql":
+        return session.execute(_IDS_POSTGRESQL, {"count": count}).scalars().all()
+    last: int = session.execute(_IDS_SQLITE).scalar_one()
+    return range(last + 1, last + 1 + count)
+
+
+def _insert(session: Session, rows: list[tuple[Any, ...]]) -> None:
+    """`rows`: in the order of `_COLUMNS`."""
+    if dialect(session) == "postgresql":
+        named = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+        session.execute(_INSERT_POSTGRESQL, {"events": orjson.dumps(named).decode()})
+        return
+    driver = session.connection().connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.executemany(_INSERT_SQLITE, map(_as_sqlite_has_it, rows))
+
+
+def _as_sqlite_has_it(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    event_id, at, *between, detail, seq, digest = row
+    return (event_id, stored_time(at), *between, orjson.dumps(detail).decode(), seq, digest)
+
+
+def _link(previous: str, seq: int, row: Row[Any] | AuditEvent) -> str:
+    return _digest(previous, seq, row.id, (getattr(row, name) for name in MEMBERS))
+
+
+@dataclass(frozen=True)
+class Fault:
+    seq: int
+    words: str
+
+
+def verify(session: Session, keys: list[bytes]) -> Iterator[Fault]:
+    """Every fault of the chain, first to last; `keys`: the signing keys that may have been used."""
+    seq, digest = 0, ""
+    found: ColumnElement[bool] = col(AuditEvent.seq).is_not(None)
+    while True:
+        begun = seq
+        query = select(AuditEvent).where(found).order_by(col(AuditEvent.seq))
+        for row in session.exec(query.execution_options(yield_per=BATCH)):
+            assert row.seq is not None
+            if row.seq != seq + 1:
+                yield Fault(seq + 1, f"events {seq + 1} to {row.seq - 1} are missing")
+            elif _link(digest, row.seq, row) != row.digest:
+                yield Fault(row.seq, f"event {row.seq} ({row.event}) or its place was changed")
+            seq, digest = row.seq, row.digest or ""
+        # Read after the events, for a sealer may have been at work meanwhile: then follow it.
+        head = session.get(AuditHead, 1, populate_existing=True)
+        if head is None or head.seq <= seq or seq == begun:
+            break
+        found = col(AuditEvent.seq) > seq
+    if head is None:
+        if seq:
+            yield Fault(seq, "the signed head of the chain is missing")
+    elif not any(
+        hmac.compare_digest(_signature(k, head.seq, head.digest), head.signature) for k in keys
+    ):
+        yield Fault(head.seq, "the head's signature is not ours")
+    elif head.seq > seq:
+        yield Fault(seq + 1, f"events {seq + 1} to {head.seq} were cut off")
+    elif (head.seq, head.digest) != (seq, digest):
+        yield Fault(seq, "the chain does not end at its signed head")

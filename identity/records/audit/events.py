@@ -1,0 +1,120 @@
+"""Writing events: in the transaction of what they tell of, or in batches."""
+
+import asyncio
+from functools import partial
+from typing import Any, Literal
+
+import orjson
+
+from identity.clock import utcnow
+from identity.errors import Overloaded
+from identity.records.audit.chain import MEMBERS, Sealed, append
+from identity.records.audit.origins import origin
+from identity.store import Database, Work, execute
+
+BATCH = 500
+"""Events written at once."""
+Outcome = Literal["success", "refused"]
+_INSERT = "INSERT INTO audit_event ({}) VALUES ({})".format(  # noqa: S608
+    ", ".join(MEMBERS), ", ".join(f":{name}" for name in MEMBERS)
+)
+
+
+def event(
+    name: str,
+    *,
+    outcome: Outcome = "success",
+    subject: str | None = None,
+    client_id: str | None = None,
+    **detail: Any,
+) -> dict[str, Any]:
+    """An event by and from the current `origin`; `detail` is JSON, never a secret."""
+    who = origin.get()
+    return {
+        "at": utcnow(),
+        "event": name,
+        "outcome": outcome,
+        "actor_type": who.actor_type,
+        "actor": who.actor,
+        "subject": _plain(subject),
+        "client_id": _plain(client_id),
+        "address": who.address,
+        "request_id": who.request_id,
+        "detail": {key: _plain(value) for key, value in detail.items() if value is not None},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """What both databases can store: PostgreSQL holds neither NUL nor lone surrogates. One event
+    that cannot be written would hold up all that are queued with it."""
+    if isinstance(value, str):
+        if value.isascii() and "\0" not in value:
+            return value
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def record(
+    work: Work,
+    name: str,
+    *,
+    outcome: Outcome = "success",
+    subject: str | None = None,
+    client_id: str | None = None,
+    **detail: Any,
+) -> None:
+    """Write an event in the caller's transaction; it stands or falls with what it tells of."""
+    members = event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
+    execute(work, _INSERT, {**members, "detail": orjson.dumps(members["detail"]).decode()})
+
+
+class AuditQueue:
+    """Events of acts that change nothing, held until the next flush (every second, sooner when
+    `pressing`, and at shutdown). Full means refusing work, not forgetting it. A killed process
+    loses at most what it held."""
+
+    def __init__(self, size: int = 20_000) -> None:
+        self._size = size
+        self._events: list[dict[str, Any]] = []
+        self._flushing = asyncio.Lock()
+        self.pressing = asyncio.Event()
+        """Set while enough is held for a batch."""
+
+    @property
+    def depth(self) -> int:
+        return len(self._events)
+
+    def put(
+        self,
+        name: str,
+        *,
+        outcome: Outcome = "success",
+        subject: str | None = None,
+        client_id: str | None = None,
+        **detail: Any,
+    ) -> None:
+        if len(self._events) >= self._size:
+            raise Overloaded(audit="the audit queue is full")
+        self._events.append(
+            event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
+        )
+        if len(self._events) == BATCH:
+            self.pressing.set()
+
+    async def flush(self, db: Database, key: bytes) -> list[Sealed]:
+        """Write what is held, in its place in the chain; the chain's new end after each batch. What
+        cannot be written now is held on, and counts. `key`: as for `seal`. Not to be cancelled:
+        whether a write under way succeeds would remain unknown."""
+        ends = []
+        async with self._flushing:
+            self.pressing.clear()
+            left = len(self._events)
+            while left:
+                taken = self._events[: min(BATCH, left)]
+                if sealed := await db.write(partial(append, key=key, events=taken)):
+                    ends.append(sealed)
+                del self._events[: len(taken)]
+                left -= len(taken)
+        return ends

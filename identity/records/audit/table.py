@@ -1,0 +1,51 @@
+"""The audit trail as it is stored."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Index
+from sqlmodel import Field, SQLModel
+
+from identity.store import BIG, UtcDateTime
+
+
+class AuditEvent(SQLModel, table=True):
+    __tablename__ = "audit_event"
+    __table_args__ = (
+        Index("ix_audit_event_event_at", "event", "at", "outcome"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(
+        default=None,
+        primary_key=True,
+        sa_type=BIG,
+    )
+    at: datetime = Field(sa_type=UtcDateTime, index=True)
+    event: str
+    outcome: str
+    actor_type: str
+    actor: str | None = Field(default=None, index=True)
+    subject: str | None = Field(default=None, index=True)
+    client_id: str | None = None
+    address: str | None = None
+    request_id: str | None = None
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    seq: int | None = Field(
+        default=None,
+        unique=True,
+        sa_type=BIG,
+    )
+    digest: str | None = None
+
+
+class AuditHead(SQLModel, table=True):
+    """The end of the chain, signed. One row."""
+
+    __tablename__ = "audit_head"
+
+    id: int = Field(default=1, primary_key=True)
+    seq: int = Field(sa_type=BIG)
+    digest: str
+    signature: str
+    at: datetime = Field(sa_type=UtcDateTime)

@@ -1,0 +1,62 @@
+"""Whether the process is alive, whether it can serve, and what it counts."""
+
+from identity.errors import IdentityError
+from identity.http.lane import Request, Response, json_response
+from identity.service.wiring import Services
+from identity.settings import SettingsError
+from identity.store import migrating
+
+
+class Health:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._alive = json_response({"status": "alive"})
+
+    async def alive(self, request: Request) -> Response:
+        """`GET /healthz`: the process answers. Asks nothing of anyone."""
+        return self._alive
+
+    async def ready(self, request: Request) -> Response:
+        """`GET /readyz`: database, schema and signing key; 503 with the reasons otherwise."""
+        checks = {
+            "database": await self._database(),
+            "schema": await self._schema(),
+            "signing_key": await self._signing_key(),
+        }
+        if all(reason is None for reason in checks.values()):
+            return json_response({"status": "ready"})
+        reasons = {name: reason for name, reason in checks.items() if reason is not None}
+        return json_response(
+            {"status": "not ready", "reasons": reasons}, 503, [(b"retry-after", b"1")]
+        )
+
+    async def metrics(self, request: Request) -> Response:
+        """`GET /metrics`: Prometheus text exposition."""
+        from identity.records.metrics.exposition import CONTENT_TYPE
+
+        body = self._services.metrics.render()
+        return Response(200, [(b"content-type", CONTENT_TYPE)], body)
+
+    async def _database(self) -> str | None:
+        try:
+            await self._services.feed.catch_up()
+        except IdentityError:
+            return "the database cannot be reached"
+        return None
+
+    async def _schema(self) -> str | None:
+        try:
+            await self._services.db.read(migrating.check)
+        except SettingsError as error:
+            return str(error)
+        except IdentityError:
+            return "the schema cannot be read"
+        return None
+
+    async def _signing_key(self) -> str | None:
+        try:
+            await self._services.ring.refresh()
+            _ = self._services.ring.signer
+        except IdentityError as error:
+            return error.detail
+        return None

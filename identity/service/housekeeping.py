@@ -1,0 +1,108 @@
+"""What every process does beside answering: write and seal the audit, tend the keys, forget what
+has expired. Each chore is safe in any number of processes at once, and none may end the others."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from identity.errors import Unavailable
+from identity.keys import upkeep
+from identity.records import audit
+from identity.service.wiring import Services, audit_keys
+from identity.store import SOME, changes
+from identity.tokens import live
+from identity.tokens.sessions import lifecycle
+from identity.tokens.status import reserving
+
+_log = structlog.get_logger()
+
+PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
+
+
+class Housekeeping:
+    """Seconds between chores: the audit 1, the keys 5, pruning about 60."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
+
+    def start(self) -> None:
+        chores = ((1.0, self.write_audit), (5.0, self.tend_keys), (60.0, self.prune))
+        self._tasks = [asyncio.create_task(self._every(*chore)) for chore in chores]
+        self._tasks.append(asyncio.create_task(self._relieve_queue()))
+
+    async def stop(self) -> None:
+        """End the chores; what the audit still holds is written.
+
+        A chore under way is not cancelled: its write goes on in a thread, and would be repeated.
+        """
+        self._stopping.set()
+        self._services.queue.pressing.set()
+        if self._tasks:
+            _, stuck = await asyncio.wait(self._tasks, timeout=PATIENCE)
+            for task in stuck:
+                task.cancel()
+        await self._attempt(self.write_audit)
+        if lost := self._services.queue.depth:
+            _log.error("audit events lost", count=lost)
+
+    async def write_audit(self) -> None:
+        db, queue = self._services.db, self._services.queue
+        key = audit_keys(self._services.master)[0]
+        for end in await queue.flush(db, key):
+            _log_sealed(end)
+        while await db.read(audit.unsealed):
+            sealed = await db.write(lambda session: audit.seal(session, key))
+            if sealed is None:
+                break  # another process is at it
+            _log_sealed(sealed)
+
+    async def tend_keys(self) -> None:
+        services = self._services
+        await upkeep.tend(services.db, services.settings, services.master)
+
+    async def prune(self) -> None:
+        for forget in (
+            changes.prune,
+            live.prune,
+            reserving.prune,
+            lifecycle.prune,
+            self._services.throttle.prune,
+        ):
+            while await self._services.db.write(forget) >= SOME and not self._stopping.is_set():
+                pass
+
+    async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
+        # Not all processes at the same instant.
+        while not await self._stopped_within(seconds * random.uniform(0.9, 1.1)):  # noqa: S311
+            await self._attempt(chore)
+
+    async def _relieve_queue(self) -> None:
+        """Under load the audit's second is too long: what it holds would be megabytes."""
+        queue = self._services.queue
+        while not self._stopping.is_set():
+            await queue.pressing.wait()
+            await self._attempt(self.write_audit)
+            if queue.pressing.is_set():  # it failed; not in a tight loop
+                await self._stopped_within(1)
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
+
+    async def _attempt(self, chore: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await chore()
+        except Unavailable as error:
+            _log.warning("chore postponed", chore=chore.__name__, reason=error.audit)
+        except Exception:
+            _log.exception("chore failed", chore=chore.__name__)
+
+
+def _log_sealed(sealed: audit.Sealed) -> None:
+    _log.info("audit sealed", seq=sealed.seq, digest=sealed.digest, events=sealed.count)

@@ -1,0 +1,57 @@
+"""Every table of the service, for migrations: importing this fills `SQLModel.metadata`.
+
+Partial indexes are here and not beside their tables. SQLAlchemy looks up what they say in the
+dialects of both databases, and PostgreSQL's is two megabytes that a service on SQLite, which does
+not import this, can do without.
+"""
+
+from typing import Any
+
+from sqlalchemy import Index, text
+from sqlmodel import SQLModel, col
+
+from identity.authentication.throttle import KnownAddress, LoginFailure
+from identity.directory.access import table as access
+from identity.directory.clients import table as clients
+from identity.directory.users import table as users
+from identity.keys import table as keys
+from identity.records.audit import AuditEvent, AuditHead
+from identity.store.changes import Change
+from identity.tokens import table as tokens
+from identity.tokens.sessions import table as sessions
+from identity.tokens.status import table as status
+
+TABLES = (
+    Change,
+    AuditEvent,
+    AuditHead,
+    LoginFailure,
+    KnownAddress,
+    keys.SigningKey,
+    access.Scope,
+    access.Role,
+    access.RoleScope,
+    users.User,
+    users.LoginName,
+    users.UserRole,
+    clients.Client,
+    clients.ClientSecret,
+    sessions.LoginSession,
+    sessions.RefreshToken,
+    tokens.RevokedToken,
+    status.StatusBlock,
+    status.RevokedPlace,
+)
+
+
+def _partial(name: str, column: Any, where: str, *, unique: bool = False) -> None:
+    only = text(where)
+    Index(name, col(column), unique=unique, sqlite_where=only, postgresql_where=only)
+
+
+_partial("ix_audit_event_unsealed", AuditEvent.id, "seq IS NULL")
+# At most one key in either state, whichever processes are at work: the database sees to it.
+_partial("uq_signing_key_active", keys.SigningKey.state, "state = 'active'", unique=True)
+_partial("uq_signing_key_next", keys.SigningKey.state, "state = 'next'", unique=True)
+
+metadata = SQLModel.metadata

@@ -1,0 +1,229 @@
+"""See the package. Everything that reads or writes goes through a `Database`."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Literal, TypeVar, cast
+
+from sqlalchemy import ColumnElement, Connection, CursorResult, Table, delete, inspect, select
+from sqlalchemy import exc as sa_exc
+from sqlalchemy.engine.url import make_url
+from sqlmodel import Session, SQLModel
+
+from identity.errors import IdentityError, Unavailable
+from identity.settings import Settings
+from identity.store import engines
+from identity.store.driver import Plain, PostgresPool, Row, SqliteReader, Values, Work, dialect
+from identity.store.wal import WalIndex
+from identity.store.writer import PlainJob, StatementsJob, UnitJob, Writer
+
+T = TypeVar("T")
+W = TypeVar("W", Session, Plain, Work)
+Unit = Callable[[Session], T]
+ATTEMPTS = 4
+SOME = 200
+"""Rows that `delete_some` deletes at once; a session takes thousands of refresh tokens along."""
+
+
+class Database:
+    """`before_commit` hooks run last in every write, in order."""
+
+    def __init__(self, settings: Settings) -> None:
+        text = settings.database.database_url.get_secret_value()
+        url = make_url(text)
+        self.dialect: Literal["sqlite", "postgresql"]
+        self._writer: Writer | None = None
+        self._reader: SqliteReader | None = None
+        self._pool: PostgresPool | None = None
+        if url.drivername.startswith("sqlite"):
+            self.dialect = "sqlite"
+            self.engine = engines.sqlite(url.database or "")
+            self._writer = Writer(self.engine)
+            self._reader = SqliteReader(url.database or "")
+        else:
+            self.dialect = "postgresql"
+            self.engine = engines.postgresql(url, settings)
+            self._pool = PostgresPool(text, settings.database.database_pool)
+        self._indexes: list[WalIndex] = []
+        self.before_commit: list[Callable[[Work], None]] = []
+        self._threads = ThreadPoolExecutor(settings.database.database_pool, "database")
+
+    async def read(self, unit: Unit[T]) -> T:
+        """The unit's result; nothing it writes is kept. Raises `Unavailable`."""
+        if self._writer is not None:
+            return self._read(unit)
+        return await self._in_thread(self._read, unit)
+
+    async def write(self, unit: Unit[T]) -> T:
+        """The unit's result, committed and durable. Raises `Unavailable`."""
+        if self._writer is not None:
+            return await self._writer.submit(UnitJob(lambda session: self.run_unit(session, unit)))
+        return await self._in_thread(self._write, unit)
+
+    async def write_plain(self, unit: Callable[[Work], T]) -> T:
+        """As `write`, for a unit that needs nothing but `execute`: SQLite does without SQLAlchemy,
+        which would take twice as long as all the rest of it."""
+        if self._writer is not None:
+            return await self._writer.submit(PlainJob(lambda work: self.run_unit(work, unit)))
+        return await self._in_thread(self._write, unit)
+
+    async def query(self, statement: str, values: Values) -> list[Row]:
+        """What the driver answers to one look-up. Raises `Unavailable`."""
+        if self._reader is not None:
+            return await self._reader.query(statement, values)
+        assert self._pool is not None
+        return await self._pool.query(statement, values)
+
+    async def apply(self, *, sqlite: Sequence[str], postgresql: str, values: Values) -> bool:
+        """Change exactly one row by each of SQLite's statements, or by PostgreSQL's one, in a
+        transaction; False where a row was not as the conditions say. Durable on return."""
+        if self._writer is not None:
+            return await self._writer.submit(StatementsJob(sqlite, values))
+        assert self._pool is not None
+        return await self._pool.apply(postgresql, values)
+
+    def wal_index(self) -> WalIndex | None:
+        """SQLite's, for who holds a connection of its own that has read; closed with the rest."""
+        index = WalIndex.of(self.engine.url.database or "")
+        if index is not None:
+            self._indexes.append(index)
+        return index
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A write for synchronous callers (command line, tests): commits at the end."""
+        with (
+            _unavailable(),
+            self._connect() as connection,
+            connection.begin(),
+            Session(connection, expire_on_commit=False) as session,
+        ):
+            yield session
+            self.finish(session)
+
+    def finish(self, work: Work) -> None:
+        """The last statements of a transaction: what was flushed late, and the change feed."""
+        if isinstance(work, Session):
+            work.flush()
+        for hook in self.before_commit:
+            hook(work)
+
+    def run_unit(self, work: W, unit: Callable[[W], T]) -> Callable[[], T]:
+        """`unit` up to its commit; what comes back returns its result or raises its refusal."""
+        try:
+            result = unit(work)
+        except IdentityError as refusal:
+            if not refusal.commits:
+                raise
+            self.finish(work)
+            kept = refusal
+
+            def refuse() -> T:
+                raise kept
+
+            return refuse
+        self.finish(work)
+        return lambda: result
+
+    def close(self) -> None:
+        """For synchronous callers, and the last step of `aclose`."""
+        if self._writer is not None:
+            self._writer.close()
+        self._threads.shutdown()
+        self.engine.dispose()
+        while self._indexes:  # last: see `wal`
+            self._indexes.pop().close()
+
+    async def aclose(self) -> None:
+        """Finish what was asked for, and let go of the database."""
+        for driver in (self._reader, self._pool):
+            if driver is not None:
+                await driver.close()
+        self.close()
+
+    @property
+    def in_use(self) -> int:
+        """Connections at work."""
+        return int(getattr(self.engine.pool, "checkedout", lambda: 0)())
+
+    def _connect(self) -> Connection:
+        return self.engine.connect().execution_options(**{engines.WRITES: True})
+
+    async def _in_thread(self, run: Callable[[Unit[T]], T], unit: Unit[T]) -> T:
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, context.run, run, unit)
+
+    def _read(self, unit: Unit[T]) -> T:
+        with _unavailable():
+            for attempt in range(ATTEMPTS):
+                try:
+                    with Session(self.engine, expire_on_commit=False) as session:
+                        return unit(session)
+                except sa_exc.DBAPIError as error:
+                    if not _again(error) or attempt + 1 == ATTEMPTS:
+                        raise
+        raise AssertionError("unreachable")
+
+    def _write(self, unit: Unit[T]) -> T:
+        with _unavailable():
+            for attempt in range(ATTEMPTS):
+                committing = False
+                try:
+                    with Session(self.engine, expire_on_commit=False) as session:
+                        outcome = self.run_unit(session, unit)
+                        committing = True
+                        session.commit()
+                    return outcome()
+                except sa_exc.DBAPIError as error:
+                    # A connection lost during the commit itself leaves its outcome unknown.
+                    if committing or not _again(error) or attempt + 1 == ATTEMPTS:
+                        raise
+        raise AssertionError("unreachable")
+
+
+def insert_unique(session: Session, row: SQLModel, conflict: IdentityError) -> None:
+    """Flush `row`, or raise `conflict` where the database already holds its like."""
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except sa_exc.IntegrityError:
+        raise conflict from None
+
+
+def delete_some(session: Session, table: type[SQLModel], *where: ColumnElement[bool]) -> int:
+    """Delete up to `SOME` of these rows; how many that were. A million at once would hold up every
+    other write. `table` has one primary key."""
+    rows = cast(Table, inspect(table).local_table)
+    (key,) = rows.primary_key
+    some = select(key).where(*where).limit(SOME)
+    return cast(CursorResult[Any], session.execute(delete(rows).where(key.in_(some)))).rowcount
+
+
+def insert_on_conflict(session: Session, table: type[SQLModel] | Table) -> Any:
+    """Both dialects spell INSERT … ON CONFLICT alike, each with a class of its own. The other
+    one's is not imported: PostgreSQL's is two megabytes that SQLite does without."""
+    if dialect(session) == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """Turn "the database cannot be asked" into the error that says so."""
+    try:
+        yield
+    except (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.TimeoutError) as error:
+        raise Unavailable(audit=f"{type(error).__name__}: {error.args[0]}") from error
+
+
+def _again(error: sa_exc.DBAPIError) -> bool:
+    """Deadlocks, serialisation failures and connections found dead are worth another try."""
+    state = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or state in ("40001", "40P01")

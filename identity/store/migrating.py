@@ -1,0 +1,74 @@
+"""Bringing the database to the schema that this version needs.
+
+The upgrade is one transaction on both databases, behind a lock: it happens whole or not at all,
+and replicas that start together do it once. Alembic is imported only when there is work.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+from sqlmodel import Session
+
+from identity.settings import Settings, SettingsError
+from identity.store import Database
+
+LOCK = 0x6D696772617465  # the advisory lock of the one who migrates
+
+
+def scripts() -> Path:
+    """Where the migrations are: in an installed wheel inside the package, else beside it."""
+    package = Path(__file__).parent.parent
+    packed = package / "_migrations"
+    return packed if packed.is_dir() else package.parent / "migrations"
+
+
+def head() -> str:
+    """The newest revision. Files are named `0001_what.py`, revisions `0001`."""
+    return max(path.name[:4] for path in (scripts() / "versions").glob("[0-9]*.py"))
+
+
+def check(session: Session) -> None:
+    """Raise `SettingsError` where the schema is behind. One that is ahead is a newer version's,
+    which by expand/contract still serves this one."""
+    version = current(session.connection())
+    if version is None or version < head():
+        raise SettingsError(
+            "the database's schema is behind this version "
+            f"(it is at {version or 'nothing'}, needed is {head()}): run `identity migrate`"
+        )
+
+
+def upgrade(settings: Settings) -> tuple[str | None, str | None]:
+    """Migrate to the head; (revision before, after). Safe to repeat and to run twice at once."""
+    db = Database(settings)
+    try:
+        with db.transaction() as session:
+            connection = session.connection()
+            if db.dialect == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+            before = current(connection)
+            if before is None or before < head():
+                _run(connection)
+            return before, current(connection)
+    finally:
+        db.close()
+
+
+def current(connection: Connection) -> str | None:
+    """The revision that the database is at; None where there is none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.execute(
+        text("SELECT version_num FROM alembic_version")
+    ).scalar()
+    return version
+
+
+def _run(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

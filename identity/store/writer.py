@@ -1,0 +1,218 @@
+"""SQLite's one writer in this process: a thread that commits all waiting work at once.
+
+Throughput then does not hang on fsync: the longer a commit takes, the more the next one carries.
+"""
+
+import asyncio
+import contextvars
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlmodel import Session
+
+from identity.errors import Unavailable
+from identity.store.driver import Plain, Values, change_one_each
+from identity.store.engines import PRAGMAS, WRITES
+
+T = TypeVar("T")
+GROUP = 64
+"""What one commit carries at the most."""
+
+
+class Job(Generic[T]):
+    """Something to do in the next commit, and who waits for it."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self.loop.create_future()
+        self.error: Exception | None = None
+
+    def run(self, connection: Connection) -> None:
+        raise NotImplementedError
+
+    def result(self) -> T:
+        raise NotImplementedError
+
+    def answer(self) -> None:
+        """In the event loop, once the commit has ended."""
+        if self.future.cancelled():
+            return
+        try:
+            if self.error is not None:
+                raise self.error
+            self.future.set_result(self.result())
+        except Exception as error:
+            self.future.set_exception(error)
+
+
+class UnitJob(Job[T]):
+    """A unit of work in a session of its own, within a savepoint."""
+
+    def __init__(self, run_unit: Callable[[Session], Callable[[], T]]) -> None:
+        super().__init__()
+        self._run_unit = run_unit
+        self._context = contextvars.copy_context()
+        self._outcome: Callable[[], T] | None = None
+
+    def run(self, connection: Connection) -> None:
+        session = Session(
+            connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
+        )
+        with session:
+            try:
+                self._outcome = self._context.run(self._run_unit, session)
+                session.commit()
+            except Exception as error:
+                self.error = _refusal(error) if isinstance(error, OperationalError) else error
+                session.rollback()
+
+    def result(self) -> T:
+        assert self._outcome is not None
+        return self._outcome()
+
+
+class DriverJob(Job[T]):
+    """What SQLite's connection can do without SQLAlchemy."""
+
+    def run(self, connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        self.run_on(driver)
+
+    def run_on(self, driver: sqlite3.Connection) -> None:
+        raise NotImplementedError
+
+
+class PlainJob(DriverJob[T]):
+    """A unit of work that needs no session, within a savepoint."""
+
+    def __init__(self, run_unit: Callable[[Plain], Callable[[], T]]) -> None:
+        super().__init__()
+        self._run_unit = run_unit
+        self._context = contextvars.copy_context()
+        self._outcome: Callable[[], T] | None = None
+
+    def run_on(self, driver: sqlite3.Connection) -> None:
+        driver.execute("SAVEPOINT plain")
+        try:
+            self._outcome = self._context.run(self._run_unit, Plain(driver))
+        except Exception as error:
+            self.error = _refusal(error) if isinstance(error, sqlite3.OperationalError) else error
+            driver.execute("ROLLBACK TO plain")
+        driver.execute("RELEASE plain")
+
+    def result(self) -> T:
+        assert self._outcome is not None
+        return self._outcome()
+
+
+class StatementsJob(DriverJob[bool]):
+    """Statements for the driver, all or nothing."""
+
+    def __init__(self, statements: Sequence[str], values: Values) -> None:
+        super().__init__()
+        self._statements = statements
+        self._values = values
+        self._applied = False
+
+    def run_on(self, driver: sqlite3.Connection) -> None:
+        self._applied = change_one_each(driver, self._statements, self._values)
+
+    def result(self) -> bool:
+        return self._applied
+
+
+class Writer:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._start = threading.Lock()
+        self._driver: sqlite3.Connection | None = None
+
+    def submit(self, job: Job[T]) -> "asyncio.Future[T]":
+        if self._thread is None:
+            with self._start:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+                    self._thread.start()
+        self._queue.put(job)
+        return job.future
+
+    def close(self) -> None:
+        """Return once all that was submitted is committed."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            jobs: list[Job[Any]] = []
+            job = self._queue.get()
+            while job is not None:
+                jobs.append(job)
+                if len(jobs) == GROUP or self._queue.empty():
+                    break
+                job = self._queue.get()
+            closing = job is None
+            jobs = [job for job in jobs if not job.future.cancelled()]
+            if jobs:
+                self._commit(jobs)
+        if self._driver is not None:
+            self._driver.close()
+
+    def _commit(self, jobs: list[Job[Any]]) -> None:
+        try:
+            if all(isinstance(job, DriverJob) for job in jobs):
+                self._commit_by_driver(jobs)
+            else:
+                writing = self._engine.connect().execution_options(**{WRITES: True})
+                with writing as connection, connection.begin():
+                    for job in jobs:
+                        job.run(connection)
+        except Exception as error:
+            refusal = error
+            if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
+                refusal = _refusal(error)
+            for job in jobs:
+                job.error = refusal
+        for loop in {job.loop for job in jobs}:
+            answered = [job for job in jobs if job.loop is loop]
+            try:
+                loop.call_soon_threadsafe(_answer, answered)
+            except RuntimeError:  # the loop has gone, and with it whoever waited
+                continue
+
+    def _commit_by_driver(self, jobs: list[Any]) -> None:
+        """SQLAlchemy takes longer to begin and end a transaction than these take in all."""
+        if self._driver is None:
+            self._driver = sqlite3.connect(
+                self._engine.url.database or "", isolation_level=None, check_same_thread=False
+            )
+            for pragma in PRAGMAS:
+                self._driver.execute(f"PRAGMA {pragma}")
+        self._driver.execute("BEGIN IMMEDIATE")
+        try:
+            for job in jobs:
+                job.run_on(self._driver)
+            self._driver.execute("COMMIT")
+        except BaseException:
+            if self._driver.in_transaction:
+                self._driver.execute("ROLLBACK")
+            raise
+
+
+def _refusal(error: Exception) -> Exception:
+    return Unavailable(audit=f"{type(error).__name__}: {error.args[0]}")
+
+
+def _answer(jobs: list[Job[Any]]) -> None:
+    for job in jobs:
+        job.answer()

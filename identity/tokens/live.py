@@ -1,0 +1,180 @@
+"""The single gate, fed with the service's own keys, and what is still alive behind it.
+
+A token that has passed once is remembered with the state it hangs on: its session, its own
+revocation. The change feed keeps that state true, so a known token costs no query.
+"""
+
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from typing import NamedTuple
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session as DatabaseSession
+from sqlmodel import col
+
+from identity.clock import now, utcnow
+from identity.directory.clients.registry import Clients, ClientSnapshot
+from identity.directory.users.snapshot import UserSnapshot
+from identity.http.wire.in_a_row import Batched
+from identity.keys.ring import KeyRing
+from identity.records.metrics import Lookups
+from identity.settings import Settings
+from identity.store import Database, changes, delete_some
+from identity.store.changes import ChangeFeed
+from identity.store.remembered import Remembered
+from identity.tokens.known import Known, KnownTokens, Session
+from identity.tokens.status.table import place_in
+from identity.tokens.table import RevokedToken
+from identity.verifier.gate.gate import Gate, Refused, VerifiedClaims
+
+Users = Remembered[UserSnapshot]
+
+SKEW = 5.0
+"""Seconds by which the clocks of replicas may differ: what one has just issued is good at all."""
+
+_STATE = """
+SELECT EXISTS (SELECT 1 FROM revoked_token WHERE jti = :jti),
+       EXISTS (SELECT 1 FROM session WHERE id = :sid AND ended_at IS NULL)"""
+"""Not whether the session has expired: no token outlives it (`minting`)."""
+
+
+class Live(NamedTuple):
+    """An access token that is good at this moment, and whose it is."""
+
+    known: Known
+    client: ClientSnapshot
+    user: UserSnapshot | None
+    """None for a client that acts for itself."""
+    token: str
+    """Its text, from which the claims are read again: the process keeps only their digest."""
+
+    @property
+    def claims(self) -> VerifiedClaims:
+        return self.known.kept.unfold(self.token)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What the token may do now: its own scopes, less what its client and user lost since."""
+        own = self.claims.claims.get("scope", "").split()
+        held = self.user.scopes if self.user else None
+        return tuple(s for s in own if self.client.may_hold(s) and (held is None or s in held))
+
+
+class LiveTokens:
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        feed: ChangeFeed,
+        ring: KeyRing,
+        users: Users,
+        clients: Clients,
+        lookups: Lookups,
+    ) -> None:
+        self._db = db
+        self._feed = feed
+        self._ring = ring
+        self._users = users
+        self._clients = clients
+        self._lookups = lookups
+        self._known = KnownTokens(settings.tokens.token_cache)
+        self._changes = 0
+        self.gate = Gate(settings.issuer, ring.find, audience=None, clock=now, skew=SKEW)
+        feed.listen("token", self._token_changed)
+        feed.listen("session", self._session_changed)
+
+    async def find(self, token: str) -> Live | None:
+        """The token if it is alive: signed by us, in time, not revoked, its session, user,
+        client and key in force. Reflects every commit that ended before the call. Raises
+        `Unavailable` when the database cannot be asked; never for the token's sake."""
+        await self._feed.catch_up()
+        return await self.look(token)
+
+    async def look(self, token: str) -> Live | None:
+        """The same for a caller that has caught up since its request came."""
+        if self._ring.stale:
+            await self._ring.refresh()
+        key = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._known.find(key)
+        if known is None:
+            self._lookups.misses += 1
+            known = await self._meet(key, token)
+            if known is None:
+                return None
+        else:
+            self._lookups.hits += 1
+        if known.revoked or known.expires_at <= now():
+            return None
+        if known.session is not None and known.session.ended:
+            return None
+        return await self._with_owner(known, token)
+
+    async def _with_owner(self, known: Known, token: str) -> Live | None:
+        if self._ring.find(known.kid) is None:
+            return None
+        client = self._clients.at_hand(known.client_id)
+        if client is None:
+            client = await self._clients.get(known.client_id)
+        if client is None or not client.active or known.issued_at < client.good_from:
+            return None
+        user = None
+        if known.session is not None:
+            user = self._users.at_hand(known.subject)
+            if user is None:
+                user = await self._users.get(known.subject)
+            if user is None or not user.active:
+                return None
+        return Live(known, client, user, token)
+
+    async def _meet(self, key: bytes, token: str) -> Known | None:
+        """Put a token never seen before through the gate, and ask once what it hangs on."""
+        try:
+            claims = await Batched(partial(self.gate.check, token))
+        except Refused:
+            return None
+        before, jti, sid = self._changes, claims.token_id, claims.session
+        if "\0" in f"{jti}{sid}{claims.subject}{claims.client_id}":
+            return None  # nothing that we minted, and PostgreSQL cannot be asked about it
+        ((revoked, session_lives),) = await self._db.query(_STATE, {"jti": jti, "sid": sid})
+        if revoked or (sid and not session_lives):
+            return None
+        if before != self._changes:  # something was revoked while we read
+            return Known(claims, Session(sid) if sid else None)
+        return self._known.put(key, claims)
+
+    def _token_changed(self, verb: str, ref: str) -> None:
+        self._changes += 1
+        if verb == "reset":
+            self._known.clear()
+        else:
+            self._known.revoke(ref)
+
+    def _session_changed(self, verb: str, ref: str) -> None:
+        self._changes += 1
+        if verb == "reset":
+            self._known.clear()
+        else:
+            self._known.end(ref)
+
+
+def revoke(session: DatabaseSession, claims: VerifiedClaims) -> None:
+    """Revoke one access token; part of the caller's unit of work, safe to repeat."""
+    expires_at = datetime.fromtimestamp(claims.expires_at, UTC)
+    try:
+        with session.begin_nested():
+            session.add(
+                RevokedToken(
+                    jti=claims.token_id,
+                    expires_at=expires_at,
+                    status_index=place_in(claims.claims),
+                )
+            )
+    except IntegrityError:
+        return  # somebody else just did
+    changes.record(session, "token.revoked", claims.token_id)
+
+
+def prune(session: DatabaseSession) -> int:
+    """Forget revocations of tokens that have expired since."""
+    return delete_some(session, RevokedToken, col(RevokedToken.expires_at) < utcnow())

@@ -1,0 +1,189 @@
+"""How sessions begin and end. Each function is part of the caller's unit of work.
+
+A session's row is the one lock of all that happens to it: a refresh and an end both begin with a
+conditional write to it, so whichever commits first decides.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import orjson
+from sqlalchemy import ColumnElement, update
+from sqlmodel import Session, col, select
+
+from identity.clock import utcnow
+from identity.errors import InvalidGrant
+from identity.opaque import digest, mint, new_id
+from identity.records import audit
+from identity.settings import Settings
+from identity.store import Work, changes, delete_some, dialect, execute
+from identity.tokens.sessions.ends import show_ended
+from identity.tokens.sessions.table import LoginSession
+
+PREFIX = "rt"
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    access: timedelta
+    idle: timedelta
+    absolute: timedelta
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Lifetimes":
+        sessions = settings.sessions
+        return cls(
+            settings.tokens.access_token_ttl, sessions.refresh_token_ttl, sessions.session_ttl
+        )
+
+
+class Begun(NamedTuple):
+    """A session as its tokens tell of it."""
+
+    id: str
+    created_at: datetime
+    expires_at: datetime
+    amr: list[str]
+
+
+_CLIENT = "SELECT 1 FROM client WHERE id = :client_id AND status = 'active'"
+_CLIENT_POSTGRESQL = f"{_CLIENT} FOR SHARE"  # so that it stays as it is until we commit
+_BEGIN = """
+INSERT INTO session (
+    id, user_id, client_id, scope, audience, amr, created_at, last_used_at, expires_at,
+    access_expires_at, status_index, address, user_agent
+) VALUES (
+    :id, :user_id, :client_id, :scope, :audience, :amr, :now, :now, :expires_at,
+    :access_expires_at, :status_index, :address, :user_agent
+)"""
+_FIRST = """
+INSERT INTO refresh_token (digest, session_id, issued_at, expires_at)
+VALUES (:digest, :session_id, :now, :expires_at)"""
+
+
+def start(
+    work: Work,
+    lifetimes: Lifetimes,
+    *,
+    user_id: str,
+    client_id: str,
+    scope: str,
+    audience: str,
+    amr: list[str],
+    status_index: int | None = None,
+    user_agent: str | None = None,
+) -> Begun:
+    """A new session of a user who has just been authenticated (`amr`: RFC 8176 names), and whose
+    row this transaction holds."""
+    look = _CLIENT_POSTGRESQL if dialect(work) == "postgresql" else _CLIENT
+    if not execute(work, look, {"client_id": client_id}).fetchall():
+        raise InvalidGrant("the login is not valid any more", audit="client gone meanwhile")
+    now = utcnow()
+    begun = Begun(new_id(), now, now + lifetimes.absolute, amr)
+    values = {
+        "id": begun.id,
+        "user_id": user_id,
+        "client_id": client_id,
+        "scope": scope,
+        "audience": audience,
+        "amr": orjson.dumps(amr).decode(),
+        "now": now,
+        "expires_at": begun.expires_at,
+        "access_expires_at": now + lifetimes.access,
+        "status_index": status_index,
+        "address": audit.origin.get().address,
+        "user_agent": user_agent[:200] if user_agent else None,
+    }
+    execute(work, _BEGIN, values)
+    return begun
+
+
+def first_refresh_token(work: Work, lifetimes: Lifetimes, begun: Begun) -> str:
+    """The token that opens the session's family; shown once, its digest is kept."""
+    token = mint(PREFIX)
+    values = {
+        "digest": digest(token),
+        "session_id": begun.id,
+        "now": begun.created_at,
+        "expires_at": min(begun.created_at + lifetimes.idle, begun.expires_at),
+    }
+    execute(work, _FIRST, values)
+    return token
+
+
+def end(session: Session, session_id: str, reason: str) -> bool:
+    """End one session: its refresh tokens and access tokens are dead once this commits."""
+    ended = session.execute(
+        update(LoginSession)
+        .where(col(LoginSession.id) == session_id, col(LoginSession.ended_at).is_(None))
+        .values(ended_at=utcnow(), end_reason=reason)
+    )
+    if ended.rowcount != 1:  # type: ignore[attr-defined]
+        return False
+    changes.record(session, "session.ended", session_id)
+    show_ended(session, [session_id])
+    audit.record(session, "session.ended", subject=session_id, reason=reason)
+    return True
+
+
+def end_all(
+    session: Session,
+    reason: str,
+    *,
+    user_id: str | None = None,
+    client_id: str | None = None,
+    audiences: Iterable[str] | None = None,
+    keep: Iterable[str | None] = (),
+) -> int:
+    """End every session of a user or client, for `audiences` alone where they are given, but
+    those in `keep`; returns how many."""
+    mine: list[ColumnElement[bool]] = [col(LoginSession.ended_at).is_(None)]
+    if user_id is not None:
+        mine.append(col(LoginSession.user_id) == user_id)
+    if client_id is not None:
+        mine.append(col(LoginSession.client_id) == client_id)
+    if audiences is not None:
+        mine.append(col(LoginSession.audience).in_(list(audiences)))
+    mine.append(col(LoginSession.id).not_in([kept for kept in keep if kept]))
+    now = utcnow()
+    ended = session.execute(
+        update(LoginSession)
+        .where(*mine)
+        .values(ended_at=now, end_reason=reason)
+        .returning(col(LoginSession.id), col(LoginSession.access_expires_at))
+    ).all()
+    # Others may hold a live token of these.
+    recent = [row[0] for row in ended if row[1] >= now - timedelta(minutes=1)]
+    for session_id in recent:
+        changes.record(session, "session.ended", session_id)
+    show_ended(session, recent)
+    if ended:
+        audit.record(
+            session, "sessions.ended", subject=user_id, client_id=client_id,
+            reason=reason, count=len(ended),
+        )  # fmt: skip
+    return len(ended)
+
+
+def live_of(session: Session, user_id: str) -> list[LoginSession]:
+    """The user's sessions that have neither ended nor expired, newest first."""
+    return list(
+        session.exec(
+            select(LoginSession)
+            .where(
+                LoginSession.user_id == user_id,
+                col(LoginSession.ended_at).is_(None),
+                LoginSession.expires_at > utcnow(),
+            )
+            .order_by(col(LoginSession.id).desc())
+        ).all()
+    )
+
+
+def prune(session: Session) -> int:
+    """Forget sessions a week after they ended or expired; their refresh tokens go along."""
+    horizon = utcnow() - timedelta(days=7)
+    over = (col(LoginSession.expires_at) < horizon) | (col(LoginSession.ended_at) < horizon)
+    return delete_some(session, LoginSession, over)

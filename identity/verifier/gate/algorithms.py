@@ -1,0 +1,237 @@
+"""The signature algorithms that exist. One row a name (RFC 7518 §3.1, RFC 8037 §3.1).
+
+The first row is the default. A caller makes a signer or verifier once and keeps it: building an
+RSA key costs a hundred signatures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jose import jwk as jose_jwk  # type: ignore[import-untyped,unused-ignore]
+
+from identity.verifier.gate.encoding import b64url_decode, b64url_encode
+from identity.verifier.gate.josekeys import Ed25519Key, ES256Key, PSSKey
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+Jwk = Mapping[str, Any]
+
+RSA_BITS: Final = 3072
+"""Modulus of a key that we generate; keys brought along may have 2048 to 8192."""
+_RSA_BITS_ACCEPTED: Final = range(2048, 8192 + 1)
+_RSA_EXPONENTS: Final = range(65537, 1 << 64)
+
+jose_jwk.register_key("PS256", PSSKey)
+jose_jwk.register_key("EdDSA", Ed25519Key)
+
+
+class JoseKey(Protocol):
+    """What is used of a python-jose `Key`. `verify` answers False to a bad signature."""
+
+    def sign(self, msg: bytes) -> bytes: ...
+
+    def verify(self, msg: bytes, sig: bytes) -> bool: ...
+
+
+class Algorithm(ABC):
+    """A row of the registry. Rows differ in how they generate, check and spell their keys."""
+
+    def __init__(self, name: str) -> None:
+        self.name: Final = name
+
+    def __repr__(self) -> str:
+        return f"<Algorithm {self.name}>"
+
+    @abstractmethod
+    def generate(self) -> PrivateKey:
+        """A new private key of the recommended size."""
+
+    @abstractmethod
+    def check(self, key: object) -> None:
+        """ValueError with a sentence, unless `key` (private or public) fits this algorithm."""
+
+    @abstractmethod
+    def _members(self, key: Any) -> dict[str, str]:
+        """The JWK members, `kty` among them, that are the public key `key`."""
+
+    @abstractmethod
+    def _public_key(self, jwk: Jwk) -> PublicKey:
+        """The reverse; ValueError where a member is missing or malformed."""
+
+    def jwk(self, public_key: PublicKey | PrivateKey, kid: str | None = None) -> dict[str, str]:
+        """The public JWK (RFC 7517 §4). Of a private key its public half; `kid` defaults to the
+        key's thumbprint."""
+        self.check(public_key)
+        members = self._members(_public_half(public_key))
+        return {
+            "kty": members["kty"],
+            "use": "sig",
+            "alg": self.name,
+            "kid": kid if kid is not None else thumbprint(members),
+            **members,
+        }
+
+    def signer(self, private_key: PrivateKey) -> JoseKey:
+        """A python-jose key that signs. Keep it."""
+        self.check(private_key)
+        if not isinstance(private_key, PrivateKey):
+            raise ValueError(f"{self.name} signs with a private key")
+        return self._jose(private_key)
+
+    def verifier(self, key: Jwk | PublicKey) -> JoseKey:
+        """A python-jose key that verifies, from a JWK or a public key. Keep it.
+
+        ValueError where a JWK is for another use or algorithm, malformed, or not public at all.
+        """
+        if isinstance(key, Mapping):
+            key = self._read(key)
+        self.check(key)
+        if not isinstance(key, PublicKey):
+            raise ValueError(f"{self.name} verifies with a public key")
+        return self._jose(key)
+
+    def _read(self, jwk: Jwk) -> PublicKey:
+        if jwk.get("alg", self.name) != self.name:
+            raise ValueError(f"JWK is not for {self.name}")
+        if jwk.get("use", "sig") != "sig":
+            raise ValueError("JWK is not for signatures")
+        operations = jwk.get("key_ops", ["verify"])
+        if not isinstance(operations, list) or "verify" not in operations:
+            raise ValueError("JWK is not for verifying")
+        if "d" in jwk or "k" in jwk:
+            raise ValueError("JWK is a private or secret key")
+        return self._public_key(jwk)
+
+    def _jose(self, key: PrivateKey | PublicKey) -> JoseKey:
+        jose_key: JoseKey = jose_jwk.construct(key, self.name)
+        return jose_key
+
+
+class ECDSA(Algorithm):
+    """ES256: ECDSA on P-256 with SHA-256 (RFC 7518 §3.4)."""
+
+    def generate(self) -> ec.EllipticCurvePrivateKey:
+        return ec.generate_private_key(ec.SECP256R1())
+
+    def check(self, key: object) -> None:
+        if not isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+            raise ValueError(f"{self.name} needs an elliptic curve key")
+        if not isinstance(key.curve, ec.SECP256R1):
+            raise ValueError(f"{self.name} needs a key on P-256, not on {key.curve.name}")
+
+    def _members(self, key: ec.EllipticCurvePublicKey) -> dict[str, str]:
+        point = key.public_numbers()
+        return {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": b64url_encode(point.x.to_bytes(32, "big")).decode(),
+            "y": b64url_encode(point.y.to_bytes(32, "big")).decode(),
+        }
+
+    def _public_key(self, jwk: Jwk) -> PublicKey:
+        _expect(jwk, kty="EC", crv="P-256")
+        x, y = (int.from_bytes(_octets(jwk, name, 32), "big") for name in ("x", "y"))
+        return ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+
+    def _jose(self, key: PrivateKey | PublicKey) -> JoseKey:
+        jose_key: JoseKey = ES256Key(key, self.name)
+        return jose_key
+
+
+class RSA(Algorithm):
+    """RS256 (RFC 7518 §3.3) and PS256 (§3.5): the same keys, padded differently."""
+
+    def generate(self) -> rsa.RSAPrivateKey:
+        return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+
+    def check(self, key: object) -> None:
+        if not isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
+            raise ValueError(f"{self.name} needs an RSA key")
+        if key.key_size not in _RSA_BITS_ACCEPTED:
+            accepted = f"{_RSA_BITS_ACCEPTED[0]} to {_RSA_BITS_ACCEPTED[-1]}"
+            raise ValueError(f"{self.name} needs {accepted} bits, not {key.key_size}")
+        if _public_half(key).public_numbers().e not in _RSA_EXPONENTS:
+            raise ValueError(f"{self.name} needs a public exponent of 65537 or a little more")
+
+    def _members(self, key: rsa.RSAPublicKey) -> dict[str, str]:
+        numbers = key.public_numbers()
+        return {"kty": "RSA", "n": _integer(numbers.n), "e": _integer(numbers.e)}
+
+    def _public_key(self, jwk: Jwk) -> PublicKey:
+        _expect(jwk, kty="RSA")
+        n, e = _octets(jwk, "n"), _octets(jwk, "e")
+        if n[0] == 0 or e[0] == 0:
+            raise ValueError("JWK has an integer with leading zeros")
+        return rsa.RSAPublicNumbers(int.from_bytes(e, "big"), int.from_bytes(n, "big")).public_key()
+
+
+class EdDSA(Algorithm):
+    """EdDSA on Ed25519 only (RFC 8037 §3.1)."""
+
+    def generate(self) -> ed25519.Ed25519PrivateKey:
+        return ed25519.Ed25519PrivateKey.generate()
+
+    def check(self, key: object) -> None:
+        if not isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):
+            raise ValueError(f"{self.name} needs an Ed25519 key")
+
+    def _members(self, key: ed25519.Ed25519PublicKey) -> dict[str, str]:
+        return {
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "x": b64url_encode(key.public_bytes_raw()).decode(),
+        }
+
+    def _public_key(self, jwk: Jwk) -> PublicKey:
+        _expect(jwk, kty="OKP", crv="Ed25519")
+        return ed25519.Ed25519PublicKey.from_public_bytes(_octets(jwk, "x", 32))
+
+
+ALGORITHMS: Final[dict[str, Algorithm]] = {
+    algorithm.name: algorithm
+    for algorithm in (ECDSA("ES256"), RSA("RS256"), RSA("PS256"), EdDSA("EdDSA"))
+}
+
+_THUMBPRINT_MEMBERS: Final = {
+    "EC": ("crv", "kty", "x", "y"),
+    "RSA": ("e", "kty", "n"),
+    "OKP": ("crv", "kty", "x"),
+}
+
+
+def thumbprint(jwk: Jwk) -> str:
+    """RFC 7638 with SHA-256, 43 base64url characters. Used as `kid`."""
+    members = {name: jwk[name] for name in _THUMBPRINT_MEMBERS[jwk["kty"]]}
+    canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
+    return b64url_encode(hashlib.sha256(canonical).digest()).decode()
+
+
+def _public_half(key: Any) -> Any:
+    return key.public_key() if isinstance(key, PrivateKey) else key
+
+
+def _integer(number: int) -> str:
+    """Base64urlUInt (RFC 7518 §2): the fewest octets."""
+    return b64url_encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).decode()
+
+
+def _expect(jwk: Jwk, **members: str) -> None:
+    for name, value in members.items():
+        if jwk.get(name) != value:
+            raise ValueError(f"JWK member {name} is not {value}")
+
+
+def _octets(jwk: Jwk, name: str, length: int | None = None) -> bytes:
+    value = jwk.get(name)
+    if not isinstance(value, str) or not value.isascii():
+        raise ValueError(f"JWK member {name} is not base64url")
+    octets = b64url_decode(value.encode())
+    if not octets or (length is not None and len(octets) != length):
+        raise ValueError(f"JWK member {name} has the wrong length")
+    return octets

@@ -1,0 +1,207 @@
+"""What a token says once the gate has let it through."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Final, NoReturn, final
+
+from identity.verifier.gate.encoding import b64url_decode
+
+SEAL: Final = object()
+"""What `VerifiedClaims` asks of its maker. `gate` alone imports it; a test keeps it so."""
+
+
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+def expired(expires_at: float, now: float, leeway: float) -> bool:
+    """RFC 7519 §4.1.4: good before that instant, not at it."""
+    return now >= expires_at + leeway
+
+
+def premature(not_before: float, now: float, leeway: float) -> bool:
+    """RFC 7519 §4.1.5: good from that instant on."""
+    return now < not_before - leeway
+
+
+@final
+class VerifiedClaims:
+    """Claims of an access token (RFC 9068 §2.2) that passed every check of a `Gate`.
+
+    Only the gate makes it, nothing changes it, and it cannot be pickled into another process.
+    Times are Unix timestamps in seconds. Claims without an attribute are in `claims`, which is
+    read-only at its top; lists and objects within it are the caller's not to change.
+    Time goes on: whoever keeps this asks `valid_at` again before each use.
+    """
+
+    # What the token says is read from `claims` when asked for: setting sixteen slots on every
+    # check cost more than reading its JSON.
+    __slots__ = ("algorithm", "audience", "claims", "kid", "leeway", "payload", "roles", "scopes")
+
+    audience: tuple[str, ...]
+    scopes: frozenset[str]
+    roles: tuple[str, ...]
+    kid: str
+    algorithm: str
+    leeway: float
+    claims: Mapping[str, Any]
+    payload: bytes
+    """The JSON that was signed."""
+
+    def __init__(
+        self,
+        seal: object,
+        payload: bytes,
+        claims: dict[str, Any],
+        *,
+        kid: str,
+        algorithm: str,
+        leeway: float,
+    ) -> None:
+        if seal is not SEAL:
+            raise TypeError("only the gate makes VerifiedClaims")
+        put = object.__setattr__
+        audience = claims["aud"]
+        scope = claims.get("scope")
+        put(self, "audience", (audience,) if type(audience) is str else tuple(audience))
+        put(self, "scopes", frozenset(scope.split(" ")) if scope else _NONE)
+        put(self, "roles", tuple(claims.get("roles", ())))
+        put(self, "kid", kid)
+        put(self, "algorithm", algorithm)
+        put(self, "leeway", leeway)
+        put(self, "claims", MappingProxyType(claims))
+        put(self, "payload", payload)
+
+    @property
+    def issuer(self) -> str:
+        return str(self.claims["iss"])
+
+    @property
+    def subject(self) -> str:
+        return str(self.claims["sub"])
+
+    @property
+    def client_id(self) -> str:
+        return str(self.claims["client_id"])
+
+    @property
+    def token_id(self) -> str:
+        """`jti`. Denylists go by this: one signature has several spellings."""
+        return str(self.claims["jti"])
+
+    @property
+    def expires_at(self) -> float:
+        return self.claims["exp"]  # type: ignore[no-any-return]
+
+    @property
+    def issued_at(self) -> float:
+        return self.claims["iat"]  # type: ignore[no-any-return]
+
+    @property
+    def not_before(self) -> float:
+        """`nbf`, or `iat` where the token has none."""
+        return self.claims.get("nbf", self.claims["iat"])  # type: ignore[no-any-return]
+
+    @property
+    def session(self) -> str | None:
+        return self.claims.get("sid")
+
+    @property
+    def username(self) -> str | None:
+        return self.claims.get("username")
+
+    def valid_at(self, now: float, leeway: float | None = None) -> bool:
+        """Whether the token is good at `now`; `leeway` in seconds, the gate's own by default."""
+        leeway = self.leeway if leeway is None else leeway
+        return not (
+            expired(self.expires_at, now, leeway) or premature(self.not_before, now, leeway)
+        )
+
+    def __repr__(self) -> str:
+        return f"<VerifiedClaims jti={self.token_id!a} sub={self.subject!a}>"
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("VerifiedClaims do not change")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("VerifiedClaims do not change")
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("VerifiedClaims has no subclasses")
+
+    def __copy__(self) -> VerifiedClaims:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> VerifiedClaims:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("VerifiedClaims cannot be pickled: a copy would not have passed the gate")
+
+    def keep(self) -> KeptClaims:
+        """The same in a tenth of the memory, for whoever keeps thousands."""
+        global _unfolded
+        kept = KeptClaims(SEAL, self)
+        _unfolded = kept, self
+        return kept
+
+
+@final
+class KeptClaims:
+    """`VerifiedClaims` folded up: only they make it, and nothing can be put into it. What the token
+    said is read from its text again; the digest of that is kept."""
+
+    __slots__ = ("_algorithm", "_digest", "_kid", "_leeway")
+
+    _digest: bytes
+    _kid: str
+    _algorithm: str
+    _leeway: float
+
+    def __init__(self, seal: object, claims: VerifiedClaims) -> None:
+        if seal is not SEAL:
+            raise TypeError("only VerifiedClaims make KeptClaims")
+        put = object.__setattr__
+        put(self, "_digest", sha256(claims.payload).digest())
+        put(self, "_kid", claims.kid)
+        put(self, "_algorithm", claims.algorithm)
+        put(self, "_leeway", claims.leeway)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("KeptClaims do not change")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("KeptClaims cannot be pickled: a copy would not have passed the gate")
+
+    def says(self, claims: VerifiedClaims) -> bool:
+        """Whether these are the claims that were kept, to the letter."""
+        return self._digest == sha256(claims.payload).digest()
+
+    def unfold(self, token: str) -> VerifiedClaims:
+        """What was kept; `token` is the text that passed the gate, in whichever spelling of its
+        signature. It says what it said; whether it is still good, `valid_at` knows. ValueError for
+        any other text."""
+        global _unfolded
+        latest = _unfolded  # once: other threads may put theirs there
+        if latest is not None and latest[0] is self:
+            return latest[1]
+        payload = b64url_decode(token.split(".")[1].encode())
+        if sha256(payload).digest() != self._digest:
+            raise ValueError("these are not the claims that were kept")
+        claims = VerifiedClaims(
+            SEAL,
+            payload,
+            json.loads(payload),
+            kid=self._kid,
+            algorithm=self._algorithm,
+            leeway=self._leeway,
+        )
+        _unfolded = self, claims
+        return claims
+
+
+_unfolded: tuple[KeptClaims, VerifiedClaims] | None = None
+"""The latest: whoever asks for claims most often asks again, or has just put them away."""

@@ -1,0 +1,254 @@
+"""What administrators do with clients."""
+
+from typing import Any
+
+import pytest
+
+from identity.clock import frozen
+from tests import acting
+from tests.acting import Actor, pointers, problem
+from tests.world import Caller, World, bearer, refused
+
+REPORT = {
+    "id": "report", "name": "Nightly report", "grants": ["client_credentials"],
+    "scopes": ["users:read", "introspect"], "audiences": ["https://orders.example.com"],
+}  # fmt: skip
+
+
+async def register(boss: Actor, **changed: Any) -> tuple[dict[str, Any], Caller]:
+    client = await boss.done("POST", "/clients", REPORT | changed)
+    return client, Caller(client["id"], client["client_secret"])
+
+
+async def test_a_new_client_shows_its_secret_once_and_works_with_it(world: World) -> None:
+    boss = await acting.admin(world)
+    answer = await boss("POST", "/clients", REPORT)
+    client = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"].endswith("/clients/report")
+    assert answer.headers["cache-control"] == "no-store"
+    assert client["client_id"] == client["id"] == "report"
+    secret = client.pop("client_secret")
+    assert secret.startswith("cs_")
+    assert client["secrets"][0]["hint"] == secret[-4:]
+    del client["client_id"]
+    assert await boss.done("GET", answer.headers["location"]) == client
+    assert secret not in (await boss("GET", "/clients")).text
+    tokens = await world.act(Caller("report", secret))
+    assert tokens["scope"] == "introspect users:read"
+    tokens = await world.act(Caller("report", secret), resource="https://orders.example.com")
+    assert (await world.introspect(tokens["access_token"]))["aud"] == "https://orders.example.com"
+
+
+async def test_a_public_client_has_no_secret_and_cannot_get_one(world: World) -> None:
+    boss = await acting.admin(world)
+    app = await boss.done(
+        "POST", "/clients",
+        {"name": "App", "type": "public", "grants": ["password"], "scopes": ["*"]},
+    )  # fmt: skip
+    assert (app["client_secret"], app["secrets"]) == (None, [])
+    problem(await boss("POST", f"/clients/{app['id']}/secrets"), 409)
+    world.user(roles=["admin"])
+    tokens = await world.log_in(client=Caller(app["id"], None))
+    assert "users:write" in tokens["scope"].split()
+
+
+BAD_CLIENTS: list[tuple[dict[str, Any], set[str]]] = [
+    ({"name": None}, {"/name"}),
+    ({"id": ""}, {"/id"}),
+    ({"id": "a:b"}, {"/id"}),
+    ({"id": "-a"}, {"/id"}),
+    ({"id": "a\n"}, {"/id"}),
+    ({"id": "a" * 65}, {"/id"}),
+    ({"type": "secret"}, {"/type"}),
+    ({"grants": ["implicit"]}, {"/grants"}),
+    ({"scopes": ["no:such"]}, {"/scopes"}),
+    ({"scopes": ["*"]}, {"/scopes"}),
+    ({"type": "public"}, {"/grants"}),
+    ({"audiences": ["a b"]}, {"/audiences"}),
+    ({"audiences": ["https://a.example#b"]}, {"/audiences"}),
+    ({"audiences": ["", "\0"]}, {"/audiences/1"}),
+    ({"secret": "mine"}, {"/secret"}),
+    ({"grants": ["implicit"], "scopes": ["*"], "audiences": [""]}, {"/grants", "/audiences"}),
+]
+
+
+async def test_bad_input_is_refused_and_says_where(world: World) -> None:
+    boss = await acting.admin(world)
+    for changed, where in BAD_CLIENTS:
+        assert pointers(await boss("POST", "/clients", REPORT | changed)) == where, changed
+    await register(boss)
+    problem(await boss("POST", "/clients", REPORT), 409)
+    for changed, where in BAD_CLIENTS:
+        if not changed.keys() & {"id", "type"}:
+            answer = await boss("PATCH", "/clients/report", changed)
+            assert pointers(answer) == where, changed
+    for fixed in ("id", "type", "builtin", "secrets", "created_at"):
+        assert pointers(await boss("PATCH", "/clients/report", {fixed: None})) == {f"/{fixed}"}
+
+
+async def test_a_patch_takes_effect_on_tokens_already_issued(world: World) -> None:
+    boss = await acting.admin(world)
+    client, caller = await register(boss)
+    token = (await world.act(caller))["access_token"]
+    patched = await boss.done(
+        "PATCH", "/clients/report", {"scopes": ["introspect"], "name": "Weekly"}
+    )
+    assert patched == client_out(client) | {
+        "scopes": ["introspect"], "name": "Weekly", "updated_at": patched["updated_at"],
+    }  # fmt: skip
+    assert (await world.introspect(token))["scope"] == "introspect"
+    await boss.done("PATCH", "/clients/report", {"grants": []})
+    refused(await world.token(caller, grant_type="client_credentials"), 400, "unauthorized_client")
+
+
+async def test_everything_of_a_disabled_client_is_dead_at_once(world: World) -> None:
+    boss = await acting.admin(world)
+    grants = ["password", "refresh_token", "client_credentials"]
+    _, caller = await register(boss, grants=grants)
+    world.user()
+    own = (await world.act(caller))["access_token"]
+    tokens = await world.log_in(client=caller)
+    await boss.done("PATCH", "/clients/report", {"status": "disabled"})
+    for token in (own, tokens["access_token"], tokens["refresh_token"]):
+        assert not await world.active(token)
+    refused(await world.token(caller, grant_type="client_credentials"), 401, "invalid_client")
+    await boss.done("PATCH", "/clients/report", {"status": "active"})
+    refused(await world.refresh(tokens["refresh_token"], caller), 400, "invalid_grant")
+    assert not await world.active(tokens["access_token"])
+    await world.act(caller)
+
+
+async def test_a_client_enabled_in_the_second_of_its_end_gets_a_token_that_lives(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boss = await acting.admin(world)
+    _, caller = await register(boss)
+    with frozen() as clock:
+
+        async def wait(seconds: float) -> None:
+            clock.tick(seconds)
+
+        monkeypatch.setattr("identity.oauth.token.sleep", wait)
+        clock.tick(1)
+        old = (await world.act(caller))["access_token"]
+        for status in ("disabled", "active"):
+            await boss.done("PATCH", "/clients/report", {"status": status})
+        assert await world.active((await world.act(caller))["access_token"])
+        assert not await world.active(old)
+
+
+async def test_an_audience_taken_from_a_client_ends_its_sessions_there(world: World) -> None:
+    boss = await acting.admin(world)
+    orders, stock = "https://orders.example.com", world.services.settings.issuer
+    _, caller = await register(
+        boss, grants=["password", "refresh_token"], audiences=[orders, stock]
+    )
+    world.user()
+    lost = await world.log_in(client=caller, resource=orders)
+    kept = [await world.log_in(client=caller, resource=stock), await world.log_in(client=caller)]
+    await boss.done("PATCH", "/clients/report", {"audiences": []})
+    refused(await world.refresh(lost["refresh_token"], caller), 400, "invalid_grant")
+    assert not await world.active(lost["access_token"])
+    for tokens in kept:
+        assert await world.active(tokens["access_token"])
+        assert (await world.refresh(tokens["refresh_token"], caller)).status_code == 200
+
+
+async def test_tokens_of_a_deleted_client_never_pass_for_those_of_its_namesake(
+    world: World,
+) -> None:
+    boss = await acting.admin(world)
+    _, caller = await register(boss, grants=["password", "refresh_token", "client_credentials"])
+    world.user()
+    old = [(await world.act(caller))["access_token"]]
+    tokens = await world.log_in(client=caller)
+    old += [tokens["access_token"], tokens["refresh_token"]]
+    assert (await boss("DELETE", "/clients/report")).status_code == 204
+    assert not any([await world.active(token) for token in old])
+    problem(await boss("GET", "/clients/report"), 404)
+    _, namesake = await register(boss)  # answers once nothing can be mistaken any more
+    assert await world.active((await world.act(namesake))["access_token"])
+    assert not any([await world.active(token) for token in old])
+    refused(await world.token(caller, grant_type="client_credentials"), 401, "invalid_client")
+
+
+async def test_the_built_in_client_can_be_disabled_but_not_deleted(world: World) -> None:
+    boss = await acting.admin(world)
+    problem(await boss("DELETE", "/clients/first-party"), 409)
+    await boss.done("PATCH", "/clients/first-party", {"status": "disabled"})
+    assert not await world.active(boss.token)
+
+
+async def test_the_built_in_client_is_not_any_clerks_to_change(world: World) -> None:
+    """Disabled, it would end the sessions of all who log in without naming a client."""
+    clerk = await acting.clerk(world, "clients:read", "clients:write")
+    problem(await clerk("PATCH", "/clients/first-party", {"status": "disabled"}), 403)
+    await clerk.done("GET", "/clients/first-party")
+
+
+async def test_nobody_gives_a_client_what_they_do_not_hold(world: World) -> None:
+    clerk = await acting.clerk(world, "clients:read", "clients:write")
+    problem(await clerk("POST", "/clients", REPORT), 403)
+    mine = await clerk.done("POST", "/clients", {"name": "Mine", "scopes": ["clients:read"]})
+    problem(await clerk("PATCH", f"/clients/{mine['id']}", {"scopes": ["keys:write"]}), 403)
+    await clerk.done("PATCH", f"/clients/{mine['id']}", {"scopes": []})
+
+
+async def test_nobody_touches_a_client_that_holds_more(world: World) -> None:
+    boss = await acting.admin(world)
+    client, _ = await register(boss)
+    clerk = await acting.clerk(world, "clients:read", "clients:write")
+    secret = client["secrets"][0]["id"]
+    for method, path, body in (
+        ("POST", "/secrets", None),
+        ("DELETE", f"/secrets/{secret}", None),
+        ("PATCH", "", {"name": "Mine"}),
+        ("PATCH", "", {"scopes": []}),
+        ("PATCH", "", {"status": "disabled"}),
+        ("DELETE", "", None),
+    ):
+        problem(await clerk(method, f"/clients/report{path}", body), 403)
+    assert await clerk.done("GET", "/clients/report") == client_out(client)
+
+
+async def test_every_act_needs_its_scope(world: World) -> None:
+    reader = await acting.clerk(world, "clients:read", username="reader")
+    writer = await acting.clerk(world, "clients:write", username="writer")
+    for method, path in (
+        ("GET", ""), ("POST", ""), ("GET", "/x"), ("PATCH", "/x"), ("DELETE", "/x"),
+        ("POST", "/x/secrets"), ("DELETE", "/x/secrets/y"),
+    ):  # fmt: skip
+        problem(await world.api.request(method, f"/clients{path}", json={}), 401)
+        weak = writer if method == "GET" else reader
+        problem(await weak(method, f"/clients{path}", {}), 403)
+
+
+async def test_an_id_of_any_shape_is_not_found(world: World) -> None:
+    boss = await acting.admin(world)
+    await register(boss)
+    for name in ("none", "%00", "x" * 5000, "%ff"):
+        for method, path, body in (
+            ("GET", name, None), ("PATCH", name, {}), ("DELETE", name, None),
+            ("POST", f"{name}/secrets", None), ("DELETE", f"report/secrets/{name}", None),
+        ):  # fmt: skip
+            problem(await boss(method, f"/clients/{path}", body), 404)
+
+
+async def test_clients_are_found_by_part_of_their_name(world: World) -> None:
+    boss = await acting.admin(world)
+    await register(boss)
+    found = await boss.done("GET", "/clients", params={"q": "NIGHT"})
+    assert [client["id"] for client in found["items"]] == ["report"]
+
+
+async def test_a_client_may_administer(world: World) -> None:
+    boss = await acting.admin(world)
+    _, caller = await register(boss)
+    token = (await world.act(caller))["access_token"]
+    assert (await world.api.get("/users", headers=bearer(token))).status_code == 200
+
+
+def client_out(created: dict[str, Any]) -> dict[str, Any]:
+    """A client as it is shown later."""
+    return {key: created[key] for key in created if key not in ("client_id", "client_secret")}

@@ -1,0 +1,252 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlmodel import SQLModel, func, select
+
+from identity import clock
+from identity.authentication.throttle import KnownAddress, LoginFailure, Throttle
+from identity.errors import TooManyRequests
+from identity.settings import Settings, ThrottleSettings
+from identity.store import Database
+
+LIMIT = 3
+TOTAL = LIMIT * 10
+HOME, AWAY = "192.0.2.1", "198.51.100.7"
+
+
+@pytest.fixture
+def throttle() -> Throttle:
+    limits = ThrottleSettings(login_max_failures=LIMIT, login_lockout=timedelta(minutes=5))
+    return Throttle(limits)
+
+
+@pytest.fixture
+async def db(empty_database_url: str) -> AsyncIterator[Database]:
+    db = Database(Settings.of(database_url=empty_database_url))
+    tables = [SQLModel.metadata.tables[t.__tablename__] for t in (LoginFailure, KnownAddress)]
+    SQLModel.metadata.create_all(db.engine, tables=tables)
+    yield db
+    await db.aclose()
+
+
+@pytest.fixture
+def time() -> Iterator[clock.Frozen]:
+    with clock.frozen() as frozen:
+        yield frozen
+
+
+@pytest.fixture
+def fail(db: Database, throttle: Throttle) -> Callable[..., Any]:
+    async def fail(account: str = "ada", address: str | None = HOME, times: int = 1) -> None:
+        for _ in range(times):
+            with throttle.attempt(account, address) as attempt:
+                await attempt.check(db)
+                with attempt.turn():
+                    attempt.wrong = True
+                    await asyncio.sleep(0)  # others may try to come in between
+                await db.write(attempt.failed)
+
+    return fail
+
+
+@pytest.fixture
+def log_in(db: Database, throttle: Throttle) -> Callable[..., Any]:
+    async def log_in(account: str = "ada", address: str | None = HOME) -> None:
+        with throttle.attempt(account, address) as attempt:
+            await attempt.check(db)
+            with attempt.turn():
+                await asyncio.sleep(0)
+            await db.write(attempt.succeeded)
+
+    return log_in
+
+
+async def refused(fail: Callable[..., Any], *who: Any) -> int:
+    with pytest.raises(TooManyRequests) as refusal:
+        await fail(*who)
+    return refusal.value.retry_after
+
+
+async def counts(db: Database) -> list[int]:
+    return await db.read(
+        lambda session: sorted(session.exec(select(LoginFailure.count)).all(), reverse=True)
+    )
+
+
+async def test_the_limit_locks_the_account_at_that_address_only(
+    fail: Callable[..., Any], time: clock.Frozen
+) -> None:
+    await fail(times=LIMIT)
+    time.tick(10)
+    assert await refused(fail) == 290
+    await fail("ada", AWAY)
+    await fail("grace", HOME)
+
+
+async def test_a_lock_ends_by_itself_and_attempts_during_it_do_not_prolong_it(
+    fail: Callable[..., Any], time: clock.Frozen
+) -> None:
+    await fail(times=LIMIT)
+    time.tick(299)
+    assert await refused(fail) == 1
+    time.tick(1)
+    await fail(times=LIMIT)
+    assert await refused(fail) == 300
+
+
+async def test_failures_are_forgotten_a_lockout_after_the_first(
+    fail: Callable[..., Any], time: clock.Frozen
+) -> None:
+    for _ in range(5):
+        await fail(times=LIMIT - 1)
+        time.tick(300)
+
+
+async def test_a_success_clears_the_failures_before_it(
+    fail: Callable[..., Any], log_in: Callable[..., Any], time: clock.Frozen
+) -> None:
+    for _ in range(5):
+        await fail(times=LIMIT - 1)
+        await log_in()
+
+
+async def test_an_attack_from_many_addresses_is_slowed_but_the_owner_at_a_known_one_keeps_working(
+    fail: Callable[..., Any], log_in: Callable[..., Any], time: clock.Frozen
+) -> None:
+    await log_in("ada", HOME)
+    for host in range(TOTAL):
+        await fail("ada", f"203.0.113.{host}")
+    await refused(fail, "ada", "203.0.113.200")
+    await log_in("ada", HOME)
+    await refused(fail, "ada", AWAY)
+    await log_in("grace", AWAY)
+    time.tick(300)
+    await log_in("ada", AWAY)
+
+
+async def test_one_password_tried_on_many_accounts_is_slowed_but_not_for_known_users(
+    fail: Callable[..., Any], log_in: Callable[..., Any], time: clock.Frozen
+) -> None:
+    await log_in("ada", HOME)
+    for number in range(TOTAL):
+        await fail(f"user{number}", HOME)
+    await refused(fail, "another", HOME)
+    await log_in("ada", HOME)
+    await fail("another", AWAY)
+
+
+async def test_logging_in_to_an_account_of_ones_own_buys_no_more_guesses(
+    fail: Callable[..., Any], log_in: Callable[..., Any], time: clock.Frozen
+) -> None:
+    await log_in("mallory", HOME)
+    for number in range(TOTAL):
+        await fail(f"user{number}", HOME)
+        await log_in("mallory", HOME)
+    for _ in range(5):
+        await log_in("mallory", HOME)
+        await refused(fail, "another", HOME)
+
+
+async def test_a_refused_attempt_counts_nowhere(
+    fail: Callable[..., Any], db: Database, time: clock.Frozen
+) -> None:
+    await fail(times=LIMIT)
+    before = await counts(db)
+    await refused(fail)
+    for number in range(TOTAL - LIMIT):
+        await fail(f"user{number}", HOME)
+    await refused(fail, "another", HOME)
+    assert before == [LIMIT] * 3
+    assert sum(await counts(db)) == LIMIT * 2 + TOTAL + 2 * (TOTAL - LIMIT)
+
+
+async def test_right_passwords_given_at_once_are_not_taken_for_guesses(
+    db: Database, log_in: Callable[..., Any], throttle: Throttle
+) -> None:
+    for _ in range(20):
+        await asyncio.gather(*(log_in() for _ in range(LIMIT)))
+    assert await counts(db) == []
+    assert not throttle.counts
+
+
+async def test_an_attempt_that_is_given_up_leaves_nothing_behind(
+    db: Database, throttle: Throttle, time: clock.Frozen
+) -> None:
+    for _ in range(TOTAL + 1):
+        with throttle.attempt("ada", HOME) as attempt:
+            await attempt.check(db)
+    assert await counts(db) == []
+    assert not throttle.counts
+
+
+async def test_guesses_in_parallel_do_not_pass_the_limit(
+    db: Database, fail: Callable[..., Any]
+) -> None:
+    outcomes = await asyncio.gather(*(fail() for _ in range(40)), return_exceptions=True)
+    assert sum(outcome is None for outcome in outcomes) == LIMIT
+    assert all(isinstance(o, TooManyRequests) for o in outcomes if o is not None)
+
+
+async def test_logins_in_parallel_leave_nothing_counted(
+    db: Database, log_in: Callable[..., Any]
+) -> None:
+    users = [f"user{number}" for number in range(20)]
+    await asyncio.gather(*(log_in(user, HOME) for user in users))
+    assert await counts(db) == []
+
+
+async def test_spellings_of_one_name_share_a_counter(
+    fail: Callable[..., Any], time: clock.Frozen
+) -> None:
+    for spelling in ("Ada", " ada", "ＡＤＡ"):
+        await fail(spelling)
+    await refused(fail, "ada")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:0:8000::", "2001:db8::2"),
+        ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1", "::ffff:c000:201"),
+        ("fe80::1%eth0", "fe80::1", "fe80::2%1", "fe80::3"),
+        (None, "", "unix:", "\ud800"),
+    ],
+)
+async def test_addresses_of_one_subscriber_share_a_counter(
+    fail: Callable[..., Any], addresses: tuple[str | None, ...], time: clock.Frozen
+) -> None:
+    for address in addresses[:LIMIT]:
+        await fail("ada", address)
+    await refused(fail, "ada", addresses[LIMIT])
+    await fail("ada", "2001:db8:0:1::1")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+@pytest.mark.parametrize("name", ["", "x" * 10_000, "nul\x00", "lone \udc80", "line\nfeed"])
+async def test_any_text_can_be_counted(fail: Callable[..., Any], name: str) -> None:
+    await fail(name)
+
+
+async def test_pruning_deletes_only_what_no_longer_counts(
+    db: Database,
+    throttle: Throttle,
+    fail: Callable[..., Any],
+    log_in: Callable[..., Any],
+    time: clock.Frozen,
+) -> None:
+    await log_in("ada", HOME)
+    await fail("grace", HOME, LIMIT)
+    assert await db.write(throttle.prune) == 0
+    await refused(fail, "grace", HOME)
+    time.tick(300)
+    await fail("grace", AWAY)
+    assert await db.write(throttle.prune) == 2  # grace at home, home in total
+    time.tick(timedelta(days=180))
+    assert await db.write(throttle.prune) == 4
+    assert (
+        await db.read(lambda s: s.exec(select(func.count()).select_from(KnownAddress)).one()) == 0
+    )

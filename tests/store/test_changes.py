@@ -1,0 +1,423 @@
+"""The change feed: what it hears, in which order, and whom one question answers."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from sqlmodel import func, select
+
+from identity.clock import frozen
+from identity.errors import Unavailable
+from identity.service.wiring import open_database
+from identity.store import Database, changes
+from identity.store.changes import KEPT, PAGE, Change, ChangeFeed
+from tests.databases import wait_until
+
+Heard = list[tuple[str, str, str]]
+
+
+def listening(feed: ChangeFeed, *nouns: str) -> Heard:
+    """What the feed tells of `nouns` from now on: (noun, verb, ref)."""
+    heard: Heard = []
+    for noun in nouns:
+        feed.listen(noun, partial(lambda noun, verb, ref: heard.append((noun, verb, ref)), noun))
+    return heard
+
+
+@pytest.fixture
+def db(settings: Any) -> Iterator[Database]:
+    db = open_database(settings)
+    yield db
+    db.close()
+
+
+@pytest.fixture
+async def feed(db: Database, settings: Any) -> AsyncIterator[ChangeFeed]:
+    """A feed that has looked once, so that it hears what happens from now on."""
+    feed = ChangeFeed(db, settings)
+    await feed.catch_up()
+    yield feed
+    await feed.close()
+
+
+def change(db: Database, *changed: tuple[str, str]) -> None:
+    """One transaction, as another process would make it."""
+    with db.transaction() as session:
+        for kind, ref in changed:
+            changes.record(session, kind, ref)
+
+
+# --- What is heard, on both databases -------------------------------------------------------
+
+
+async def test_the_first_look_forgets_what_was_remembered_before_it(
+    db: Database, settings: Any
+) -> None:
+    change(db, ("user.changed", "before"))
+    feed = ChangeFeed(db, settings)
+    heard = listening(feed, "user", "key")
+    await feed.catch_up()
+    assert heard == [("user", "reset", "*"), ("key", "reset", "*")]
+    await feed.catch_up()
+    assert len(heard) == 2
+    await feed.close()
+
+
+async def test_changes_are_heard_once_in_the_order_of_their_commits(
+    db: Database, feed: ChangeFeed
+) -> None:
+    heard = listening(feed, "session", "user")
+    again = listening(feed, "user")
+    change(db, ("user.changed", "ada"), ("session.ended", "s1"), ("role.changed", "unheard"))
+    change(db, ("user.deleted", "ada"))
+    await feed.catch_up()
+    await feed.catch_up()
+    assert heard == [
+        ("user", "changed", "ada"), ("session", "ended", "s1"), ("user", "deleted", "ada"),
+    ]  # fmt: skip
+    assert again == [("user", "changed", "ada"), ("user", "deleted", "ada")]
+
+
+async def test_the_same_change_recorded_twice_in_a_transaction_is_one(
+    db: Database, feed: ChangeFeed
+) -> None:
+    heard = listening(feed, "user")
+    change(db, ("user.changed", "ada"), ("user.changed", "ada"))
+    await feed.catch_up()
+    assert heard == [("user", "changed", "ada")]
+
+
+async def test_what_is_rolled_back_is_not_heard(db: Database, feed: ChangeFeed) -> None:
+    heard = listening(feed, "user")
+
+    def fail(session: Any) -> None:
+        changes.record(session, "user.changed", "ada")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await db.write(fail)
+    await feed.catch_up()
+    assert heard == []
+
+
+async def test_more_than_a_page_of_changes_is_heard_whole(db: Database, feed: ChangeFeed) -> None:
+    count = 2 * PAGE + 500
+    heard = listening(feed, "token")
+    change(db, *(("token.revoked", str(n)) for n in range(count)))
+    await feed.catch_up()
+    assert [ref for _, _, ref in heard] == [str(n) for n in range(count)]
+
+
+async def test_pruning_keeps_what_is_young_and_always_the_newest_row(
+    db: Database, feed: ChangeFeed
+) -> None:
+    with frozen() as clock:
+        for ref in ("old", "newest"):
+            change(db, ("user.changed", ref))
+        await feed.catch_up()
+        clock.tick(KEPT + timedelta(seconds=1))
+        heard = listening(feed, "user")
+        await db.write(changes.prune)
+        with db.transaction() as session:
+            assert session.exec(select(Change.ref)).all() == ["newest"]
+        await feed.catch_up()
+        assert heard == []  # it had seen the newest row, and that is still there
+        change(db, ("user.changed", "next"))
+        await feed.catch_up()
+    assert heard == [("user", "changed", "next")]
+
+
+async def test_a_feed_whose_last_row_was_pruned_forgets_everything(
+    db: Database, feed: ChangeFeed
+) -> None:
+    heard = listening(feed, "user", "session")
+    with frozen() as clock:
+        for ref in ("unseen", "newest"):
+            change(db, ("user.changed", ref))
+        clock.tick(KEPT + timedelta(seconds=1))
+        await db.write(changes.prune)
+        await feed.catch_up()
+        assert heard == [("user", "reset", "*"), ("session", "reset", "*")]
+        change(db, ("user.changed", "next"))
+        await feed.catch_up()
+    assert heard[2:] == [("user", "changed", "next")]
+
+
+async def test_a_feed_ahead_of_a_restored_database_forgets_everything(
+    db: Database, feed: ChangeFeed
+) -> None:
+    change(db, *(("user.changed", str(n)) for n in range(5)))
+    await feed.catch_up()
+    with db.transaction() as session:  # as if an older backup had taken the database's place
+        for row in session.exec(select(Change).where(Change.ref > "1")):
+            session.delete(row)
+    heard = listening(feed, "user")
+    await feed.catch_up()
+    assert heard == [("user", "reset", "*")]
+    with db.transaction() as session:
+        assert feed.position == session.exec(select(func.max(Change.id))).one()
+
+
+async def test_a_database_without_any_change_is_served(db: Database, feed: ChangeFeed) -> None:
+    with db.transaction() as session:
+        for row in session.exec(select(Change)):
+            session.delete(row)
+    await feed.catch_up()
+    heard = listening(feed, "user")
+    change(db, ("user.changed", "first"))
+    await feed.catch_up()
+    assert heard == [("user", "reset", "*")]
+    change(db, ("user.changed", "second"))
+    await feed.catch_up()
+    assert heard[1:] == [("user", "changed", "second")]
+
+
+# --- One question for many (PostgreSQL's way, with a source that answers when told to) ------
+
+
+class SlowSource:
+    """Answers each query as of the moment it was sent, and not before `answer()`."""
+
+    def __init__(self) -> None:
+        self.rows = [(1, "feed.started", "*")]
+        self.sent = 0
+        self.failing: Exception | None = None
+        self._under_way: list[asyncio.Future[None]] = []
+
+    def commit(self, kind: str, ref: str) -> None:
+        self.rows.append((self.rows[-1][0] + 1, kind, ref))
+
+    async def newest(self) -> int:
+        return self.rows[-1][0]
+
+    async def since(self, position: int) -> list[tuple[int, str, str]]:
+        self.sent += 1
+        seen = [row for row in self.rows if row[0] >= position]
+        gate = asyncio.get_running_loop().create_future()
+        self._under_way.append(gate)
+        await gate
+        if self.failing:
+            raise self.failing
+        return seen
+
+    async def close(self) -> None:
+        pass
+
+    async def answer(self) -> None:
+        """Deliver the answer under way, and let all run that can."""
+        await settle()
+        self._under_way.pop().set_result(None)
+        await settle()
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def source() -> SlowSource:
+    return SlowSource()
+
+
+@pytest.fixture
+async def shared(source: SlowSource, settings: Any) -> AsyncIterator[ChangeFeed]:
+    """A feed that has looked once, on `source`."""
+    database: Any = SimpleNamespace(dialect="postgresql")
+    feed = ChangeFeed(database, settings)
+    feed._source = source
+    await feed.catch_up()
+    yield feed
+    await feed.close()
+
+
+one_dialect = pytest.mark.parametrize("dialect", ["sqlite"])
+
+
+@one_dialect
+async def test_a_request_is_never_answered_by_a_query_sent_before_it_came(
+    shared: ChangeFeed, source: SlowSource
+) -> None:
+    heard = listening(shared, "token")
+    early = asyncio.create_task(shared.catch_up())
+    await settle()
+    source.commit("token.revoked", "t")  # the query under way has not seen it
+    late = asyncio.create_task(shared.catch_up())
+    await source.answer()
+    assert early.done()
+    assert not late.done()
+    assert heard == []
+    await source.answer()  # sees the row
+    assert heard == [("token", "revoked", "t")]
+    await source.answer()  # sees nothing after it
+    await late
+
+
+@one_dialect
+async def test_many_requests_share_one_query(shared: ChangeFeed, source: SlowSource) -> None:
+    first = asyncio.create_task(shared.catch_up())
+    await settle()
+    waiting = [asyncio.create_task(shared.catch_up()) for _ in range(100)]
+    await source.answer()
+    await source.answer()
+    assert source.sent == 2
+    assert all(task.done() and not task.exception() for task in (first, *waiting))
+
+
+@one_dialect
+@pytest.mark.parametrize("error", [Unavailable(7, audit="gone"), ZeroDivisionError("a defect")])
+async def test_a_failed_look_fails_all_who_wait_and_nobody_after(
+    shared: ChangeFeed, source: SlowSource, error: Exception
+) -> None:
+    source.failing = error
+    waiting = [asyncio.create_task(shared.catch_up()) for _ in range(5)]
+    await source.answer()
+    failures = {type(task.exception()) for task in waiting}
+    assert failures == {Unavailable if isinstance(error, Unavailable) else RuntimeError}
+    if isinstance(error, Unavailable):
+        assert {task.exception().retry_after for task in waiting} == {7}  # type: ignore[union-attr]
+    source.failing = None
+    source.commit("token.revoked", "meanwhile")
+    heard = listening(shared, "token")
+    after = asyncio.create_task(shared.catch_up())
+    await source.answer()
+    await source.answer()
+    await after
+    assert heard == [("token", "revoked", "meanwhile")]
+
+
+@one_dialect
+async def test_whoever_stops_waiting_harms_nobody_else(
+    shared: ChangeFeed, source: SlowSource
+) -> None:
+    gone, waiting, also_gone = (asyncio.create_task(shared.catch_up()) for _ in range(3))
+    await settle()
+    gone.cancel()
+    await settle()
+    late = asyncio.create_task(shared.catch_up())
+    also_gone.cancel()
+    await source.answer()
+    assert waiting.done()
+    assert not late.done()
+    await source.answer()
+    await late
+    assert gone.cancelled()
+    assert also_gone.cancelled()
+
+
+@one_dialect
+async def test_the_feed_goes_on_after_everybody_has_stopped_waiting(
+    shared: ChangeFeed, source: SlowSource
+) -> None:
+    waiting = [asyncio.create_task(shared.catch_up()) for _ in range(3)]
+    await settle()
+    for task in waiting:
+        task.cancel()
+    await source.answer()
+    source.commit("token.revoked", "t")
+    heard = listening(shared, "token")
+    after = asyncio.create_task(shared.catch_up())
+    await source.answer()
+    await source.answer()
+    await after
+    assert heard == [("token", "revoked", "t")]
+
+
+# --- The order of ids (PostgreSQL) ----------------------------------------------------------
+
+on_postgresql = pytest.mark.parametrize("dialect", ["postgresql"])
+
+
+@on_postgresql
+def test_the_trap_ids_drawn_without_the_lock_become_visible_out_of_order(
+    database_url: str,
+) -> None:
+    insert = "INSERT INTO change (kind, ref, at) VALUES ('user.changed', %s, now()) RETURNING id"
+    with (
+        psycopg.connect(database_url) as slow,
+        psycopg.connect(database_url) as quick,
+        psycopg.connect(database_url, autocommit=True) as reader,
+    ):
+
+        def seen_after(position: int) -> list[Any]:
+            query = "SELECT id, ref FROM change WHERE id > %s ORDER BY id"
+            return reader.execute(query, [position]).fetchall()
+
+        (low,) = slow.execute(insert, ["slow"]).fetchone() or (0,)
+        (high,) = quick.execute(insert, ["quick"]).fetchone() or (0,)
+        assert low < high
+        quick.commit()
+        assert seen_after(low - 1) == [(high, "quick")]
+        slow.commit()
+        assert seen_after(high) == []  # a reader that steps by id never sees `slow`
+
+
+@on_postgresql
+async def test_an_id_is_drawn_by_one_transaction_at_a_time(db: Database, feed: ChangeFeed) -> None:
+    heard = listening(feed, "user")
+    with ThreadPoolExecutor() as threads, db.engine.connect() as watcher:
+        with db.transaction() as session:
+            changes.record(session, "user.changed", "first")
+            db.finish(session)  # the id is drawn, the commit is yet to come
+            second = threads.submit(change, db, ("user.changed", "second"))
+
+            def queued() -> bool:
+                waiting = "SELECT count(*) FROM pg_locks WHERE locktype='advisory' AND NOT granted"
+                return watcher.exec_driver_sql(waiting).scalar() == 1
+
+            wait_until(queued, 10, lambda: "the second writer does not wait for the first")
+            await feed.catch_up()
+            assert heard == []
+        second.result(10)
+    await feed.catch_up()
+    assert heard == [("user", "changed", "first"), ("user", "changed", "second")]
+
+
+@on_postgresql
+async def test_a_reader_skips_no_row_whatever_the_writers_do(
+    db: Database, feed: ChangeFeed
+) -> None:
+    """Writers that commit at once, beside writers whose transactions stay open from before the
+    others begin until after, and draw their id last."""
+    writers, each = 6, 60
+    heard = listening(feed, "user")
+    begun, done = threading.Barrier(writers + 2), threading.Event()
+
+    def write_much(writer: int) -> None:
+        begun.wait(10)
+        for n in range(each):
+            change(db, ("user.changed", f"{writer}.{n}"))
+
+    def write_late(name: str) -> None:
+        with db.transaction() as session:
+            changes.record(session, "user.changed", f"{name}.late")
+            session.connection().exec_driver_sql("SELECT txid_current()")
+            begun.wait(10)
+            done.wait(30)
+
+    async def look_until_all_have_written(writing: list[Future[None]]) -> None:
+        while not all(future.done() for future in writing):
+            await feed.catch_up()
+
+    with ThreadPoolExecutor(writers + 2) as threads:
+        late = [threads.submit(write_late, name) for name in ("one", "other")]
+        quick = [threads.submit(write_much, writer) for writer in range(writers)]
+        await look_until_all_have_written(quick)
+        done.set()
+        await look_until_all_have_written(late)
+        for future in (*late, *quick):
+            future.result()
+    await feed.catch_up()
+    refs = [ref for _, _, ref in heard]
+    assert len(refs) == len(set(refs)) == writers * each + 2
+    assert set(refs[-2:]) == {"one.late", "other.late"}
+    for writer in range(writers):
+        own = [ref for ref in refs if ref.startswith(f"{writer}.")]
+        assert own == [f"{writer}.{n}" for n in range(each)]

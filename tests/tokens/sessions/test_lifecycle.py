@@ -1,0 +1,117 @@
+"""How sessions begin, end and are forgotten, as units of work."""
+
+from datetime import timedelta
+
+from sqlmodel import Session, func, select
+
+from identity.clock import frozen
+from identity.store.changes import Change
+from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions.table import LoginSession, RefreshToken
+from tests.world import World, claims_of
+
+
+def sid_of(tokens: dict[str, str]) -> str:
+    sid: str = claims_of(tokens["access_token"])["sid"]
+    return sid
+
+
+def ended(world: World) -> list[str]:
+    """The sessions whose end the change feed tells of."""
+    with world.change() as session:
+        query = select(Change.ref).where(Change.kind == "session.ended")
+        return sorted(session.exec(query).all())
+
+
+async def test_all_of_a_users_sessions_end_but_those_to_keep(world: World) -> None:
+    user = world.user()
+    world.user("bob")
+    first, second, third = [await world.log_in() for _ in range(3)]
+    other = await world.log_in("bob")
+
+    def unit(session: Session) -> int:
+        kept = [sid_of(second), None]
+        return lifecycle.end_all(session, "password changed", user_id=user.id, keep=kept)
+
+    assert await world.services.db.write(unit) == 2
+    assert ended(world) == sorted(map(sid_of, (first, third)))
+    alive = [await world.active(t["access_token"]) for t in (first, second, third, other)]
+    assert alive == [False, True, False, True]
+    with world.change() as session:
+        assert [s.id for s in lifecycle.live_of(session, user.id)] == [sid_of(second)]
+        stored = session.get(LoginSession, sid_of(first))
+        assert stored is not None
+        assert stored.end_reason == "password changed" and stored.ended_at is not None
+    [event] = await world.events("sessions.ended")
+    assert (event.subject, event.detail["count"]) == (user.id, 2)
+    assert await world.services.db.write(unit) == 0
+    assert len(await world.events("sessions.ended")) == 1
+
+
+async def test_all_of_a_clients_sessions_end(world: World) -> None:
+    world.user()
+    shop = world.client()
+    mine, other = await world.log_in(client=shop), await world.log_in()
+
+    def unit(session: Session) -> int:
+        return lifecycle.end_all(session, "client disabled", client_id=shop.id)
+
+    assert await world.services.db.write(unit) == 1
+    assert not await world.active(mine["refresh_token"])
+    assert await world.active(other["refresh_token"])
+
+
+async def test_ending_what_no_access_token_can_be_alive_of_tells_nobody(world: World) -> None:
+    """Ten thousand idle sessions end without ten thousand rows in the change feed."""
+    user = world.user()
+    with frozen() as clock:
+        idle = await world.log_in()
+        clock.tick(timedelta(hours=1))
+        fresh = await world.log_in()
+        with world.change() as session:
+            assert lifecycle.end_all(session, "disabled", user_id=user.id) == 2
+        assert ended(world) == [sid_of(fresh)]
+        assert not await world.active(idle["refresh_token"])
+        assert not await world.active(fresh["access_token"])
+
+
+async def test_sessions_are_forgotten_a_week_after_their_end(world: World) -> None:
+    world.user()
+    with frozen() as clock:
+        ended_now, kept = await world.log_in(), await world.log_in()
+        with world.change() as session:
+            lifecycle.end(session, sid_of(ended_now), "logout")
+
+        def left() -> tuple[int, int]:
+            with world.change() as session:
+                lifecycle.prune(session)
+                return (
+                    session.exec(select(func.count()).select_from(LoginSession)).one(),
+                    session.exec(select(func.count()).select_from(RefreshToken)).one(),
+                )
+
+        clock.tick(timedelta(days=7))
+        assert left() == (2, 2)
+        clock.tick(1)
+        assert left() == (1, 1)
+        assert not await world.active(ended_now["refresh_token"])
+        assert await world.active(kept["refresh_token"])
+        clock.tick(timedelta(days=90))
+        assert left() == (0, 0)
+
+
+async def test_a_session_notes_where_it_came_from(world: World) -> None:
+    world.user()
+    long_name = "curl/8 " + "x" * 400
+    answer = await world.api.post(
+        "/token",
+        data={"grant_type": "password", "username": "ada", "password": "tangerine harbour 71"},
+        headers={"user-agent": long_name},
+    )
+    with world.change() as session:
+        stored = session.get(LoginSession, sid_of(answer.json()))
+        assert stored is not None
+        assert (stored.address, stored.client_id) == ("127.0.0.1", "first-party")
+        assert stored.user_agent == long_name[:200]
+        assert stored.amr == ["pwd"]
+        assert stored.expires_at - stored.created_at == timedelta(days=90)

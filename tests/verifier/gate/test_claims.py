@@ -1,0 +1,115 @@
+"""`VerifiedClaims` is proof: it comes from the gate or not at all, and it does not change."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import pickle
+from pathlib import Path
+
+import pytest
+
+import identity
+from identity.verifier import VerifiedClaims
+from identity.verifier.gate.claims import KeptClaims
+from tests.verifier.issuer import CLAIMS, NOW, forger, gate
+
+
+@pytest.fixture
+def claims() -> VerifiedClaims:
+    return gate(leeway=10).check(forger("EdDSA").token())
+
+
+@pytest.mark.parametrize("seal", [None, object(), True, "seal"])
+def test_nobody_but_the_gate_makes_verified_claims(seal: object) -> None:
+    with pytest.raises(TypeError, match="only the gate"):
+        VerifiedClaims(seal, b"{}", dict(CLAIMS), kid="k", algorithm="EdDSA", leeway=0)
+
+
+def test_verified_claims_made_without_their_constructor_say_nothing() -> None:
+    empty = object.__new__(VerifiedClaims)
+    with pytest.raises(AttributeError):
+        _ = empty.subject
+    with pytest.raises(AttributeError):
+        empty.scopes = frozenset({"admin"})  # type: ignore[misc]
+
+
+def test_verified_claims_have_no_subclasses() -> None:
+    with pytest.raises(TypeError, match="no subclasses"):
+        type("Forged", (VerifiedClaims,), {})
+
+
+def test_verified_claims_do_not_change(claims: VerifiedClaims) -> None:
+    for name in ("scopes", "subject", "claims", "anything"):
+        with pytest.raises(AttributeError):
+            setattr(claims, name, "x")
+        with pytest.raises(AttributeError):
+            delattr(claims, name)
+    with pytest.raises(TypeError):
+        claims.claims["sub"] = "root"  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        claims.__dict__  # noqa: B018
+
+
+def test_verified_claims_are_copied_as_themselves_and_never_pickled(
+    claims: VerifiedClaims,
+) -> None:
+    assert copy.copy(claims) is claims
+    assert copy.deepcopy({"a": claims})["a"] is claims
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError, match="pickled"):
+            pickle.dumps(claims, protocol)
+
+
+def test_only_the_gate_holds_the_seal() -> None:
+    package = Path(identity.__file__).parent
+    holders = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if (isinstance(node, ast.Name) and node.id == "SEAL")
+        or (isinstance(node, ast.Attribute) and node.attr == "SEAL")
+        or (isinstance(node, ast.alias) and node.name == "SEAL")
+    }
+    assert holders == {"verifier/claims.py", "verifier/gate.py"}
+
+
+def test_kept_claims_are_asked_again_whether_they_are_still_good(claims: VerifiedClaims) -> None:
+    assert claims.valid_at(NOW)
+    assert claims.valid_at(NOW + 909.9)  # the gate's leeway of 10 s
+    assert not claims.valid_at(NOW + 910)
+    assert not claims.valid_at(NOW + 900, leeway=0)
+    assert claims.valid_at(NOW + 899.9, leeway=0)
+    assert claims.valid_at(NOW - 15)
+    assert not claims.valid_at(NOW - 15.1)
+    assert not claims.valid_at(NOW - 5.1, leeway=0)
+
+
+def test_kept_claims_unfold_from_their_own_token_alone() -> None:
+    one, other = forger("ES256").with_claims(), forger("ES256").with_claims(sub="admin")
+    kept = gate().check(one).keep()
+    gate().check(other).keep()
+    unfolded = kept.unfold(one)
+    assert unfolded.claims == gate().check(one).claims
+    assert kept.unfold(one) is unfolded  # asked for again at once
+    gate().check(other).keep()
+    with pytest.raises(ValueError, match="not the claims that were kept"):
+        kept.unfold(other)
+    assert kept.says(gate().check(one))
+    assert not kept.says(gate().check(other))
+
+
+def test_their_repr_names_the_token_and_its_subject_on_one_line(claims: VerifiedClaims) -> None:
+    assert repr(claims) == f"<VerifiedClaims jti='{CLAIMS['jti']}' sub='{CLAIMS['sub']}'>"
+    odd = gate().check(forger("EdDSA").with_claims(sub="a\n\x1b[2J"))
+    assert repr(odd).isprintable()
+
+
+def test_kept_claims_cannot_be_made_or_changed_to_say_something_else() -> None:
+    with pytest.raises(TypeError, match="only VerifiedClaims"):
+        KeptClaims(object(), object.__new__(VerifiedClaims))
+    kept = object.__new__(KeptClaims)
+    with pytest.raises(AttributeError):
+        kept._digest = b""  # type: ignore[misc]
+    with pytest.raises(TypeError, match="pickled"):
+        copy.copy(kept)
