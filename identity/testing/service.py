@@ -1,7 +1,7 @@
 """The real service in this process: its own thread and loop, a port of its own, SQLite.
 
-Modules of the service are imported by name and late: the verifier stands alone, and whoever
-installs it without the extra `server` has none of them.
+Modules of the service are imported late: whoever installed the verifier alone, without the extra
+`server`, has their names and nothing that they need.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import shutil
 import socket
 from collections.abc import Collection
 from contextlib import ExitStack
-from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import httpx
 
@@ -31,7 +30,7 @@ _START_WITHIN = 20.0
 def missing() -> str | None:
     """Why the service cannot run here, None where it can."""
     try:
-        import_module("identity.app")
+        import identity.app  # noqa: F401
     except ModuleNotFoundError as problem:
         return str(problem)
     return None
@@ -39,12 +38,16 @@ def missing() -> str | None:
 
 def make_template(folder: Path) -> Path:
     """A migrated database in `folder`, with the master key and the first user beside it."""
-    import_module("identity.store.migrating").upgrade(_settings(folder))
+    from identity.store import migrating
+
+    migrating.upgrade(_settings(folder))
     return folder
 
 
 def _settings(folder: Path, **changed: Any) -> Any:
-    return import_module("identity.settings").Settings.of(
+    from identity.settings import Settings
+
+    return Settings.of(
         database_url=f"sqlite:///{folder / 'identity.db'}",
         keys_dir=folder / "keys",
         bootstrap_admin_username=ADMIN[0],
@@ -107,17 +110,21 @@ class Service:
             self._ready.set()
 
     async def _run(self) -> None:
-        serving = import_module("identity.http.server.server")
+        from identity.app import create_app
+        from identity.http.server import server as serving
+        from identity.http.wire.lifespan import Lifespan
+        from identity.http.wire.protocol import Limits
+
         root = logging.getLogger()
         handlers, level = list(root.handlers), root.level
         try:
-            app = import_module("identity.app").create_app(self._settings)
+            app = create_app(self._settings)
         finally:  # the service sets up logging for a process of its own
             root.handlers[:], root.level = handlers, level
-        config = serving.configured(import_module("identity.http.wire.protocol").Limits())
+        config = serving.configured(Limits())
         config.app = app
         config.load()
-        config.lifespan_class = import_module("identity.http.wire.lifespan").Lifespan
+        config.lifespan_class = cast(Any, Lifespan)
         self._server = serving.Server(config, self._ready.set, None)
         await self._server.serve([self._listener])
 

@@ -1,5 +1,6 @@
 """The fixtures that siblings get as a pytest plugin, whether or not this project is installed."""
 
-from identity.verifier.testing import _identity_template, identity_service, issuer
+from identity.testing import _identity_template, identity_service
+from identity.verifier.testing import issuer
 
 __all__ = ["_identity_template", "identity_service", "issuer"]

@@ -80,6 +80,7 @@ PLUGIN = """
 import json, sys
 import pytest
 before = set(sys.modules)
+import identity.testing
 import identity.verifier.testing
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
@@ -125,4 +126,5 @@ def test_the_pytest_plugin_brings_nothing_into_a_run_that_does_not_use_it() -> N
         "identity",
         "identity.verifier",
         "identity.verifier.testing",
+        "identity.testing",
     }

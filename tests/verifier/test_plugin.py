@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+PLUGIN = "identity.testing"
 
 SUITE = """
 import asyncio
@@ -89,6 +91,16 @@ def test_the_real_service(identity_service):
         assert verifier.verify(identity_service.token("alice"), "orders:read").username == "alice"
 """
 
+FORMER_NAME = """
+import pytest
+
+
+def test_the_former_name(identity_service):
+    with pytest.deprecated_call(match="moved from identity.verifier.testing to identity.testing"):
+        from identity.verifier.testing import Service
+    assert isinstance(identity_service, Service)
+"""
+
 WITHOUT_SERVER = """
 import sys
 
@@ -104,13 +116,11 @@ sys.meta_path.insert(0, Blocked())
 def pytest_run(folder: Path, suite: str, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_suite.py").write_text(suite)
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-W", "error"]
-    registered = "identity_verifier" in {
-        point.name
-        for point in __import__("importlib.metadata").metadata.entry_points(group="pytest11")
-    }
-    plugin = [] if registered else ["-p", "identity.verifier.testing"]
+    registered = {point.name for point in entry_points(group="pytest11")}
+    plugins = {"identity_verifier": "identity.verifier.testing", "identity_service": PLUGIN}
+    missing = [module for name, module in plugins.items() if name not in registered]
     return subprocess.run(
-        [*command, *plugin, *options],
+        [*command, *(part for module in missing for part in ("-p", module)), *options],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -127,6 +137,11 @@ def test_a_siblings_suite_needs_no_network_and_no_server(tmp_path: Path) -> None
 
 def test_the_real_service_is_a_fixture_away(tmp_path: Path) -> None:
     ran = pytest_run(tmp_path, SERVICE)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_services_former_name_still_works_and_says_the_new_one(tmp_path: Path) -> None:
+    ran = pytest_run(tmp_path, FORMER_NAME)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from identity.testing import Service
 from identity.verifier import (
     InsufficientScope,
     NotForUs,
@@ -15,7 +16,6 @@ from identity.verifier import (
     TokenRefused,
     Verifier,
 )
-from identity.verifier.testing import Service
 
 
 def refused_within(seconds: float, verify: Any, token: str) -> float:

@@ -6,36 +6,45 @@
                 await verifier.verify(issuer.token(scope="orders:write"), "orders:read")
 
 `issuer` is an `Issuer` within the test process: no network, no server, and a clock that the test
-moves. `identity_service` is the real service on a database of its own.
+moves. The real service as a fixture is `identity.testing`'s.
 
 Nothing is imported before a test asks for a fixture: every test run on the machine loads this.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from identity.testing.service import Service
     from identity.verifier.testing.clock import MovableClock
     from identity.verifier.testing.issuer import Issuer
 
-__all__ = ["Issuer", "MovableClock", "Service"]
+__all__ = ["Issuer", "MovableClock"]
 
-_HOMES = {"Issuer": "issuer", "MovableClock": "clock", "Service": "service"}
+MOVED: dict[str, tuple[str, Callable[[], object]]] = {}
+"""What went elsewhere: whoever has it now says where that is, and how to get it."""
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module
+    if name == "Issuer":
+        from identity.verifier.testing.issuer import Issuer
 
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return Issuer
+    if name == "MovableClock":
+        from identity.verifier.testing.clock import MovableClock
+
+        return MovableClock
+    if name in MOVED:
+        home, get = MOVED[name]
+        words = f"{name} has moved from {__name__} to {home}"
+        warnings.warn(words, DeprecationWarning, stacklevel=2)
+        return get()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @pytest.fixture
@@ -44,23 +53,3 @@ def issuer() -> Issuer:
     from identity.verifier.testing.issuer import Issuer
 
     return Issuer()
-
-
-@pytest.fixture(scope="session")
-def _identity_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database, copied by every service of the run."""
-    from identity.testing.service import make_template
-
-    return make_template(tmp_path_factory.mktemp("identity"))
-
-
-@pytest.fixture
-def identity_service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
-    """The real service in this process, on SQLite; skipped where the extra `server` is missing."""
-    from identity.testing.service import Service, missing
-
-    if absent := missing():
-        pytest.skip(f"identity_service needs `pip install 'identity[server]'` ({absent})")
-    template: Path = request.getfixturevalue("_identity_template")
-    with Service(template, tmp_path) as service:
-        yield service
