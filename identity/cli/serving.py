@@ -37,6 +37,7 @@ def serve(given: dict[str, Any]) -> int:
     # and once more through all of it, takes a tenth of the start.
     usual = gc.get_threshold()
     gc.set_threshold(10_000, 50, 1_000)
+    from identity.app import create_app
     from identity.http.server import serve
     from identity.service.bootstrap import first_start
     from identity.settings import Settings
@@ -50,4 +51,4 @@ def serve(given: dict[str, Any]) -> int:
     welcome = first_start(settings)
     if welcome:
         print(welcome, flush=True)
-    return serve(settings) or 0
+    return serve(settings, create_app) or 0

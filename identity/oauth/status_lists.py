@@ -5,9 +5,13 @@ import re
 import orjson
 
 from identity.errors import NotAcceptable, NotFound
+from identity.http.conditional import Published
 from identity.http.lane import Request, Response
 from identity.service.wiring import Services
-from identity.tokens.status.lists import MEDIA_TYPE, OPEN, TTL
+from identity.tokens.status.lists import TTL
+
+MEDIA_TYPE = b"application/statuslist+jwt"
+OPEN = [(b"access-control-allow-origin", b"*"), (b"vary", b"Accept")]
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _RANKS = {MEDIA_TYPE: 3, MEDIA_TYPE.partition(b"/")[0] + b"/*": 2, b"*/*": 1}
@@ -22,12 +26,12 @@ class StatusLists:
         if not accepted(request.header(b"accept")):
             raise NotAcceptable(f"ask for {MEDIA_TYPE.decode()}")
         number = request.segment
-        document = None
+        signed = None
         if _NUMBER.fullmatch(number):
-            document = await self._services.lists.get(int(number))
-        if document is None:
+            signed = await self._services.lists.get(int(number))
+        if signed is None:
             raise NotFound("there is no such status list")
-        return document.answer(request)
+        return Published(signed.token, signed.etag, MEDIA_TYPE, TTL, OPEN).answer(request)
 
     async def aggregation(self, request: Request) -> Response:
         """The same, §9."""

@@ -11,6 +11,7 @@ from identity.authentication.throttle import Throttle
 from identity.directory.access.granting import home_of_scopes
 from identity.directory.clients import registry
 from identity.directory.users import snapshot
+from identity.http.wire.in_a_row import Batched
 from identity.keys import master
 from identity.keys.master import MasterKey
 from identity.keys.ring import KeyRing
@@ -98,7 +99,9 @@ class Services:
             on_wait=metrics.hash_waited,
         )
         throttle = Throttle(settings.throttle)
-        live = LiveTokens(settings, db, feed, ring, users, clients, metrics.cache("tokens"))
+        live = LiveTokens(
+            settings, db, feed, ring, users, clients, metrics.cache("tokens"), Batched
+        )
         metrics.watch(
             "password_hashing_queue", "Logins that wait for a hashing thread.", lambda: pool.depth
         )

@@ -8,10 +8,19 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
-from identity.records.metrics import Lookups
 from identity.store.changes import ChangeFeed
 
 V = TypeVar("V")
+
+
+class Lookups:
+    """A cache counts for itself: `lookups.hits += 1`."""
+
+    __slots__ = ("hits", "misses")
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
 
 
 class Remembered(Generic[V]):

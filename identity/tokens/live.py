@@ -4,10 +4,11 @@ A token that has passed once is remembered with the state it hangs on: its sessi
 revocation. The change feed keeps that state true, so a known token costs no query.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session as DatabaseSession
@@ -16,19 +17,25 @@ from sqlmodel import col
 from identity.clock import now, utcnow
 from identity.directory.clients.registry import Clients, ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
-from identity.http.wire.in_a_row import Batched
 from identity.keys.ring import KeyRing
-from identity.records.metrics import Lookups
 from identity.settings import Settings
 from identity.store import Database, changes, delete_some
 from identity.store.changes import ChangeFeed
-from identity.store.remembered import Remembered
+from identity.store.remembered import Lookups, Remembered
 from identity.tokens.known import Known, KnownTokens, Session
 from identity.tokens.status.table import place_in
 from identity.tokens.table import RevokedToken
 from identity.verifier.gate.gate import Gate, Refused, VerifiedClaims
 
 Users = Remembered[UserSnapshot]
+T = TypeVar("T")
+
+
+class InARow(Protocol):
+    """Awaited, gives what `work()` returns or raises; work of many may be done in a row."""
+
+    def __call__(self, work: Callable[[], T]) -> Awaitable[T]: ...
+
 
 SKEW = 5.0
 """Seconds by which the clocks of replicas may differ: what one has just issued is good at all."""
@@ -71,7 +78,9 @@ class LiveTokens:
         users: Users,
         clients: Clients,
         lookups: Lookups,
+        in_a_row: InARow,
     ) -> None:
+        self._in_a_row = in_a_row
         self._db = db
         self._feed = feed
         self._ring = ring
@@ -130,7 +139,7 @@ class LiveTokens:
     async def _meet(self, key: bytes, token: str) -> Known | None:
         """Put a token never seen before through the gate, and ask once what it hangs on."""
         try:
-            claims = await Batched(partial(self.gate.check, token))
+            claims = await self._in_a_row(partial(self.gate.check, token))
         except Refused:
             return None
         before, jti, sid = self._changes, claims.token_id, claims.session

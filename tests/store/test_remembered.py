@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from identity.directory.users.table import User
-from identity.records.metrics import Lookups
 from identity.store.changes import ChangeFeed
-from identity.store.remembered import Remembered
+from identity.store.remembered import Lookups, Remembered
 from identity.tokens.minting import Subject
 from identity.tokens.sessions import lifecycle
 from tests.world import World

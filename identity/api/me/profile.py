@@ -1,7 +1,7 @@
 """`GET /users/me`: the user behind a token, from memory."""
 
 from identity.errors import Forbidden
-from identity.http.lane import Request, Response
+from identity.http.lane import Request, Response, json_bytes
 from identity.service.wiring import Services
 
 
@@ -14,4 +14,4 @@ class WhoAmI:
         user = live.user
         if user is None:
             raise Forbidden("the token is a client's own: there is no user behind it")
-        return user.shown
+        return json_bytes(user.shown, b'etag: "%d"\r\n' % user.version)

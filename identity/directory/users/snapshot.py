@@ -6,7 +6,6 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from identity.directory.users.table import Status, User
-from identity.http.lane import Response
 from identity.store import Database, moment
 
 
@@ -36,8 +35,9 @@ class UserSnapshot:
     active: bool
     roles: tuple[str, ...]
     scopes: frozenset[str]
-    shown: Response
-    """`UserOut` as JSON with its ETag, ready to send."""
+    shown: bytes
+    """`UserOut` as JSON."""
+    version: int
 
 
 _USER = """
@@ -78,9 +78,6 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         active=status == "active",
         roles=tuple(roles),
         scopes=frozenset(scope for (scope,) in scopes),
-        shown=Response(
-            200,
-            [(b"content-type", b"application/json"), (b"etag", b'"%d"' % version)],
-            shown.model_dump_json().encode(),
-        ),
+        shown=shown.model_dump_json().encode(),
+        version=version,
     )

@@ -88,15 +88,15 @@ class Server(uvicorn.Server):
 
 def serve(
     settings: Settings,
+    factory: Factory,
     host: str | None = None,
     port: int | None = None,
     workers: int | None = None,
-    factory: Factory | None = None,
     limits: Limits | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code: 0 stopped as asked, 1 could not start.
 
-    What is not given comes from `settings`; the application from `identity.app.create_app`.
+    What is not given comes from `settings`. Each process makes its application by `factory`.
     """
     logs.configure(settings.logs)
     host = settings.server.host if host is None else host
@@ -113,15 +113,12 @@ def serve(
         return run(sockets[0])
     from identity.http.server.workers import Workers
 
-    if factory is None:
-        import identity.app  # noqa: F401 - once, before the fork, for all workers
-
     return Workers(run, sockets).run()
 
 
 def run_process(
     settings: Settings,
-    factory: Factory | None,
+    factory: Factory,
     limits: Limits,
     sockets: Sockets,
     ready: Callable[[], object] | None = None,
@@ -133,7 +130,7 @@ def run_process(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     try:
-        config.app = _make(factory, settings)
+        config.app = factory(settings)
         config.load()
         config.lifespan_class = cast(Any, Lifespan)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -182,14 +179,6 @@ def configured(limits: Limits) -> Config:
 
 async def _nowhere(scope: Any, receive: Any, send: Any) -> None:
     raise RuntimeError("the application has not been made")
-
-
-def _make(factory: Factory | None, settings: Settings) -> ASGIApp:
-    if factory is None:
-        from identity.app import create_app
-
-        factory = create_app
-    return factory(settings)
 
 
 def _raise_file_limit() -> None:

@@ -17,6 +17,8 @@ from uuid import uuid4
 
 import orjson
 
+from identity.store.remembered import Lookups
+
 PUBLISH_EVERY = 1.0  # seconds
 GONE_AFTER = 5.0  # seconds without a new file: the worker has stopped, its gauges no longer count
 
@@ -44,16 +46,6 @@ def share_between_workers(directory: Path | None) -> None:
     """Metrics made from now on in this process and its children publish to `directory`."""
     global _shared
     _shared = directory
-
-
-class Lookups:
-    """A cache counts for itself: `lookups.hits += 1`."""
-
-    __slots__ = ("hits", "misses")
-
-    def __init__(self) -> None:
-        self.hits = 0
-        self.misses = 0
 
 
 class Metrics:

@@ -12,10 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from identity.clock import now, utcnow
-from identity.http.conditional import Published
 from identity.keys.ring import KeyRing
 from identity.settings import Settings
 from identity.store import Database
@@ -23,7 +22,6 @@ from identity.store.changes import ChangeFeed
 from identity.tokens.status.table import BLOCK, CAPACITY, path_of
 from identity.verifier.gate.encoding import b64url_encode
 
-MEDIA_TYPE = b"application/statuslist+jwt"
 AGGREGATION = "/status-lists"
 TTL = 5
 """Seconds for which others may keep a list."""
@@ -31,7 +29,6 @@ GOOD_FOR = 300  # seconds until a list that was kept must not be relied on any l
 WINDOW = 60  # seconds for which an unchanged list has one ETag
 AGAIN = 0.5  # seconds between two makings of a changed list at the least
 UNUSED = 120.0  # seconds after which a list is forgotten
-OPEN = [(b"access-control-allow-origin", b"*"), (b"vary", b"Accept")]
 PAGE = 5000
 TOGETHER = 100  # refs of one query
 MOST_PENDING = 20_000
@@ -63,6 +60,14 @@ SELECT b.number FROM status_block b JOIN signing_key k ON k.kid = b.kid
 WHERE b.list_id = :list AND k.state = 'revoked'"""
 
 
+class SignedList(NamedTuple):
+    """A status list as a JWT."""
+
+    token: bytes
+    etag: str
+    """Weak, with its quotes: the same statuses, signed again, have the same for a while."""
+
+
 @dataclass(slots=True)
 class _Held:
     """One list. `made` and `used`: Unix time."""
@@ -70,7 +75,7 @@ class _Held:
     bits: bytearray = field(default_factory=lambda: bytearray(CAPACITY // 8))
     packed: bytes = b""
     """`bits` as they are published; empty: changed since."""
-    document: Published | None = None
+    document: SignedList | None = None
     kid: str = ""
     read: bool = False
     made: float = 0.0
@@ -109,7 +114,7 @@ class Lists:
             feed.listen(noun, self._hear_of(verb, pending))
         feed.listen("client", self._hear_of_client)
 
-    async def get(self, list_id: int) -> Published | None:
+    async def get(self, list_id: int) -> SignedList | None:
         """The signed list; None where no token that could be alive has a place in it.
 
         It shows what was committed `AGAIN` seconds before this call, mostly what was before it.
@@ -246,7 +251,7 @@ class Lists:
             del self._held[other]
         return True
 
-    def _sign(self, list_id: int, packed: bytes, made: float) -> tuple[Published, str]:
+    def _sign(self, list_id: int, packed: bytes, made: float) -> tuple[SignedList, str]:
         signer = self._ring.signer
         uri, at = self._base + path_of(list_id), int(made)
         claims = {
@@ -262,10 +267,10 @@ class Lists:
             },
         }
         token = signer.sign(claims, typ="statuslist+jwt").encode("ascii")
-        # Weak: the same statuses, signed again. It changes long before a kept list expires.
+        # It changes long before a kept list expires.
         same = f"{list_id} {signer.kid} {at // WINDOW} ".encode() + packed
         etag = f'W/"{hashlib.sha256(same).hexdigest()[:24]}"'
-        return Published(token, etag, MEDIA_TYPE, TTL, OPEN), signer.kid
+        return SignedList(token, etag), signer.kid
 
 
 def _pack(bits: bytes) -> bytes:

@@ -780,7 +780,7 @@ def test_a_port_in_use_is_one_clear_line(workers: int, capfd: pytest.CaptureFixt
     with process(workers) as running:
         running.pids(workers)
         settings = Settings.of(log_level="error")
-        assert serve(settings, "127.0.0.1", running.port, workers, application) == 1
+        assert serve(settings, application, "127.0.0.1", running.port, workers) == 1
     assert capfd.readouterr().err == (
         f"identity: cannot listen on 127.0.0.1:{running.port}: Address already in use\n"
     )
@@ -848,9 +848,9 @@ if __name__ == "__main__":
     sys.exit(
         serve(
             Settings.of(log_level="error", log_format="json"),
+            application,
             "127.0.0.1",
             int(sys.argv[1]),
             int(sys.argv[2]),
-            application,
         )
     )
