@@ -15,9 +15,10 @@ from identity.api.me.profile import WhoAmI
 from identity.http.deferred import Deferred
 from identity.http.edge import Edge
 from identity.http.lane import Handler, Lane
-from identity.oauth.discovery import Jwks, Metadata, addresses
+from identity.oauth.discovery import Metadata, addresses
 from identity.oauth.forward_auth import ForwardAuth
 from identity.oauth.introspection import Introspection
+from identity.oauth.jwks import Jwks
 from identity.oauth.revocation import Revocation
 from identity.oauth.revocation_feed.endpoint import Revocations
 from identity.oauth.status_lists import StatusLists

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from identity.http.lane import WHOLE_ANSWERS
+from identity.http.messages import WHOLE_ANSWERS
 
 
 def as_served(app: ASGIApp) -> ASGIApp:

@@ -9,9 +9,8 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from identity import __version__
-from identity.api import keys, openapi
+from identity.api import audit, keys, openapi, stats
 from identity.api.access import routes as access
-from identity.api.audit import router as reports
 from identity.api.clients import routes as clients
 from identity.api.me import routes as me
 from identity.api.merge_patch import validation_failed
@@ -42,8 +41,8 @@ def build(services: Services, grant_types: Collection[str]) -> FastAPI:
     )
     app.state.services = services
     app.state.grant_types = tuple(grant_types)
-    for router in (me.router, users.router, clients.router, access.router, keys.router, reports):
-        app.include_router(router)
+    for slice_ in (me, users, clients, access, keys, audit, stats):
+        app.include_router(slice_.router)
     app.add_exception_handler(IdentityError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(HTTPException, _refuse_http)

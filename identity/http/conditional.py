@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from identity.http.lane import Request, Response
+from identity.http.messages import Request, Response
 
 Header = tuple[bytes, bytes]
 

@@ -22,20 +22,14 @@ from identity.errors import (
     header_lines,
     render,
 )
-from identity.http.lane import (
-    BODY_LIMIT,
-    EDGE_SAYS,
-    WHOLE_ANSWERS,
-    Disconnected,
-    Lane,
-    Response,
-    deliver,
-)
+from identity.http.lane import Lane, deliver
+from identity.http.messages import BODY_LIMIT, EDGE_SAYS, WHOLE_ANSWERS, Disconnected, Response
 from identity.http.proxies import Proxies
 from identity.opaque import new_id
 from identity.records import logs
 from identity.records.audit import Origin, origin
 from identity.records.metrics import Metrics
+from identity.records.redacting import looks_secret
 from identity.settings import Settings
 
 _API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
@@ -268,7 +262,7 @@ def _cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
 def _request_id(given: bytes | None) -> str:
     if given is not None and _SANE_ID.fullmatch(given):
         text = given.decode()
-        if not logs.looks_secret(text):
+        if not looks_secret(text):
             return text
     return new_id()
 

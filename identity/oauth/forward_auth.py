@@ -15,7 +15,7 @@ from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import BearerError, Headers, InvalidRequest, InvalidToken
-from identity.http.lane import Request, Response
+from identity.http.messages import Request, Response
 from identity.service.wiring import Services
 from identity.tokens.live import Live
 

@@ -7,7 +7,7 @@ from sqlmodel import Session
 
 from identity.clock import now
 from identity.errors import InvalidClient, InvalidRequest
-from identity.http.lane import Request, Response, json_bytes, json_response
+from identity.http.messages import Request, Response, json_bytes, json_response
 from identity.service.wiring import Services
 from identity.tokens.live import Live
 from identity.tokens.sessions import lifecycle, rotation

@@ -4,7 +4,7 @@ from sqlmodel import Session
 
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidGrant, InvalidRequest
-from identity.http.lane import Request, Response
+from identity.http.messages import Request, Response
 from identity.records import audit
 from identity.service.wiring import Services
 from identity.tokens.live import revoke

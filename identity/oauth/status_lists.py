@@ -6,7 +6,7 @@ import orjson
 
 from identity.errors import NotAcceptable, NotFound
 from identity.http.conditional import Published
-from identity.http.lane import Request, Response
+from identity.http.messages import Request, Response
 from identity.service.wiring import Services
 from identity.tokens.status.lists import TTL
 

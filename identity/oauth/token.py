@@ -18,7 +18,7 @@ from identity.errors import (
     UnsupportedGrantType,
     header_lines,
 )
-from identity.http.lane import Request, Response, json_bytes
+from identity.http.messages import Request, Response, json_bytes
 from identity.http.wire.in_a_row import Batched
 from identity.oauth.grants.client_credentials import ClientCredentials
 from identity.oauth.grants.password import Password

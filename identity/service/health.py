@@ -1,7 +1,7 @@
 """Whether the process is alive, whether it can serve, and what it counts."""
 
 from identity.errors import IdentityError
-from identity.http.lane import Request, Response, json_response
+from identity.http.messages import Request, Response, json_response
 from identity.service.wiring import Services
 from identity.settings import SettingsError
 from identity.store import migrating

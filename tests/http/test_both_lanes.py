@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from identity.app import create_app
-from identity.http.lane import BODY_LIMIT
+from identity.http.messages import BODY_LIMIT
 from tests.serving import running
 from tests.transport import served
 from tests.world import FORM, World, bearer

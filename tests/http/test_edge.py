@@ -19,7 +19,8 @@ from starlette.requests import ClientDisconnect
 
 from identity.errors import NotFound, RequestTimeout
 from identity.http.edge import Edge
-from identity.http.lane import BODY_LIMIT, Lane, Request, Response, json_response
+from identity.http.lane import Lane
+from identity.http.messages import BODY_LIMIT, Request, Response, json_response
 from identity.http.proxies import Proxies, _forwarded
 from identity.opaque import mint
 from identity.records import logs

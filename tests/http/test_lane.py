@@ -7,7 +7,8 @@ import pytest
 from fastapi import FastAPI
 
 from identity.errors import InvalidClient, InvalidToken, Overloaded
-from identity.http.lane import BODY_LIMIT, Lane, Request, Response, json_response
+from identity.http.lane import Lane
+from identity.http.messages import BODY_LIMIT, Request, Response, json_response
 
 pytestmark = pytest.mark.anyio
 FORM = {"content-type": "application/x-www-form-urlencoded"}

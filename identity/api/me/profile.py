@@ -1,7 +1,7 @@
 """`GET /users/me`: the user behind a token, from memory."""
 
 from identity.errors import Forbidden
-from identity.http.lane import Request, Response, json_bytes
+from identity.http.messages import Request, Response, json_bytes
 from identity.service.wiring import Services
 
 

@@ -21,7 +21,7 @@ from identity.errors import (
     header_lines,
     render,
 )
-from identity.http.lane import WHOLE_ANSWERS
+from identity.http.messages import WHOLE_ANSWERS
 from identity.http.wire.eager import Outbox
 from identity.opaque import new_id
 

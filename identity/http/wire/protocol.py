@@ -29,7 +29,7 @@ from identity.errors import (
     RequestTimeout,
     header_lines,
 )
-from identity.http.lane import WHOLE_ANSWERS
+from identity.http.messages import WHOLE_ANSWERS
 from identity.http.wire.cycle import Cycle, refusal
 from identity.http.wire.eager import Beginner
 

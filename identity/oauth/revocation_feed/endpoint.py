@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from identity.clock import now
 from identity.errors import Forbidden, InvalidClient, InvalidRequest
-from identity.http.lane import Request, Response, Stream
+from identity.http.messages import Request, Response, Stream
 from identity.oauth.revocation_feed.broadcast import Broadcaster, Listener
 from identity.service.wiring import Services
 

@@ -21,7 +21,8 @@ from uvicorn.server import ServerState
 
 from identity.errors import RequestTimeout
 from identity.http.edge import Edge
-from identity.http.lane import Lane, Request, Response, json_response
+from identity.http.lane import Lane
+from identity.http.messages import Request, Response, json_response
 from identity.http.server import serve
 from identity.http.server.server import Server, configured
 from identity.http.server.sockets import listen
