@@ -116,6 +116,11 @@ class PasswordSettings(Group):
 class SessionSettings(Group):
     refresh_token_ttl: Duration = _setting("14d", "how long a refresh token may lie unused")
     session_ttl: Duration = _setting("90d", "how long a login lasts at the most")
+    refresh_retry_window: Duration = _setting(
+        "30s",
+        "how long a client whose answer got lost may send the same refresh token again",
+        le=timedelta(minutes=10),
+    )
     password_grant: bool = _setting(True, "whether any client may use the password grant")
     default_client: bool = _setting(
         True, "whether the built-in public client `first-party` serves requests that name none"

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -227,6 +227,14 @@ class World:
         with self.change() as session:
             query = select(RefreshToken).where(RefreshToken.session_id == session_id)
             return list(session.exec(query).all())
+
+    def age_use(self, token: str, seconds: float) -> None:
+        """Let the first use of a refresh token lie `seconds` further back, by any clock."""
+        with self.change() as session:
+            stored = session.get_one(RefreshToken, digest(token))
+            assert stored.spent_at is not None
+            stored.spent_at -= timedelta(seconds=seconds)
+            session.add(stored)
 
     async def events(self, name: str) -> list[AuditEvent]:
         """The audit's events of this name, in order."""

@@ -10,7 +10,7 @@ from identity.records.audit import AuditQueue
 from identity.store import Database
 from identity.tokens.live import Users
 from identity.tokens.minting import Subject
-from identity.tokens.sessions import rotation, swap
+from identity.tokens.sessions import rotation
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.places import Places
 
@@ -27,14 +27,14 @@ class RefreshToken:
     async def authorize(self, request: TokenRequest) -> Issue:
         token = request.required("refresh_token")
         # What can be refused without spending the token is refused first.
-        login = await swap.look(self.db, token)
+        login = await rotation.look(self.db, token)
         if login is None or login.client_id != request.client.id:
             raise InvalidGrant("the refresh token is not valid", audit="not this client's")
         self._check_narrower(request, login.scope, login.audience)
         place = await self.places.take(None)
         successor = None
         if login.unused:
-            successor = await swap.swap(self.db, self.lifetimes, token, login, place.number)
+            successor = await rotation.swap(self.db, self.lifetimes, token, login, place.number)
         if successor is None:  # a retry or a replay, or too late
             successor = await self.db.write(
                 lambda session: rotation.rotate(session, self.lifetimes, token, place.number)

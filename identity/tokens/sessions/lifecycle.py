@@ -30,12 +30,17 @@ class Lifetimes:
     access: timedelta
     idle: timedelta
     absolute: timedelta
+    retry: timedelta
+    """For how long a lost answer may be asked for again."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Lifetimes":
         sessions = settings.sessions
         return cls(
-            settings.tokens.access_token_ttl, sessions.refresh_token_ttl, sessions.session_ttl
+            access=settings.tokens.access_token_ttl,
+            idle=sessions.refresh_token_ttl,
+            absolute=sessions.session_ttl,
+            retry=sessions.refresh_retry_window,
         )
 
 
