@@ -28,6 +28,7 @@ from identity.services import Services
 from identity.settings import Settings
 from identity.status.routes import StatusLists
 from identity.users.profile import WhoAmI
+from identity.welcome import Welcome
 
 
 def create_app(settings: Settings | None = None) -> "Identity":
@@ -67,6 +68,7 @@ class Identity(Edge):
             ("GET", "/users/me", WhoAmI(services), False),
             ("GET", "/.well-known/jwks.json", Jwks(services), False),
             *(("GET", path, metadata, False) for path in addresses(services.settings.issuer)),
+            ("GET", "/", Welcome(services).answer, False),
             ("GET", "/healthz", health.alive, False),
             ("GET", "/readyz", health.ready, False),
             ("GET", "/metrics", health.metrics, False),
@@ -82,6 +84,7 @@ class Identity(Edge):
     @asynccontextmanager
     async def _run(self, _: Any) -> AsyncIterator[None]:
         services = self.services
+        services.db.when_lost = self.state.get("give_up", services.db.when_lost)
         await services.feed.catch_up()
         await services.ring.refresh()
         housekeeping = Housekeeping(services)

@@ -28,7 +28,7 @@ from identity.serving import serve
 from identity.serving.lifespan import Lifespan
 from identity.serving.protocol import LimitedProtocol, Limits
 from identity.serving.server import Server, configured
-from identity.serving.sockets import listen
+from identity.serving.sockets import hold
 from identity.settings import Settings, SettingsError
 
 pytestmark = pytest.mark.anyio
@@ -119,7 +119,7 @@ async def served(app: Any = None, **limits: Any) -> AsyncIterator[int]:
     config.lifespan_class = Lifespan  # type: ignore[assignment]
     opened = asyncio.Event()
     server = Server(config, opened.set, None)
-    (sockets,) = listen("127.0.0.1", 0, 1)
+    sockets = hold("127.0.0.1", 0, shared=False)
     port = sockets[0].getsockname()[1]
     task = asyncio.create_task(server.serve(sockets))
     await opened.wait()
@@ -847,7 +847,7 @@ def alive(pid: int) -> bool:
 if __name__ == "__main__":
     sys.exit(
         serve(
-            Settings.of(log_level="error", log_format="json"),
+            Settings.load(log_level="error", log_format="json"),
             "127.0.0.1",
             int(sys.argv[1]),
             int(sys.argv[2]),

@@ -19,7 +19,6 @@ from identity.access.schemas import (
 from identity.access.table import Role, RoleScope, Scope
 from identity.acting import Acting, acting
 from identity.clients import accounts as clients
-from identity.errors import ValidationFailed
 from identity.inputs import JsonRoute, PathId
 from identity.paging import Page, Paged, Search, contains, listed
 from identity.patching import IfMatch, check_unchanged, etag, merge_patch
@@ -143,7 +142,6 @@ async def list_scopes(actor: Reader, window: Paged, q: Search = None) -> Page[Sc
 )  # fmt: skip
 async def create_scope(actor: Writer, body: NewScope, response: Response) -> ScopeOut:
     """The role `admin` holds it from now on."""
-    _check_audience(body.audience)
 
     def unit(session: Session) -> ScopeOut:
         scope = editing.create_scope(
@@ -176,7 +174,6 @@ async def update_scope(
 ) -> ScopeOut:
     """A JSON merge patch."""
     fields = body.members()
-    _check_audience(fields.get("audience"))
 
     def unit(session: Session) -> ScopeOut:
         scope = editing.get_scope(session, name, lock=True)
@@ -211,9 +208,3 @@ def _role(session: Session, role: Role, response: Response) -> RoleOut:
 def _scope(scope: Scope, response: Response) -> ScopeOut:
     response.headers["etag"] = etag(scope.version)
     return ScopeOut.of(scope)
-
-
-def _check_audience(audience: str | None) -> None:
-    if audience is not None and not clients.valid_audience(audience):
-        words = "must be a word without spaces and '#', best an absolute URI"
-        raise ValidationFailed([("/audience", words)])

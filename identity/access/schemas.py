@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from identity.access.table import Role, Scope
+from identity.access.table import RESOURCE, Role, Scope
 from identity.inputs import Body, Line, Text
 from identity.patching import Patch, omitted
 
@@ -35,7 +35,7 @@ Audience = Annotated[
     Field(
         max_length=200,
         examples=["https://orders.example.com"],
-        json_schema_extra={"pattern": r"^[^\s#]+$"},
+        json_schema_extra={"pattern": f"^{RESOURCE}$"},
     ),
 ]
 
@@ -80,7 +80,7 @@ class NewScope(Body):
     name: ScopeName
     description: Description = ""
     audience: Audience | None = Field(
-        default=None, description="The resource it belongs to (RFC 8707); null: any."
+        default=None, description="The resource it belongs to (RFC 8707 §2); null: any."
     )
 
 
