@@ -847,7 +847,9 @@ def alive(pid: int) -> bool:
 if __name__ == "__main__":
     sys.exit(
         serve(
-            Settings.load(log_level="error", log_format="json"),
+            Settings.of(
+                log_level="error", log_format="json", http=os.environ.get("TEST_HTTP", "own")
+            ),
             "127.0.0.1",
             int(sys.argv[1]),
             int(sys.argv[2]),

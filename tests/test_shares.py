@@ -13,7 +13,7 @@ from identity.settings import Settings
 from tests.databases import wait_until
 from tests.serving import Server
 
-pytestmark = pytest.mark.parametrize("dialect", ["sqlite"])
+pytestmark = [pytest.mark.wire, pytest.mark.parametrize("dialect", ["sqlite"])]
 ONE, OTHER = "127.0.0.1", "127.0.0.2"
 
 
