@@ -222,7 +222,7 @@ class _SqliteSource:
                 return rows
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            self._connection = None
+            self._forget()
             raise Unavailable(audit=f"change feed: {error}") from error
 
     async def newest(self) -> int:
@@ -231,10 +231,17 @@ class _SqliteSource:
     async def since(self, position: int) -> list[Row]:
         return self._execute(_SINCE, position)
 
+    def _forget(self) -> None:
+        assert self._db.files is not None
+        self._db.files.log_closed()
+        self._connection = None
+
     async def close(self) -> None:
         self._index = None  # the database closes it
         if self._connection is not None:
-            self._connection.close()
+            connection = self._connection
+            self._forget()
+            connection.close()
 
 
 class _PostgresSource:

@@ -50,6 +50,11 @@ class Files:
         self._connection = connection
         self._look_again = 0.0
 
+    def log_closed(self) -> None:
+        """That connection is gone; the last one to be closed takes the log along."""
+        self._logs = []
+        self._connection = None
+
     def check(self) -> None:
         """Raises `Unavailable` once the files are not the ones that were opened. Not within a
         transaction."""

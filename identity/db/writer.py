@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import Session
 
 from identity.db.driver import Plain, Values, change_one_each, unusable
@@ -69,7 +69,8 @@ class UnitJob(Job[T]):
                 self._outcome = self._context.run(self._run_unit, session)
                 session.commit()
             except Exception as error:
-                self.error = _refusal(error) if unusable(error) else error
+                asked = not (isinstance(error, OperationalError) or unusable(error))
+                self.error = error if asked else _refusal(error)
                 session.rollback()
 
     def result(self) -> T:

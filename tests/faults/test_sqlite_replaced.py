@@ -184,6 +184,19 @@ def test_a_folder_that_is_busy_with_other_things_loses_nothing(
     assert lost == []
 
 
+async def test_a_log_that_went_with_its_last_connection_is_not_lost(world: World) -> None:
+    """All connections were closed, and with them SQLite's log: as it should be."""
+    user = world.user()
+    source: Any = world.services.feed._source
+    await world.services.feed.catch_up()
+    await source.close()
+    world.services.db.engine.dispose()
+    found = await world.services.db.read(lambda session: session.get(type(user), user.id))
+    assert found is not None
+    await world.services.feed.catch_up()
+    await world.services.db.write(lambda session: None)
+
+
 def test_a_name_that_is_a_link_is_followed(dialect: str, tmp_path: Path, monkeypatch: Any) -> None:
     """What the link names changes in another folder than the file's."""
     monkeypatch.setattr("identity.db.files.LOOK_AGAIN", 0)
