@@ -27,7 +27,8 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin
 USER identity
 VOLUME ["/srv/identity/var", "/srv/identity/keys"]
 
+# The check follows --port, --host and their settings.
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["python", "-c", "from http.client import HTTPConnection; c = HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["python", "-m", "identity.cli.healthcheck"]
 ENTRYPOINT ["python", "-m", "identity"]
 CMD ["serve", "--host", "0.0.0.0"]

@@ -17,7 +17,7 @@ UNUSED := ecdsa pyasn1 rsa six
 GUARDED := tokens keys passwords sessions grants clients access
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
+.PHONY: help run test test-plain check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: $(VENV)/.server ## Install what the service needs, migrate, and serve on ht
 
 test: $(VENV)/.dev ## Every test, on SQLite and on a real PostgreSQL
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+test-plain: $(VENV)/.dev ## The same on uvicorn as it comes (IDENTITY_HTTP=plain); `make test` has a short form
+	TEST_HTTP=plain $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not wire" $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, and who may import whom
 	$(BIN)/ruff format --check .

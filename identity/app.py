@@ -12,6 +12,7 @@ from typing import Any
 from starlette.routing import Router
 
 from identity.api.me.profile import WhoAmI
+from identity.api.welcome import Welcome
 from identity.http.deferred import Deferred
 from identity.http.edge import Edge
 from identity.http.lane import Handler, Lane
@@ -68,6 +69,7 @@ class Identity(Edge):
             ("GET", "/users/me", WhoAmI(services), False),
             ("GET", "/.well-known/jwks.json", Jwks(services), False),
             *(("GET", path, metadata, False) for path in addresses(services.settings.issuer)),
+            ("GET", "/", Welcome(services).answer, False),
             ("GET", "/healthz", health.alive, False),
             ("GET", "/readyz", health.ready, False),
             ("GET", "/metrics", health.metrics, False),
@@ -83,6 +85,7 @@ class Identity(Edge):
     @asynccontextmanager
     async def _run(self, _: Any) -> AsyncIterator[None]:
         services = self.services
+        services.db.when_lost = self.state.get("give_up", services.db.when_lost)
         await services.feed.catch_up()
         await services.ring.refresh()
         housekeeping = Housekeeping(services)

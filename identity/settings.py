@@ -9,42 +9,23 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from identity.setting_types import Duration, MayScrape, Networks, Origins, Pause
 
 PREFIX = "IDENTITY_"
 
 
 class SettingsError(Exception):
     """The start is refused; the text is one line that names the setting or file and why."""
-
-
-def _duration(value: object) -> object:
-    """`900`, `90s`, `15m`, `12h`, `30d` as a timedelta."""
-    if not isinstance(value, str):
-        return value
-    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", value.strip())
-    if not found:
-        raise ValueError("is not a duration such as 900, 15m, 12h or 30d")
-    unit = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
-    return timedelta(seconds=int(found[1]) * unit)
-
-
-def _listed(value: object) -> object:
-    """Comma or space separated text as a list."""
-    return [p for p in re.split(r"[,\s]+", value) if p] if isinstance(value, str) else value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_listed)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 def _setting(default: Any, meaning: str, **kwargs: Any) -> Any:
@@ -64,11 +45,27 @@ class ServerSettings(Group):
     host: str = _setting("127.0.0.1", "address to listen on; `--host` wins")
     port: int = _setting(8000, "port to listen on; `--port` wins", ge=0, le=65535)
     workers: int = _setting(1, "processes behind the port; `--workers` wins", ge=1, le=64)
-    trusted_proxies: Networks = _setting(
-        (), "addresses or networks whose `Forwarded`/`X-Forwarded-For` is believed"
+    http: Literal["own", "plain"] = _setting(
+        "own", "who reads HTTP: `own`, or `plain` for uvicorn as it comes, without our limits"
     )
-    cors_origins: Words = _setting((), "origins whose pages may call this service")
+    drain: Pause = _setting(
+        "0s",
+        "how long requests are still served after SIGTERM, while `/readyz` fails already",
+        le=timedelta(hours=1),
+    )
+    trusted_proxies: Networks = _setting(
+        (), "addresses or networks, not names, whose `Forwarded`/`X-Forwarded-For` is believed"
+    )
+    cors_origins: Origins = _setting(
+        (), "origins whose pages may call this service, such as `https://app.example`"
+    )
+    metrics_allow: MayScrape = _setting(
+        (), "who may read `/metrics`: addresses, networks and `token:SECRET`; unset: everybody"
+    )
     max_connections: int = _setting(10_000, "open connections a process accepts", ge=1)
+    max_connections_per_address: int = _setting(
+        0, "of these, from one address (IPv6: one /64) that is no trusted proxy; 0: half", ge=0
+    )
 
 
 class DatabaseSettings(Group):

@@ -28,6 +28,8 @@ ROOT = Path(__file__).parent.parent
 QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 MEMORY = Path("/dev/shm")
 PREFIX = "identity-postgres-"
+HTTP = os.environ.get("TEST_HTTP")
+"""Who reads HTTP in the services that tests start, where they do not say it themselves."""
 
 
 def free_port() -> int:
@@ -190,6 +192,8 @@ class Templates:
 def environment(**settings: str) -> dict[str, str]:
     """This process's environment with only these `IDENTITY_` settings, for a command under test."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("IDENTITY_")}
+    if HTTP:
+        kept["IDENTITY_HTTP"] = HTTP
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [kept.get("PYTHONPATH"), str(ROOT)]))
     return kept | {f"IDENTITY_{name}": value for name, value in settings.items()}
 

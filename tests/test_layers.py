@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "identity"
 
 FLOORS = [
-    ["__init__", "settings", "errors", "clock", "opaque", "verifier"],
+    ["__init__", "setting_types", "settings", "errors", "clock", "opaque", "verifier"],
     ["store"],
     ["records"],
     ["http", "keys", "directory"],

@@ -173,7 +173,7 @@ def dockerfile(instruction: str) -> list[str]:
 def test_the_image_is_slim_unprivileged_and_installs_by_hash() -> None:
     assert re.fullmatch(r"python:3\.\d+-slim\S*", dockerfile("FROM")[0])
     assert dockerfile("USER") == ["identity"]
-    assert "/healthz" in dockerfile("HEALTHCHECK")[0]
+    assert dockerfile("HEALTHCHECK")[0].endswith('["python", "-m", "identity.cli.healthcheck"]')
     installs = [run for run in dockerfile("RUN") if "pip install" in run]
     for install in installs:
         assert "--no-deps --require-hashes" in install or "--no-deps /tmp/wheel" in install
@@ -209,6 +209,11 @@ def test_compose_names_real_settings_and_holds_no_secret() -> None:
     assert services["migrate"]["command"] == ["migrate"]
     given = services["identity"]["environment"]
     assert given.keys() <= {name for name, _, _ in described()}
+    # Every setting of .env, also one that is not named there; without .env none is missing.
+    for name in ("identity", "migrate"):
+        assert services[name]["env_file"] == [{"path": ".env", "required": False}]
+    (port,) = services["identity"]["ports"]
+    assert port == "127.0.0.1:${IDENTITY_PORT:-8000}:${IDENTITY_PORT:-8000}"
     for name, value in (given | services["postgres"]["environment"]).items():
         if "PASSWORD" in name or "DATABASE_URL" in name:
             assert re.search(r"\$\{\w+:\?", value), f"{name} must come from the environment"

@@ -90,6 +90,32 @@ def test_lists_are_separated_by_commas_or_spaces(monkeypatch: pytest.MonkeyPatch
         Settings.load()
 
 
+def test_origins_are_written_as_browsers_send_them() -> None:
+    origins = (
+        "https://app.example", "http://localhost:3000", "https://[::1]:8443", "http://a.example:443",
+        "capacitor://localhost", "*",
+    )  # fmt: skip
+    assert Settings.of(cors_origins=" ".join(origins)).server.cors_origins == origins
+    assert "https://app.example" in refusal(cors_origins="app.example")
+
+
+def test_a_proxy_is_named_by_its_address_and_the_refusal_says_so() -> None:
+    words = refusal(trusted_proxies="10.0.0.1 proxy")
+    assert "'proxy': names are not looked up" in words
+    assert "network" in words
+
+
+def test_who_may_scrape_is_never_told() -> None:
+    secret = "s3cret-of-the-scraper"
+    server = Settings.of(metrics_allow=f"10.0.0.0/8, ::1 token:{secret}").server
+    assert secret not in repr(server)
+    assert len(server.metrics_allow) == 3
+    for wrong in (f"tokens:{secret}", secret, "token:short", f"10.0.0.0/33 token:{secret}"):
+        words = refusal(metrics_allow=f"10.0.0.0/8 {wrong}")
+        assert words.startswith("IDENTITY_METRICS_ALLOW: entry 2")
+        assert secret not in words and "short" not in words
+
+
 def test_an_unknown_name_is_refused_with_the_one_that_was_meant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -129,6 +155,20 @@ def test_a_nested_or_grouped_name_is_unknown(monkeypatch: pytest.MonkeyPatch) ->
         ("IDENTITY_ENVIRONMENT", "staging"),
         ("IDENTITY_LOGIN_MAX_FAILURES", "0"),
         ("IDENTITY_DATABASE_POOL", "1"),
+        ("IDENTITY_DRAIN", "-1"),
+        ("IDENTITY_DRAIN", "soon"),
+        ("IDENTITY_HTTP", "h11"),
+        ("IDENTITY_CORS_ORIGINS", "app.example"),
+        ("IDENTITY_CORS_ORIGINS", "https://app.example/"),
+        ("IDENTITY_CORS_ORIGINS", "https://app.example:443"),
+        ("IDENTITY_CORS_ORIGINS", "http://app.example:80"),
+        ("IDENTITY_CORS_ORIGINS", "https://App.example"),
+        ("IDENTITY_CORS_ORIGINS", "https://user@app.example"),
+        ("IDENTITY_CORS_ORIGINS", "//app.example"),
+        ("IDENTITY_CORS_ORIGINS", "https://"),
+        ("IDENTITY_CORS_ORIGINS", "null"),
+        ("IDENTITY_TRUSTED_PROXIES", "proxy.example"),
+        ("IDENTITY_TRUSTED_PROXIES", "10.0.0.1/8"),
         ("IDENTITY_ISSUER", "id.example"),
         ("IDENTITY_ISSUER", "ftp://id.example"),
         ("IDENTITY_ISSUER", "https://id.example/?x=1"),

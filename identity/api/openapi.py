@@ -121,12 +121,21 @@ class StatusListAggregation(BaseModel):
     status_lists: list[str]
 
 
+class Whereabouts(BaseModel):
+    issuer: str
+    documentation: str
+    openapi: str
+    metadata: str
+    jwks_uri: str
+
+
 class Status(BaseModel):
     status: str
     reasons: dict[str, str] | None = None
 
 
 MODELS: tuple[type[BaseModel], ...] = (
+    Whereabouts,
     TokenResponse,
     IntrospectionResponse,
     OAuthErrorBody,
@@ -396,6 +405,18 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
         "summary": "What this server can do and where (RFC 8414)",
         "responses": _published(AuthorizationServerMetadata, "application/json"),
     },
+    ("GET", "/"): {
+        "tags": ["Operations"],
+        "operationId": "welcome",
+        "summary": "Where to find everything else",
+        "responses": {
+            "200": {"description": "For a program.", "content": _body(Whereabouts)},
+            "302": {
+                "description": "For a browser: the documentation.",
+                "headers": {"Location": {"schema": {"type": "string"}}},
+            },
+        },
+    },
     ("GET", "/healthz"): {
         "tags": ["Operations"],
         "operationId": "alive",
@@ -419,7 +440,10 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
             "200": {
                 "description": "Text exposition.",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
-            }
+            },
+            **_problem(400, "An ambiguous header."),
+            **_problem(401, "No token, or not the right one (`IDENTITY_METRICS_ALLOW`)."),
+            **_problem(403, "Not from this address (`IDENTITY_METRICS_ALLOW`)."),
         },
     },
 }

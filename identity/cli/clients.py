@@ -131,7 +131,7 @@ def rotate_secret(
     from identity.clock import utcnow
     from identity.directory.clients import accounts
     from identity.records import audit
-    from identity.settings import Duration
+    from identity.setting_types import Duration
 
     remaining = timedelta(0)
     if overlap.strip() != "0":

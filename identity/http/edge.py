@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from time import perf_counter
 from types import MappingProxyType
+from typing import Any
 
 import structlog
 from starlette.middleware.cors import CORSMiddleware
@@ -83,12 +84,17 @@ class Edge:
         if origins := settings.server.cors_origins:
             self._cors = _cors(lane, origins)
             self._headers.append((b"vary", b"Origin"))
+        self.state: Mapping[str, Any] = {}
+        """What the server has given for the time that it serves (`serving.lifespan`)."""
+        self._leaving = asyncio.Event()
         self._named = frozenset(name for name, _ in self._headers)
         assert self._named <= EDGE_SAYS
         self.lines = header_lines(self._headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
+            self.state = scope.get("state", {})
+            self._leaving = self.state.get("leaving", self._leaving)
             async with self._metrics.published():
                 await self._lifespan(scope, receive, send)
             logs.flush()
@@ -114,7 +120,11 @@ class Edge:
             if response is None:
                 await asyncio.sleep(0)  # frameworks want a task of their own (`wire.eager`)
                 await (from_page or self._lane.app)(scope, receive, exchange.send)
-            elif response.plain and WHOLE_ANSWERS in scope.get("extensions", ()):
+            elif (
+                response.plain
+                and WHOLE_ANSWERS in scope.get("extensions", ())
+                and not self._leaving.is_set()
+            ):
                 await exchange.send_whole(response)
             else:
                 await deliver(response, scope, receive, exchange.send)
@@ -166,6 +176,8 @@ class Edge:
             complete = [*headers, *((n, v) for n, v in ours.items() if n not in present)]
         if b"cache-control" not in present:
             complete.append((b"cache-control", b"no-store"))
+        if self._leaving.is_set() and b"connection" not in present:
+            complete.append((b"connection", b"close"))  # who asks again is to ask somebody else
         return complete
 
 

@@ -14,7 +14,7 @@ class Proxies:
 
     def __init__(self, trusted: tuple[IPv4Network | IPv6Network, ...]) -> None:
         self.trusted = trusted
-        self._trusts = lru_cache(1024)(self._is_trusted)
+        self.trusts = lru_cache(1024)(self._is_trusted)
 
     def unmask(self, scope: Scope) -> None:
         """Put the real client, and the scheme it used, into `scope` if a trusted proxy told.
@@ -23,12 +23,12 @@ class Proxies:
         and disagree, one of them is the client's own invention: neither is believed.
         """
         client = scope.get("client")
-        peer = _address(client[0]) if client else None
-        if peer is None or not self._trusts(peer):
+        peer = address_of(client[0]) if client else None
+        if peer is None or not self.trusts(peer):
             return
-        hops = [(_address(node), proto) for node, proto in _forwarded(_all(scope, b"forwarded"))]
+        hops = [(address_of(node), proto) for node, proto in _forwarded(_all(scope, b"forwarded"))]
         legacy = [
-            (_address(node), "") for node in _all(scope, b"x-forwarded-for").split(",") if node
+            (address_of(node), "") for node in _all(scope, b"x-forwarded-for").split(",") if node
         ]
         found = {self._client(peer, told) for told in (hops, legacy) if told}
         if len(found) == 1:
@@ -43,7 +43,7 @@ class Proxies:
             if address is None:  # "unknown", an obfuscated name, or nonsense: as far as we know
                 return last
             last = address
-            if not self._trusts(address):
+            if not self.trusts(address):
                 break
         return last
 
@@ -55,7 +55,7 @@ def _all(scope: Scope, name: bytes) -> str:
     return ",".join(value.decode("latin-1") for n, value in scope["headers"] if n == name)
 
 
-def _address(node: str) -> Address | None:
+def address_of(node: str) -> Address | None:
     """An address without its port; IPv4 in IPv6's clothes is IPv4."""
     node = node.strip().strip('"')
     if node.startswith("["):

@@ -2,6 +2,7 @@
 
 from identity.errors import IdentityError
 from identity.http.messages import Request, Response, json_response
+from identity.http.scrapers import Scrapers
 from identity.service.wiring import Services
 from identity.settings import SettingsError
 from identity.store import migrating
@@ -10,6 +11,7 @@ from identity.store import migrating
 class Health:
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._scrapers = Scrapers(services.settings.server.metrics_allow)
         self._alive = json_response({"status": "alive"})
 
     async def alive(self, request: Request) -> Response:
@@ -17,8 +19,11 @@ class Health:
         return self._alive
 
     async def ready(self, request: Request) -> Response:
-        """`GET /readyz`: database, schema and signing key; 503 with the reasons otherwise."""
+        """`GET /readyz`: database, schema and signing key, and not asked to stop; 503 with the
+        reasons otherwise."""
+        leaving = request.scope.get("state", {}).get("leaving")
         checks = {
+            "service": "the service is about to stop" if leaving and leaving.is_set() else None,
             "database": await self._database(),
             "schema": await self._schema(),
             "signing_key": await self._signing_key(),
@@ -34,6 +39,7 @@ class Health:
         """`GET /metrics`: Prometheus text exposition."""
         from identity.records.metrics.exposition import CONTENT_TYPE
 
+        self._scrapers.check(request)
         body = self._services.metrics.render()
         return Response(200, [(b"content-type", CONTENT_TYPE)], body)
 

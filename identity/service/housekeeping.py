@@ -5,6 +5,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from time import monotonic
+from typing import cast
 
 import structlog
 
@@ -13,17 +15,19 @@ from identity.keys import upkeep
 from identity.records import audit
 from identity.service.wiring import Services, audit_keys
 from identity.store import SOME, changes
+from identity.store.files import Files
 from identity.tokens import live
 from identity.tokens.sessions import lifecycle
 from identity.tokens.status import reserving
 
 _log = structlog.get_logger()
 
+LEAST_PAUSE = 0.005  # seconds
 PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
 
 
 class Housekeeping:
-    """Seconds between chores: the audit 1, the keys 5, pruning about 60."""
+    """Seconds between chores: SQLite's files 0.2, the audit 1, the keys 5, pruning about 60."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -31,7 +35,9 @@ class Housekeeping:
         self._stopping = asyncio.Event()
 
     def start(self) -> None:
-        chores = ((1.0, self.write_audit), (5.0, self.tend_keys), (60.0, self.prune))
+        chores = [(1.0, self.write_audit), (5.0, self.tend_keys), (60.0, self.prune)]
+        if self._services.db.files is not None:
+            chores.append((0.2, self.watch_files))
         self._tasks = [asyncio.create_task(self._every(*chore)) for chore in chores]
         self._tasks.append(asyncio.create_task(self._relieve_queue()))
 
@@ -55,11 +61,14 @@ class Housekeeping:
         key = audit_keys(self._services.master)[0]
         for end in await queue.flush(db, key):
             _log_sealed(end)
+        began = monotonic()
         while await db.read(audit.unsealed):
             sealed = await db.write(lambda session: audit.seal(session, key))
             if sealed is None:
                 break  # another process is at it
             _log_sealed(sealed)
+            await self._make_way(began)
+            began = monotonic()
 
     async def tend_keys(self) -> None:
         services = self._services
@@ -73,8 +82,21 @@ class Housekeeping:
             lifecycle.prune,
             self._services.throttle.prune,
         ):
-            while await self._services.db.write(forget) >= SOME and not self._stopping.is_set():
-                pass
+            began = monotonic()
+            while await self._services.db.write(forget) >= SOME:
+                if await self._make_way(began):
+                    return
+                began = monotonic()
+
+    async def watch_files(self) -> None:
+        """That nobody asks is no reason to write on into a file that nobody else has."""
+        with suppress(Unavailable):  # it has been said
+            cast(Files, self._services.db.files).check()
+
+    async def _make_way(self, began: float) -> bool:
+        """Wait as long as the batch took that `began` then: whoever waits for SQLite's only lock
+        looks for it now and then, and would never find it free. True: the service stops."""
+        return await self._stopped_within(max(monotonic() - began, LEAST_PAUSE))
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
         # Not all processes at the same instant.

@@ -195,6 +195,8 @@ class _SqliteSource:
         """Whether the row at `position` is still the newest: the usual answer, at least cost."""
         if self._connection is None:
             return False
+        assert self._db.files is not None
+        self._db.files.check()
         header = self._index.header() if self._index is not None else b""
         if header and header == self._quiet and position == self._newest:
             return True
@@ -208,15 +210,19 @@ class _SqliteSource:
         try:
             if self._connection is None:
                 connection = sqlite3.connect(
-                    f"file:{self._path}?mode=rw", uri=True, isolation_level=None
-                )
+                    f"file:{self._path}?mode=rw", uri=True, isolation_level=None,
+                    check_same_thread=False,
+                )  # fmt: skip
                 rows = connection.execute(query, values).fetchall()
                 self._connection, self._quiet = connection, b""
                 self._index = self._db.wal_index()
+                assert self._db.files is not None
+                self._db.files.log_opened(connection)
+                self._db.files.check()
                 return rows
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            self._connection = None
+            self._forget()
             raise Unavailable(audit=f"change feed: {error}") from error
 
     async def newest(self) -> int:
@@ -225,10 +231,17 @@ class _SqliteSource:
     async def since(self, position: int) -> list[Row]:
         return self._execute(_SINCE, position)
 
+    def _forget(self) -> None:
+        assert self._db.files is not None
+        self._db.files.log_closed()
+        self._connection = None
+
     async def close(self) -> None:
         self._index = None  # the database closes it
         if self._connection is not None:
-            self._connection.close()
+            connection = self._connection
+            self._forget()
+            connection.close()
 
 
 class _PostgresSource:

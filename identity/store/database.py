@@ -15,7 +15,17 @@ from sqlmodel import Session, SQLModel
 from identity.errors import IdentityError, Unavailable
 from identity.settings import Settings
 from identity.store import engines
-from identity.store.driver import Plain, PostgresPool, Row, SqliteReader, Values, Work, dialect
+from identity.store.driver import (
+    Plain,
+    PostgresPool,
+    Row,
+    SqliteReader,
+    Values,
+    Work,
+    dialect,
+    unusable,
+)
+from identity.store.files import Files
 from identity.store.wal import WalIndex
 from identity.store.writer import PlainJob, StatementsJob, UnitJob, Writer
 
@@ -37,10 +47,14 @@ class Database:
         self._writer: Writer | None = None
         self._reader: SqliteReader | None = None
         self._pool: PostgresPool | None = None
+        self.files: Files | None = None
+        self.when_lost: Callable[[], object] = lambda: None
+        """Called once when SQLite's files are found to be others than those that were opened."""
         if url.drivername.startswith("sqlite"):
             self.dialect = "sqlite"
             self.engine = engines.sqlite(url.database or "")
-            self._writer = Writer(self.engine)
+            self.files = Files(url.database or "", lambda: self.when_lost())
+            self._writer = Writer(self.engine, self.files)
             self._reader = SqliteReader(url.database or "")
         else:
             self.dialect = "postgresql"
@@ -135,6 +149,8 @@ class Database:
         self.engine.dispose()
         while self._indexes:  # last: see `wal`
             self._indexes.pop().close()
+        if self.files is not None:
+            self.files.close()
 
     async def aclose(self) -> None:
         """Finish what was asked for, and let go of the database."""
@@ -157,6 +173,8 @@ class Database:
         return await loop.run_in_executor(self._threads, context.run, run, unit)
 
     def _read(self, unit: Unit[T]) -> T:
+        if self.files is not None:
+            self.files.check()
         with _unavailable():
             for attempt in range(ATTEMPTS):
                 try:
@@ -219,7 +237,12 @@ def _unavailable() -> Iterator[None]:
     """Turn "the database cannot be asked" into the error that says so."""
     try:
         yield
-    except (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.TimeoutError) as error:
+    except (sa_exc.DBAPIError, sa_exc.TimeoutError) as error:
+        asked = not isinstance(
+            error, (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.TimeoutError)
+        )
+        if asked and not unusable(error):
+            raise
         raise Unavailable(audit=f"{type(error).__name__}: {error.args[0]}") from error
 
 

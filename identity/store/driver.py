@@ -94,6 +94,12 @@ def dialect(work: Work) -> str:
     return "sqlite" if isinstance(work, Plain) else work.get_bind().dialect.name
 
 
+def unusable(error: BaseException) -> bool:
+    """Whether SQLite says that it cannot be asked: locked, full, not readable, or corrupt."""
+    error = getattr(error, "orig", None) or error
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+
+
 class SqliteReader:
     """One connection, used in the event loop."""
 
@@ -109,7 +115,9 @@ class SqliteReader:
                 )
                 self._connection.execute(f"PRAGMA {CACHE}")
             return self._connection.execute(statement, stored(values)).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if not unusable(error):
+                raise
             await self.close()
             raise Unavailable(audit=f"{type(error).__name__}: {error}") from error
 

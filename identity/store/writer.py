@@ -16,8 +16,9 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import Session
 
 from identity.errors import Unavailable
-from identity.store.driver import Plain, Values, change_one_each
+from identity.store.driver import Plain, Values, change_one_each, unusable
 from identity.store.engines import PRAGMAS, WRITES
+from identity.store.files import Files
 
 T = TypeVar("T")
 GROUP = 64
@@ -68,7 +69,8 @@ class UnitJob(Job[T]):
                 self._outcome = self._context.run(self._run_unit, session)
                 session.commit()
             except Exception as error:
-                self.error = _refusal(error) if isinstance(error, OperationalError) else error
+                asked = not (isinstance(error, OperationalError) or unusable(error))
+                self.error = error if asked else _refusal(error)
                 session.rollback()
 
     def result(self) -> T:
@@ -102,7 +104,7 @@ class PlainJob(DriverJob[T]):
         try:
             self._outcome = self._context.run(self._run_unit, Plain(driver))
         except Exception as error:
-            self.error = _refusal(error) if isinstance(error, sqlite3.OperationalError) else error
+            self.error = _refusal(error) if unusable(error) else error
             driver.execute("ROLLBACK TO plain")
         driver.execute("RELEASE plain")
 
@@ -128,8 +130,9 @@ class StatementsJob(DriverJob[bool]):
 
 
 class Writer:
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, files: Files) -> None:
         self._engine = engine
+        self._files = files
         self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
@@ -170,6 +173,7 @@ class Writer:
 
     def _commit(self, jobs: list[Job[Any]]) -> None:
         try:
+            self._files.check()
             if all(isinstance(job, DriverJob) for job in jobs):
                 self._commit_by_driver(jobs)
             else:
@@ -177,6 +181,7 @@ class Writer:
                 with writing as connection, connection.begin():
                     for job in jobs:
                         job.run(connection)
+            self._files.check()  # what went into a lost file has not been written
         except Exception as error:
             refusal = error
             if isinstance(error, (SQLAlchemyError, sqlite3.Error)):

@@ -185,6 +185,7 @@ def test_roles_are_named_sets_of_scopes_that_can_be_handed_out(
         (["scopes", "create", "users:read"], "such a scope already"),
         (["scopes", "create", "two words"], "name must be"),
         (["scopes", "create", "ok", "--audience", "a b"], "audience must be"),
+        (["scopes", "create", "ok", "--audience", "orders"], "audience must be an absolute URI"),
         (["scopes", "delete", "users:read"], "built-in"),
     ],
 )

@@ -169,6 +169,44 @@ async def test_much_that_has_expired_is_forgotten_bit_by_bit(world: World) -> No
     assert sorted(set(left), reverse=True) == [2 * SOME + 1, SOME + 1, 1, 0]
 
 
+async def test_others_get_their_turn_between_batches(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as a batch took: SQLite's lock, taken again at once, is never free for whoever looks
+    for it now and then."""
+    over = utcnow() - timedelta(days=3)
+    with world.change() as session:
+        session.add_all(Change(kind="x.y", ref="z", at=over) for _ in range(3 * SOME))
+    housekeeping, db = Housekeeping(world.services), world.services.db
+    now, pauses, write = 0.0, [], db.write
+
+    async def slow(unit: Callable[[Session], Any]) -> Any:
+        nonlocal now
+        now += 0.25
+        return await write(unit)
+
+    async def paused(seconds: float) -> bool:
+        pauses.append(seconds)
+        return False
+
+    monkeypatch.setattr("identity.service.housekeeping.monotonic", lambda: now)
+    monkeypatch.setattr(housekeeping, "_stopped_within", paused)
+    monkeypatch.setattr(db, "write", slow)
+    await housekeeping.prune()
+    assert pauses and set(pauses) == {0.25}
+
+
+async def test_pruning_ends_when_the_service_stops(world: World) -> None:
+    over = utcnow() - timedelta(days=3)
+    with world.change() as session:
+        session.add_all(Change(kind="x.y", ref="z", at=over) for _ in range(3 * SOME))
+    housekeeping = Housekeeping(world.services)
+    housekeeping._stopping.set()
+    await housekeeping.prune()
+    with world.change() as session:
+        assert session.exec(select(func.count()).select_from(Change)).one() > SOME
+
+
 async def test_keys_are_rotated_without_anybody_asking(world: World) -> None:
     housekeeping, settings = Housekeeping(world.services), world.services.settings
     world.user()

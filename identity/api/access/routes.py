@@ -17,7 +17,6 @@ from identity.directory.access.granting import scopes_of_roles
 from identity.directory.access.table import Role, RoleScope, Scope
 from identity.directory.clients import accounts as clients
 from identity.directory.users import accounts as users
-from identity.errors import ValidationFailed
 
 Reader = Annotated[Acting, Security(acting, scopes=["roles:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["roles:write"])]
@@ -136,7 +135,6 @@ async def list_scopes(actor: Reader, window: Paged, q: Search = None) -> Page[Sc
 )  # fmt: skip
 async def create_scope(actor: Writer, body: NewScope, response: Response) -> ScopeOut:
     """The role `admin` holds it from now on."""
-    _check_audience(body.audience)
 
     def unit(session: Session) -> ScopeOut:
         scope = editing.create_scope(
@@ -169,7 +167,6 @@ async def update_scope(
 ) -> ScopeOut:
     """A JSON merge patch."""
     fields = body.members()
-    _check_audience(fields.get("audience"))
 
     def unit(session: Session) -> ScopeOut:
         scope = editing.get_scope(session, name, lock=True)
@@ -204,9 +201,3 @@ def _role(session: Session, role: Role, response: Response) -> RoleOut:
 def _scope(scope: Scope, response: Response) -> ScopeOut:
     response.headers["etag"] = etag(scope.version)
     return ScopeOut.of(scope)
-
-
-def _check_audience(audience: str | None) -> None:
-    if audience is not None and not clients.valid_audience(audience):
-        words = "must be a word without spaces and '#', best an absolute URI"
-        raise ValidationFailed([("/audience", words)])

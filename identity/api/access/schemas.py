@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from identity.api.bodies import Body, Line, Text
 from identity.api.merge_patch import Patch, omitted
-from identity.directory.access.table import Role, Scope
+from identity.directory.access.table import RESOURCE, Role, Scope
 
 Description = Annotated[Text, Field(max_length=500, examples=["Whoever handles orders"])]
 ScopeNames = Annotated[list[Line], Field(max_length=500, examples=[["users:read"]])]
@@ -35,7 +35,7 @@ Audience = Annotated[
     Field(
         max_length=200,
         examples=["https://orders.example.com"],
-        json_schema_extra={"pattern": r"^[^\s#]+$"},
+        json_schema_extra={"pattern": f"^{RESOURCE}$"},
     ),
 ]
 
@@ -80,7 +80,7 @@ class NewScope(Body):
     name: ScopeName
     description: Description = ""
     audience: Audience | None = Field(
-        default=None, description="The resource it belongs to (RFC 8707); null: any."
+        default=None, description="The resource it belongs to (RFC 8707 §2); null: any."
     )
 
 

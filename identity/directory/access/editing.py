@@ -19,7 +19,7 @@ from identity.directory.access.granting import (
     scopes_of_roles,
     valid_name,
 )
-from identity.directory.access.table import Role, RoleScope, Scope
+from identity.directory.access.table import RESOURCE, Role, RoleScope, Scope
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.records import audit
 from identity.store import changes, insert_unique
@@ -27,6 +27,7 @@ from identity.store import changes, insert_unique
 Held = Collection[str] | None
 
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_RESOURCE = re.compile(RESOURCE)
 
 
 def get_role(session: Session, name: str, *, lock: bool = False) -> Role:
@@ -118,6 +119,15 @@ def touch_role(session: Session, role: Role) -> None:
     changes.record(session, "role.changed", role.name)
 
 
+def _check_resource(audience: str | None) -> None:
+    if audience is not None and not (len(audience) <= 200 and _RESOURCE.fullmatch(audience)):
+        words = (
+            "must be an absolute URI without fragment, of at most 200 characters, such as "
+            "https://orders.example.com (RFC 8707 §2)"
+        )
+        raise ValidationFailed([("/audience", words)])
+
+
 def _fill(session: Session, role: Role, scopes: Collection[str]) -> None:
     gone = Conflict("a scope or the role was deleted meanwhile")
     for scope in sorted(set(scopes)):
@@ -137,6 +147,7 @@ def create_scope(
     if not valid_name(name) or name == ALL:
         words = "must be 1 to 100 printable ASCII characters without space, '\"' and '\\', not *"
         raise ValidationFailed([("/name", words)])
+    _check_resource(audience)
     scope = Scope(name=name, description=description, audience=audience)
     insert_unique(session, scope, Conflict("there is such a scope already"))
     admin = get_role(session, ADMIN, lock=True)
@@ -157,6 +168,7 @@ def update_scope(session: Session, scope: Scope, fields: dict[str, Any], held: H
     }
     if not changed:
         return
+    _check_resource(changed.get("audience"))
     if scope.builtin and "audience" in changed:
         raise Conflict("a built-in scope belongs to this service")
     scope.sqlmodel_update(changed)

@@ -7,6 +7,12 @@ from sqlmodel import Field, SQLModel
 from identity.clock import utcnow
 from identity.store import UtcDateTime
 
+RESOURCE = (
+    r"[A-Za-z][A-Za-z0-9+.-]*:(//)?[A-Za-z0-9._~:@!$&'()*+,;=%\[\]-]"
+    r"[A-Za-z0-9._~:@!$&'()*+,;=%\[\]/?-]*"
+)
+"""A resource indicator: an absolute URI without a fragment (RFC 8707 §2, RFC 3986 §4.3)."""
+
 
 class Scope(SQLModel, table=True):
     __tablename__ = "scope"

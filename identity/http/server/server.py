@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import math
 import resource
 import signal
 import sys
@@ -17,12 +18,13 @@ import uvloop
 from starlette.types import ASGIApp
 from uvicorn.config import Config
 
-from identity.http.server.sockets import Sockets, listen
+from identity.http.server.sockets import Sockets, hold
 from identity.http.wire.eager import Beginner
 from identity.http.wire.lifespan import Lifespan, StartRefused
 from identity.http.wire.protocol import LimitedProtocol, Limits
+from identity.http.wire.shares import Shares, SharingProtocol
 from identity.records import logs
-from identity.settings import Settings, SettingsError
+from identity.settings import ServerSettings, Settings, SettingsError
 
 FINISH_WITHIN = 5  # seconds for what is in flight, then it is cancelled
 STOP_WITHIN = 7.5  # seconds for that and for the application's own shutdown
@@ -37,13 +39,22 @@ class Server(uvicorn.Server):
     """uvicorn's server, which sweeps its connections and survives the signal that stops it.
 
     `ready` is called once requests are accepted. `lifeline`: a pipe's read end; when its other
-    end is gone, so is whoever started this process, and it stops.
+    end is gone, so is whoever started this process, and it stops. `drain`: seconds for which it
+    serves on after the signal.
     """
 
-    def __init__(self, config: Config, ready: Callable[[], object], lifeline: int | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        ready: Callable[[], object],
+        lifeline: int | None,
+        drain: float = 0.0,
+    ) -> None:
         super().__init__(config)
         self._ready = ready
         self._lifeline = lifeline
+        self._drain = drain
+        self._until = math.inf
 
     async def startup(self, sockets: Sockets | None = None) -> None:
         await super().startup(sockets)
@@ -53,15 +64,26 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
+        now = asyncio.get_running_loop().time()
         if counter % 5 == 0:
-            now = asyncio.get_running_loop().time()
-            for connection in cast(list[LimitedProtocol], [*self.server_state.connections]):
-                if connection.deadline <= now or connection.unread_until <= now:
+            for connection in [*self.server_state.connections]:
+                if isinstance(connection, LimitedProtocol) and (
+                    connection.deadline <= now or connection.unread_until <= now
+                ):
                     connection.late(now)
-        return await super().on_tick(counter)
+        asked = await super().on_tick(counter)
+        lifespan = cast(Lifespan, self.lifespan)
+        if lifespan.given_up:
+            return True
+        if asked and not lifespan.leaving.is_set():
+            lifespan.leaving.set()
+            self._until = now + self._drain
+        return asked and (self.force_exit or now >= self._until)
 
     async def shutdown(self, sockets: Sockets | None = None) -> None:
-        cast(Lifespan, self.lifespan).stopping.set()
+        lifespan = cast(Lifespan, self.lifespan)
+        lifespan.leaving.set()
+        lifespan.stopping.set()
         try:
             await asyncio.wait_for(super().shutdown(sockets), STOP_WITHIN)
         except TimeoutError:
@@ -83,6 +105,7 @@ class Server(uvicorn.Server):
         assert self._lifeline is not None
         asyncio.get_running_loop().remove_reader(self._lifeline)
         _log.warning("the parent process is gone")
+        self._drain, self._until = 0.0, 0.0  # its successor wants the port
         self.should_exit = True
 
 
@@ -104,16 +127,16 @@ def serve(
     workers = workers or settings.server.workers
     _raise_file_limit()
     try:
-        sockets = listen(host, port, workers)
+        held = hold(host, port, shared=workers > 1)
     except OSError as error:
         return refuse(f"cannot listen on {host}:{port}: {error.strerror or error}")
     limits = limits or Limits(connections=settings.server.max_connections)
     run = partial(run_process, settings, factory, limits)
     if workers == 1:
-        return run(sockets[0])
+        return run(held)
     from identity.http.server.workers import Workers
 
-    return Workers(run, sockets).run()
+    return Workers(run, held, workers, settings.server.drain.total_seconds()).run()
 
 
 def run_process(
@@ -125,8 +148,9 @@ def run_process(
     lifeline: int | None = None,
 ) -> int:
     """Serve on `sockets` in this process; the exit code."""
-    config = configured(limits)
-    server = Server(config, partial(_opened, sockets, ready), lifeline)
+    config = configured(limits, settings.server)
+    drain = settings.server.drain.total_seconds()
+    server = Server(config, partial(_opened, sockets, ready), lifeline, drain)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     try:
@@ -142,7 +166,8 @@ def run_process(
         return 1
     finally:
         logs.flush()
-    return 0 if cast(Lifespan, server.lifespan).failure is None else 1
+    lifespan = cast(Lifespan, server.lifespan)
+    return 1 if lifespan.given_up or lifespan.failure is not None else 0
 
 
 def _opened(sockets: Sockets, ready: Callable[[], object] | None) -> None:
@@ -161,11 +186,14 @@ def refuse(why: str) -> int:
     return 1
 
 
-def configured(limits: Limits) -> Config:
+def configured(limits: Limits, settings: ServerSettings | None = None) -> Config:
+    settings = settings or ServerSettings()
+    plain = settings.http == "plain"
+    protocol = "httptools" if plain else _own(limits, settings)
     return Config(
         app=_nowhere,
         loop="uvloop",
-        http=cast(Any, partial(LimitedProtocol, limits=limits, beginner=Beginner())),
+        http=cast(Any, protocol),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -173,8 +201,18 @@ def configured(limits: Limits) -> Config:
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=int(limits.idle_seconds),
+        # uvicorn counts the connection that asks, and refuses it at the limit.
+        limit_concurrency=limits.connections + 1 if plain else None,
         timeout_graceful_shutdown=FINISH_WITHIN,
     )
+
+
+def _own(limits: Limits, settings: ServerSettings) -> Any:
+    most = limits.connections
+    share = settings.max_connections_per_address or max(most // 2, min(most, 8))
+    shares = Shares(share, settings.trusted_proxies)
+    return partial(SharingProtocol, limits=limits, beginner=Beginner(), shares=shares)
 
 
 async def _nowhere(scope: Any, receive: Any, send: Any) -> None:

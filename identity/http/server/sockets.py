@@ -5,33 +5,42 @@ import sys
 from typing import Any
 
 Sockets = list[socket.socket]
+SPREAD = sys.platform == "linux"
+"""Whether the kernel spreads connections evenly over sockets that share a port."""
 
 
-def listen(host: str, port: int, count: int) -> list[Sockets]:
-    """For each of `count` processes its own sockets on one port. Raises OSError.
+def hold(host: str, port: int, *, shared: bool) -> Sockets:
+    """Sockets bound to `port`, which do not listen yet. Raises OSError.
 
-    On Linux the kernel spreads connections evenly over sockets that share a port; elsewhere all
-    processes accept from one socket. Port 0 picks a free port, the same for all.
+    `shared`: several processes serve there, each on its `own` of them. Port 0 picks a free one.
     """
-    spread = count > 1 and sys.platform == "linux"
     places = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
-    everyone: list[Sockets] = [[] for _ in range(count)]
+    held: Sockets = []
     for family, _, _, _, place in dict.fromkeys(places):
-        if port == 0 and everyone[0]:
-            place = (place[0], everyone[0][0].getsockname()[1], *place[2:])
+        if port == 0 and held:
+            place = (place[0], held[0].getsockname()[1], *place[2:])
         # Without SO_REUSEPORT first, which would let a second service in beside a running one.
         first = _bound(family, place, shared=False)
-        if not spread:
-            for sockets in everyone:
-                sockets.append(first)
-            continue
-        place = first.getsockname()
-        first.close()
-        for sockets in everyone:
-            sockets.append(_bound(family, place, shared=True))
-    return everyone
+        if shared and SPREAD:
+            place = first.getsockname()
+            first.close()
+            first = _bound(family, place, shared=True)
+        held.append(first)
+    return held
+
+
+def own(held: Sockets) -> Sockets:
+    """This process's sockets in the places that its parent holds. What listens ends with it: the
+    kernel would give a part of all connections to a socket behind which nobody is. Elsewhere than
+    on Linux all processes accept from the same ones."""
+    if not SPREAD:
+        return held
+    sockets = [_bound(each.family, each.getsockname(), shared=True) for each in held]
+    for each in held:
+        each.close()
+    return sockets
 
 
 def _bound(family: int, place: Any, *, shared: bool) -> socket.socket:

@@ -15,9 +15,10 @@ from typing import NoReturn, Protocol
 
 import structlog
 
+from identity.http.server.sockets import Sockets, own
 from identity.records import logs, metrics
 
-STOP_WITHIN = 8.5  # seconds from the signal to the last resort
+STOP_WITHIN = 8.5  # seconds from the signal, or from the end of the drain, to the last resort
 LONGEST_PAUSE = 30.0  # seconds between two attempts to replace a worker
 SETTLED = 10.0  # seconds after which a worker's end says nothing about the next one's
 
@@ -26,16 +27,13 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class RunProcess(Protocol):
-    def __call__(
-        self, sockets: list[socket.socket], *, ready: Callable[[], object], lifeline: int
-    ) -> int: ...
+    def __call__(self, sockets: Sockets, *, ready: Callable[[], object], lifeline: int) -> int: ...
 
 
 @dataclass
 class Worker:
     """One place behind the port and the process that holds it now."""
 
-    sockets: list[socket.socket]
     pid: int = 0
     ready: bool = False
     started: float = 0.0
@@ -47,12 +45,15 @@ class Worker:
 class Workers:
     """The parent. The first worker starts alone: if it cannot, one message and exit code 1.
 
-    Sockets stay open here, so that connections to a dead worker wait for its successor.
+    `held` keeps the port and does not listen: each worker does, on sockets of its own, once it
+    can serve. When it ends they are gone, and the others get all that comes.
     """
 
-    def __init__(self, run: RunProcess, sockets: list[list[socket.socket]]) -> None:
+    def __init__(self, run: RunProcess, held: Sockets, count: int, drain: float) -> None:
         self._run_process = run
-        self._workers = [Worker(own) for own in sockets]
+        self._held = held
+        self._drain = drain
+        self._workers = [Worker() for _ in range(count)]
         self._opened = False
         self._stopping = False
         self._lifeline, self._alive = os.pipe()
@@ -97,13 +98,13 @@ class Workers:
         pid = os.fork()
         if pid == 0:
             os.close(news)
-            self._become(worker, says)
+            self._become(says)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(says)
         worker.pid, worker.news, worker.ready = pid, news, False
         worker.started = time.monotonic()
 
-    def _become(self, worker: Worker, says: int) -> NoReturn:
+    def _become(self, says: int) -> NoReturn:
         """The child's whole life; it must never return into the parent's code."""
         code = 1
         try:
@@ -113,14 +114,8 @@ class Workers:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.close(self._alive)
-            for other in self._workers:
-                if other is not worker:
-                    for listener in other.sockets:
-                        if listener not in worker.sockets:
-                            listener.close()
-
             code = self._run_process(
-                worker.sockets, ready=lambda: os.write(says, b"+"), lifeline=self._lifeline
+                own(self._held), ready=lambda: os.write(says, b"+"), lifeline=self._lifeline
             )
         except BaseException:
             _log.exception("worker failed")
@@ -164,10 +159,10 @@ class Workers:
 
     def _stop(self) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        deadline = time.monotonic() + STOP_WITHIN
+        deadline = time.monotonic() + self._drain + STOP_WITHIN
+        for listener in self._held:
+            listener.close()
         for worker in self._workers:
-            for listener in worker.sockets:
-                listener.close()
             _signal(worker, signal.SIGTERM)
         while any(worker.pid for worker in self._workers):
             for worker in self._workers:

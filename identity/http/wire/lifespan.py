@@ -25,9 +25,17 @@ class Lifespan:
         self._told: asyncio.Queue[Message] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self.stopping = asyncio.Event()
-        self.state: dict[str, Any] = {"stopping": self.stopping}
-        """What every request's scope holds as its `state`: answers without end follow
-        `stopping`, for nobody would wait for theirs."""
+        self.leaving = asyncio.Event()
+        self.state: dict[str, Any] = {
+            "stopping": self.stopping,
+            "leaving": self.leaving,
+            "give_up": self.give_up,
+        }
+        """What every request's scope, and the application's lifespan, holds as its `state`.
+        Answers without end follow `stopping`, for nobody would wait for theirs. From `leaving` on
+        whoever asks is to go elsewhere next. `give_up`, in any thread: this process can serve no
+        longer, and ends as failed; somebody else may start anew."""
+        self.given_up = False
         self.should_exit = False
         self.failure: BaseException | None = None
 
@@ -52,6 +60,9 @@ class Lifespan:
         if told["type"] != "lifespan.shutdown.complete":
             self.failure = self.failure or StartRefused(told.get("message", ""))
             _log.error("shutdown failed", exc_info=self.failure)
+
+    def give_up(self) -> None:
+        self.given_up = True
 
     async def _say(self, what: str) -> Message:
         self._received.put_nowait({"type": what})

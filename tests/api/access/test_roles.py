@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
 from tests import acting
 from tests.acting import Actor, pointers, problem
 from tests.world import Caller, World, refused
@@ -87,17 +89,46 @@ async def test_what_is_built_in_stays(world: World) -> None:
     problem(await boss("PATCH", "/roles/admin", {"scopes": []}), 409)
     await boss.done("PATCH", "/roles/admin", {"scopes": admin["scopes"]})  # changes nothing
     problem(await boss("DELETE", "/scopes/users:read"), 409)
-    problem(await boss("PATCH", "/scopes/users:read", {"audience": "orders"}), 409)
+    problem(await boss("PATCH", "/scopes/users:read", {"audience": "https://orders"}), 409)
     await boss.done("PATCH", "/scopes/users:read", {"description": "See people"})
     assert await boss.done("GET", "/roles/admin") == admin
 
 
 async def test_a_scope_is_patched(world: World) -> None:
     boss = await acting.admin(world)
-    made = await scope(boss, audience="orders")
+    made = await scope(boss, audience="https://orders.example.com")
     patched = await boss.done("PATCH", f"/scopes/{READ}", {"audience": None})
     assert patched == made | {"audience": None, "updated_at": patched["updated_at"]}
     assert await boss.done("GET", f"/scopes/{READ}") == patched
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "orders", "/orders", "orders.example.com", "//orders.example.com", "https://", "https:",
+        "https://orders.example.com/#x", "https://orders.example.com/a b", "https://örders.example",
+        "urn:", "1:x", "https://a/" + "b" * 200, "https://a\n", "",
+    ],
+)  # fmt: skip
+async def test_a_scope_belongs_to_a_valid_resource_or_to_any(world: World, audience: str) -> None:
+    boss = await acting.admin(world)
+    body = {"name": READ, "audience": audience}
+    assert pointers(await boss("POST", "/scopes", body)) == {"/audience"}
+    await scope(boss)
+    patch = await boss("PATCH", f"/scopes/{READ}", {"audience": audience})
+    assert pointers(patch) == {"/audience"}
+    assert (await boss.done("GET", f"/scopes/{READ}"))["audience"] is None
+
+
+async def test_any_absolute_uri_is_a_resource(world: World) -> None:
+    boss = await acting.admin(world)
+    await scope(boss)
+    for audience in (
+        "https://orders.example.com", "https://[2001:db8::1]:8443/v1?tenant=7",
+        "urn:example:orders", "http://localhost:9000/", "api://0f9a/orders", "https://a/%C3%A9",
+    ):  # fmt: skip
+        patched = await boss.done("PATCH", f"/scopes/{READ}", {"audience": audience})
+        assert patched["audience"] == audience
 
 
 async def test_a_scope_may_be_called_what_rfc_6749_allows(world: World) -> None:

@@ -25,7 +25,7 @@ from identity.http.lane import Lane
 from identity.http.messages import Request, Response, json_response
 from identity.http.server import serve
 from identity.http.server.server import Server, configured
-from identity.http.server.sockets import listen
+from identity.http.server.sockets import hold
 from identity.http.wire.lifespan import Lifespan
 from identity.http.wire.protocol import LimitedProtocol, Limits
 from identity.records.metrics import Metrics
@@ -120,7 +120,7 @@ async def served(app: Any = None, **limits: Any) -> AsyncIterator[int]:
     config.lifespan_class = Lifespan  # type: ignore[assignment]
     opened = asyncio.Event()
     server = Server(config, opened.set, None)
-    (sockets,) = listen("127.0.0.1", 0, 1)
+    sockets = hold("127.0.0.1", 0, shared=False)
     port = sockets[0].getsockname()[1]
     task = asyncio.create_task(server.serve(sockets))
     await opened.wait()
@@ -848,7 +848,9 @@ def alive(pid: int) -> bool:
 if __name__ == "__main__":
     sys.exit(
         serve(
-            Settings.of(log_level="error", log_format="json"),
+            Settings.of(
+                log_level="error", log_format="json", http=os.environ.get("TEST_HTTP", "own")
+            ),
             application,
             "127.0.0.1",
             int(sys.argv[1]),

@@ -1,0 +1,95 @@
+"""How the values of settings are spelled: durations, networks, origins, and who may scrape."""
+
+import re
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+
+def _duration(value: object) -> object:
+    """`900`, `90s`, `15m`, `12h`, `30d` as a timedelta."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", value.strip())
+    if not found:
+        raise ValueError("is not a duration such as 900, 15m, 12h or 30d")
+    unit = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    return timedelta(seconds=int(found[1]) * unit)
+
+
+def _listed(value: object) -> object:
+    """Comma or space separated text as a list."""
+    return [p for p in re.split(r"[,\s]+", value) if p] if isinstance(value, str) else value
+
+
+def _networks(value: object) -> object:
+    """Addresses and networks. A name is refused: who may claim to be somebody else must not hang
+    on who answers for a name."""
+    words = _listed(value)
+    for word in words if isinstance(words, list) else ():
+        try:
+            ip_network(word)
+        except ValueError as error:
+            why = str(error) if re.match(r"[0-9.]+(/|$)|.*:", word) else _NO_NAMES
+            raise ValueError(f"{word!r}: {why}") from None
+    return words
+
+
+_NO_NAMES = (
+    "names are not looked up; give the address, or the network that the proxies are in, such as "
+    "172.18.0.0/16"
+)
+
+
+def _origins(value: object) -> object:
+    """Origins as browsers send them (RFC 6454 §6.2); any other spelling would never match."""
+    words = _listed(value)
+    for word in words if isinstance(words, list) else ():
+        if word != "*" and not _ORIGIN.fullmatch(word):
+            raise ValueError(
+                f"{word!r} is not an origin such as https://app.example or "
+                "http://localhost:3000: scheme, host, a port that is not the usual one, in small "
+                "letters and nothing else"
+            )
+    return words
+
+
+_ORIGIN = re.compile(
+    r"(?!https://[^/]*:443$|http://[^/]*:80$)[a-z][a-z0-9+.-]*://"
+    r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?"
+)
+
+
+def _scrapers(value: object) -> object:
+    """Networks, and the secrets that follow `token:`. No word of a mistake is shown: it may be
+    one."""
+    words = _listed(value)
+    if not isinstance(words, list):
+        return words
+    found: list[IPv4Network | IPv6Network | SecretStr] = []
+    for number, word in enumerate(words, 1):
+        kind, mark, token = word.partition("token:")
+        if mark and not kind:
+            if not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,}=*", token):
+                raise ValueError(
+                    f"entry {number}: a token has 16 characters or more, of letters, digits and "
+                    "- . _ ~ + /"
+                )
+            found.append(SecretStr(token))
+            continue
+        try:
+            found.append(ip_network(word))
+        except ValueError:
+            raise ValueError(
+                f"entry {number} is neither an address or network nor a secret after token:"
+            ) from None
+    return found
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Pause = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
+MayScrape = Annotated[tuple[IPv4Network | IPv6Network | SecretStr, ...], BeforeValidator(_scrapers)]
