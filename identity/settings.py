@@ -39,9 +39,29 @@ def _duration(value: object) -> object:
 
 def _listed(value: object) -> object:
     """Comma or space separated text as a list."""
-    return [p for p in re.split(r"[,\s]+", value) if p] if isinstance(value, str) else value
+    return _words(value) if isinstance(value, str) else value
 
 
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[,\s]+", text) if word]
+
+
+def _pairs(value: object) -> object:
+    """`AUDIENCE=ALGORITHM`, several of them comma or space separated."""
+    if not isinstance(value, str):
+        return value
+    pairs: dict[str, str] = {}
+    for pair in _words(value):
+        audience, equals, algorithm = pair.rpartition("=")
+        if not equals or not audience:
+            raise ValueError("is not AUDIENCE=ALGORITHM, such as https://orders.example.com=RS256")
+        if audience in pairs:
+            raise ValueError(f"names the audience {audience} twice")
+        pairs[audience] = algorithm
+    return pairs
+
+
+Algorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_listed)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -97,11 +117,25 @@ class KeySettings(Group):
     master_key: SecretStr | None = _setting(
         None, "the master key itself, for secret managers; wins over the folder"
     )
-    signing_algorithm: Literal["ES256", "RS256", "PS256", "EdDSA"] = _setting(
-        "ES256", "`ES256`, `RS256`, `PS256` or `EdDSA`"
+    signing_algorithm: Algorithm = _setting("ES256", "`ES256`, `RS256`, `PS256` or `EdDSA`")
+    audience_algorithms: Annotated[dict[str, Algorithm], BeforeValidator(_pairs)] = _setting(
+        {},
+        "another algorithm for tokens of an audience whose library knows no other, such as "
+        "`https://orders.example.com=RS256`; several are separated by spaces",
     )
     key_rotation: Duration = _setting("30d", "age at which a signing key is replaced")
     jwks_max_age: Duration = _setting("5m", "how long others may cache the key set")
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """What keys are there for (`SigningKey.serves`): "" is whatever chose no algorithm, and
+        every algorithm that an audience chose besides."""
+        chosen = {*self.audience_algorithms.values()} - {self.signing_algorithm}
+        return ("", *sorted(chosen))
+
+    def algorithm_for(self, serves: str) -> str:
+        """By which a key made for it signs."""
+        return serves or self.signing_algorithm
 
 
 class PasswordSettings(Group):
