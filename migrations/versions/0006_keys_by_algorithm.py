@@ -4,6 +4,7 @@ A version before this makes keys that serve "", as all did, and reads no others 
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from alembic import op
@@ -28,11 +29,19 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # A key of another algorithm than the first has no place in the version before. What it signed
-    # is good until it expires, as a retired key's is.
+    # A key that serves a chosen algorithm has no place in the version before. What it signed is
+    # good until it expires: in a day at the most.
+    keys = sa.table(
+        "signing_key",
+        *(sa.column(name, sa.String()) for name in ("serves", "state", "private")),
+        *(sa.column(name, sa.DateTime(timezone=True)) for name in ("retired_at", "expires_at")),
+    )
+    at = datetime.now(UTC)
+    op.execute(keys.delete().where(keys.c.serves != "", keys.c.state == "next"))
     op.execute(
-        "UPDATE signing_key SET state = 'retired', private = NULL, retired_at = CURRENT_TIMESTAMP, "
-        "expires_at = '9999-12-31 00:00:00' WHERE serves <> '' AND state IN ('active', 'next')"
+        keys.update()
+        .where(keys.c.serves != "", keys.c.state == "active")
+        .values(state="retired", private=None, retired_at=at, expires_at=at + timedelta(days=1))
     )
     for state in STATES:
         op.drop_index(f"uq_signing_key_serves_{state}", "signing_key")
