@@ -13,6 +13,8 @@ SIDE_BY_SIDE = -n $(N) --dist worksteal
 FUZZ_SECONDS ?= 300
 # python-jose requires these for keys made without `cryptography`, which this service never does.
 UNUSED := ecdsa pyasn1 rsa six
+# The distribution's name until it was found to be another project's: its files would lie among ours.
+OLD_NAME := identity
 # Where the security lives: of each of these at least 95 % of the branches are covered.
 GUARDED := tokens keys passwords sessions grants clients access
 
@@ -90,7 +92,7 @@ $(VENV)/.server: requirements.lock requirements-build.lock pyproject.toml | $(BI
 	@$(LOCKED) -r requirements.lock
 	@$(LOCKED) -r requirements-build.lock
 	@$(PIP) check
-	@$(PIP) uninstall --yes $(UNUSED)
+	@$(PIP) uninstall --yes $(UNUSED) $(OLD_NAME)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -17,14 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from bench import processes
 from bench.paced import percentile
 from bench.report import Figure
 from bench.world import BASIC, CLIENT, SECRET, World
-from identity.verifier import Verifier
+from identity.opaque import new_id
+from identity.verifier import Gate, VerificationKey, Verifier
 from identity.verifier.errors import TokenRefused
 from identity.verifier.gate.algorithms import ALGORITHMS
+from identity.verifier.gate.encoding import b64url_encode
 
 REVOKED = 1_000
 STREAMS = 1_000
@@ -40,12 +45,65 @@ def figures(
     streams = min(STREAMS, options.streams)
     return [
         *asyncio.run(_verifying(server.port, world, options.rounds)),
+        *_verifying_each(world, options.rounds),
         *_revoking(server.port, world, folder, "stream", count, at_most=0.25),
         *_revoking(
             server.port, world, folder, "status-list", min(count, 100), at_most=STATUS_LIST_TTL + 1
         ),
         *(asyncio.run(_streaming(server, world, streams)) if streams else ()),
     ]
+
+
+def _verifying_each(world: World, rounds: int) -> list[Figure]:
+    """New tokens of every algorithm against the bare check of their signatures, in turn, in
+    processor time. The claims are the service's own; the keys are of the size that it makes."""
+    (token,) = world.access_tokens(1)
+    claims = json.loads(_decoded(token.split(".")[1].encode()))
+    figures = []
+    for name, algorithm in ALGORITHMS.items():
+        private = algorithm.generate()
+        sign, jwk = algorithm.signer(private), algorithm.jwk(private)
+        key = VerificationKey(jwk["kid"], name, algorithm.verifier(jwk))
+        gate = Gate(claims["iss"], {key.kid: key}.get, claims["aud"])
+        bare = _bare(name, private.public_key())
+        ratios = []
+        for _ in range(rounds + 1):  # the first one warms
+            tokens, signed = [], []
+            for _ in range(1_000):
+                claims |= {"jti": new_id(), "sid": new_id()}
+                head = {"alg": name, "typ": "at+jwt", "kid": key.kid}
+                message = b".".join(b64url_encode(json.dumps(p).encode()) for p in (head, claims))
+                signature = sign(message)
+                tokens.append((message + b"." + b64url_encode(signature)).decode())
+                signed.append((_as_der(signature) if name == "ES256" else signature, message))
+            ratios.append(_each(tokens, gate.check) / _each(signed, bare))
+        figures.append(
+            Figure(
+                f"gate: a new {name} token, × bare signature check",
+                statistics.median(ratios[1:]),
+                "×",
+                at_most=1.3,
+            )
+        )
+    return figures
+
+
+def _bare(name: str, key: Any) -> Callable[[tuple[bytes, bytes]], None]:
+    """What `cryptography` alone takes."""
+    sha256 = hashes.SHA256()
+    how: tuple[Any, ...] = {
+        "ES256": (ec.ECDSA(sha256),),
+        "RS256": (padding.PKCS1v15(), sha256),
+        "PS256": (padding.PSS(padding.MGF1(sha256), 32), sha256),
+        "EdDSA": (),
+    }[name]
+    return lambda pair: key.verify(*pair, *how)
+
+
+def _as_der(signature: bytes) -> bytes:
+    return encode_dss_signature(
+        *(int.from_bytes(h, "big") for h in (signature[:32], signature[32:]))
+    )
 
 
 async def _verifying(port: int, world: World, rounds: int) -> list[Figure]:
@@ -62,7 +120,7 @@ async def _verifying(port: int, world: World, rounds: int) -> list[Figure]:
             tokens = world.access_tokens(2_000)
             parts = [token.encode().rpartition(b".") for token in tokens]
             signed = [(message, _decoded(signature)) for message, _, signature in parts]
-            bare = _each(signed, lambda pair: key.verify(*pair))
+            bare = _each(signed, lambda pair: key(*pair))
             new.append(_each(tokens, verifier.check) / bare)
             known.append(_each(tokens, verifier.check) * 1e6)
     return [

@@ -1,9 +1,10 @@
-"""How the values of settings are spelled: durations, networks, origins, and who may scrape."""
+"""How the values of settings are spelled: durations, networks, origins, algorithms, and who may
+scrape."""
 
 import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
@@ -88,6 +89,24 @@ def _scrapers(value: object) -> object:
     return found
 
 
+def _pairs(value: object) -> object:
+    """`AUDIENCE=ALGORITHM`, several of them comma or space separated."""
+    words = _listed(value) if isinstance(value, str) else value
+    if not isinstance(words, list):
+        return words
+    pairs: dict[str, str] = {}
+    for pair in words:
+        audience, equals, algorithm = pair.rpartition("=")
+        if not equals or not audience:
+            raise ValueError("is not AUDIENCE=ALGORITHM, such as https://orders.example.com=RS256")
+        if audience in pairs:
+            raise ValueError(f"names the audience {audience} twice")
+        pairs[audience] = algorithm
+    return pairs
+
+
+Algorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
+AudienceAlgorithms = Annotated[dict[str, Algorithm], BeforeValidator(_pairs)]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Pause = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]

@@ -19,7 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from identity.setting_types import Duration, MayScrape, Networks, Origins, Pause
+from identity.setting_types import (
+    Algorithm,
+    AudienceAlgorithms,
+    Duration,
+    MayScrape,
+    Networks,
+    Origins,
+    Pause,
+)
 
 PREFIX = "IDENTITY_"
 
@@ -94,11 +102,25 @@ class KeySettings(Group):
     master_key: SecretStr | None = _setting(
         None, "the master key itself, for secret managers; wins over the folder"
     )
-    signing_algorithm: Literal["ES256", "RS256", "PS256", "EdDSA"] = _setting(
-        "ES256", "`ES256`, `RS256`, `PS256` or `EdDSA`"
+    signing_algorithm: Algorithm = _setting("ES256", "`ES256`, `RS256`, `PS256` or `EdDSA`")
+    audience_algorithms: AudienceAlgorithms = _setting(
+        {},
+        "another algorithm for tokens of an audience whose library knows no other, such as "
+        "`https://orders.example.com=RS256`; several are separated by spaces",
     )
     key_rotation: Duration = _setting("30d", "age at which a signing key is replaced")
     jwks_max_age: Duration = _setting("5m", "how long others may cache the key set")
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """What keys are there for (`SigningKey.serves`): "" is whatever chose no algorithm, and
+        every algorithm that an audience chose besides."""
+        chosen = {*self.audience_algorithms.values()} - {self.signing_algorithm}
+        return ("", *sorted(chosen))
+
+    def algorithm_for(self, serves: str) -> str:
+        """By which a key made for it signs."""
+        return serves or self.signing_algorithm
 
 
 class PasswordSettings(Group):

@@ -97,14 +97,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
-    return next(folder.glob("identity-*.whl"))
+    return next(folder.glob("identity_service-*.whl"))
 
 
 def test_the_wheel_carries_code_data_and_migrations_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"identity/py.typed", "identity/authentication/passwords/common.bin"} <= names
     assert any(re.fullmatch(r"identity/_migrations/versions/\w+\.py", name) for name in names)
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"identity"}
+    tops = {name.split("/")[0].split("-")[0] for name in names}
+    assert tops == {"identity", "identity_service"}  # the second is what pip knows of it
 
 
 def test_an_installed_wheel_migrates_a_database(wheel: Path, tmp_path: Path) -> None:
@@ -119,8 +120,7 @@ def test_an_installed_wheel_migrates_a_database(wheel: Path, tmp_path: Path) -> 
 
 
 def test_the_verifier_needs_only_what_a_sibling_installs() -> None:
-    """`pip install identity` brings python-jose, cryptography and httpx; no web framework, no
-    database."""
+    """`pip install .` brings cryptography and httpx; no web framework, no database."""
     server = {
         canonicalize_name(Requirement(each).name)
         for each in PROJECT["project"]["optional-dependencies"]["server"]
@@ -133,8 +133,29 @@ def test_the_verifier_needs_only_what_a_sibling_installs() -> None:
     loaded = set(subprocess.check_output(command, text=True, env=environment()).split())
     brought = metadata.packages_distributions()
     used = {canonicalize_name(name) for module in loaded for name in brought.get(module, [])}
-    assert {"python-jose", "httpx"} <= used
+    assert {"cryptography", "httpx"} <= used
     assert used & server <= {"bcrypt"}  # cryptography uses it where it is, and does without
+
+
+def test_a_siblings_environment_holds_these_packages_and_no_others() -> None:
+    """What dependency scanners will say of `pip install .`: nothing that nobody imports, and so
+    neither python-jose nor `ecdsa` (CVE-2024-23342), which it brings."""
+    found: set[str] = set()
+    wanted = [Requirement(each) for each in PROJECT["project"]["dependencies"]]
+    while wanted:
+        requirement = wanted.pop()
+        name = canonicalize_name(requirement.name)
+        if name in found:
+            continue
+        assert not requirement.extras
+        found.add(name)
+        for each in map(Requirement, metadata.requires(name) or []):
+            if each.marker is None or each.marker.evaluate({"extra": ""}):
+                wanted.append(each)
+    assert found | {"typing-extensions"} == {  # that one only before Python 3.13
+        "anyio", "certifi", "cffi", "cryptography", "h11", "httpcore", "httpx", "idna",
+        "pycparser", "typing-extensions",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])

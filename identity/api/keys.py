@@ -11,7 +11,6 @@ from identity.api.actor import Acting, acting
 from identity.api.bodies import Body, JsonRoute, PathId
 from identity.api.paging import Page
 from identity.api.problems import administrative
-from identity.errors import NotFound
 from identity.keys import rotation, upkeep
 from identity.keys.table import SigningKey, State
 
@@ -28,10 +27,16 @@ class Rotate(Body):
         "on an unknown `kid` refuse new tokens until their copy is out of date.",
     )
 
+    algorithm: str | None = Field(
+        default=None,
+        description="Which key, where audiences have chosen algorithms of their own "
+        "(`IDENTITY_AUDIENCE_ALGORITHMS`); the one of `IDENTITY_SIGNING_ALGORITHM` when omitted.",
+    )
+
 
 class KeyOut(BaseModel):
     kid: str
-    algorithm: str
+    algorithm: str = Field(description="For each algorithm in use one key is active.")
     state: State = Field(
         description="`next`: published, does not sign yet. `active`: signs. `retired`: verifies "
         "what it signed. `revoked`: nothing it signed is good."
@@ -69,11 +74,15 @@ async def list_keys(actor: Reader) -> Page[KeyOut]:
 )  # fmt: skip
 async def rotate(actor: Writer, body: Rotate | None = None) -> KeyOut:
     """The key that signs next. It is published now and signs once every verifier knows it."""
-    services = actor.services
-    material = await upkeep.material(services.settings, services.master)
-    now = body is not None and body.now
-    return await services.db.write(
-        lambda session: KeyOut.of(rotation.rotate(session, services.settings, material, now=now))
+    settings = actor.services.settings
+    asked = body or Rotate()
+    serves = rotation.serving(settings, asked.algorithm)
+    algorithm = settings.keys.algorithm_for(serves)
+    material = await upkeep.material(algorithm, actor.services.master)
+    return await actor.services.db.write(
+        lambda session: KeyOut.of(
+            rotation.rotate(session, settings, material, now=asked.now, serves=serves)
+        )
     )
 
 
@@ -85,13 +94,10 @@ async def revoke(actor: Writer, kid: PathId) -> KeyOut:
     """Everything that it signed is dead at once, also the token that asks for this. Another key
     takes its place."""
     services = actor.services
-
-    def look(session: Session) -> None:
-        if session.get(SigningKey, kid) is None:
-            raise NotFound("there is no such key")
-
-    await services.db.read(look)  # before any key material is made
-    material = await upkeep.material(services.settings, services.master)
+    algorithm = await services.db.read(
+        lambda session: rotation.replacing(session, services.settings, kid)
+    )
+    material = await upkeep.material(algorithm, services.master)
     return await services.db.write(
         lambda session: KeyOut.of(rotation.revoke(session, services.settings, kid, material))
     )

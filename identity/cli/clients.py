@@ -82,7 +82,11 @@ def create(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Register a client. Its secret is printed, this once."""
+    """Register a client. Its secret is printed, this once.
+
+    Tokens are signed by IDENTITY_SIGNING_ALGORITHM, ES256 by default. Where the library of an
+    audience knows only RS256, IDENTITY_AUDIENCE_ALGORITHMS=AUDIENCE=RS256 signs its tokens by that.
+    """
     from identity.clock import now
     from identity.directory.access.granting import ensure_built_in
     from identity.directory.clients import accounts

@@ -57,17 +57,22 @@ def rotate(
         bool,
         typer.Option("--now", help="Sign with it at once, before verifiers can know it."),
     ] = False,
+    algorithm: Annotated[
+        str | None, typer.Option(help="Which key, where audiences have chosen other algorithms.")
+    ] = None,
 ) -> None:
     """Publish the key that signs next. It signs once every cached key set can hold it."""
     from identity.keys import rotation
     from identity.keys.material import prepare
 
     with operating() as operation:
+        settings = operation.settings
+        serves = rotation.serving(settings, algorithm)
         with operation.change() as session:
             master = operation.master(session)
-        material = prepare(operation.settings.keys.signing_algorithm, master)
+        material = prepare(settings.keys.algorithm_for(serves), master)
         with operation.change() as session:
-            key = rotation.rotate(session, operation.settings, material, now=now)
+            key = rotation.rotate(session, settings, material, now=now, serves=serves)
     if key.state == "active":
         remark(f"{key.kid} signs from now on.")
     else:
@@ -88,10 +93,11 @@ def revoke(
             found = _find(session, kid)
         if found.state != "revoked":
             sure(f"End every token that {found.kid} ({found.state}) has signed?", yes=yes)
-        material = prepare(operation.settings.keys.signing_algorithm, master)
+        algorithm = operation.settings.keys.algorithm_for(found.serves)
+        material = prepare(algorithm, master)
         with operation.change() as session:
             rotation.revoke(session, operation.settings, found.kid, material)
-            active = rotation.find(session, "active")
+            active = rotation.find(session, "active", found.serves)
     remark(f"{found.kid} is revoked; {active.kid if active else 'no key'} signs.")
 
 

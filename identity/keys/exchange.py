@@ -70,8 +70,9 @@ def import_(
 ) -> SigningKey:
     """The brought key takes the place of the `next` one, or with `activate` signs at once.
 
-    Bringing a key that is `next` or `active` again changes nothing but that. `Conflict` where it
-    was retired, revoked or brought for another algorithm.
+    Of an algorithm that audiences have chosen it signs for these, of any other for all else,
+    whatever the algorithm setting says. Bringing a key that is `next` or `active` again changes
+    nothing but that. `Conflict` where it was retired, revoked or brought for another algorithm.
     """
     rotation.lock(session)
     key = session.get(SigningKey, material.kid, populate_existing=True)
@@ -79,12 +80,16 @@ def import_(
         raise Conflict(f"this key is {key.state}, it signs no more")
     if key is not None and key.algorithm != material.algorithm:
         raise Conflict(f"this key is here already, for {key.algorithm}")
-    active, pending = rotation.find(session, "active"), rotation.find(session, "next")
+    serves = material.algorithm if material.algorithm in settings.keys.served else ""
+    if key is not None:
+        serves = key.serves
+    active = rotation.find(session, "active", serves)
+    pending = rotation.find(session, "next", serves)
     if key is None:
         if pending is not None:
             rotation.remove(session, pending)
-        key = rotation.publish(session, settings, material, imported=True)
-    if key.state == "next" and (activate or active is None):
+        key = rotation.publish(session, settings, material, imported=True, serves=serves)
+    if key.state == "next" and (activate or (active is None and not serves)):
         rotation.promote(session, settings, key)
     return key
 

@@ -6,8 +6,9 @@ Built from the database and kept. Whoever answers from it first awaits `feed.cat
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -30,7 +31,8 @@ from identity.verifier.gate.gate import VerificationKey
 class _View:
     """The ring at one instant; replaced as a whole."""
 
-    signer: Signer | None
+    signers: dict[str, Signer]
+    """By what they serve; "" is what chose no algorithm."""
     verifying: dict[str, VerificationKey]
     jwks: bytes
     etag: str
@@ -45,7 +47,15 @@ def _published(session: Session) -> Sequence[SigningKey]:
 class KeyRing:
     """One a process, made in the event loop's thread. Call `refresh()` before its first use."""
 
-    def __init__(self, db: Database, feed: ChangeFeed, master: MasterKey) -> None:
+    def __init__(
+        self,
+        db: Database,
+        feed: ChangeFeed,
+        master: MasterKey,
+        algorithms: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`algorithms` by audience, for those that chose one."""
+        self._algorithms = algorithms
         self._db = db
         self._master = master
         self._lock = asyncio.Lock()
@@ -53,7 +63,7 @@ class KeyRing:
         # for another look, and a reader never waits for more than it has heard of itself.
         self._heard = 1
         self._seen = 0
-        self._view = _view([], None, {}, master)
+        self._view = _view([], {}, {}, master)
         feed.listen("key", self._hear)
 
     def _hear(self, verb: str, ref: str) -> None:
@@ -86,14 +96,25 @@ class KeyRing:
         self._seen = heard
 
     def _use(self, rows: Sequence[SigningKey]) -> None:
-        self._view = _view(rows, self._view.signer, self._view.verifying, self._master)
+        self._view = _view(rows, self._view.signers, self._view.verifying, self._master)
 
     @property
     def signer(self) -> Signer:
-        """The active key. `Unavailable` where there is none that this process can use."""
-        if self._view.signer is None:
+        """The active key of what chose no algorithm. `Unavailable` where there is none that this
+        process can use."""
+        signer = self._view.signers.get("")
+        if signer is None:
             raise Unavailable(detail="No signing key can be used", audit=self._view.why_not)
-        return self._view.signer
+        return signer
+
+    def chosen(self, audience: str) -> str:
+        """The algorithm that `audience` has chosen, "" where it has chosen none."""
+        return self._algorithms.get(audience, "")
+
+    def signer_of(self, chosen: str) -> Signer:
+        """The active key of that algorithm. Where nobody chose it, or verifiers do not know its
+        key yet, `signer`."""
+        return self._view.signers.get(chosen) or self.signer
 
     def find(self, kid: str) -> VerificationKey | None:
         """The published key `kid`, for the gate."""
@@ -112,21 +133,24 @@ class KeyRing:
 
 def _view(
     rows: Sequence[SigningKey],
-    signer: Signer | None,
+    signers: dict[str, Signer],
     verifying: dict[str, VerificationKey],
     master: MasterKey,
 ) -> _View:
-    """Key objects that `signer` and `live` already hold stay: a kid is a thumbprint."""
+    """Key objects that `signers` and `live` already hold stay: a kid is a thumbprint."""
     jwks = orjson.dumps({"keys": [row.public for row in rows]})
     etag = '"' + b64url_encode(hashlib.sha256(jwks).digest()[:18]).decode() + '"'
     found = {row.kid: _verification_key(row, verifying.get(row.kid)) for row in rows}
-    active = next((row for row in rows if row.state == "active"), None)
-    if active is None:
-        return _View(None, found, jwks, etag)
-    try:
-        return _View(_signer(active, signer, master), found, jwks, etag)
-    except SettingsError as error:  # others' tokens still verify
-        return _View(None, found, jwks, etag, str(error))
+    signing: dict[str, Signer] = {}
+    why_not = _View.why_not
+    for row in rows:
+        if row.state != "active":
+            continue
+        try:
+            signing[row.serves] = _signer(row, signers.get(row.serves), master)
+        except SettingsError as error:  # others' tokens still verify
+            why_not = str(error)
+    return _View(signing, found, jwks, etag, why_not)
 
 
 def _signer(row: SigningKey, kept: Signer | None, master: MasterKey) -> Signer:

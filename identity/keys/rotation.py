@@ -2,6 +2,9 @@
 
     prepare → next ──(every cached key set knows it)──→ active → retired ──(tokens expired)──→ gone
 
+There is one such line for what chose no algorithm (`serves=""`), and one for each algorithm that an
+audience chose besides. They share nothing but the lock.
+
 Every function takes the same lock first, so transitions happen one at a time and see each other;
 the table's unique indexes would refuse a second `active` or `next` even so. What a transition
 changes is told to the change feed and to the audit.
@@ -13,7 +16,7 @@ active key. For up to JWKS_MAX_AGE after these, verifiers that do not fetch the 
 unknown `kid` refuse new tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,7 +25,7 @@ from sqlalchemy import func, text
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
-from identity.errors import NotFound
+from identity.errors import NotFound, ValidationFailed
 from identity.keys.material import Material
 from identity.keys.table import SigningKey, State
 from identity.records import audit
@@ -47,9 +50,9 @@ def lock(session: Session) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
 
 
-def find(session: Session, state: State) -> SigningKey | None:
+def find(session: Session, state: State, serves: str = "") -> SigningKey | None:
     """The `active` or `next` key."""
-    query = select(SigningKey).where(SigningKey.state == state)
+    query = select(SigningKey).where(SigningKey.state == state, SigningKey.serves == serves)
     return session.exec(query.execution_options(populate_existing=True)).one_or_none()
 
 
@@ -61,14 +64,17 @@ class Due:
     promote: bool
     extend: bool
     remove: Sequence[SigningKey]
+    leave: Sequence[SigningKey]
+    """Keys of algorithms that no audience chooses any more, at their age."""
 
     def __bool__(self) -> bool:
-        return bool(self.create or self.promote or self.extend or self.remove)
+        return bool(self.create or self.promote or self.extend or self.remove or self.leave)
 
 
-def due(session: Session, settings: Settings) -> Due:
+def due(session: Session, settings: Settings, serves: str = "") -> Due:
     """A look, without lock: cheap enough for every few seconds."""
-    now, active, pending = utcnow(), find(session, "active"), find(session, "next")
+    now = utcnow()
+    active, pending = find(session, "active", serves), find(session, "next", serves)
     age = now - (active.activated_at or now) if active else timedelta(0)
     expired = select(SigningKey).where(
         SigningKey.state == "retired", col(SigningKey.expires_at) <= now
@@ -78,70 +84,109 @@ def due(session: Session, settings: Settings) -> Due:
         promote=bool(pending and pending.not_before <= now),
         extend=bool(active and active.token_ttl < _ttl(settings)),
         remove=session.exec(expired).all(),
+        leave=[] if serves else _left_over(session, settings),
     )
 
 
-def tend(session: Session, settings: Settings, material: Material | None) -> bool:
+def _left_over(session: Session, settings: Settings) -> list[SigningKey]:
+    """Not at once: another replica may not have heard yet that nobody wants them."""
+    query = select(SigningKey).where(
+        col(SigningKey.state).in_(("active", "next")),
+        col(SigningKey.serves).not_in(settings.keys.served),
+        col(SigningKey.created_at) <= utcnow() - settings.keys.key_rotation,
+    )
+    return list(session.exec(query).all())
+
+
+def tend(session: Session, settings: Settings, material: Material | None, serves: str = "") -> bool:
     """Do what is due; whether anything was. `material` for the case that a key is created; without
     it, creation waits for the next time."""
     lock(session)
-    what = due(session, settings)
-    done = what.promote or what.extend or bool(what.remove)
-    active, pending = find(session, "active"), find(session, "next")
+    what = due(session, settings, serves)
+    done = what.promote or what.extend or bool(what.remove) or bool(what.leave)
+    active, pending = find(session, "active", serves), find(session, "next", serves)
     if what.promote and pending is not None:
         promote(session, settings, pending)
     elif what.extend and active is not None:
         _set(session, active, token_ttl=_ttl(settings))
     elif what.create and material is not None:
-        publish(session, settings, material)
+        publish(session, settings, material, serves=serves)
         done = True
     for row in what.remove:
         remove(session, row)
+    for row in what.leave:
+        if row.state == "active":
+            _retire(session, settings, row)
+        else:
+            remove(session, row)
     return done
 
 
-def lacking(session: Session, settings: Settings) -> bool:
-    """Whether `ensure` has something to do."""
-    active, pending = find(session, "active"), find(session, "next")
+def lacking(session: Session, settings: Settings) -> list[str]:
+    """For what `ensure` has something to do."""
+    return [serves for serves in settings.keys.served if _lacking(session, settings, serves)]
+
+
+def _lacking(session: Session, settings: Settings, serves: str) -> bool:
+    active, pending = find(session, "active", serves), find(session, "next", serves)
+    if serves and active is None:
+        return pending is None
     if active is None or _stray(pending, settings):
         return True
     return _stray(active, settings) and pending is None
 
 
-def ensure(session: Session, settings: Settings, material: Material) -> None:
-    """At start: a key that signs; and where the algorithm setting has changed, its successor.
+def ensure(session: Session, settings: Settings, materials: Mapping[str, Material]) -> None:
+    """At start: a key that signs; where the algorithm setting has changed, its successor; and one
+    for each algorithm that an audience has chosen. `materials` by what they are to serve.
 
-    The successor is published first, like every key: the old algorithm signs for `lead` longer.
-    A key that an operator imported is of the algorithm that the operator wanted, and stays.
+    Whatever is not the very first is published first, like every key: until then the old algorithm
+    signs, `lead` longer. A key that an operator imported is of the algorithm that the operator
+    wanted, and stays.
     """
     lock(session)
-    active, pending = find(session, "active"), find(session, "next")
+    first = session.exec(select(SigningKey.kid).limit(1)).first() is None
+    for serves, material in materials.items():
+        _ensure(session, settings, material, serves, first)
+
+
+def _ensure(
+    session: Session, settings: Settings, material: Material, serves: str, first: bool
+) -> None:
+    active, pending = find(session, "active", serves), find(session, "next", serves)
+    if active is None and serves and not first:
+        if pending is None:
+            publish(session, settings, material, serves=serves)
+        return
     if active is None:
-        promote(session, settings, pending or publish(session, settings, material))
+        key = pending or publish(session, settings, material, serves=serves)
+        promote(session, settings, key)
         return
     if pending is not None and _stray(pending, settings):
         remove(session, pending)  # it has signed nothing
         pending = None
     if pending is None and _stray(active, settings):
-        publish(session, settings, material)
+        publish(session, settings, material, serves=serves)
 
 
 def _stray(key: SigningKey | None, settings: Settings) -> bool:
     """Made for an algorithm setting that is no longer in force."""
-    return key is not None and not key.imported and key.algorithm != settings.keys.signing_algorithm
+    if key is None or key.imported:
+        return False
+    return key.algorithm != settings.keys.algorithm_for(key.serves)
 
 
 def rotate(
-    session: Session, settings: Settings, material: Material, *, now: bool = False
+    session: Session, settings: Settings, material: Material, *, now: bool = False, serves: str = ""
 ) -> SigningKey:
     """The key that will sign next, made if there is none; `tend` promotes it when it is known.
 
     `now` promotes at once (see the module for the price).
     """
     lock(session)
-    active = find(session, "active")
-    key = find(session, "next") or publish(session, settings, material)
-    if now or active is None:
+    active = find(session, "active", serves)
+    key = find(session, "next", serves) or publish(session, settings, material, serves=serves)
+    if now or (active is None and not serves):
         promote(session, settings, key)
     return key
 
@@ -149,7 +194,8 @@ def rotate(
 def revoke(session: Session, settings: Settings, kid: str, material: Material) -> SigningKey:
     """From now on nothing that this key signed is good. Revoked twice is revoked. `NotFound`.
 
-    Another takes the place of the active key at once: the next one, or `material`.
+    Another takes the place of the active key at once: the next one, or `material`, which is of
+    the algorithm that `replacing` tells.
     """
     lock(session)
     row = session.get(SigningKey, kid, populate_existing=True)
@@ -162,17 +208,47 @@ def revoke(session: Session, settings: Settings, kid: str, material: Material) -
     audit.record(session, "key.revoked", subject=kid, algorithm=row.algorithm, was=before)
     changes.record(session, "key.revoked", kid)
     if before == "active":
-        promote(session, settings, find(session, "next") or publish(session, settings, material))
+        successor = find(session, "next", row.serves)
+        if successor is None:
+            successor = publish(session, settings, material, serves=row.serves)
+        promote(session, settings, successor)
     return row
+
+
+def replacing(session: Session, settings: Settings, kid: str) -> str:
+    """The algorithm of what would take this key's place. `NotFound`."""
+    row = session.get(SigningKey, kid)
+    if row is None:
+        raise NotFound("there is no such key")
+    return settings.keys.algorithm_for(row.serves)
+
+
+def serving(settings: Settings, algorithm: str | None) -> str:
+    """Which keys sign by `algorithm`; None for those of whatever chose none.
+
+    `ValidationFailed` where neither the setting nor an audience has chosen it.
+    """
+    if algorithm is None or algorithm == settings.keys.signing_algorithm:
+        return ""
+    if algorithm in settings.keys.served:
+        return algorithm
+    used = ", ".join(map(settings.keys.algorithm_for, settings.keys.served))
+    words = f"algorithm must be one in use ({used}); see IDENTITY_AUDIENCE_ALGORITHMS"
+    raise ValidationFailed([("/algorithm", words)])
 
 
 # --- Transitions. The caller holds the lock. ------------------------------------------------
 
 
 def publish(
-    session: Session, settings: Settings, material: Material, *, imported: bool = False
+    session: Session,
+    settings: Settings,
+    material: Material,
+    *,
+    imported: bool = False,
+    serves: str = "",
 ) -> SigningKey:
-    """A `next` key; there must be none."""
+    """A `next` key; there must be none that serves the same."""
     at = utcnow()
     key = SigningKey(
         kid=material.kid,
@@ -180,6 +256,7 @@ def publish(
         public=material.public,
         private=material.private,
         state="next",
+        serves=serves,
         imported=imported,
         created_at=at,
         not_before=at + lead(settings),
@@ -193,18 +270,20 @@ def publish(
 
 def promote(session: Session, settings: Settings, key: SigningKey) -> None:
     """`key` signs from now on; the one that did is retired."""
-    at = utcnow()
-    active = find(session, "active")
+    active = find(session, "active", key.serves)
     if active is not None:
-        lifetime = timedelta(seconds=max(active.token_ttl, _ttl(settings)) + MAX_LEEWAY)
-        _set(
-            session, active,
-            state="retired", retired_at=at, expires_at=at + lifetime, private=None,
-        )  # fmt: skip
-        audit.record(session, "key.retired", subject=active.kid, algorithm=active.algorithm)
-        changes.record(session, "key.changed", active.kid)
-    _set(session, key, state="active", activated_at=at, token_ttl=_ttl(settings))
+        _retire(session, settings, active)
+    _set(session, key, state="active", activated_at=utcnow(), token_ttl=_ttl(settings))
     audit.record(session, "key.activated", subject=key.kid, algorithm=key.algorithm)
+    changes.record(session, "key.changed", key.kid)
+
+
+def _retire(session: Session, settings: Settings, key: SigningKey) -> None:
+    """`key` signs no more, and is published until the last that it signed has expired."""
+    at = utcnow()
+    lifetime = timedelta(seconds=max(key.token_ttl, _ttl(settings)) + MAX_LEEWAY)
+    _set(session, key, state="retired", retired_at=at, expires_at=at + lifetime, private=None)
+    audit.record(session, "key.retired", subject=key.kid, algorithm=key.algorithm)
     changes.record(session, "key.changed", key.kid)
 
 

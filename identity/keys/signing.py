@@ -1,11 +1,15 @@
-"""Signing with a kept key: JWS compact serialisation (RFC 7515 §7.1) of a claims object."""
+"""Signing with a kept key: JWS compact serialisation (RFC 7515 §7.1) of a claims object.
+
+The signature itself is python-jose's (`josekeys`).
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey
+from identity.keys.josekeys import signing_key
+from identity.verifier.gate.algorithms import PrivateKey
 from identity.verifier.gate.encoding import b64url_encode
 
 
@@ -15,7 +19,7 @@ class Signer:
     def __init__(self, kid: str, algorithm: str, key: PrivateKey) -> None:
         self.kid = kid
         self.algorithm = algorithm
-        self._sign = ALGORITHMS[algorithm].signer(key).sign
+        self._sign = signing_key(key, algorithm).sign
         self._headers: dict[str, bytes] = {}
 
     def __repr__(self) -> str:

@@ -1,12 +1,12 @@
 """The signing keys' table. Read the states' order first: `next`, `active`, `retired`, gone.
 
     next      published, does not sign yet          private half kept
-    active    signs; there is one                   private half kept
+    active    signs; there is one that serves each  private half kept
     retired   published until what it signed has expired, then the row is deleted
     revoked   trusted by nobody from now on; the row stays, so that it cannot be imported again
 
-That at most one key is active and one next, the database sees to: partial unique indexes in
-`identity.service.tables`.
+A key serves what chose no algorithm, or those audiences that chose its own. That of each at most
+one key is active and one next, the database sees to: partial unique indexes in `service.tables`.
 
 Whoever signs no more loses its private half: nothing can leak or be exported that is not needed.
 """
@@ -14,7 +14,7 @@ Whoever signs no more loses its private half: nothing can leak or be exported th
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, CheckConstraint, String
+from sqlalchemy import JSON, CheckConstraint, String, text
 from sqlmodel import Field, SQLModel
 
 from identity.store import UtcDateTime
@@ -39,6 +39,9 @@ class SigningKey(SQLModel, table=True):
     private: str | None = None
     """PKCS #8 DER, encrypted under the master key."""
     state: State = Field(sa_type=String)
+    serves: str = Field(default="", sa_column_kwargs={"server_default": text("''")})
+    """What it signs: "" is every token whose audience chose no algorithm, "RS256" those of the
+    audiences that chose RS256."""
     imported: bool = False
     """Brought by an operator: signs until its rotation, whatever the algorithm setting says."""
     token_ttl: int = 0

@@ -2,6 +2,7 @@
 write only when something is due. Every process does this; the transaction decides who acts."""
 
 import asyncio
+from functools import partial
 
 from identity.keys import rotation
 from identity.keys.master import MasterKey, check
@@ -10,27 +11,36 @@ from identity.settings import Settings
 from identity.store import Database
 
 
-async def material(settings: Settings, master: MasterKey) -> Material:
-    """A new key of the algorithm in force, for `rotation.rotate` and `rotation.revoke`."""
-    return await asyncio.to_thread(prepare, settings.keys.signing_algorithm, master)
+async def material(algorithm: str, master: MasterKey) -> Material:
+    """A new key, for `rotation.rotate` and `rotation.revoke`."""
+    return await asyncio.to_thread(prepare, algorithm, master)
 
 
 async def start(db: Database, settings: Settings, master: MasterKey) -> None:
-    """See that there is a key that signs, and one of the algorithm in force to come.
+    """See that there are keys that sign, and those of the algorithms in force to come.
 
     `SettingsError` where another machine, started at the same moment with a master key of its
     own, was first.
     """
-    if await db.read(lambda session: rotation.lacking(session, settings)):
-        made = await material(settings, master)
+    lacking = await db.read(lambda session: rotation.lacking(session, settings))
+    if lacking:
+        made = {
+            serves: await material(settings.keys.algorithm_for(serves), master)
+            for serves in lacking
+        }
         await db.write(lambda session: rotation.ensure(session, settings, made))
     await db.read(lambda session: check(session, master))
 
 
 async def tend(db: Database, settings: Settings, master: MasterKey) -> bool:
     """Do what is due; whether anything was. Call it every few seconds."""
-    due = await db.read(lambda session: rotation.due(session, settings))
-    if not due:
-        return False
-    made = await material(settings, master) if due.create else None
-    return await db.write(lambda session: rotation.tend(session, settings, made))
+    done = False
+    for serves in settings.keys.served:
+        due = await db.read(partial(rotation.due, settings=settings, serves=serves))
+        if not due:
+            continue
+        algorithm = settings.keys.algorithm_for(serves)
+        made = await material(algorithm, master) if due.create else None
+        unit = partial(rotation.tend, settings=settings, material=made, serves=serves)
+        done = await db.write(unit) or done
+    return done

@@ -41,7 +41,7 @@ def prepare_database(db: Database, settings: Settings) -> str | None:
         master_key = master.load(session, settings)
         lacking = rotation.lacking(session, settings)
         has_users = session.exec(select(User.id).limit(1)).first() is not None
-    material = prepare(settings.keys.signing_algorithm, master_key) if lacking else None
+    made = {each: prepare(settings.keys.algorithm_for(each), master_key) for each in lacking}
     password, made_up, password_hash = ("", False, "") if has_users else _password(settings)
     origin.set(SYSTEM)
     with db.transaction() as session:
@@ -49,8 +49,8 @@ def prepare_database(db: Database, settings: Settings) -> str | None:
             session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         ensure_built_in(session)
         _ensure_first_party(session)
-        if material is not None:
-            rotation.ensure(session, settings, material)
+        if made:
+            rotation.ensure(session, settings, made)
         if has_users or session.exec(select(User.id).limit(1)).first() is not None:
             return None
         user = accounts.create(

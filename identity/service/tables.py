@@ -50,8 +50,9 @@ def _partial(name: str, column: Any, where: str, *, unique: bool = False) -> Non
 
 
 _partial("ix_audit_event_unsealed", AuditEvent.id, "seq IS NULL")
-# At most one key in either state, whichever processes are at work: the database sees to it.
-_partial("uq_signing_key_active", keys.SigningKey.state, "state = 'active'", unique=True)
-_partial("uq_signing_key_next", keys.SigningKey.state, "state = 'next'", unique=True)
+# At most one key in either state that serves the same, whichever processes are at work: the
+# database sees to it.
+_partial("uq_signing_key_serves_active", keys.SigningKey.serves, "state = 'active'", unique=True)
+_partial("uq_signing_key_serves_next", keys.SigningKey.serves, "state = 'next'", unique=True)
 
 metadata = SQLModel.metadata

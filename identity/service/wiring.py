@@ -77,7 +77,7 @@ class Services:
         metrics = Metrics()
         feed = ChangeFeed(db, settings)
         queue = AuditQueue()
-        ring = KeyRing(db, feed, master_key)
+        ring = KeyRing(db, feed, master_key, settings.keys.audience_algorithms)
         users = Remembered(
             feed, lambda ref: snapshot.load(db, ref),
             noun="user", wholesale=("role", "scope"),

@@ -50,7 +50,7 @@ def identity_service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
     from identity.testing.service import Service, missing
 
     if absent := missing():
-        pytest.skip(f"identity_service needs `pip install 'identity[server]'` ({absent})")
+        pytest.skip(f"identity_service needs `pip install 'identity-service[server]'` ({absent})")
     template: Path = request.getfixturevalue("_identity_template")
     with Service(template, tmp_path) as service:
         yield service

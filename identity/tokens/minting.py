@@ -83,8 +83,9 @@ class Mint:
         if subject.username is not None:
             claims["username"] = subject.username
             claims["roles"] = list(subject.roles)
-        signer = self._ring.signer
-        if place is not None:
+        if place is None:
+            signer = self._ring.signer_of(self._ring.chosen(audience))
+        else:
             claims["status"] = {"status_list": {"idx": place.idx, "uri": place.uri}}
             signer = place.signer
         return AccessToken(signer.sign(claims), claims["jti"], lifetime)

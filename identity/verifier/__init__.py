@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from identity.verifier import namesake
+
 if TYPE_CHECKING:
     from identity.verifier.clocks import Clock, SystemClock
     from identity.verifier.errors import (
@@ -84,6 +86,9 @@ __all__ = [
     "VerifiedToken",
     "Verifier",
 ]
+
+
+namesake.warn()
 
 
 def __getattr__(name: str) -> Any:

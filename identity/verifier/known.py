@@ -22,7 +22,10 @@ class Known(Subject):
         self.claims = claims
         self.key = key
         said, leeway = claims.claims, claims.leeway
-        self.good_from: float = max(said.get("nbf", 0), said["iat"]) - leeway
+        issued_at = said["iat"]
+        not_before = said.get("nbf", issued_at)
+        later = not_before if not_before > issued_at else issued_at
+        self.good_from: float = later - leeway
         self.good_until: float = said["exp"] + leeway
         self.used = True
 

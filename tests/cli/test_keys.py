@@ -57,6 +57,28 @@ def test_rotation_publishes_the_next_key_and_signs_with_it_later_or_now(
     assert (active in table, "retired" in table) == (True, True)
 
 
+def test_an_algorithm_that_an_audience_chose_rotates_apart(
+    identity: Identity, active: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = identity("keys", "rotate", "--algorithm", "RS256")
+    assert refused.code == 1
+    assert "one in use (ES256)" in refused.err
+    monkeypatch.setenv("IDENTITY_AUDIENCE_ALGORITHMS", "https://orders.test=RS256")
+    assert "none for RS256 yet" in identity("doctor", "--offline").out
+    assert "is published" in identity("keys", "rotate", "--algorithm", "RS256").err
+    assert "RS256" in identity("doctor", "--offline").out
+    assert "signs from now on" in identity("keys", "rotate", "--algorithm", "RS256", "--now").err
+    assert {(key["algorithm"], key["state"]) for key in keys(identity)} == {
+        ("ES256", "active"), ("RS256", "active"),
+    }  # fmt: skip
+    (rs256,) = (key["kid"] for key in keys(identity) if key["algorithm"] == "RS256")
+    identity("keys", "revoke", rs256, "--yes")
+    assert sorted((key["algorithm"], key["state"]) for key in keys(identity)) == [
+        ("ES256", "active"), ("RS256", "active"), ("RS256", "revoked"),
+    ]  # fmt: skip
+    assert states(identity)[active] == "active"
+
+
 def test_a_revoked_key_is_replaced_at_once(identity: Identity, active: str, db: Database) -> None:
     done = identity("keys", "revoke", active[:8])
     assert done.code == 0, done

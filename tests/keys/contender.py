@@ -28,10 +28,15 @@ async def main(url: str, keys_dir: str) -> None:
 
 async def do(db: Database, settings: Settings, act: str, *arguments: str) -> str:
     key = await db.read(lambda session: master.load(session, settings))
+    if act == "choose":
+        choices = {"https://orders.example": arguments[0]}
+        keys = settings.keys.model_copy(update={"audience_algorithms": choices})
+        await upkeep.start(db, settings.model_copy(update={"keys": keys}), key)
+        return "chosen"
     if act == "start":
         await upkeep.start(db, settings, key)
         return key.derive("comparison").hex()
-    made = await upkeep.material(settings, key)
+    made = await upkeep.material(settings.keys.signing_algorithm, key)
     if act == "rotate":
         return (await db.write(lambda session: rotation.rotate(session, settings, made))).kid
     assert act == "revoke"

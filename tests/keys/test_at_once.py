@@ -71,3 +71,6 @@ def test_eight_processes_that_do_the_same_at_once_make_one_key(
 
     everyone(f"revoke {second}")
     assert Counter(keys().values()) == {"revoked": 2, "active": 1}
+
+    assert everyone("choose RS256") == ["chosen"] * PROCESSES
+    assert Counter(keys().values()) == {"revoked": 2, "active": 1, "next": 1}

@@ -67,7 +67,7 @@ def carry(db: Database, master_key: MasterKey) -> Callable[..., bytes]:
 def first(db: Database, settings: Settings, master_key: MasterKey) -> str:
     material = prepare("ES256", master_key)
     with db.transaction() as session:
-        rotation.ensure(session, settings, material)
+        rotation.ensure(session, settings, {"": material})
     return material.kid
 
 
@@ -204,7 +204,7 @@ def test_a_brought_key_stays_whatever_the_algorithm_setting_says(
 ) -> None:
     kid = bring(pem(RSA))
     with db.transaction() as session:
-        rotation.ensure(session, settings, prepare("ES256", master_key))
+        rotation.ensure(session, settings, {"": prepare("ES256", master_key)})
     assert keys() == {kid: "active"}
 
 

@@ -45,7 +45,7 @@ def signing_key(db: Database, settings: Settings, master_key: MasterKey) -> str:
     """Something in the database that is encrypted under the master key."""
     material = prepare("ES256", master_key)
     with db.transaction() as session:
-        rotation.ensure(session, settings, material)
+        rotation.ensure(session, settings, {"": material})
     return material.kid
 
 

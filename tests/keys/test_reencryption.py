@@ -15,7 +15,7 @@ def test_after_reencryption_the_old_master_key_can_go(
 ) -> None:
     material = prepare("ES256", master_key)
     with db.transaction() as session:
-        rotation.ensure(session, settings, material)
+        rotation.ensure(session, settings, {"": material})
     file = settings.keys.keys_dir / "master.key"
     newest = Fernet.generate_key().decode()
     file.write_text(f"{newest}\n{file.read_text()}")

@@ -42,7 +42,7 @@ def act(db: Database, settings: Settings) -> Callable[..., Any]:
 def first(act: Any, material: Any, clock: Frozen) -> str:
     """The first key, active since now."""
     made = material()
-    act(rotation.ensure, made)
+    act(rotation.ensure, {"": made})
     return str(made.kid)
 
 
@@ -52,7 +52,7 @@ def test_the_first_key_signs_at_once(first: str, keys: Keys, told: Told) -> None
 
 
 def test_a_second_start_changes_nothing(first: str, act: Any, material: Any, keys: Keys) -> None:
-    act(rotation.ensure, material())
+    act(rotation.ensure, {"": material()})
     assert keys() == {first: "active"}
     assert act(rotation.tend, material()) is False
 
@@ -202,7 +202,7 @@ async def test_another_algorithm_in_the_settings_brings_a_successor(
     assert told(second) == ["key.created", "key.removed", CHANGED]
 
     # And back to the first algorithm.
-    act(rotation.ensure, material())
+    act(rotation.ensure, {"": material()})
     assert keys() == {first: "active"}
 
 

@@ -51,7 +51,8 @@ class World:
     """The key of every token, and when the last verifier takes it for expired."""
 
     def start(self, settings: Settings) -> None:
-        rotation.ensure(self.session, settings, prepare(settings.keys.signing_algorithm, MASTER))
+        made = prepare(settings.keys.signing_algorithm, MASTER)
+        rotation.ensure(self.session, settings, {"": made})
 
     def tend(self, settings: Settings) -> None:
         made = prepare(settings.keys.signing_algorithm, MASTER)

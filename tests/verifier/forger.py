@@ -45,7 +45,7 @@ class Forger:
         self._signer = ALGORITHMS[alg].signer(private_key)
 
     def sign(self, signed: bytes) -> bytes:
-        return self._signer.sign(signed)
+        return self._signer(signed)
 
     def token(self, header: object = None, payload: object = None) -> str:
         """A token of this header and payload, whatever they are, with a good signature."""

@@ -149,7 +149,7 @@ def test_without_the_server_its_fixture_skips_and_says_why(tmp_path: Path) -> No
     (tmp_path / "conftest.py").write_text(WITHOUT_SERVER)
     ran = pytest_run(tmp_path, SERVICE)
     assert "1 skipped" in ran.stdout, ran.stdout + ran.stderr
-    assert "identity[server]" in ran.stdout
+    assert "identity-service[server]" in ran.stdout
     assert "sqlmodel" in ran.stdout
 
 

@@ -34,7 +34,9 @@ Audiences = Annotated[
     list[Annotated[Line, Field(json_schema_extra={"pattern": r"^[^\s#]+$"})]],
     Field(
         max_length=100,
-        description="Resources it may name (RFC 8707), besides the default audience: absolute "
+        description="Resources it may name (RFC 8707), besides the default audience. Tokens are "
+        "signed by ES256 unless the settings say otherwise: of a resource whose library knows only "
+        "RS256, choose it in `IDENTITY_AUDIENCE_ALGORITHMS`. Absolute "
         "URIs, or other words without spaces and `#`.",
         examples=[["https://orders.example.com"]],
     ),

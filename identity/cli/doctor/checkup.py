@@ -3,6 +3,7 @@
 import os
 import time
 from datetime import UTC, datetime
+from importlib import metadata
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,12 +14,14 @@ from identity.cli.frame import expect_file, operating
 from identity.clock import utcnow
 from identity.errors import IdentityError
 from identity.settings import Settings, SettingsError, loopback
+from identity.verifier import namesake
 
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def examine(*, ask_service: bool) -> Findings:
     """Everything, in the order in which one thing rests on another."""
+    yield from _namesake()
     try:
         settings = Settings.load()
     except SettingsError as error:
@@ -40,6 +43,22 @@ def examine(*, ask_service: bool) -> Findings:
         from identity.cli.doctor.probe import ask
 
         yield from ask(settings)
+
+
+def _namesake(package: "str | os.PathLike[str]" = namesake.PACKAGE) -> Findings:
+    """The distribution `identity` of the public index, which is another project's."""
+    found = namesake.foreign_files(package)
+    if not found:
+        try:
+            files = metadata.files("identity") or []
+        except metadata.PackageNotFoundError:
+            return
+        found = [file.name for file in files if str(file) == "identity/web.py"]
+    if found:
+        yield Finding(
+            "problem", "packages", f"another project's distribution `identity` ({found[0]}) is "
+            "installed in the same folder", namesake.MEND,
+        )  # fmt: skip
 
 
 def _settings(settings: Settings) -> Findings:

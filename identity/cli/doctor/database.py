@@ -41,7 +41,7 @@ def examine_database(operation: Operation) -> Findings:
             return
         yield Finding("ok", "schema", f"at {migrating.current(session.connection())}")
         checks: tuple[Callable[[Operation, Session], Findings], ...] = (
-            _clock, _master_key, _signing_key, _users, _audit,
+            _clock, _master_key, _signing_keys, _users, _audit,
         )  # fmt: skip
         for check in checks:
             yield from check(operation, session)
@@ -127,11 +127,22 @@ def _master_key(operation: Operation, session: Session) -> Findings:
         )  # fmt: skip
 
 
-def _signing_key(operation: Operation, session: Session) -> Findings:
+def _signing_keys(operation: Operation, session: Session) -> Findings:
+    for serves in operation.settings.keys.served:
+        yield from _signing_key(operation, session, serves)
+
+
+def _signing_key(operation: Operation, session: Session, serves: str) -> Findings:
     settings = operation.settings
-    active, pending = rotation.find(session, "active"), rotation.find(session, "next")
+    active = rotation.find(session, "active", serves)
+    pending = rotation.find(session, "next", serves)
     if active is None:
-        yield Finding("note", "signing key", "none yet; the first start makes one")
+        made = "none yet; the first start makes one"
+        if serves:
+            made = f"none for {serves} yet, which an audience has chosen; the service makes it"
+        if pending is not None:
+            made = f"{pending.algorithm} {pending.kid[:12]}... signs once verifiers know it"
+        yield Finding("note", "signing key", made)
         return
     age = utcnow() - (active.activated_at or active.created_at)
     words = f"{active.algorithm} {active.kid[:12]}..., in use for {_days(age)}"
@@ -143,7 +154,7 @@ def _signing_key(operation: Operation, session: Session) -> Findings:
         )  # fmt: skip
         return
     yield Finding("ok", "signing key", words)
-    wanted = settings.keys.signing_algorithm
+    wanted = settings.keys.algorithm_for(serves)
     if active.algorithm != wanted and not active.imported and pending is None:
         yield Finding(
             "note", "signing key", f"the setting says {wanted}", "it is changed at the next start"

@@ -21,6 +21,6 @@ class ClientCredentials:
         if not client.confidential:
             raise UnauthorizedClient("a public client cannot act for itself")
         scope = request.granted(holder=None)
-        place = await self.places.take(client.id)
+        place = await self.places.take(client.id, request.audience)
         self.queue.put("token.issued", client_id=client.id, grant=self.grant_type, scope=scope)
         return Issue(Subject(client.id), request.audience, scope, place, request.asked_at)

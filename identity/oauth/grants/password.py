@@ -35,7 +35,7 @@ class Password:
         username, password = request.required("username"), request.required("password")
         proven = await self.login.prove(username, password)
         audit.act_as("user", proven.user.id)
-        place = await self.places.take(None)
+        place = await self.places.take(None, request.audience)
         issue = await self.db.write_plain(lambda work: self._log_in(work, request, proven, place))
         self.metrics.login("success")
         return issue

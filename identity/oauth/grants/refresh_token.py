@@ -31,7 +31,7 @@ class RefreshToken:
         if login is None or login.client_id != request.client.id:
             raise InvalidGrant("the refresh token is not valid", audit="not this client's")
         self._check_narrower(request, login.scope, login.audience)
-        place = await self.places.take(None)
+        place = await self.places.take(None, login.audience)
         successor = None
         if login.unused:
             successor = await rotation.swap(self.db, self.lifetimes, token, login, place.number)

@@ -43,6 +43,10 @@ class Place(NamedTuple):
     signer: Signer
 
 
+_Whose = tuple[str | None, str]
+"""An owner, and the algorithm that the audience has chosen (`KeyRing.chosen`)."""
+
+
 class _Block:
     __slots__ = ("first", "left", "start", "until", "uri")
 
@@ -56,8 +60,8 @@ class _Block:
 
 
 class _Pool:
-    """Of one owner; the oldest block is the last. `until`: Unix time up to which that is good.
-    `low`: places left at which more are reserved."""
+    """Of one owner and algorithm; the oldest block is the last. `until`: Unix time up to which
+    that is good. `low`: places left at which more are reserved."""
 
     __slots__ = ("blocks", "left", "low", "reserved", "signer", "size", "until")
 
@@ -77,12 +81,12 @@ class Places:
         self._db = db
         self._feed = feed
         self._ring = ring
-        self._pools: dict[str | None, _Pool] = {}
-        self._reserving: dict[str | None, asyncio.Task[None]] = {}
+        self._pools: dict[_Whose, _Pool] = {}
+        self._reserving: dict[_Whose, asyncio.Task[None]] = {}
         self._dropped = 0
         feed.listen("client", self._client_changed)
 
-    async def take(self, owner: str | None) -> Place:
+    async def take(self, owner: str | None, audience: str) -> Place:
         """A place for a token of the client `owner` itself, None for a user's.
 
         The caller has caught up with the change feed. Raises `Unavailable` where none can be
@@ -90,16 +94,18 @@ class Places:
         """
         if self._ring.stale:
             await self._ring.refresh()
+        chosen = self._ring.chosen(audience)
+        whose = (owner, chosen)
         while True:
-            pool = self._pools.get(owner)
+            pool = self._pools.get(whose)
             if (
                 pool is not None
                 and pool.left
-                and pool.signer is self._ring.signer
+                and pool.signer is self._ring.signer_of(chosen)
                 and pool.until > now()
             ):
                 break
-            await self._more(owner)
+            await self._more(whose)
         block = pool.blocks[-1]
         offset = block.left.pop()
         if not block.left:
@@ -108,33 +114,34 @@ class Places:
                 pool.until = pool.blocks[-1].until
         pool.left -= 1
         if pool.left == pool.low:
-            self._start(owner)
+            self._start(whose)
         return Place(block.first + offset, block.start + offset, block.uri, pool.signer)
 
     async def close(self) -> None:
         if self._reserving:
             await asyncio.wait(self._reserving.values(), timeout=3)
 
-    async def _more(self, owner: str | None) -> None:
-        await asyncio.shield(self._start(owner))
+    async def _more(self, whose: _Whose) -> None:
+        await asyncio.shield(self._start(whose))
 
-    def _start(self, owner: str | None) -> "asyncio.Task[None]":
-        task = self._reserving.get(owner)
+    def _start(self, whose: _Whose) -> "asyncio.Task[None]":
+        task = self._reserving.get(whose)
         if task is None:
-            task = self._reserving[owner] = asyncio.create_task(self._reserve(owner))
-            task.add_done_callback(partial(self._done, owner))
+            task = self._reserving[whose] = asyncio.create_task(self._reserve(whose))
+            task.add_done_callback(partial(self._done, whose))
         return task
 
-    def _done(self, owner: str | None, task: "asyncio.Task[None]") -> None:
-        del self._reserving[owner]
+    def _done(self, whose: _Whose, task: "asyncio.Task[None]") -> None:
+        del self._reserving[whose]
         error = None if task.cancelled() else task.exception()
         # Whoever waits hears of it; who does not will ask again.
         if error is not None and not isinstance(error, IdentityError):
             _log.error("places in status lists cannot be reserved", exc_info=error)
 
-    async def _reserve(self, owner: str | None) -> None:
-        signer, dropped = self._ring.signer, self._dropped
-        pool = self._pools.get(owner)
+    async def _reserve(self, whose: _Whose) -> None:
+        owner, chosen = whose
+        signer, dropped = self._ring.signer_of(chosen), self._dropped
+        pool = self._pools.get(whose)
         if pool is None or pool.signer is not signer or pool.until <= now():
             pool = _Pool(signer)
         since = time.monotonic() - pool.reserved
@@ -149,7 +156,7 @@ class Places:
         if found is None:
             await self._feed.catch_up()
             await self._ring.refresh()
-            if self._ring.signer is signer:
+            if self._ring.signer_of(chosen) is signer:
                 raise Unavailable(audit=f"the key {signer.kid} signs no more")
             return
         if dropped != self._dropped:
@@ -159,20 +166,21 @@ class Places:
         pool.left += len(found) * BLOCK
         pool.low = pool.left // 2
         pool.until, pool.reserved = pool.blocks[-1].until, time.monotonic()
-        self._pools[owner] = pool
+        self._pools[whose] = pool
         self._forget_old()
 
     def _forget_old(self) -> None:
         moment = now()
-        for owner in [owner for owner, pool in self._pools.items() if pool.until <= moment]:
-            del self._pools[owner]
+        for whose in [whose for whose, pool in self._pools.items() if pool.until <= moment]:
+            del self._pools[whose]
 
     def _client_changed(self, verb: str, ref: str) -> None:
         """What was reserved before a client ended or lost something ends with it."""
         if verb == "reset":
             self._pools.clear()
         elif verb in ("revoked", "narrowed"):
-            self._pools.pop(ref, None)
+            for whose in [whose for whose in self._pools if whose[0] == ref]:
+                del self._pools[whose]
         else:
             return
         self._dropped += 1

@@ -1,7 +1,8 @@
 """The signature algorithms that exist. One row a name (RFC 7518 §3.1, RFC 8037 §3.1).
 
 The first row is the default. A caller makes a signer or verifier once and keeps it: building an
-RSA key costs a hundred signatures.
+RSA key costs a hundred signatures. Signatures are made and checked by `cryptography` alone;
+python-jose and joserfc are the oracles of the tests.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jose import jwk as jose_jwk  # type: ignore[import-untyped,unused-ignore]
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 
 from identity.verifier.gate.encoding import b64url_decode, b64url_encode
-from identity.verifier.gate.josekeys import Ed25519Key, ES256Key, PSSKey
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -27,16 +32,20 @@ RSA_BITS: Final = 3072
 _RSA_BITS_ACCEPTED: Final = range(2048, 8192 + 1)
 _RSA_EXPONENTS: Final = range(65537, 1 << 64)
 
-jose_jwk.register_key("PS256", PSSKey)
-jose_jwk.register_key("EdDSA", Ed25519Key)
+Sign = Callable[[bytes], bytes]
+"""Makes the signature of a message, as a JWS carries it."""
+Verify = Callable[[bytes, bytes], bool]
+"""Whether the second is the key's signature of the first. False, whatever octets come."""
 
-
-class JoseKey(Protocol):
-    """What is used of a python-jose `Key`. `verify` answers False to a bad signature."""
-
-    def sign(self, msg: bytes) -> bytes: ...
-
-    def verify(self, msg: bytes, sig: bytes) -> bool: ...
+_SHA256: Final = hashes.SHA256()
+_ECDSA: Final = ec.ECDSA(_SHA256)
+# RFC 7518 §3.5: MGF1 with the same hash, a salt as long as its output; no other length verifies.
+_PSS: Final = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=_SHA256.digest_size)
+_HALF: Final = 32
+"""Octets of each of the two integers in an ECDSA signature."""
+_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of P-256's base point (FIPS 186-4 §D.1.2.3)."""
+_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
 class Algorithm(ABC):
@@ -77,15 +86,21 @@ class Algorithm(ABC):
             **members,
         }
 
-    def signer(self, private_key: PrivateKey) -> JoseKey:
-        """A python-jose key that signs. Keep it."""
+    @abstractmethod
+    def _sign(self, key: Any) -> Sign: ...
+
+    @abstractmethod
+    def _verify(self, key: Any) -> Verify: ...
+
+    def signer(self, private_key: PrivateKey) -> Sign:
+        """What signs with this key. Keep it."""
         self.check(private_key)
         if not isinstance(private_key, PrivateKey):
             raise ValueError(f"{self.name} signs with a private key")
-        return self._jose(private_key)
+        return self._sign(private_key)
 
-    def verifier(self, key: Jwk | PublicKey) -> JoseKey:
-        """A python-jose key that verifies, from a JWK or a public key. Keep it.
+    def verifier(self, key: Jwk | PublicKey) -> Verify:
+        """What verifies by this JWK or public key. Keep it.
 
         ValueError where a JWK is for another use or algorithm, malformed, or not public at all.
         """
@@ -94,7 +109,7 @@ class Algorithm(ABC):
         self.check(key)
         if not isinstance(key, PublicKey):
             raise ValueError(f"{self.name} verifies with a public key")
-        return self._jose(key)
+        return self._verify(key)
 
     def _read(self, jwk: Jwk) -> PublicKey:
         if jwk.get("alg", self.name) != self.name:
@@ -104,13 +119,9 @@ class Algorithm(ABC):
         operations = jwk.get("key_ops", ["verify"])
         if not isinstance(operations, list) or "verify" not in operations:
             raise ValueError("JWK is not for verifying")
-        if "d" in jwk or "k" in jwk:
+        if not _PRIVATE_MEMBERS.isdisjoint(jwk):
             raise ValueError("JWK is a private or secret key")
         return self._public_key(jwk)
-
-    def _jose(self, key: PrivateKey | PublicKey) -> JoseKey:
-        jose_key: JoseKey = jose_jwk.construct(key, self.name)
-        return jose_key
 
 
 class ECDSA(Algorithm):
@@ -139,13 +150,40 @@ class ECDSA(Algorithm):
         x, y = (int.from_bytes(_octets(jwk, name, 32), "big") for name in ("x", "y"))
         return ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
 
-    def _jose(self, key: PrivateKey | PublicKey) -> JoseKey:
-        jose_key: JoseKey = ES256Key(key, self.name)
-        return jose_key
+    def _sign(self, key: ec.EllipticCurvePrivateKey) -> Sign:
+        def sign(message: bytes) -> bytes:
+            r, s = decode_dss_signature(key.sign(message, _ECDSA))
+            return r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")
+
+        return sign
+
+    def _verify(self, key: ec.EllipticCurvePublicKey) -> Verify:
+        def verify(
+            message: bytes,
+            signature: bytes,
+            check: Callable[..., None] = key.verify,
+            integer: Callable[..., int] = int.from_bytes,
+        ) -> bool:
+            if len(signature) != 2 * _HALF:
+                return False
+            r, s = integer(signature[:_HALF], "big"), integer(signature[_HALF:], "big")
+            if not (0 < r < _ORDER and 0 < s < _ORDER):
+                return False
+            try:
+                check(encode_dss_signature(r, s), message, _ECDSA)
+            except InvalidSignature:
+                return False
+            return True
+
+        return verify
 
 
 class RSA(Algorithm):
     """RS256 (RFC 7518 §3.3) and PS256 (§3.5): the same keys, padded differently."""
+
+    def __init__(self, name: str, padded: padding.AsymmetricPadding) -> None:
+        super().__init__(name)
+        self._padded = padded
 
     def generate(self) -> rsa.RSAPrivateKey:
         return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
@@ -170,6 +208,28 @@ class RSA(Algorithm):
             raise ValueError("JWK has an integer with leading zeros")
         return rsa.RSAPublicNumbers(int.from_bytes(e, "big"), int.from_bytes(n, "big")).public_key()
 
+    def _sign(self, key: rsa.RSAPrivateKey) -> Sign:
+        return lambda message: key.sign(message, self._padded, _SHA256)
+
+    def _verify(self, key: rsa.RSAPublicKey) -> Verify:
+        octets = (key.key_size + 7) // 8
+
+        def verify(
+            message: bytes,
+            signature: bytes,
+            check: Callable[..., None] = key.verify,
+            padded: padding.AsymmetricPadding = self._padded,
+        ) -> bool:
+            if len(signature) != octets:  # RFC 8017 §8.1.2 and §8.2.2, step 1
+                return False
+            try:
+                check(signature, message, padded, _SHA256)
+            except InvalidSignature:
+                return False
+            return True
+
+        return verify
+
 
 class EdDSA(Algorithm):
     """EdDSA on Ed25519 only (RFC 8037 §3.1)."""
@@ -192,10 +252,30 @@ class EdDSA(Algorithm):
         _expect(jwk, kty="OKP", crv="Ed25519")
         return ed25519.Ed25519PublicKey.from_public_bytes(_octets(jwk, "x", 32))
 
+    def _sign(self, key: ed25519.Ed25519PrivateKey) -> Sign:
+        return key.sign
+
+    def _verify(self, key: ed25519.Ed25519PublicKey) -> Verify:
+        def verify(
+            message: bytes, signature: bytes, check: Callable[..., None] = key.verify
+        ) -> bool:
+            try:
+                check(signature, message)
+            except InvalidSignature:
+                return False
+            return True
+
+        return verify
+
 
 ALGORITHMS: Final[dict[str, Algorithm]] = {
     algorithm.name: algorithm
-    for algorithm in (ECDSA("ES256"), RSA("RS256"), RSA("PS256"), EdDSA("EdDSA"))
+    for algorithm in (
+        ECDSA("ES256"),
+        RSA("RS256", padding.PKCS1v15()),
+        RSA("PS256", _PSS),
+        EdDSA("EdDSA"),
+    )
 }
 
 _THUMBPRINT_MEMBERS: Final = {

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from identity.verifier.gate.encoding import b64url_decode
 
@@ -14,7 +14,22 @@ SEAL: Final = object()
 """What `VerifiedClaims` asks of its maker. `gate` alone imports it; a test keeps it so."""
 
 
-_NONE: Final[frozenset[str]] = frozenset()
+def _audience(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    audience = claims["aud"]
+    return (audience,) if type(audience) is str else tuple(audience)
+
+
+def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
+    scope = claims.get("scope")
+    return frozenset(scope.split(" ") if scope else ())
+
+
+def _roles(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(claims.get("roles", ()))
+
+
+_put: Final = object.__setattr__
+_MADE_WHEN_ASKED: Final = {"audience": _audience, "scopes": _scopes, "roles": _roles}
 
 
 def expired(expires_at: float, now: float, leeway: float) -> bool:
@@ -38,7 +53,8 @@ class VerifiedClaims:
     """
 
     # What the token says is read from `claims` when asked for: setting sixteen slots on every
-    # check cost more than reading its JSON.
+    # check cost more than reading its JSON. `audience`, `scopes` and `roles` are made when they are
+    # first asked for, and stay.
     __slots__ = ("algorithm", "audience", "claims", "kid", "leeway", "payload", "roles", "scopes")
 
     audience: tuple[str, ...]
@@ -56,24 +72,29 @@ class VerifiedClaims:
         seal: object,
         payload: bytes,
         claims: dict[str, Any],
-        *,
         kid: str,
         algorithm: str,
         leeway: float,
     ) -> None:
         if seal is not SEAL:
             raise TypeError("only the gate makes VerifiedClaims")
-        put = object.__setattr__
-        audience = claims["aud"]
-        scope = claims.get("scope")
-        put(self, "audience", (audience,) if type(audience) is str else tuple(audience))
-        put(self, "scopes", frozenset(scope.split(" ")) if scope else _NONE)
-        put(self, "roles", tuple(claims.get("roles", ())))
+        put = _put
         put(self, "kid", kid)
         put(self, "algorithm", algorithm)
         put(self, "leeway", leeway)
         put(self, "claims", MappingProxyType(claims))
         put(self, "payload", payload)
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> object:
+            """Only for a slot that is empty yet."""
+            made = _MADE_WHEN_ASKED.get(name)
+            if made is None:
+                raise AttributeError(f"VerifiedClaims have no {name!r}")
+            value = made(self.claims)
+            object.__setattr__(self, name, value)
+            return value
 
     @property
     def issuer(self) -> str:

@@ -1,8 +1,8 @@
 """The strict gate: the only way from the text of a token to `VerifiedClaims`.
 
-python-jose ignores duplicate members, decodes base64url loosely, lets a token choose its
-algorithm and knows neither `typ` nor `crit`. So the gate reads the token itself (`rules`), and
-asks python-jose for one thing: whether the signature is that key's.
+Libraries ignore duplicate members, decode base64url loosely, let a token choose its algorithm or
+know neither `typ` nor `crit`. So the gate reads the token itself (`rules`), and asks
+`cryptography` for one thing: whether the signature is that key's (`algorithms`).
 """
 
 from __future__ import annotations
@@ -117,9 +117,7 @@ class Gate:
             reading = Reading(token, now)
             reading.key, reading.segments = key, (b"", payload, b"")
             return self._by_the_rules(reading, _TESTS_AFTER_SIGNATURE)
-        return VerifiedClaims(
-            SEAL, payload, claims, kid=key.kid, algorithm=key.alg, leeway=policy.leeway
-        )
+        return VerifiedClaims(SEAL, payload, claims, key.kid, key.alg, policy.leeway)
 
     def _by_the_rules(self, reading: Any, tests: tuple[tuple[str, Test], ...]) -> VerifiedClaims:
         policy = self._policy

@@ -25,64 +25,66 @@ def opened(policy: Policy, token: object) -> tuple[VerificationKey, bytes, bool]
     """
     if type(token) is not str or len(token) > MAX_TOKEN_BYTES or not token.isascii():
         return None
-    octets = token.encode()
-    parts = octets.split(b".", 3)
-    if len(parts) != 3:
+    signed, _, signature = token.encode().rpartition(b".")
+    head, dot, payload = signed.partition(b".")
+    if not dot or b"." in payload:
         return None
     # A header that has passed every rule of this policy, octet for octet.
-    header = policy.usual.get(parts[0])
+    header = policy.usual.get(head)
     if header is None:
         return None
     try:
-        payload, signature = b64url_decode(parts[1]), b64url_decode(parts[2])
+        octets, signature = b64url_decode(payload), b64url_decode(signature)
     except ValueError:
         return None
     kid, alg = header
     key = policy.keys(kid)
     if key is None or key.kid != kid or key.alg != alg:
         return None
-    signed = octets[: len(parts[0]) + 1 + len(parts[1])]
     try:
-        return key, payload, key.key.verify(signed, signature) is True
-    except Exception:  # backends differ in what they raise for a wrong length
-        return key, payload, False
+        return key, octets, key.verify(signed, signature) is True
+    except Exception:  # whatever a backend raises, this signature is not the key's
+        return key, octets, False
 
 
 def fitting(policy: Policy, payload: bytes, now: float) -> dict[str, Any] | None:
     """The claims in `payload` where every rule after `signature` holds and nothing is unusual."""
     try:
         claims = json_object(payload)
-    except ValueError:
+        return claims if _fits(policy, claims, now) else None
+    except (ValueError, KeyError):
         return None
-    return claims if _fits(policy, claims, now) else None
 
 
 def _fits(policy: Policy, claims: dict[str, Any], now: float) -> bool:
-    get = claims.get
-    audience = get("aud")
-    expires_at: Any = get("exp")
-    issued_at: Any = get("iat")
-    if get("iss") != policy.issuer or type(audience) is not str or not audience:
+    """KeyError where one is missing that must be there."""
+    audience = claims["aud"]
+    if claims["iss"] != policy.issuer or type(audience) is not str or not audience:
         return False
     if policy.audiences is not None and audience not in policy.audiences:
         return False
-    not_before: Any = get("nbf", issued_at)
+    get = claims.get
+    expires_at, issued_at = claims["exp"], claims["iat"]
+    not_before = get("nbf", issued_at)
+    if not type(expires_at) is type(issued_at) is type(not_before) is int:
+        return False
     # Ranges first: an integer beyond a double's cannot be compared with one.
-    for time in (expires_at, issued_at, not_before):
-        if type(time) is not int or not 0 <= time <= LAST_SECOND:
-            return False
+    if not (
+        0 <= expires_at <= LAST_SECOND
+        and 0 <= issued_at <= LAST_SECOND
+        and 0 <= not_before <= LAST_SECOND
+    ):
+        return False
     skew = policy.skew
     if now >= expires_at + policy.leeway or now < issued_at - skew or now < not_before - skew:
         return False
-    for value in (
-        get("sub"),
-        get("client_id"),
-        get("jti"),
-        get("sid", "absent"),
-        get("username", "absent"),
-    ):
-        if type(value) is not str or not value:
-            return False
+    subject, client, token = claims["sub"], claims["client_id"], claims["jti"]
+    session, username = get("sid", "absent"), get("username", "absent")
+    if not (
+        type(subject) is type(client) is type(token) is type(session) is type(username) is str
+        and subject and client and token and session and username
+    ):  # fmt: skip
+        return False
     scope = get("scope", "")
     if type(scope) is not str or (scope and SCOPE.fullmatch(scope) is None):
         return False

@@ -61,10 +61,9 @@ class Entry:
         return cls(number, kind, ref, float(at), float(exp))  # type: ignore[arg-type]
 
 
-def _status(claims: Mapping[str, Any]) -> tuple[str, int] | None:
+def _status(status: Any) -> tuple[str, int] | None:
     """The list and the index in it (draft-ietf-oauth-status-list §6.1); None where the token
-    names none, or names it badly."""
-    status = claims.get("status")
+    names it badly."""
     entry = status.get("status_list") if isinstance(status, dict) else None
     if not isinstance(entry, dict):
         return None
@@ -83,7 +82,7 @@ class Subject:
         self.cleared = float("-inf")
         """The issuer has said that acts up to this time have not hit this token."""
         said = claims.claims
-        self.status = _status(said) if "status" in said else None
+        self.status = _status(said["status"]) if "status" in said else None
         self.token: str = said["jti"]
         self.session: str | None = said.get("sid")
         self.owner: str = said["sub"]

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from identity.verifier.gate.algorithms import ALGORITHMS, JoseKey, PrivateKey
+from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey, Sign
 from identity.verifier.gate.encoding import b64url_decode, b64url_encode
 from identity.verifier.gate.gate import MAX_LEEWAY
 from identity.verifier.revocations.feed import Feed
@@ -31,7 +31,7 @@ _TTL = 900
 
 
 @cache
-def _key(alg: str, number: int) -> tuple[PrivateKey, JoseKey, dict[str, str]]:
+def _key(alg: str, number: int) -> tuple[PrivateKey, Sign, dict[str, str]]:
     """Made once a process: an RSA key takes a while."""
     algorithm = ALGORITHMS[alg]
     private = algorithm.generate()
@@ -123,11 +123,11 @@ class Issuer:
 
     def sign(self, payload: dict[str, Any], typ: str = "at+jwt", **header: Any) -> str:
         """Any payload under any header, signed with the current key."""
-        _, signer, jwk = _key(*self._published[-1])
+        _, sign, jwk = _key(*self._published[-1])
         members = {"alg": jwk["alg"], "typ": typ, "kid": jwk["kid"], **header}
         parts = (json.dumps(part, separators=(",", ":")).encode() for part in (members, payload))
         signed = b".".join(b64url_encode(part) for part in parts)
-        return (signed + b"." + b64url_encode(signer.sign(signed))).decode()
+        return (signed + b"." + b64url_encode(sign(signed))).decode()
 
     # --- Revocation ----------------------------------------------------------------------------
 

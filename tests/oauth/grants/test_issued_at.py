@@ -14,8 +14,8 @@ def slow(world: World, monkeypatch: pytest.MonkeyPatch, time: Any) -> None:
     """Three seconds pass between the look at the change feed and the signature."""
     take = world.services.places.take
 
-    async def take_slowly(owner: str | None) -> Any:
-        place = await take(owner)
+    async def take_slowly(owner: str | None, audience: str) -> Any:
+        place = await take(owner, audience)
         time.tick(3)
         return place
 

@@ -69,10 +69,10 @@ async def test_nothing_is_reserved_for_who_is_gone(world: World) -> None:
 async def test_a_place_is_used_once_and_blocks_are_reserved_ahead(world: World) -> None:
     world.client("job")
     places = world.services.places
-    taken = [await places.take("job") for _ in range(1000)]
+    taken = [await places.take("job", "") for _ in range(1000)]
     assert len({place.number for place in taken}) == 1000
     assert {place.number for place in taken}.isdisjoint(
-        {(await places.take(None)).number for _ in range(300)}
+        {(await places.take(None, "")).number for _ in range(300)}
     )
     with world.change() as session:
         blocks = session.exec(select(StatusBlock)).all()
@@ -93,6 +93,6 @@ async def test_a_storm_reserves_more_at_a_time_even_where_it_runs_dry(
     monkeypatch.setattr(places_module, "BUSY", 60)  # however slow the machine is
     world.client("job")
     for _ in range(40 * BLOCK):  # nothing else gets a turn, so each block is used up
-        await world.services.places.take("job")
+        await world.services.places.take("job", "")
     assert sizes[:6] == [1, 2, 4, 8, 16, 16]
     assert len(sizes) <= 7
