@@ -5,7 +5,7 @@ from sqlmodel import Session
 from identity import audit
 from identity.clients.registry import ClientSnapshot
 from identity.errors import InvalidGrant, InvalidRequest
-from identity.fastlane import Request, Response
+from identity.fastlane import Request, Response, json_response
 from identity.services import Services
 from identity.sessions import lifecycle, rotation
 from identity.tokens import verifying
@@ -14,7 +14,7 @@ from identity.tokens import verifying
 class Revocation:
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._done = Response(200, [], b"")
+        self._done = json_response({})  # RFC 7009 wants no body; some clients read one as JSON
 
     async def __call__(self, request: Request) -> Response:
         """200 for every token, known or not, except one that is another client's (§2.1)."""

@@ -17,6 +17,7 @@ from identity.clients import table as clients
 from identity.keys import table as keys
 from identity.sessions import table as sessions
 from identity.status import table as status
+from identity.subjects import Subject
 from identity.throttle import KnownAddress, LoginFailure
 from identity.tokens import table as tokens
 from identity.users import table as users
@@ -31,6 +32,7 @@ TABLES = (
     access.Scope,
     access.Role,
     access.RoleScope,
+    Subject,
     users.User,
     users.LoginName,
     users.UserRole,

@@ -28,7 +28,7 @@ FLOORS = [
         "problems",
     ],
     ["published"],
-    ["passwords", "keys", "access"],
+    ["passwords", "keys", "access", "subjects"],
     ["users", "clients"],
     ["status"],
     ["sessions", "tokens"],

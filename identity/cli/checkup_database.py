@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlmodel import Session, col, func, select
 
-from identity import migrating
+from identity import migrating, subjects
 from identity.audit import AuditEvent
 from identity.changes import Change
 from identity.cli.findings import Finding, Findings
@@ -41,7 +41,7 @@ def examine_database(operation: Operation) -> Findings:
             return
         yield Finding("ok", "schema", f"at {migrating.current(session.connection())}")
         checks: tuple[Callable[[Operation, Session], Findings], ...] = (
-            _clock, _master_key, _signing_key, _users, _audit,
+            _clock, _master_key, _signing_key, _users, _subjects, _audit,
         )  # fmt: skip
         for check in checks:
             yield from check(operation, session)
@@ -177,6 +177,16 @@ def _users(operation: Operation, session: Session) -> Findings:
             "problem", "users", f"{first.username} still has the password of "
             "IDENTITY_BOOTSTRAP_ADMIN_PASSWORD, which others may read there",
             f"identity users set-password {first.username}, and take the setting out",
+        )  # fmt: skip
+
+
+def _subjects(operation: Operation, session: Session) -> Findings:
+    for client_id in subjects.shared(session):
+        yield Finding(
+            "problem", "clients", f"{client_id} is, or was, also the id of a user: a service that "
+            "goes by `sub` takes one for the other",
+            "register the client under another id, then `identity clients delete "
+            f"{client_id}`",
         )  # fmt: skip
 
 

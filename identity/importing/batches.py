@@ -28,6 +28,7 @@ from identity.importing.reading import Bad, Lines, Record, Row, read_row, record
 from identity.opaque import new_id
 from identity.passwords.hashing import PasswordHasher
 from identity.sessions import lifecycle
+from identity.subjects import Subject
 from identity.users import accounts
 from identity.users.table import LoginName, User, UserRole
 
@@ -237,7 +238,9 @@ def _insert(session: Session, rows: list[Row]) -> None:
         roles += [{"user_id": user_id, "role": role} for role in row.roles or ()]
         created: dict[str, Any] = {"username": row.username, "roles": row.roles, "imported": True}
         events.append(audit.event("user.created", subject=user_id, **created))
-    for model, values in ((User, users), (LoginName, logins), (UserRole, roles)):
+    subjects = [{"id": user["id"], "type": "user"} for user in users]
+    tables = ((Subject, subjects), (User, users), (LoginName, logins), (UserRole, roles))
+    for model, values in tables:
         if values:
             session.execute(insert(model), values)
     session.execute(insert(AuditEvent), events)

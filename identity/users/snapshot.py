@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from identity.access.granting import ACCOUNT
 from identity.db import Database, moment
 from identity.fastlane import Response
 from identity.users.table import Status, User
@@ -77,7 +78,7 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         username=username,
         active=status == "active",
         roles=tuple(roles),
-        scopes=frozenset(scope for (scope,) in scopes),
+        scopes=frozenset([ACCOUNT, *(scope for (scope,) in scopes)]),
         shown=Response(
             200,
             [(b"content-type", b"application/json"), (b"etag", b'"%d"' % version)],
