@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,7 +145,7 @@ def test_the_fixtures_are_listed_with_what_they_are(tmp_path: Path, fixture: str
     assert fixture in ran.stdout
 
 
-def test_a_client_that_acts_for_itself_is_told_from_a_user(issuer: Issuer) -> None:
+def test_a_client_that_acts_for_itself_is_told_from_a_user(issuer: Any) -> None:
     with issuer.sync_verifier() as verifier:
         own = verifier.verify(issuer.token("robot", client_id="robot"))
         assert (own.is_client, own.username, own.session, own.roles) == (True, None, None, ())
