@@ -66,7 +66,7 @@ async def update_me(
     if password is not None and "email" in fields:
         current = password.get_secret_value()
         proven = await _prove(me.services, me.user.username, current, me.user.id)
-    recent = int(now()) - me.live.claims.claims["auth_time"] <= RECENT
+    recent = int(now()) - me.live.claims.claims.get("auth_time", 0) <= RECENT
 
     def unit(session: Session) -> UserOut:
         if proven is not None:
