@@ -109,6 +109,20 @@ class InsufficientScope(BearerError):
     status, code, title = 403, "insufficient_scope", "The access token lacks a scope"
 
 
+class LoginTooOld(BearerError):
+    """RFC 9470 §3, but for its status: the token is good, and is not to be thrown away."""
+
+    status, code, title = 403, "insufficient_user_authentication", "Prove again who you are"
+
+    def __init__(self, detail: str | None = None, *, max_age: int) -> None:
+        super().__init__(detail)
+        self.max_age = max_age
+
+    def headers(self) -> dict[str, str]:
+        challenge = super().headers()["WWW-Authenticate"]
+        return {"WWW-Authenticate": f'{challenge}, max_age="{self.max_age}"'}
+
+
 # --- Everything else (RFC 9457) -------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ class Actor:
 
 async def admin(world: World) -> Actor:
     """The first user, whose role `admin` holds every built-in scope."""
-    return Actor(world, await world.log_in("admin", ADMIN_PASSWORD))
+    return Actor(world, await world.log_in("admin", ADMIN_PASSWORD, scope="*"))
 
 
 async def clerk(world: World, *scopes: str, username: str = "clerk") -> Actor:
@@ -41,7 +41,7 @@ async def clerk(world: World, *scopes: str, username: str = "clerk") -> Actor:
     boss = await admin(world)
     await boss.done("POST", "/roles", {"name": username, "scopes": list(scopes)})
     world.user(username, roles=[username])
-    return Actor(world, await world.log_in(username))
+    return Actor(world, await world.log_in(username, scope="*"))
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:

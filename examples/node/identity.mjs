@@ -54,6 +54,9 @@ export function verifier({ issuer, audience }) {
   };
 }
 
+/** Whether a client acts for itself: `sub` is that client, and no user is behind it. */
+export const isClient = (claims) => claims.sid === undefined && claims.sub === claims.client_id;
+
 async function signed(token, keys, options) {
   try {
     const all = { algorithms: ALGORITHMS, clockTolerance: CLOCKS_DIFFER, ...options };

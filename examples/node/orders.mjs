@@ -3,7 +3,7 @@
 //     ISSUER=http://127.0.0.1:8000 PORT=8003 npm start
 
 import { createServer } from "node:http";
-import { Refused, verifier } from "./identity.mjs";
+import { isClient, Refused, verifier } from "./identity.mjs";
 
 const { ISSUER = "http://127.0.0.1:8000", AUDIENCE = "https://orders.example.com" } = process.env;
 const verify = verifier({ issuer: ISSUER, audience: AUDIENCE });
@@ -11,6 +11,8 @@ const verify = verifier({ issuer: ISSUER, audience: AUDIENCE });
 createServer(async (request, response) => {
   try {
     const claims = await verify(request.headers.authorization, "orders:read");
+    // Orders are people's; a client that acts for itself has none, whatever it is called.
+    if (isClient(claims)) return answer(response, 403, { error: "access_denied" });
     answer(response, 200, { orders: [], of: claims.username });
   } catch (error) {
     if (!(error instanceof Refused)) {

@@ -7,7 +7,7 @@ ISSUER=http://127.0.0.1:8000 CLIENT_ID=orders CLIENT_SECRET=… uvicorn orders:a
 import os
 from typing import Annotated
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, Field
 
 from identity.verifier.fastapi import Identity, VerifiedToken
@@ -36,14 +36,21 @@ orders: dict[str, list[Order]] = {}
 """By the `sub` of whose they are: a username may pass to somebody else, a subject never does."""
 
 
+def owner(token: VerifiedToken) -> str:
+    """A user. A client that acts for itself has no orders, whatever it is called."""
+    if token.is_client:
+        raise HTTPException(403, "orders are people's")
+    return token.subject
+
+
 @app.get("/orders")
 async def read_orders(token: Reader) -> list[Order]:
     """Your own orders."""
-    return orders.get(token.subject, [])
+    return orders.get(owner(token), [])
 
 
 @app.post("/orders", status_code=201)
 async def place_order(order: Order, token: Writer) -> Order:
     """Place an order."""
-    orders.setdefault(token.subject, []).append(order)
+    orders.setdefault(owner(token), []).append(order)
     return order

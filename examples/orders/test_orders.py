@@ -31,6 +31,14 @@ def test_orders_are_their_owners(api, issuer):
     assert api.get("/orders", headers=bearer(issuer.token("bob", "orders:read"))).json() == []
 
 
+def test_a_client_that_acts_for_itself_has_no_orders_whatever_its_id(api, issuer):
+    alice = bearer(issuer.token("alice", "orders:read orders:write"))
+    api.post("/orders", json={"item": "tea"}, headers=alice)
+    named_alike = bearer(issuer.token("alice", "orders:read orders:write", client_id="alice"))
+    assert api.get("/orders", headers=named_alike).status_code == 403
+    assert api.post("/orders", json={"item": "tea"}, headers=named_alike).status_code == 403
+
+
 def test_who_may_only_read_places_none(api, issuer):
     reader = bearer(issuer.token("alice", "orders:read"))
     answer = api.post("/orders", json={"item": "tea"}, headers=reader)

@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
 from identity.authentication.bearer import BearerAuthentication
-from identity.directory.access.granting import BUILT_IN, held_for_granting
+from identity.directory.access.granting import ACCOUNT, ALL, held_for_granting
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import Forbidden, InvalidToken
 from identity.service.wiring import Services
@@ -15,7 +15,8 @@ from identity.tokens.live import Live
 
 # Tells the OpenAPI page where its Authorize button logs in.
 _scheme = OAuth2PasswordBearer(
-    tokenUrl="token", refreshUrl="token", scopes=BUILT_IN, auto_error=False,
+    tokenUrl="token", refreshUrl="token", auto_error=False,
+    scopes={ALL: "Everything that you may do, administration too. Without it: your own account"},
     description="Username and password of a user; no client id is needed.",
 )  # fmt: skip
 
@@ -61,16 +62,12 @@ class ActingUser:
 
 
 async def acting_user(actor: Annotated[Acting, Security(acting)]) -> ActingUser:
-    """The user behind a token that was meant for this service.
-
-    A token for another resource (RFC 8707) must not let that resource act here as the user.
-    """
     if actor.live.user is None:
         raise Forbidden("the token is a client's own, there is no user behind it")
-    settings = actor.services.settings
-    if {settings.issuer, settings.audience}.isdisjoint(actor.live.claims.audience):
-        raise InvalidToken("the token is for another audience")
     return ActingUser(actor.services, actor.live, actor.live.user)
 
 
 Me = Annotated[ActingUser, Security(acting_user)]
+"""The user behind the token, to be told of their own affairs."""
+ChangingMe = Annotated[ActingUser, Security(acting_user, scopes=[ACCOUNT])]
+"""The same, to change them."""

@@ -12,6 +12,7 @@ Issues and verifies access tokens (RFC 9068 JWTs), keeps users, roles, clients a
 and answers sibling services that ask whether a token is good (RFC 7662).
 
 **Authorize** with the username and password of a user; leave the client fields empty.
+Administration needs the tick at `*`; without it the token reaches your own account alone.
 """
 
 SCHEMA = "#/components/schemas/{model}"
@@ -43,6 +44,9 @@ class IntrospectionResponse(BaseModel):
     iat: int | None = None
     nbf: int | None = None
     sub: str | None = None
+    subject_type: Literal["user", "client"] | None = Field(
+        default=None, description="Whose `sub` is: `client` where one acts for itself."
+    )
     aud: str | None = None
     iss: str | None = None
     jti: str | None = None
@@ -216,6 +220,7 @@ def _forward_auth(operation: str) -> dict[str, Any]:
     told = {
         "X-User": "Username; empty where a client acts for itself.",
         "X-Subject": "The token's `sub`.",
+        "X-Subject-Type": "Whose that is: `user`, or `client` where one acts for itself.",
         "X-Client": "The token's `client_id`.",
         "X-Scopes": "What the token may do now, separated by spaces.",
         "X-Roles": "The user's roles, separated by spaces.",
@@ -263,8 +268,8 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
         "operationId": "token",
         "summary": "Get or refresh tokens (RFC 6749)",
         "description": "Grants: `password`, `refresh_token`, `client_credentials`. "
-        "`resource` (RFC 8707) picks the audience. A request that names no client is served by "
-        "the built-in client `first-party`.",
+        "`resource` (RFC 8707) picks the audience; without it, scopes of one resource alone do. "
+        "A request that names no client is served by the built-in client `first-party`.",
         "security": _BY_CLIENT,
         "requestBody": _form(
             {
@@ -275,7 +280,12 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
                 "username": {"type": "string", "description": "Username or e-mail address."},
                 "password": {"type": "string", "format": "password"},
                 "refresh_token": {"type": "string"},
-                "scope": {"type": "string", "description": "Separated by spaces."},
+                "scope": {
+                    "type": "string",
+                    "description": "Separated by spaces; `*`: all that the user holds and the "
+                    "client may. Without it nothing administrative is granted, unless the client "
+                    "has `default_scopes`.",
+                },
                 "resource": {"type": "string", "format": "uri"},
                 **_CLIENT,
             },
@@ -317,7 +327,10 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
         "security": _BY_CLIENT,
         "requestBody": _form(_TOKEN, ["token"], {"token": "rt_…"}),
         "responses": {
-            "200": {"description": "The token is not good, or not any more."},
+            "200": {
+                "description": "The token is not good, or not any more.",
+                "content": {"application/json": {"schema": {"type": "object", "maxProperties": 0}}},
+            },
             **_oauth_errors(400, 401, 408, 413, 503),
         },
     },
@@ -388,7 +401,7 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
         "responses": {
             "200": {"description": "The user behind the token.", "content": _body(UserOut)},
             **_problem(400, "An ambiguous header."),
-            **_problem(401, "No token, or one that is not alive."),
+            **_problem(401, "No token, one that is not alive, or one for another audience."),
             **_problem(403, "The token is a client's own."),
             **_UNAVAILABLE,
         },
@@ -467,7 +480,8 @@ def publish(app: FastAPI) -> None:
             components.setdefault("securitySchemes", {})["client"] = {
                 "type": "http",
                 "scheme": "basic",
-                "description": "client_id and client_secret, each form-encoded (RFC 6749 §2.3.1).",
+                "description": "For services, not for people: leave it empty to log in above. "
+                "client_id and client_secret, each form-encoded (RFC 6749 §2.3.1).",
             }
             app.openapi_schema = document
         return app.openapi_schema

@@ -1,5 +1,7 @@
 """Bearer tokens at this service's own endpoints (RFC 6750)."""
 
+from collections.abc import Iterable
+
 from identity.errors import InsufficientScope, InvalidToken, MissingToken
 from identity.records import audit
 from identity.records.audit import AuditQueue
@@ -7,14 +9,21 @@ from identity.tokens.live import Live, LiveTokens
 
 
 class BearerAuthentication:
-    def __init__(self, live: LiveTokens, queue: AuditQueue) -> None:
+    """`audiences`: this service's own. A token for another resource does nothing here (RFC 8725
+    §3.9): whoever it was sent to could else act as its user."""
+
+    def __init__(self, live: LiveTokens, queue: AuditQueue, audiences: Iterable[str]) -> None:
         self._live = live
         self._queue = queue
+        self._audiences = frozenset(audiences)
 
-    async def __call__(self, authorization: bytes | None, *scopes: str) -> Live:
+    async def __call__(
+        self, authorization: bytes | None, *scopes: str, of_any_audience: bool = False
+    ) -> Live:
         """The live token of an Authorization header, holding every one of `scopes`.
 
-        Raises `MissingToken`, `InvalidToken`, `InsufficientScope`.
+        `of_any_audience`: the caller looks at that. Raises `MissingToken`, `InvalidToken`,
+        `InsufficientScope`.
         """
         scheme, _, token = (authorization or b"").partition(b" ")
         if scheme.lower() != b"bearer":
@@ -24,6 +33,8 @@ class BearerAuthentication:
             raise InvalidToken(
                 "the token is expired, revoked or malformed", scope=" ".join(scopes) or None
             )
+        if not of_any_audience and self._audiences.isdisjoint(live.known.audience):
+            raise InvalidToken("the token is for another audience", scope=" ".join(scopes) or None)
         if live.user is not None:
             audit.act_as("user", live.user.id)
         else:

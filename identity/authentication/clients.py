@@ -80,6 +80,9 @@ class ClientAuthentication:
         """When the secret expires, None for never."""
         if secret is None:
             raise self._refused(client.id, "no secret given")
+        if not client.confidential:
+            words = "the client is public and has no secret: send its client_id alone"
+            raise self._refused(client.id, "public client sent a secret", words)
         given, moment = digest(secret), now()
         matches = [expires for known, expires in client.secrets if compare_digest(known, given)]
         for expires in matches:
@@ -87,11 +90,11 @@ class ClientAuthentication:
                 return expires
         raise self._refused(client.id, "expired secret" if matches else "wrong secret")
 
-    def _refused(self, client_id: str, why: str) -> InvalidClient:
+    def _refused(self, client_id: str, why: str, public: str | None = None) -> InvalidClient:
         self._queue.put(
             "client.authentication", outcome="refused", client_id=client_id[:100], why=why
         )
-        return InvalidClient(audit=why)
+        return InvalidClient(public, audit=why)
 
 
 def _credentials(

@@ -77,6 +77,13 @@ def create(
         list[str] | None,
         typer.Option(help="A scope it may ask for; may be repeated. *: all that its user holds."),
     ] = None,
+    default_scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a request that names no scope asks for; may be repeated. By default all "
+            "its scopes that are not administrative."
+        ),
+    ] = None,
     audience: Annotated[
         list[str] | None, typer.Option(help="A resource it may name; may be repeated.")
     ] = None,
@@ -102,6 +109,7 @@ def create(
                 type="public" if public else "confidential",
                 grants=grant or usual,
                 scopes=scope or (["*"] if public else []),
+                default_scopes=default_scope or None,
                 audiences=audience or [],
                 known_grants=_known_grants(),
                 held=None,

@@ -60,10 +60,11 @@ class ForwardAuth:
             authorization = request.header(b"authorization")
         except InvalidRequest as error:  # to a gateway 400 is a failure of its own
             raise InvalidToken(error.detail) from None
-        live = await self._bearer(authorization)
+        live = await self._bearer(authorization, of_any_audience=True)
         answer = self._answer(live)
         if not answer.scopes.issuperset(needed.scopes):
-            live = await self._bearer(authorization, *needed.scopes)  # which says so, and notes it
+            # Which says so, and notes it.
+            live = await self._bearer(authorization, *needed.scopes, of_any_audience=True)
             answer = self._answer(live)
         if needed.audiences.isdisjoint(answer.audience):
             raise InvalidToken("the token is for another audience")
@@ -83,7 +84,7 @@ class ForwardAuth:
         made: _Answer | None = live.known.forwarded
         if made is None or made.user is not live.user or made.client is not live.client:
             made = _Answer(
-                live.user, live.client, frozenset(live.scopes), live.claims.audience,
+                live.user, live.client, frozenset(live.scopes), live.known.audience,
                 Response(200, _told(live), b""),
             )  # fmt: skip
             live.known.forwarded = made
@@ -97,6 +98,7 @@ def _told(live: Live) -> Headers:
     return [
         (b"x-user", _safe(user.username) if user else b""),
         (b"x-subject", _safe(live.claims.subject)),
+        (b"x-subject-type", b"user" if user else b"client"),
         (b"x-client", _safe(live.client.id)),
         (b"x-scopes", b" ".join(map(_safe, live.scopes))),
         (b"x-roles", b" ".join(map(_safe, user.roles)) if user else b""),

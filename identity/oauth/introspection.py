@@ -95,6 +95,7 @@ class Introspection:
             "iat": int(stored.issued_at.timestamp()),
             "nbf": int(stored.issued_at.timestamp()),
             "sub": user.id,
+            "subject_type": "user",
             "aud": login.audience,
             "iss": self._services.settings.issuer,
             "jti": stored.digest,
@@ -124,6 +125,7 @@ def _access_token(live: Live) -> dict[str, Any]:
         "scope": " ".join(live.scopes),
         "client_id": claims["client_id"],
         "token_type": "Bearer",
+        "subject_type": "client" if live.user is None else "user",
     }
     answer |= {name: claims[name] for name in _COPIED if name in claims}
     if live.user is not None:

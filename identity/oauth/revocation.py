@@ -4,7 +4,7 @@ from sqlmodel import Session
 
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidGrant, InvalidRequest
-from identity.http.messages import Request, Response
+from identity.http.messages import Request, Response, json_response
 from identity.records import audit
 from identity.service.wiring import Services
 from identity.tokens.live import revoke
@@ -14,7 +14,7 @@ from identity.tokens.sessions import lifecycle, rotation
 class Revocation:
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._done = Response(200, [], b"")
+        self._done = json_response({})  # RFC 7009 wants no body; some clients read one as JSON
 
     async def __call__(self, request: Request) -> Response:
         """200 for every token, known or not, except one that is another client's (§2.1)."""

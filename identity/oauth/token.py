@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from identity.clock import now
+from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import (
     InvalidGrant,
@@ -63,16 +64,17 @@ class TokenEndpoint:
             await sleep(min(early + EARLY, SETTLING))
             asked_at = now()
             client = await self._client(authorization, form)
-        scopes = self._services.scopes
+        remembered = self._services.scopes
+        scopes = remembered.at_hand("*") or await remembered.get("*") or {}
         try:
             grant = self._grant(form, client)
             issue = await grant.authorize(
                 TokenRequest(
                     form=form,
                     client=client,
-                    resource=self._resource(form, client),
+                    resource=self._resource(form, client, scopes),
                     default_audience=self._audience,
-                    scopes=scopes.at_hand("*") or await scopes.get("*") or {},
+                    scopes=scopes,
                     user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
                     asked_at=asked_at,
                 )
@@ -105,11 +107,16 @@ class TokenEndpoint:
             raise UnauthorizedClient(f"the client may not use the grant {name}")
         return grant
 
-    def _resource(self, form: Mapping[str, str], client: ClientSnapshot) -> str | None:
-        """The audience that the request names (RFC 8707 §2), if the client may."""
+    def _resource(
+        self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]
+    ) -> str | None:
+        """The audience that the request names (RFC 8707 §2), if the client may; where it names
+        none, the one to which all scopes that it asks for belong, again if the client may."""
         resource = form.get("resource")
         if resource is None:
-            return None
+            resource = granting.resource_of(form.get("scope"), scopes)
+            may = client.builtin or resource in client.audiences or resource in self._audiences
+            return resource if may else None
         if resource not in client.audiences and resource not in self._audiences:
             try:
                 parts = urlsplit(resource)

@@ -8,6 +8,7 @@ from sqlmodel import Session, select
 
 from identity.authentication.passwords import policy
 from identity.authentication.passwords.hashing import PasswordHasher
+from identity.directory import subjects
 from identity.directory.access.granting import ADMIN, ALL, ensure_built_in
 from identity.directory.clients.table import FIRST_PARTY, Client
 from identity.directory.users import accounts, names
@@ -65,6 +66,7 @@ def prepare_database(db: Database, settings: Settings) -> str | None:
 
 def _ensure_first_party(session: Session) -> None:
     if session.get(Client, FIRST_PARTY) is None:
+        subjects.claim(session, FIRST_PARTY, "client")
         session.add(
             Client(
                 id=FIRST_PARTY,
@@ -104,8 +106,9 @@ The first user was created. This is shown once:
     username  {username}
     password  {password}
 
-A token for it:
+A token for it, with all that it may do:
 
-    curl -d grant_type=password -d username={username} -d password={password} \\
+    curl -d grant_type=password -d 'scope=*' \\
+      -d username={username} -d password={password} \\
       {settings.issuer.rstrip("/")}/token
 """

@@ -13,6 +13,7 @@ from sqlmodel import SQLModel, col
 from identity.authentication.throttle import KnownAddress, LoginFailure
 from identity.directory.access import table as access
 from identity.directory.clients import table as clients
+from identity.directory.subjects import Subject
 from identity.directory.users import table as users
 from identity.keys import table as keys
 from identity.records.audit import AuditEvent, AuditHead
@@ -31,6 +32,7 @@ TABLES = (
     access.Scope,
     access.Role,
     access.RoleScope,
+    Subject,
     users.User,
     users.LoginName,
     users.UserRole,

@@ -138,7 +138,7 @@ class Services:
             client_authentication=ClientAuthentication(
                 clients, queue, default_client=settings.sessions.default_client
             ),
-            bearer=BearerAuthentication(live, queue),
+            bearer=BearerAuthentication(live, queue, {settings.issuer, settings.audience}),
         )  # fmt: skip
 
     async def close(self) -> None:

@@ -154,7 +154,8 @@ class Service:
         return str(made["id"])
 
     def token(self, username: str = ADMIN[0], *, resource: str | None = None, **form: str) -> str:
-        """An access token of a user that `user` has made, by the password grant."""
+        """An access token of a user that `user` has made, by the password grant. Without `scope`
+        it holds what is not administrative."""
         form |= {"resource": resource} if resource else {}
         answer = self._api.post(
             "/token",
@@ -205,7 +206,7 @@ class Service:
     def _admin(
         self, method: str, path: str, document: dict[str, Any], accept: tuple[int, ...] = (201,)
     ) -> dict[str, Any]:
-        headers = {"authorization": f"Bearer {self.token()}"}
+        headers = {"authorization": f"Bearer {self.token(scope='*')}"}
         answer = self._api.request(method, path, json=document, headers=headers)
         if answer.status_code not in accept:
             raise RuntimeError(f"{method} {path} answers {answer.status_code}: {answer.text}")

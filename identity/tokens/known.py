@@ -27,8 +27,8 @@ class Known:
     """What a token says that is looked at on every request, and an answer made of it."""
 
     __slots__ = (
-        "answer", "client_id", "expires_at", "forwarded", "issued_at", "jti", "kept", "kid",
-        "revoked", "session", "spellings", "subject",
+        "answer", "audience", "client_id", "expires_at", "forwarded", "issued_at", "jti", "kept",
+        "kid", "revoked", "session", "spellings", "subject",
     )  # fmt: skip
 
     def __init__(self, claims: VerifiedClaims, session: Session | None) -> None:
@@ -37,6 +37,7 @@ class Known:
         self.kid = claims.kid
         self.client_id = sys.intern(claims.client_id)
         self.subject = sys.intern(claims.subject)
+        self.audience = tuple(map(sys.intern, claims.audience))
         self.issued_at = claims.issued_at
         self.expires_at = claims.expires_at
         self.session = session

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
-from identity.verifier.errors import TokenRefused
+from identity.verifier.errors import Expired, InsufficientScope, TokenMissing, TokenRefused
 from identity.verifier.resource import ProtectedResource, bearer
 from identity.verifier.verifier import VerifiedToken, Verifier
+
+logger = logging.getLogger("identity.verifier")
+"""Says why a token was refused, which its sender is not told. Never the token."""
+_USUAL = (TokenMissing, Expired, InsufficientScope)
+"""What well-meaning clients run into every day."""
+_SHOWN = 300  # characters
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -91,9 +98,26 @@ class IdentityMiddleware:
 
 
 async def authenticate(verifier: Verifier, scope: Scope, *scopes: str) -> VerifiedToken:
-    """The token of this connection, verified; `TokenRefused` otherwise."""
+    """The token of this connection, verified; `TokenRefused` otherwise, and the log says why."""
     sent = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
-    return await verifier.verify(bearer(sent), *scopes)
+    try:
+        return await verifier.verify(bearer(sent), *scopes)
+    except TokenRefused as refused:
+        log_refusal(refused, scope)
+        raise
+
+
+def log_refusal(refused: TokenRefused, scope: Scope) -> None:
+    """`WARNING`, as what shows where nobody has set up logging; `INFO` for what is usual. Written
+    by strangers: ASCII, one line, cut off."""
+    level = logging.INFO if isinstance(refused, _USUAL) else logging.WARNING
+    if logger.isEnabledFor(level):
+        asked = ascii(f"{scope.get('method', 'WebSocket')} {scope['path']}")[1:-1]
+        why = ascii(refused.reason)[1:-1]
+        logger.log(
+            level, "%s answered %d: %s: %s",
+            asked[:_SHOWN], refused.status, type(refused).__name__, why[:_SHOWN],
+        )  # fmt: skip
 
 
 async def _answer(

@@ -36,7 +36,7 @@ class Identity:
     Itself it is one that takes any good token: `Annotated[VerifiedToken, Depends(identity)]`.
 
     scopes      what each scope lets one do, for the OpenAPI page and the metadata: names with
-                descriptions, or names alone
+                descriptions, or names alone; the page asks for all of them, unless told otherwise
     resource    this service's own address, where the audience is none (RFC 9728)
     name, documentation   of the service, for its metadata
     token_url   where the page's Authorize button logs in; the issuer's `/token` by default
@@ -127,6 +127,10 @@ class Identity:
         """Answer the metadata in `app`, and let `require` of this module find this identity."""
         app.state.identity = self
         app.include_router(self.router)
+        if scopes := self.resource.scopes:
+            # Ticked from the start: scopes of one resource also pick its audience.
+            page = {"scopes": " ".join(scopes)}
+            app.swagger_ui_init_oauth = page | (app.swagger_ui_init_oauth or {})
         made = app.openapi
 
         def openapi() -> dict[str, Any]:

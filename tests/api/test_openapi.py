@@ -91,7 +91,7 @@ async def test_every_scope_that_an_operation_needs_exists_and_is_named(
     schemes = document["components"]["securitySchemes"]
     flow = schemes["OAuth2PasswordBearer"]["flows"]["password"]
     assert flow["tokenUrl"] == "token"
-    assert flow["scopes"] == BUILT_IN
+    assert list(flow["scopes"]) == ["*"]  # one tick; each scope has its words in docs/
     for _, path, operation in operations(document):
         for requirement in operation.get("security", []):
             for scheme, scopes in requirement.items():

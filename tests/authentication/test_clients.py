@@ -64,9 +64,20 @@ async def test_a_bearer_token_and_a_secret_at_once_are_refused(world: World) -> 
 
 
 @pytest.mark.parametrize("path", ["/token", "/introspect", "/revoke"])
+async def test_a_public_client_that_sends_a_secret_is_told_so(world: World, path: str) -> None:
+    app = Caller(world.client("app", public=True).id, "secret")
+    form = OWN | {"token": "x"}
+    for more, headers in ((app.post, {}), ({}, app.basic)):
+        answer = await world.api.post(path, data=form | more, headers=headers)
+        said = refused(answer, 401, "invalid_client")
+        assert said == "the client is public and has no secret: send its client_id alone"
+    refusals = await world.events("client.authentication")
+    assert [event.detail["why"] for event in refusals] == ["public client sent a secret"] * 2
+
+
+@pytest.mark.parametrize("path", ["/token", "/introspect", "/revoke"])
 async def test_whoever_fails_gets_the_same_answer(world: World, path: str) -> None:
     caller = world.client("shop")
-    world.client("app", public=True)
     world.client("gone")
     world.change_client("gone", status="disabled")
     gone = Caller("gone", world.secret("gone"))
@@ -78,7 +89,6 @@ async def test_whoever_fails_gets_the_same_answer(world: World, path: str) -> No
         "no secret given": Caller("shop", None),
         "unknown": Caller("nobody", "secret"),
         "disabled": gone,
-        "a public client's": Caller("app", "secret"),
         "the secret's digest": Caller("shop", "0" * 64),
         "another client's": Caller("gone", caller.secret),
     }

@@ -45,6 +45,19 @@ def test_a_clients_secret_is_printed_once_alone_and_kept_as_a_digest(
     assert "billing" in identity("clients", "list").out
 
 
+def test_a_client_says_what_its_requests_ask_for_unsaid(identity: Identity, db: Database) -> None:
+    done = identity(
+        "clients", "create", "desk", "--public",
+        "--default-scope", "users:read", "--default-scope", "account",
+    )  # fmt: skip
+    assert done.code == 0
+    identity("clients", "create", "plain")
+    listed = json.loads(identity("clients", "list", "--json").out)
+    assert [c["default_scopes"] for c in listed] == [["users:read", "account"], None]
+    done = identity("clients", "create", "bad", "--scope", "introspect", "--default-scope", "*")
+    assert (done.code, "not among the client's scopes" in done.err) == (1, True)
+
+
 def test_a_public_client_has_no_secret(identity: Identity, db: Database) -> None:
     done = identity("clients", "create", "spa", "--public", "--json")
     assert json.loads(done.out) == {"client_id": "spa"}

@@ -9,8 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import update
+from sqlmodel import select
 
 from identity.clock import frozen, utcnow
+from identity.directory.clients.table import Client
+from identity.directory.users.table import User
 from identity.keys import master
 from identity.service.bootstrap import prepare_database
 from identity.store import Database
@@ -115,6 +118,15 @@ def test_a_database_file_that_others_may_read_is_a_problem(
 def test_a_key_that_nobody_rotates_is_a_problem(identity: Identity) -> None:
     with frozen(utcnow() + timedelta(days=40)):
         assert "identity keys rotate" in problems(examine(identity))["signing key"]
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_client_under_the_id_of_a_user_is_a_problem(identity: Identity, db: Database) -> None:
+    with db.transaction() as session:
+        user = session.exec(select(User)).one()
+        session.add(Client(id=user.id))
+    said = problems(examine(identity))["clients"]
+    assert user.id in said and f"identity clients delete {user.id}" in said
 
 
 @pytest.mark.usefixtures("prepared")

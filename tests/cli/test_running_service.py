@@ -24,7 +24,7 @@ def service(
 
 
 def token(service: httpx.Client, username: str, password: str) -> httpx.Response:
-    form = {"grant_type": "password", "username": username, "password": password}
+    form = {"grant_type": "password", "username": username, "password": password, "scope": "*"}
     return service.post("/token", data=form)
 
 

@@ -17,7 +17,9 @@ from tests.interop.deployment import AUDIENCE, Deployment, bearer, sibling
 
 CONFIG = (ROOT / "examples" / "gateway" / "nginx.conf").read_text()
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-TOLD = ("x-user", "x-subject", "x-client", "x-scopes", "x-roles", "x-session")
+TOLD = (
+    "x-user", "x-subject", "x-subject-type", "x-client", "x-scopes", "x-roles", "x-session",
+)  # fmt: skip
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx here (apt-get install nginx)")
 
@@ -108,6 +110,7 @@ def test_the_upstream_is_told_who_asks(gateway: httpx.Client, deployment: Deploy
     assert told == {
         "x-user": "ada",
         "x-subject": me,
+        "x-subject-type": "user",
         "x-client": "storefront",
         "x-scopes": "orders:read",
         "x-roles": "role-of-ada",

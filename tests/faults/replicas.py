@@ -62,8 +62,8 @@ class Line:
         """An access token of the client itself."""
         return str(self.granted(grant_type="client_credentials")["access_token"])
 
-    def log_in(self, username: str) -> dict[str, Any]:
-        return self.granted(grant_type="password", username=username, password=PASSWORD)
+    def log_in(self, username: str, **form: str) -> dict[str, Any]:
+        return self.granted(grant_type="password", username=username, password=PASSWORD, **form)
 
     def granted(self, **form: str) -> dict[str, Any]:
         answer = self.post("/token", **form)

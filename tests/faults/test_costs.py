@@ -55,7 +55,7 @@ async def test_a_known_token_costs_the_feeds_one_question(
     world.user()
     token = (await world.log_in())["access_token"]
     shop = world.client("shop", grants=["client_credentials"], scopes=["introspect"])
-    asking = bearer((await world.act(shop))["access_token"])
+    asking = bearer((await world.act(shop, scope="introspect"))["access_token"])
 
     async def ask_as_a_client() -> None:
         assert await world.active(token)

@@ -89,7 +89,7 @@ def test_no_answer_is_stale_after_a_role_lost_a_scope_or_a_user_a_role(pair: Rep
             scope = f"scope-{new_id()}"
             role = pair.role(scope)
             user = pair.user(role)
-            token = here.log_in(user.username)["access_token"]
+            token = here.log_in(user.username, scope=scope)["access_token"]
             assert [line.introspect(token)["scope"] for line in (here, there)] == [scope] * 2
             with pair.db.transaction() as session:
                 if n % 2:

@@ -73,7 +73,7 @@ def new_login() -> Login:
 def password_grant() -> dict[str, str]:
     """A form that gets a token."""
     who = {"username": new_user(), "password": PASSWORD}
-    return {"grant_type": "password", "client_id": new_client()} | who
+    return {"grant_type": "password", "client_id": new_client(), "scope": "*"} | who
 
 
 @schemathesis.auth(refresh_interval=None)

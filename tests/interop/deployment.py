@@ -70,7 +70,7 @@ class Deployment:
 
     def administer(self, method: str, path: str, document: Any = None) -> Any:
         """The answer to a call of the administrator's."""
-        admin = self._granted(username="admin", password=ADMIN_PASSWORD)["access_token"]
+        admin = self._granted(username="admin", password=ADMIN_PASSWORD, scope="*")["access_token"]
         headers = {"authorization": f"Bearer {admin}"}
         answer = self.http.request(method, path, json=document, headers=headers)
         assert answer.is_success, answer.text

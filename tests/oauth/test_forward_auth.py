@@ -11,7 +11,9 @@ from tests.world import World, bearer
 
 pytestmark = pytest.mark.anyio
 AT = "/forward-auth"
-NAMES = ("x-user", "x-subject", "x-client", "x-scopes", "x-roles", "x-session")
+NAMES = (
+    "x-user", "x-subject", "x-subject-type", "x-client", "x-scopes", "x-roles", "x-session",
+)  # fmt: skip
 
 
 async def ask(world: World, token: str | None, query: str = "", method: str = "GET") -> Any:
@@ -38,6 +40,7 @@ async def test_a_good_token_passes_and_says_whose_it_is(world: World) -> None:
         assert {name: answer.headers[name] for name in NAMES} == {
             "x-user": "ada",
             "x-subject": user.id,
+            "x-subject-type": "user",
             "x-client": "shop",
             "x-scopes": "orders:read",
             "x-roles": "clerk",
@@ -54,7 +57,7 @@ async def test_a_client_for_itself_passes_with_empty_headers_where_a_user_is_non
     answer = await ask(world, token)
     told = {name: answer.headers[name] for name in NAMES}
     assert told == {
-        "x-user": "", "x-subject": "job", "x-client": "job",
+        "x-user": "", "x-subject": "job", "x-subject-type": "client", "x-client": "job",
         "x-scopes": "orders:read", "x-roles": "", "x-session": "",
     }  # fmt: skip
 
@@ -139,7 +142,7 @@ async def test_what_is_revoked_or_taken_away_shows_at_once(world: World) -> None
         accounts.set_roles(session, accounts.get(session, user.id), [], None)
     assert (await ask(world, token, query)).status_code == 403
     answer = await ask(world, token)
-    assert (answer.headers["x-roles"], answer.headers["x-scopes"]) == ("", "")
+    assert (answer.headers["x-roles"], answer.headers["x-scopes"]) == ("", "account")
     await world.revoke(token, client)
     assert (await ask(world, token)).status_code == 401
 

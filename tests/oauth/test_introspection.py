@@ -26,8 +26,9 @@ async def test_a_live_access_token_is_described_in_full(
     claims = claims_of(tokens["access_token"])
     assert await world.introspect(tokens["access_token"]) == {
         "active": True,
-        "scope": "read",
+        "scope": "account read",
         "client_id": "first-party",
+        "subject_type": "user",
         "username": "ada",
         "token_type": "Bearer",
         "aud": settings.issuer,
@@ -43,7 +44,7 @@ async def test_a_live_refresh_token_is_described(
     claims = claims_of(tokens["access_token"])
     described = await world.introspect(tokens["refresh_token"])
     expected = {"active", "scope", "client_id", "username", "token_type", "exp", "iat", "nbf"}
-    assert set(described) == expected | {"sub", "aud", "iss", "jti", "sid", "roles"}
+    assert set(described) == expected | {"sub", "subject_type", "aud", "iss", "jti", "sid", "roles"}
     assert described["token_type"] == "refresh_token"
     assert described["exp"] - described["iat"] == 14 * 86_400
     assert (described["sub"], described["sid"]) == (claims["sub"], claims["sid"])
@@ -78,10 +79,10 @@ async def test_whoever_may_ask_gets_the_same_answer(
     elif how == "post":
         form, headers = caller.post, {}
     elif how == "client's bearer":
-        form, headers = {}, bearer((await world.act(caller))["access_token"])
+        form, headers = {}, bearer((await world.act(caller, scope="introspect"))["access_token"])
     else:
         world.user("root", roles=["admin"])
-        form, headers = {}, bearer((await world.log_in("root"))["access_token"])
+        form, headers = {}, bearer((await world.log_in("root", scope="introspect"))["access_token"])
     answer = await world.api.post(
         "/introspect", data={"token": tokens["access_token"], **form}, headers=headers
     )
@@ -123,7 +124,7 @@ async def test_a_bearer_loses_the_right_to_ask_with_its_scope(
     world: World, tokens: dict[str, Any]
 ) -> None:
     caller = world.client("api", scopes=["introspect"])
-    headers = bearer((await world.act(caller))["access_token"])
+    headers = bearer((await world.act(caller, scope="introspect"))["access_token"])
     form = {"token": tokens["access_token"]}
     assert (await world.api.post("/introspect", data=form, headers=headers)).status_code == 200
     world.change_client("api", scopes=[])

@@ -113,6 +113,22 @@ async def test_the_random_password_is_said_once_and_logs_in(make: Callable[..., 
         assert set(answer.json()["scope"].split()) == BUILT_IN.keys()
 
 
+def test_a_scope_that_bears_the_name_of_one_built_in_since_refuses_the_start(
+    make: Callable[..., Settings],
+) -> None:
+    """Every user holds `account`; who trusts a scope of that name of their own means another."""
+    settings = make()
+    db = Database(settings)
+    with db.transaction() as session:
+        session.add(Scope(name="account", audience="https://bank.example"))
+    with pytest.raises(SettingsError, match="identity scopes delete account"):
+        first_start(settings)
+    with db.transaction() as session:
+        session.delete(session.get(Scope, "account"))
+    first_start(settings)
+    db.close()
+
+
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_two_services_are_given_two_passwords(
     make: Callable[..., Settings], tmp_path: Path

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from identity.authentication.passwords.hashing import PasswordHasher
+from identity.directory.access.table import Role, RoleScope, Scope
 from identity.directory.clients.table import Client, ClientSecret
 from identity.directory.users import accounts
 from identity.opaque import digest
@@ -22,37 +24,47 @@ from tests.siblings.chromium import Chromium, Page, installed
 from tests.world import PASSWORD
 
 CLIENT = ("orders", "cs_only-in-tests-Zq81")
+AUDIENCE = "https://orders.example.com"
 
 
 @dataclass(frozen=True)
 class Pair:
     identity: str
     orders: str
+    """Written as FastAPI's tutorial writes one."""
+    example: str
+    """examples/orders."""
 
 
 @pytest.fixture(scope="module")
 def pair(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Both, and the user `ada`; the service lets pages of the sibling's origin call it."""
+    """All, and the user `ada`; the service lets pages of the siblings' origins call it."""
     folder = tmp_path_factory.mktemp("siblings")
     url = templates.fresh("sqlite", folder)
     _fill(url)
-    orders = f"http://127.0.0.1:{free_port()}"
+    orders, example = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     settings = {
         "DATABASE_URL": url,
         "KEYS_DIR": str(folder / "keys"),
         "BOOTSTRAP_ADMIN_PASSWORD": ADMIN_PASSWORD,
         "BCRYPT_ROUNDS": "4",
         "TEST_WEAK_HASHING": "1",
-        "CORS_ORIGINS": orders,
+        "CORS_ORIGINS": f"{orders} {example}",
     }
     server = Server(folder, settings)
-    sibling = _sibling(orders, server.url, folder)
+    siblings = [
+        _sibling("orders", orders, folder, ORDERS_IDENTITY=server.url,
+                 ORDERS_CLIENT_ID=CLIENT[0], ORDERS_CLIENT_SECRET=CLIENT[1]),
+        _sibling("example", example, folder, ISSUER=server.url, AUDIENCE=AUDIENCE),
+    ]  # fmt: skip
     try:
-        wait_until(lambda: _answers(orders), 30, (folder / "orders.log").read_text)
-        yield Pair(server.url, orders)
+        for name, url in (("orders", orders), ("example", example)):
+            wait_until(partial(_answers, url), 30, (folder / f"{name}.log").read_text)
+        yield Pair(server.url, orders, example)
     finally:
-        sibling.terminate()
-        sibling.wait(15)
+        for sibling in siblings:
+            sibling.terminate()
+            sibling.wait(15)
         server.stop()
 
 
@@ -83,7 +95,12 @@ def _fill(database_url: str) -> None:
     db = open_database(Settings.of(database_url=database_url))
     password_hash = PasswordHasher(4).hash(PASSWORD)
     with db.transaction() as session:
-        accounts.create(session, username="ada", password_hash=password_hash)
+        for scope in ("orders:read", "orders:write"):
+            session.add(Scope(name=scope, audience=AUDIENCE))
+        session.add(Role(name="clerk"))
+        session.flush()
+        session.add(RoleScope(role="clerk", scope="orders:read"))
+        accounts.create(session, username="ada", password_hash=password_hash, roles=["clerk"])
         session.add(Client(id=CLIENT[0], type="confidential", grants=[], scopes=[], audiences=[]))
         session.flush()
         secret = ClientSecret(client_id=CLIENT[0], digest=digest(CLIENT[1]), hint=CLIENT[1][-4:])
@@ -91,21 +108,17 @@ def _fill(database_url: str) -> None:
     db.close()
 
 
-def _sibling(orders: str, identity: str, folder: Path) -> subprocess.Popen[bytes]:
-    port = orders.rpartition(":")[2]
-    with (folder / "orders.log").open("ab") as log:
+def _sibling(name: str, url: str, folder: Path, **settings: str) -> subprocess.Popen[bytes]:
+    port = url.rpartition(":")[2]
+    with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "tests.siblings.orders:app", "--port", port],
+            [sys.executable, "-m", "uvicorn", f"tests.siblings.{name}:app", "--port", port],
             stdout=log,
             stderr=log,
             cwd=ROOT,
             env=environment()
-            | {
-                "ORDERS_IDENTITY": identity,
-                "ORDERS_CLIENT_ID": CLIENT[0],
-                "ORDERS_CLIENT_SECRET": CLIENT[1],
-                "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
-            },
+            | settings
+            | {"PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", "")},
         )
 
 

@@ -64,7 +64,7 @@ def test_the_token_is_good_at_the_sibling_by_our_published_keys(
 ) -> None:
     token = log_in(browser, pair)
     answer = browser.get(f"{pair.orders}/users/me", headers=bearer(token))
-    assert (answer.status_code, answer.json()) == (200, {"username": "ada", "roles": []})
+    assert (answer.status_code, answer.json()) == (200, {"username": "ada", "roles": ["clerk"]})
 
 
 def test_the_sibling_refuses_who_brings_no_token_or_a_changed_one(

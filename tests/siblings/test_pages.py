@@ -1,4 +1,4 @@
-"""The Authorize button of both docs pages works, in a browser: type a name and a password, press,
+"""The Authorize button of all docs pages works, in a browser: type a name and a password, press,
 and call an operation that needs a token."""
 
 from collections.abc import Callable
@@ -45,6 +45,7 @@ def try_out(page: Page, operation: str) -> str:
     [
         ("identity", "Self-service-get_me"),
         ("orders", "default-read_users_me_users_me_get"),
+        ("example", "default-read_orders_orders_get"),
     ],
 )
 def test_the_authorize_button_logs_in_and_the_next_call_is_answered(
@@ -58,6 +59,16 @@ def test_the_authorize_button_logs_in_and_the_next_call_is_answered(
     assert try_out(docs, operation) == "200"
     docs.picture(tmp_path / "answered.png")
     assert docs.complaints() == []
+
+
+def test_our_own_page_offers_one_tick_for_everything(page: Open, pair: Pair) -> None:
+    docs = page(f"{pair.identity}/docs")
+    docs.press(one("button.authorize"))
+    docs.wait_for(f"{one('#oauth_username')} != null")
+    boxes = "document.querySelectorAll('.auth-container .scopes input[type=checkbox]')"
+    assert docs.run(f"[...{boxes}].map(box => [box.getAttribute('data-value'), box.checked])") == [
+        ["*", False]
+    ]
 
 
 @pytest.mark.parametrize("whose", ["identity", "orders"])

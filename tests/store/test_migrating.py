@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import op
+from alembic import command, op
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
+from sqlmodel import select
 
+from identity.clock import utcnow
+from identity.directory import subjects
+from identity.directory.clients.table import Client
+from identity.directory.subjects import Subject
+from identity.records import audit
 from identity.service.tables import TABLES, metadata
 from identity.settings import Settings, SettingsError
 from identity.store import Database, migrating
@@ -106,6 +112,45 @@ def test_the_service_refuses_a_schema_that_is_behind_and_says_what_to_do(
     check(settings)
 
 
+def test_ids_of_before_are_claimed_for_users_first_and_for_those_deleted(
+    settings: Settings,
+) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrating.scripts()))
+    db = Database(settings)
+    with db.transaction() as session:
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "0001")
+        for id_ in ("ada", "both"):
+            session.execute(
+                text(
+                    "INSERT INTO user_account (id, username, email_verified, status, "
+                    "must_change_password, version, created_at, updated_at) VALUES "
+                    "(:id, :id, false, 'active', false, 1, :now, :now)"
+                ),
+                {"id": id_, "now": utcnow()},
+            )
+        for id_ in ("both", "robot", "gone"):
+            session.execute(
+                text(
+                    "INSERT INTO client (id, name, type, status, grants, scopes, audiences, "
+                    "builtin, version, good_from, created_at, updated_at) VALUES "
+                    "(:id, '', 'public', 'active', '[]', '[]', '[]', false, 1, :now, :now, :now)"
+                ),
+                {"id": id_, "now": utcnow()},
+            )
+        for _ in range(2):
+            audit.record(session, "user.deleted", subject="gone")
+    with db.transaction() as session:
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "0002")
+        types = dict(session.exec(select(Subject.id, Subject.type)).all())
+        assert types == {"ada": "user", "both": "user", "gone": "user", "robot": "client"}
+        assert subjects.shared(session) == ["both", "gone"]
+        assert session.exec(select(Client.default_scopes)).all() == [None] * 3
+    db.close()
+
+
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_a_schema_ahead_of_this_version_is_left_alone(settings: Settings) -> None:
     migrating.upgrade(settings)
@@ -143,7 +188,7 @@ def test_an_interrupted_migration_leaves_nothing_and_can_be_run_again(
 
 KILLED = """
 import os, sys
-from alembic import op
+from alembic import command, op
 create, made = op.create_table, []
 def killed(*args, **options):
     made.append(args[0])

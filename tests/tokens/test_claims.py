@@ -19,7 +19,7 @@ async def test_a_users_token_says_who_for_whom_and_until_when(world: World, sett
         assert set(claims) == USER | {"scope"}
         assert (claims["iss"], claims["aud"]) == (settings.issuer, settings.issuer)
         assert (claims["sub"], claims["username"]) == (user.id, "ada")
-        assert (claims["roles"], claims["scope"]) == (["reader"], "read")
+        assert (claims["roles"], claims["scope"]) == (["reader"], "account read")
         assert claims["iat"] == claims["nbf"] == claims["auth_time"] == int(now())
         assert claims["exp"] == claims["iat"] + tokens["expires_in"] == claims["iat"] + 900
         clock.tick(1)
@@ -30,7 +30,8 @@ async def test_a_users_token_says_who_for_whom_and_until_when(world: World, sett
 
 async def test_a_token_without_scope_names_none(world: World) -> None:
     world.user()
-    claims = claims_of((await world.log_in())["access_token"])
+    app = world.client("app", scopes=[])
+    claims = claims_of((await world.log_in(client=app))["access_token"])
     assert set(claims) == USER
     assert claims["roles"] == []
 

@@ -54,7 +54,7 @@ async def test_a_role_taken_away_shrinks_the_scope_at_once(world: World) -> None
     world.scopes("read", role="reader")
     world.scopes("write", role="writer")
     user = world.user(roles=["reader", "writer"])
-    tokens = await world.log_in()
+    tokens = await world.log_in(scope="read write")
     assert (await world.introspect(tokens["access_token"]))["scope"] == "read write"
     with world.change() as session:
         accounts.set_roles(session, accounts.get(session, user.id), ["reader"], None)
@@ -72,7 +72,7 @@ async def test_a_role_taken_away_shrinks_the_scope_at_once(world: World) -> None
 async def test_a_scope_taken_from_a_role_is_gone_at_once(world: World) -> None:
     world.scopes("read", "write", role="editor")
     world.user(roles=["editor"])
-    token = (await world.log_in())["access_token"]
+    token = (await world.log_in(scope="read write"))["access_token"]
     assert await world.active(token)
 
     def narrow(session: Session) -> None:
@@ -85,7 +85,7 @@ async def test_a_scope_taken_from_a_role_is_gone_at_once(world: World) -> None:
 
 async def test_an_administrator_demoted_cannot_act_any_more(world: World) -> None:
     user = world.user("root", roles=["admin"])
-    token = (await world.log_in("root"))["access_token"]
+    token = (await world.log_in("root", scope="*"))["access_token"]
     assert (await world.api.get("/users", headers=bearer(token))).status_code == 200
     with world.change() as session:
         accounts.set_roles(session, accounts.get(session, user.id), [], None)

@@ -1,11 +1,13 @@
 """A FastAPI sibling: who gets in, what it tells the rest, and what its OpenAPI page offers."""
 
+import json
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 
 from identity.verifier.fastapi import Identity, VerifiedToken, require
+from identity.verifier.gate.encoding import b64url_encode
 from identity.verifier.testing import Issuer
 from tests.verifier.testclient import TestClient
 
@@ -160,3 +162,62 @@ def test_an_identity_may_be_given_its_verifier(issuer: Issuer) -> None:
     identity = Identity(verifier=verifier, resource="https://orders.example", scopes=["a"])
     assert identity.verifier is verifier
     assert identity.resource.metadata()["resource"] == "https://orders.example"
+
+
+def test_the_page_asks_for_its_own_scopes_from_the_start(issuer: Issuer) -> None:
+    """Scopes of one resource pick its audience; a token without would be refused here."""
+    app, _ = a_sibling()
+    with TestClient(app) as client:
+        assert 'initOAuth({"scopes": "orders:read orders:write"})' in client.get("/docs").text
+    app = FastAPI(swagger_ui_init_oauth={"scopes": "orders:read", "clientId": "page"})
+    Identity(ISSUER, AUDIENCE, scopes=SCOPES).install(app)
+    assert app.swagger_ui_init_oauth == {"scopes": "orders:read", "clientId": "page"}
+    app = FastAPI()
+    Identity(ISSUER, AUDIENCE).install(app)
+    assert app.swagger_ui_init_oauth is None
+
+
+def test_why_a_token_was_refused_is_in_the_log_and_the_token_is_not(
+    sibling: TestClient, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "identity.verifier")
+    good = issuer.token(scope="orders:read")
+    other = issuer.token(scope="orders:read", audience="https://other.example")
+    revoked = issuer.token(scope="orders:read")
+    issuer.revoke(revoked)
+    cases = [
+        (other, "WARNING", "NotForUs: aud: aud ['https://other.example'] names none of "),
+        (good[:-8] + "AAAAAAAA", "WARNING", "BadSignature: "),
+        (good.replace(".", ""), "WARNING", "Malformed: segments: "),
+        (revoked, "WARNING", "Revoked: "),
+        (issuer.token(expires_in=-1), "INFO", "Expired: "),
+        (issuer.token(), "INFO", "InsufficientScope: needs orders:read"),
+        (None, "INFO", "TokenMissing: "),
+    ]
+    for token, level, why in cases:
+        caplog.clear()
+        headers = with_token(token) if token else {}
+        status = sibling.get("/orders", headers=headers).status_code
+        [record] = [r for r in caplog.records if r.name == "identity.verifier"]
+        assert record.levelname == level
+        assert record.getMessage().startswith(f"GET /orders answered {status}: {why}")
+        for part in (token or "").split("."):
+            assert not part or part not in caplog.text
+    caplog.clear()
+    assert sibling.get("/orders", headers=with_token(good)).status_code == 200
+    assert not caplog.records
+
+
+def test_strangers_write_no_lines_of_their_own_into_the_log(
+    sibling: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    sibling.get("/orders/%0Aforged%1b[31m" + "a" * 5000)  # no such path: nothing is asked of it
+    forged = {"alg": "ES256", "typ": "at+jwt", "kid": "a\nforged: line\x1b[31m" + "b" * 5000}
+    head, payload, signature = Issuer().token().split(".")
+    head = b64url_encode(json.dumps(forged).encode()).decode()
+    for path in ("/orders", "/stock"):
+        sibling.get(path, headers=with_token(f"{head}.{payload}.{signature}"))
+    assert len(caplog.records) == 2
+    for record in caplog.records:
+        said = record.getMessage()
+        assert said.isprintable() and said.isascii() and len(said) < 700

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,3 +158,13 @@ def test_without_the_server_its_fixture_skips_and_says_why(tmp_path: Path) -> No
 def test_the_fixtures_are_listed_with_what_they_are(tmp_path: Path, fixture: str) -> None:
     ran = pytest_run(tmp_path, "", "--fixtures")
     assert fixture in ran.stdout
+
+
+def test_a_client_that_acts_for_itself_is_told_from_a_user(issuer: Any) -> None:
+    with issuer.sync_verifier() as verifier:
+        own = verifier.verify(issuer.token("robot", client_id="robot"))
+        assert (own.is_client, own.username, own.session, own.roles) == (True, None, None, ())
+        user = verifier.verify(issuer.token("alice", client_id="robot"))
+        assert (user.is_client, user.username) == (False, "alice")
+        # Of an issuer that let the two meet: whose session it is, is a user.
+        assert not verifier.verify(issuer.token("x", client_id="x", session="s")).is_client

@@ -66,6 +66,7 @@ async def create_client(
             type=body.type,
             grants=body.grants,
             scopes=body.scopes,
+            default_scopes=body.default_scopes,
             audiences=body.audiences,
             known_grants=request.app.state.grant_types,
             held=actor.held,

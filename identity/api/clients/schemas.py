@@ -30,6 +30,15 @@ Scopes = Annotated[
         examples=[["introspect"]],
     ),
 ]
+DefaultScopes = Annotated[
+    list[Line] | None,
+    Field(
+        max_length=500,
+        description="Which of them a request without `scope` asks for; null: all that are not "
+        "administrative.",
+        examples=[["orders:read"]],
+    ),
+]
 Audiences = Annotated[
     list[Annotated[Line, Field(json_schema_extra={"pattern": r"^[^\s#]+$"})]],
     Field(
@@ -60,6 +69,7 @@ class NewClient(Body):
     type: ClientType = "confidential"
     grants: Grants = Field(default_factory=list)
     scopes: Scopes = Field(default_factory=list)
+    default_scopes: DefaultScopes = None
     audiences: Audiences = Field(default_factory=list)
 
 
@@ -70,6 +80,7 @@ class ClientPatch(Patch):
     status: Status = Field(default_factory=omitted)
     grants: Grants = Field(default_factory=omitted)
     scopes: Scopes = Field(default_factory=omitted)
+    default_scopes: DefaultScopes = None
     audiences: Audiences = Field(default_factory=omitted)
 
 
@@ -113,6 +124,7 @@ class ClientOut(BaseModel):
     status: Status
     grants: list[str]
     scopes: list[str]
+    default_scopes: list[str] | None
     audiences: list[str]
     builtin: bool
     secrets: list[SecretOut]

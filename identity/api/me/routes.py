@@ -1,11 +1,14 @@
 """`/users/me`: what users do with their own account (`GET /users/me` itself: profile.py), and
 `POST /password` for those who cannot get a token yet."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from fastapi import APIRouter, Request, Response
 from sqlmodel import Session
 
 from identity.api import sessions
-from identity.api.actor import Me
+from identity.api.actor import ActingUser, ChangingMe, Me
 from identity.api.bodies import JsonRoute, PathId
 from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
 from identity.api.paging import Page, Paged, listed
@@ -15,13 +18,24 @@ from identity.api.users.schemas import MyPasswordChange, MyPatch, PasswordChange
 from identity.authentication.password import WRONG, Proven
 from identity.authentication.passwords import policy
 from identity.authentication.passwords.preparing import prepare
+from identity.clock import now
 from identity.directory.users import accounts
 from identity.directory.users.snapshot import UserOut
-from identity.errors import Forbidden, InvalidGrant, InvalidRequest, NotFound, ValidationFailed
+from identity.errors import (
+    Conflict,
+    Forbidden,
+    InvalidGrant,
+    InvalidRequest,
+    LoginTooOld,
+    NotFound,
+    ValidationFailed,
+)
 from identity.records import audit
 from identity.service.wiring import Services
 from identity.tokens.sessions import lifecycle
 
+RECENT = 5 * 60
+"""Seconds for which a login proves who asks."""
 _WRONG_CURRENT = "The current password is wrong."
 
 router = APIRouter(tags=["Self-service"], route_class=JsonRoute)
@@ -34,19 +48,42 @@ class MySession(SessionOut):
 
 @router.patch(
     "/users/me", operation_id="update_me", summary="Change my name or e-mail address",
-    responses=administrative(409, 412, body=True), openapi_extra=merge_patch(MyPatch),
+    responses=administrative(
+        409, 412, 429, body=True,
+        s403="The token lacks the scope, the current password is wrong, or nothing proves who asks "
+        "for another e-mail address.",
+        s409="The e-mail address is taken; said only to who has proven who they are.",
+    ),
+    openapi_extra=merge_patch(MyPatch),
 )  # fmt: skip
-async def update_me(me: Me, body: MyPatch, response: Response, if_match: IfMatch = None) -> UserOut:
-    """A JSON merge patch. A changed address has to be verified again."""
+async def update_me(
+    me: ChangingMe, body: MyPatch, response: Response, if_match: IfMatch = None
+) -> UserOut:
+    """A JSON merge patch. Another e-mail address, which is a login name, takes the current
+    password or a login of the last five minutes, and has to be verified again."""
+    fields = body.members()
+    password = fields.pop("current_password", None)
+    proven = None
+    if password is not None and "email" in fields:
+        current = password.get_secret_value()
+        proven = await _prove(me.services, me.user.username, current, me.user.id)
+    recent = int(now()) - me.live.claims.claims.get("auth_time", 0) <= RECENT
 
     def unit(session: Session) -> UserOut:
+        if proven is not None:
+            me.services.login.settle(session, proven)
         user = accounts.get(session, me.user.id, lock=True)
         check_unchanged(if_match, user.version)
-        accounts.update(session, user, body.members(), None)
+        if proven is None and not recent and accounts.other_email(user, fields):
+            words = "a new e-mail address takes current_password, or a new login"
+            raise LoginTooOld(words, max_age=RECENT)
+        accounts.update(session, user, fields, None)
         response.headers["etag"] = etag(user.version)
         return UserOut.of(user, accounts.roles_of(session, user.id))
 
-    return await me.services.db.write(unit)
+    if "email" not in fields:
+        return await me.services.db.write(unit)
+    return await _asking_what_is_taken(me, unit)
 
 
 @router.post(
@@ -54,7 +91,7 @@ async def update_me(me: Me, body: MyPatch, response: Response, if_match: IfMatch
     summary="Change my password",
     responses=administrative(429, body=True, s403=f"{_WRONG_CURRENT} Or the token is a client's."),
 )  # fmt: skip
-async def change_my_password(me: Me, body: MyPasswordChange) -> None:
+async def change_my_password(me: ChangingMe, body: MyPasswordChange) -> None:
     """All my other sessions end. Guessing is slowed like a login's."""
     await _change(
         me.services, me.user.username, body, user_id=me.user.id, keep=me.live.claims.session
@@ -87,13 +124,29 @@ async def list_my_sessions(me: Me, window: Paged) -> Page[MySession]:
     "/users/me/sessions/{session_id}", status_code=204, operation_id="end_my_session",
     summary="End one of my sessions", responses=administrative(404),
 )  # fmt: skip
-async def end_my_session(me: Me, session_id: PathId) -> None:
+async def end_my_session(me: ChangingMe, session_id: PathId) -> None:
     def unit(session: Session) -> None:
         mine = sessions.find(session, me.user.id, session_id)
         if mine is None or not lifecycle.end(session, session_id, "ended by the user"):
             raise NotFound("you have no such session")
 
     await me.services.db.write(unit)
+
+
+async def _asking_what_is_taken(me: ActingUser, unit: Callable[[Session], UserOut]) -> UserOut:
+    """Whether an address is taken is told as often as a login may fail, and no more. Counted
+    apart from logins: who has an account to log in to could set their counter back."""
+    services, asks = me.services, f"e-mail addresses taken\n{me.user.id}"
+    with services.throttle.attempt(asks, audit.origin.get().address) as attempt:
+        await attempt.check(services.db)
+        with attempt.turn():
+            try:
+                with _in_our_words():
+                    return await services.db.write(unit)
+            except Conflict:
+                attempt.wrong = True
+        await services.db.write_plain(attempt.failed)
+        raise Conflict("the e-mail address is taken")
 
 
 async def _change(
@@ -110,10 +163,8 @@ async def _change(
     """
     current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
     policy.check(new, username=login, pointer="/new_password")
-    proven = await _prove(services, login, current)
+    proven = await _prove(services, login, current, user_id)
     user = proven.user
-    if user_id is not None and user.id != user_id:
-        raise Forbidden(WRONG)  # renamed, and the name taken by another, a moment ago
     policy.check(new, username=user.username, email=user.email, pointer="/new_password")
     if prepare(new) == prepare(current):
         raise ValidationFailed([("/new_password", "The new password is the current one.")])
@@ -126,16 +177,26 @@ async def _change(
         accounts.set_password_hash(session, row, password_hash, must_change=False, held=None)
         lifecycle.end_all(session, "password changed", user_id=user.id, keep=[keep])
 
-    try:
+    with _in_our_words():
         await services.db.write(unit)
-    except InvalidGrant as refusal:
-        raise Forbidden(WRONG, audit=refusal.audit) from None
 
 
-async def _prove(services: Services, login: str, password: str) -> Proven:
+async def _prove(services: Services, login: str, password: str, user_id: str | None) -> Proven:
+    """That this is the password of whoever logs in so, and that they are `user_id`, where that is
+    known."""
+    with _in_our_words():
+        proven = await services.login.prove(login, password)
+    if user_id is not None and proven.user.id != user_id:
+        raise Forbidden(WRONG)  # renamed, and the name taken by another, a moment ago
+    return proven
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """OAuth's would puzzle here."""
     try:
-        return await services.login.prove(login, password)
-    except InvalidGrant as refusal:  # OAuth's word for it would puzzle here
+        yield
+    except InvalidGrant as refusal:
         raise Forbidden(WRONG, audit=refusal.audit) from None
     except InvalidRequest as refusal:
         raise ValidationFailed([("/current_password", refusal.detail)]) from None

@@ -48,8 +48,13 @@ class UserPatch(Patch):
 class MyPatch(Patch):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Ada Lovelace"}]})
 
-    email: Email | None = None
+    email: Email | None = Field(
+        default=None, description="A login name: it takes `current_password`, or a recent login."
+    )
     name: Line | None = None
+    current_password: Password = Field(
+        default_factory=omitted, description="Looked at where the e-mail address changes."
+    )
 
 
 class Roles(Body):

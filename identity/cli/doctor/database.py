@@ -13,6 +13,7 @@ from identity.authentication.passwords.hashing import PasswordHasher
 from identity.cli.doctor.findings import Finding, Findings
 from identity.cli.frame import Operation, sqlite_path
 from identity.clock import utcnow
+from identity.directory import subjects
 from identity.directory.users import accounts
 from identity.directory.users.table import User, UserRole
 from identity.keys import master, rotation
@@ -41,7 +42,7 @@ def examine_database(operation: Operation) -> Findings:
             return
         yield Finding("ok", "schema", f"at {migrating.current(session.connection())}")
         checks: tuple[Callable[[Operation, Session], Findings], ...] = (
-            _clock, _master_key, _signing_keys, _users, _audit,
+            _clock, _master_key, _signing_keys, _users, _subjects, _audit,
         )  # fmt: skip
         for check in checks:
             yield from check(operation, session)
@@ -188,6 +189,16 @@ def _users(operation: Operation, session: Session) -> Findings:
             "problem", "users", f"{first.username} still has the password of "
             "IDENTITY_BOOTSTRAP_ADMIN_PASSWORD, which others may read there",
             f"identity users set-password {first.username}, and take the setting out",
+        )  # fmt: skip
+
+
+def _subjects(operation: Operation, session: Session) -> Findings:
+    for client_id in subjects.shared(session):
+        yield Finding(
+            "problem", "clients", f"{client_id} is, or was, also the id of a user: a service that "
+            "goes by `sub` takes one for the other",
+            "register the client under another id, then `identity clients delete "
+            f"{client_id}`",
         )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from identity.authentication.passwords.hashing import PasswordHasher
 from identity.cli.importing.reading import Bad, Lines, Record, Row, read_row, records
 from identity.clock import utcnow
 from identity.directory.access.table import Role
+from identity.directory.subjects import Subject
 from identity.directory.users import accounts
 from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import IdentityError
@@ -237,7 +238,9 @@ def _insert(session: Session, rows: list[Row]) -> None:
         roles += [{"user_id": user_id, "role": role} for role in row.roles or ()]
         created: dict[str, Any] = {"username": row.username, "roles": row.roles, "imported": True}
         events.append(audit.event("user.created", subject=user_id, **created))
-    for model, values in ((User, users), (LoginName, logins), (UserRole, roles)):
+    subjects = [{"id": user["id"], "type": "user"} for user in users]
+    tables = ((Subject, subjects), (User, users), (LoginName, logins), (UserRole, roles))
+    for model, values in tables:
         if values:
             session.execute(insert(model), values)
     session.execute(insert(AuditEvent), events)

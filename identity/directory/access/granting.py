@@ -8,10 +8,14 @@ from sqlmodel import Session, col, select
 
 from identity.directory.access.table import Role, RoleScope, Scope
 from identity.errors import Forbidden, InvalidScope, ValidationFailed
+from identity.settings import SettingsError
 
 ADMIN = "admin"
+ACCOUNT = "account"
+"""Every user holds it, whatever their roles: it reaches nothing but their own affairs."""
 ALL = "*"
-"""In a client's list of scopes: whatever the user behind the request holds."""
+"""In a client's list of scopes: whatever the user behind the request holds. In a request: all
+that both hold."""
 
 BUILT_IN = {
     "users:read": "See users and their sessions",
@@ -23,8 +27,12 @@ BUILT_IN = {
     "keys:read": "See signing keys",
     "keys:write": "Rotate and revoke signing keys",
     "audit:read": "Read the audit trail and the statistics",
-    "introspect": "Introspect tokens with a bearer token",
+    "introspect": "Introspect every token, and follow revocations",
+    ACCOUNT: "Change one's own account: name, e-mail address, password, sessions",
 }
+
+ADMINISTRATIVE = frozenset(BUILT_IN) - {ACCOUNT}
+"""What reaches beyond its bearer's own affairs; granted only when asked for by name or by `*`."""
 
 USUAL = 300
 """Characters of a scope that is remembered once parsed: clients ask for the same all day."""
@@ -53,8 +61,18 @@ _remembered = lru_cache(maxsize=500)(_parsed)
 
 
 def ensure_built_in(session: Session) -> None:
-    """Make the built-in scopes and the role `admin`, which holds all of them; safe to repeat."""
-    have = set(session.exec(select(Scope.name)).all())
+    """Make the built-in scopes and the role `admin`, which holds all of them; safe to repeat.
+
+    Raises `SettingsError` where a scope of an older version's has the name of one that is built
+    in by now: whoever trusts it does not mean what we mean.
+    """
+    have = dict(session.exec(select(Scope.name, Scope.builtin)).all())
+    taken = [name for name in BUILT_IN if not have.get(name, True)]
+    if taken:
+        raise SettingsError(
+            f"the scope {taken[0]} is built in by now, and one of that name was made before: put "
+            f"another in its place, then `identity scopes delete {taken[0]}`"
+        )
     missing = [name for name in BUILT_IN if name not in have]
     session.add_all(Scope(name=n, description=BUILT_IN[n], builtin=True) for n in missing)
     if session.get(Role, ADMIN) is None:
@@ -73,8 +91,20 @@ def scopes_of_roles(session: Session, roles: Collection[str]) -> frozenset[str]:
 
 
 def home_of_scopes(session: Session) -> dict[str, str | None]:
-    """Every scope and the resource it belongs to."""
-    return dict(session.exec(select(Scope.name, Scope.audience)).all())
+    """Every scope and the resource it belongs to, by name."""
+    return dict(sorted(session.exec(select(Scope.name, Scope.audience)).all()))
+
+
+def resource_of(asked: str | None, home: Mapping[str, str | None]) -> str | None:
+    """The one resource to which the scopes asked for belong, beside those that belong to none;
+    None where there are several. Built-in scopes are this service's own."""
+    if not asked:
+        return None
+    names = parse(asked)
+    homes = {home.get(name) for name in names} - {None}
+    if len(homes) != 1 or ALL in names or not BUILT_IN.keys().isdisjoint(names):
+        return None
+    return homes.pop()
 
 
 def granted(
@@ -84,21 +114,31 @@ def granted(
     client: Collection[str],
     holder: Collection[str] | None,
     audience: str | None,
+    default: Iterable[str] | None = None,
 ) -> tuple[str, ...]:
-    """Scope asked ∩ client's ∩ holder's, in the order asked (alphabetical when none is named).
+    """Scope asked ∩ client's ∩ holder's, in the order asked (`home`'s for `*`).
 
     `home`: as `home_of_scopes` gives it. `holder`: the user's scopes, None where no user is
     behind the request. `audience`: the resource named by the request; only its scopes and those
-    of no resource remain (RFC 8707 §2.2). Raises `InvalidScope` for a scope that does not exist.
+    of no resource remain (RFC 8707 §2.2). `default`: what a request without `scope` asks for;
+    None: all that is not administrative. Raises `InvalidScope` for a scope that does not exist.
     """
-    names = parse(asked) if asked else ()
-    unknown = [name for name in names if name not in home]
-    if unknown:
-        raise InvalidScope(f"unknown scope: {' '.join(unknown)}")
+    names: Iterable[str]
+    if asked:
+        names = parse(asked)
+        unknown = [name for name in names if name not in home and name != ALL]
+        if unknown:
+            raise InvalidScope(f"unknown scope: {' '.join(unknown)}")
+        if ALL in names:
+            names = home
+    elif default is not None:
+        names = [name for name in default if name in home]
+    else:
+        names = [name for name in home if name not in ADMINISTRATIVE]
     everything = ALL in client and holder is not None
     return tuple(
         name
-        for name in names or sorted(home)
+        for name in names
         if (everything or name in client)
         and (holder is None or name in holder)
         and (audience is None or home[name] in (None, audience))
@@ -124,10 +164,11 @@ def check_exist(session: Session, scopes: Iterable[str], pointer: str = "/scopes
 def check_may_grant(held: Collection[str] | None, scopes: Iterable[str]) -> None:
     """Nobody grants what they do not hold. `held` None: the operator at the command line.
 
-    `*` is always allowed: it stands for what the user behind a request holds anyway.
+    `*` is always allowed: it stands for what the user behind a request holds anyway; so is
+    `account`, which every user holds.
     """
     if held is None:
         return
-    beyond = sorted(set(scopes) - set(held) - {ALL})
+    beyond = sorted(set(scopes) - set(held) - {ALL, ACCOUNT})
     if beyond:
         raise Forbidden(f"you cannot grant what you do not hold: {' '.join(beyond)}")

@@ -14,7 +14,8 @@ from typing import Any
 from sqlmodel import Session, col, delete, select
 
 from identity.clock import utcnow
-from identity.directory.access.granting import ALL, BUILT_IN, check_exist, check_may_grant
+from identity.directory import subjects
+from identity.directory.access.granting import ADMINISTRATIVE, ALL, check_exist, check_may_grant
 from identity.directory.clients.table import Client, ClientSecret, ClientType
 from identity.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from identity.opaque import digest, mint
@@ -57,6 +58,7 @@ def create(
     client_id: str | None = None,
     grants: Collection[str] = (),
     scopes: Collection[str] = (),
+    default_scopes: Collection[str] | None = None,
     audiences: Collection[str] = (),
     known_grants: Collection[str],
     held: Held,
@@ -76,6 +78,7 @@ def create(
         type=type,
         grants=_once(grants),
         scopes=_once(scopes),
+        default_scopes=None if default_scopes is None else _once(default_scopes),
         audiences=_once(audiences),
     )
     if client_id is not None:
@@ -83,12 +86,14 @@ def create(
         begins = _free_from(session, client_id)
         client.created_at = client.updated_at = client.good_from = begins
     _check(session, client, known_grants)
-    check_may_grant(held, client.scopes)
+    check_may_grant(held, [*client.scopes, *(client.default_scopes or ())])
+    subjects.claim(session, client.id, "client")
     insert_unique(session, client, Conflict("the client id is taken"))
     changes.record(session, "client.changed", client.id)
     audit.record(
         session, "client.created", subject=client.id,
         called=client.name, type=client.type, grants=client.grants, scopes=client.scopes,
+        default_scopes=client.default_scopes,
     )  # fmt: skip
     return client
 
@@ -101,15 +106,16 @@ def update(
     known_grants: Collection[str],
     held: Held,
 ) -> None:
-    """Set `name`, `status`, `grants`, `scopes`, `audiences`; other members are ignored.
+    """Set `name`, `status`, `grants`, `scopes`, `default_scopes`, `audiences`; other members are
+    ignored.
 
     The caller ends the sessions of a client that it disables.
     """
     guard(client, held)
     now = utcnow()
     changed: dict[str, Any] = {
-        key: _once(fields[key]) if key in ("grants", "scopes", "audiences") else fields[key]
-        for key in ("name", "status", "grants", "scopes", "audiences")
+        key: _once(fields[key]) if isinstance(fields[key], list) else fields[key]
+        for key in ("name", "status", "grants", "scopes", "default_scopes", "audiences")
         if key in fields
     }
     before = {key: getattr(client, key) for key in changed}
@@ -121,7 +127,7 @@ def update(
         # Its tokens stay dead when it is enabled again. They know whole seconds only.
         client.good_from = now.replace(microsecond=0) + timedelta(seconds=1)
     _check(session, client, known_grants)
-    check_may_grant(held, client.scopes)
+    check_may_grant(held, [*client.scopes, *(client.default_scopes or ())])
     touch(session, client)
     if ALL not in client.scopes and set(before.get("scopes", ())) - set(client.scopes):
         changes.record(session, "client.narrowed", client.id)
@@ -200,6 +206,9 @@ def lose_scope(session: Session, scope: str) -> None:
     for client in session.exec(select(Client).with_for_update()):
         if scope in client.scopes:
             client.scopes = [name for name in client.scopes if name != scope]
+            if client.default_scopes:
+                kept = [name for name in client.default_scopes if name != scope]
+                client.default_scopes = kept
             touch(session, client)
             changes.record(session, "client.narrowed", client.id)
 
@@ -207,7 +216,7 @@ def lose_scope(session: Session, scope: str) -> None:
 def guard(client: Client, held: Held) -> None:
     """Raise `Forbidden` where the client holds more than whoever acts. The built-in one serves all
     who log in without naming a client: to change it takes what the role `admin` holds."""
-    if client.builtin and held is not None and not BUILT_IN.keys() <= set(held):
+    if client.builtin and held is not None and not set(held) >= ADMINISTRATIVE:
         raise Forbidden("only who holds every built-in scope may change a built-in client")
     check_may_grant(held, client.scopes)
 
@@ -244,9 +253,15 @@ def _check(session: Session, client: Client, known_grants: Collection[str]) -> N
         for audience in client.audiences
         if not valid_audience(audience)
     ]
+    errors += [
+        ("/default_scopes", f"is not among the client's scopes: {scope}")
+        for scope in client.default_scopes or ()
+        if scope == ALL or not {scope, ALL} & {*client.scopes}
+    ]
     if errors:
         raise ValidationFailed(errors)
     check_exist(session, [scope for scope in client.scopes if scope != ALL])
+    check_exist(session, client.default_scopes or (), "/default_scopes")
 
 
 def _free_from(session: Session, client_id: str) -> datetime:

@@ -1,7 +1,7 @@
 """A client and its secrets."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import JSON, String
 from sqlmodel import Field, SQLModel
@@ -14,6 +14,7 @@ ClientType = Literal["confidential", "public"]
 Status = Literal["active", "disabled"]
 
 FIRST_PARTY = "first-party"
+_LIST_OR_NULL: Any = JSON(none_as_null=True)
 
 
 class Client(SQLModel, table=True):
@@ -27,6 +28,8 @@ class Client(SQLModel, table=True):
     grants: list[str] = Field(default_factory=list, sa_type=JSON)
     scopes: list[str] = Field(default_factory=list, sa_type=JSON)
     """Scopes it may ask for; `*`: whatever the user behind it holds."""
+    default_scopes: list[str] | None = Field(default=None, sa_type=_LIST_OR_NULL)
+    """Those of a request that names none; None: all that is not administrative."""
     audiences: list[str] = Field(default_factory=list, sa_type=JSON)
     """Resources it may name (RFC 8707), besides the default audience."""
     builtin: bool = False

@@ -5,14 +5,15 @@ at the command line. Nobody touches a user who holds more than they do, and the 
 administrator stays one.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import update as update_rows
 from sqlmodel import Session, col, delete, func, select
 
 from identity.clock import utcnow
-from identity.directory.access.granting import ADMIN, check_may_grant, scopes_of_roles
+from identity.directory import subjects
+from identity.directory.access.granting import ACCOUNT, ADMIN, check_may_grant, scopes_of_roles
 from identity.directory.access.table import Role
 from identity.directory.users import names
 from identity.directory.users.table import LoginName, User, UserRole
@@ -49,10 +50,10 @@ def roles_of(session: Session, user_id: str) -> list[str]:
 
 
 def rights_of(work: Work, user_id: str) -> tuple[list[str], frozenset[str]]:
-    """Both at once, for logins."""
+    """Roles and scopes at once, for logins."""
     rows = execute(work, _RIGHTS, {"id": user_id}).fetchall()
     roles = sorted({role for role, _ in rows})
-    return roles, frozenset(scope for _, scope in rows if scope is not None)
+    return roles, frozenset([ACCOUNT, *(scope for _, scope in rows if scope is not None)])
 
 
 def scopes_of(session: Session, user_id: str) -> frozenset[str]:
@@ -70,10 +71,11 @@ def create(
     must_change_password: bool = False,
     roles: Collection[str] = (),
     email_verified: bool = False,
+    user_id: str | None = None,
     held: Held = None,
 ) -> User:
-    """A new active user. Raises `Conflict` where a name is taken, `ValidationFailed`,
-    `Forbidden` for roles that hold more than `held`."""
+    """A new active user; its id is made up unless it brings one. Raises `Conflict` where a name
+    or the id is taken, `ValidationFailed`, `Forbidden` for roles that hold more than `held`."""
     user = User(
         username=names.username(username),
         email=names.email(email) if email else None,
@@ -82,6 +84,9 @@ def create(
         password_hash=password_hash,
         must_change_password=must_change_password,
     )
+    if user_id is not None:
+        user.id = user_id
+    subjects.claim(session, user.id, "user")
     insert_unique(session, user, Conflict("the username is taken"))
     _set_login_names(session, user)
     _set_roles(session, user, roles, held)
@@ -115,6 +120,13 @@ def update(session: Session, user: User, fields: dict[str, Any], held: Held) -> 
         _set_login_names(session, user)
     touch(session, user)
     audit.record(session, "user.updated", subject=user.id, changed=sorted(changed))
+
+
+def other_email(user: User, fields: Mapping[str, Any]) -> bool:
+    """Whether `fields` would change the user's e-mail address."""
+    if "email" not in fields:
+        return False
+    return (names.email(fields["email"]) if fields["email"] else None) != user.email
 
 
 def set_status(session: Session, user: User, status: str, held: Held) -> None:

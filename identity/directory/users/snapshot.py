@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from identity.directory.access.granting import ACCOUNT
 from identity.directory.users.table import Status, User
 from identity.store import Database, moment
 
@@ -77,7 +78,7 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         username=username,
         active=status == "active",
         roles=tuple(roles),
-        scopes=frozenset(scope for (scope,) in scopes),
+        scopes=frozenset([ACCOUNT, *(scope for (scope,) in scopes)]),
         shown=shown.model_dump_json().encode(),
         version=version,
     )

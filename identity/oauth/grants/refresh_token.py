@@ -42,7 +42,8 @@ class RefreshToken:
         user = await self.users.get(login.user_id)
         if user is None or not user.active:
             raise InvalidGrant("the refresh token is not valid", audit="user disabled")
-        scope = request.granted(user.scopes & frozenset(login.scope.split()))
+        scopes = login.scope.split()
+        scope = request.granted(user.scopes & frozenset(scopes), default=scopes)
         self.queue.put(
             "token.issued", subject=user.id, client_id=request.client.id,
             grant=self.grant_type, scope=scope, sid=login.id,
@@ -52,9 +53,9 @@ class RefreshToken:
 
     @staticmethod
     def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:
-        if request.resource is not None and request.resource != audience:
+        if request.form.get("resource", audience) != audience:
             raise InvalidTarget("the resource was not granted at the login")
-        asked = set(granting.parse(request.form.get("scope", "")))
+        asked = set(granting.parse(request.form.get("scope", ""))) - {granting.ALL}
         # A scope that was deleted since cannot be granted, whatever the login did.
         beyond = asked - (set(scope.split()) & request.scopes.keys())
         if beyond:

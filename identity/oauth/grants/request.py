@@ -1,6 +1,6 @@
 """What a grant is given, and what it hands back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 from identity.directory.access import granting
@@ -16,7 +16,8 @@ class TokenRequest(NamedTuple):
     form: Mapping[str, str]
     client: ClientSnapshot
     resource: str | None
-    """The audience asked for (RFC 8707), one that the client may name."""
+    """The audience asked for (RFC 8707), one that the client may name; or the one to which the
+    scopes asked for belong."""
     default_audience: str
     scopes: Mapping[str, str | None]
     """Every scope that exists, and the resource it belongs to."""
@@ -34,14 +35,18 @@ class TokenRequest(NamedTuple):
             raise InvalidRequest(f"{name} is missing")
         return value
 
-    def granted(self, holder: frozenset[str] | None, *, scope: str | None = None) -> str:
-        """The scope to grant, space separated. `holder`: the user's scopes, None without one."""
+    def granted(
+        self, holder: frozenset[str] | None, *, default: Sequence[str] | None = None
+    ) -> str:
+        """The scope to grant, space separated. `holder`: the user's scopes, None without one.
+        `default`: what is asked for where the request does not say, the client's own if None."""
         names = granting.granted(
-            scope if scope is not None else self.form.get("scope"),
+            self.form.get("scope"),
             home=self.scopes,
             client=self.client.scopes,
             holder=holder,
             audience=self.resource if self.resource != self.default_audience else None,
+            default=self.client.default_scopes if default is None else default,
         )
         return " ".join(names)
 

@@ -105,6 +105,12 @@ class VerifiedClaims:
         return str(self.claims["sub"])
 
     @property
+    def is_client(self) -> bool:
+        """Whether a client acts for itself: `subject` is that client, and no user is behind it
+        (RFC 9068 §2.2). Whoever keeps what is people's looks at this before `subject`."""
+        return "sid" not in self.claims and self.claims["sub"] == self.claims["client_id"]
+
+    @property
     def client_id(self) -> str:
         return str(self.claims["client_id"])
 

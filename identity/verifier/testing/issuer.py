@@ -86,7 +86,8 @@ class Issuer:
         listed: bool = True,
         **claims: Any,
     ) -> str:
-        """An access token as the service mints it (RFC 9068).
+        """An access token as the service mints it (RFC 9068): a user's at the client `client_id`,
+        or with that for `sub` one of a client that acts for itself.
 
         A negative `expires_in` is a token that expired so long ago, beyond what any leeway
         forgives. Without `listed` the token names no status list. Further `claims` win, and None
@@ -106,10 +107,13 @@ class Issuer:
             "nbf": issued_at,
             "jti": str(uuid.uuid4()),
             "scope": scope if isinstance(scope, str) else " ".join(scope),
-            "sid": session or f"session-of-{sub}",
-            "username": username or sub,
-            "roles": list(roles),
         }
+        if sub != client_id or session:
+            payload |= {
+                "sid": session or f"session-of-{sub}",
+                "username": username or sub,
+                "roles": list(roles),
+            }
         if isinstance(payload["aud"], list) and len(payload["aud"]) == 1:
             payload["aud"] = payload["aud"][0]
         if listed and len(self.ledger.minted) < LIST_BITS:

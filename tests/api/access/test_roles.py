@@ -67,7 +67,7 @@ async def test_a_deleted_scope_is_gone_from_roles_clients_and_tokens(world: Worl
     robot = Caller("robot", made["client_secret"])
     own = (await world.act(robot))["access_token"]
     world.user(roles=["picker"])
-    token = (await world.log_in())["access_token"]
+    token = (await world.log_in(scope=f"{READ} users:read"))["access_token"]
     assert (await world.introspect(token))["scope"] == f"{READ} users:read"
     await boss.done("DELETE", f"/scopes/{READ}")
     assert (await world.introspect(token))["scope"] == "users:read"

@@ -34,7 +34,7 @@ async def test_a_new_client_shows_its_secret_once_and_works_with_it(world: World
     del client["client_id"]
     assert await boss.done("GET", answer.headers["location"]) == client
     assert secret not in (await boss("GET", "/clients")).text
-    tokens = await world.act(Caller("report", secret))
+    tokens = await world.act(Caller("report", secret), scope="*")
     assert tokens["scope"] == "introspect users:read"
     tokens = await world.act(Caller("report", secret), resource="https://orders.example.com")
     assert (await world.introspect(tokens["access_token"]))["aud"] == "https://orders.example.com"
@@ -49,7 +49,7 @@ async def test_a_public_client_has_no_secret_and_cannot_get_one(world: World) ->
     assert (app["client_secret"], app["secrets"]) == (None, [])
     problem(await boss("POST", f"/clients/{app['id']}/secrets"), 409)
     world.user(roles=["admin"])
-    tokens = await world.log_in(client=Caller(app["id"], None))
+    tokens = await world.log_in(client=Caller(app["id"], None), scope="*")
     assert "users:write" in tokens["scope"].split()
 
 
@@ -90,7 +90,7 @@ async def test_bad_input_is_refused_and_says_where(world: World) -> None:
 async def test_a_patch_takes_effect_on_tokens_already_issued(world: World) -> None:
     boss = await acting.admin(world)
     client, caller = await register(boss)
-    token = (await world.act(caller))["access_token"]
+    token = (await world.act(caller, scope="*"))["access_token"]
     patched = await boss.done(
         "PATCH", "/clients/report", {"scopes": ["introspect"], "name": "Weekly"}
     )
@@ -245,7 +245,7 @@ async def test_clients_are_found_by_part_of_their_name(world: World) -> None:
 async def test_a_client_may_administer(world: World) -> None:
     boss = await acting.admin(world)
     _, caller = await register(boss)
-    token = (await world.act(caller))["access_token"]
+    token = (await world.act(caller, scope="users:read"))["access_token"]
     assert (await world.api.get("/users", headers=bearer(token))).status_code == 200
 
 

@@ -3,9 +3,10 @@
 import asyncio
 from typing import Any
 
+from identity import clock
 from tests import acting
 from tests.acting import Actor, pointers, problem
-from tests.world import PASSWORD, World, refused
+from tests.world import PASSWORD, World, granted, refused
 
 BETTER = "walnut orchard 55"
 CHANGE = {"current_password": PASSWORD, "new_password": BETTER}
@@ -26,6 +27,109 @@ async def test_users_change_their_name_and_address_and_no_more(world: World) -> 
     for beyond in ("username", "status", "roles", "email_verified"):
         assert pointers(await me("PATCH", "/users/me", {beyond: "admin"})) == {f"/{beyond}"}
     await world.log_in("countess@example.com")
+
+
+async def test_own_affairs_are_changed_by_tokens_of_scope_account(world: World) -> None:
+    """Every user holds it, in no role; a client must be allowed it like any other."""
+    world.scopes("read", role="reader")
+    world.user(roles=["reader"])
+    for client, form in ((None, {"scope": "read"}), (world.client(scopes=["read"]), {})):
+        reader = Actor(world, await world.log_in(client=client, **form))
+        assert (await reader("GET", "/users/me")).status_code == 200
+        assert (await reader("GET", "/users/me/sessions")).status_code == 200
+        for method, path, body in MINE:
+            if method != "GET":
+                answer = await reader(method, path, body)
+                problem(answer, 403)
+                challenge = answer.headers["www-authenticate"]
+                assert 'error="insufficient_scope"' in challenge
+                assert 'scope="account"' in challenge
+    listed = world.client("listed", scopes=["account"])
+    for client, form in ((None, {}), (None, {"scope": "account"}), (listed, {})):
+        me = Actor(world, await world.log_in(client=client, **form))
+        await me.done("PATCH", "/users/me", {"name": "Ada"})
+
+
+async def test_a_new_address_takes_the_password_once_the_login_is_older(world: World) -> None:
+    with clock.frozen() as time:
+        me = await ada(world, email="ada@example.com")
+        time.tick(300)
+        await me.done("PATCH", "/users/me", {"email": "one@example.com"})
+        time.tick(1)
+        for change in ({"email": "two@example.com"}, {"email": None}):
+            answer = await me("PATCH", "/users/me", change)
+            problem(answer, 403)
+            challenge = answer.headers["www-authenticate"]
+            assert 'error="insufficient_user_authentication"' in challenge
+            assert 'max_age="300"' in challenge
+        await me.done("PATCH", "/users/me", {"name": "Ada", "email": "one@EXAMPLE.com"})
+        assert me.refresh_token
+        granted(await world.refresh(me.refresh_token))  # is no login
+        problem(await me("PATCH", "/users/me", {"email": "two@example.com"}), 403)
+        proof = {"email": "two@example.com", "current_password": PASSWORD}
+        problem(await me("PATCH", "/users/me", proof | {"current_password": "wrong one"}), 403)
+        assert (await me.done("PATCH", "/users/me", proof))["email"] == "two@example.com"
+        await world.log_in("two@example.com")
+        answer = await me("PATCH", "/users/me", proof | {"current_password": "a\0" * 9})
+        assert pointers(answer) == {"/current_password"}
+
+
+async def test_a_password_that_is_given_has_to_be_right_however_new_the_login(
+    world: World,
+) -> None:
+    me = await ada(world)
+    body = {"email": "one@example.com", "current_password": "no such password"}
+    for _ in range(world.services.settings.throttle.login_max_failures):
+        problem(await me("PATCH", "/users/me", body), 403)
+    answer = await me("PATCH", "/users/me", body | {"current_password": PASSWORD})
+    problem(answer, 429)
+    assert (await me.done("GET", "/users/me"))["email"] is None
+
+
+async def test_that_an_address_is_taken_is_said_to_who_has_proven_who_asks(world: World) -> None:
+    world.user("bob", email="bob@example.com")
+    with clock.frozen() as time:
+        me = await ada(world)
+        time.tick(301)
+        answers = [
+            await me("PATCH", "/users/me", {"email": address})
+            for address in ("bob@example.com", "BOB@example.com", "free@example.com")
+        ]
+        assert len({answer.text for answer in answers}) == 1
+        problem(answers[0], 403)
+        taken = {"email": "bob@example.com", "current_password": PASSWORD}
+        assert "taken" in problem(await me("PATCH", "/users/me", taken), 409)["detail"]
+
+
+async def test_asking_which_addresses_are_taken_is_slowed_whatever_else_succeeds(
+    world: World,
+) -> None:
+    world.user("bob", email="bob@example.com")
+    me = await ada(world)
+    limit = world.services.settings.throttle.login_max_failures
+    body = {"email": "bob@example.com"}
+    for number in range(limit):
+        problem(await me("PATCH", "/users/me", body), 409)
+        if number % 3 == 1:
+            await world.log_in()  # forgives failed logins, and nothing else
+            await me.done("PATCH", "/users/me", {"email": f"{number}@example.com"})
+    for address in ("bob@example.com", "free@example.com"):
+        answer = await me("PATCH", "/users/me", {"email": address, "current_password": PASSWORD})
+        problem(answer, 429)
+        assert int(answer.headers["retry-after"]) > 0
+    await me.done("PATCH", "/users/me", {"name": "Ada"})
+    await world.log_in()
+
+
+async def test_asking_at_once_hears_of_no_more_addresses_than_one_by_one(world: World) -> None:
+    world.user("bob", email="bob@example.com")
+    me = await ada(world)
+    limit = world.services.settings.throttle.login_max_failures
+    body = {"email": "bob@example.com"}
+    answers = await asyncio.gather(*(me("PATCH", "/users/me", body) for _ in range(3 * limit)))
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {409, 429}
+    assert statuses.count(409) <= limit
 
 
 async def test_a_changed_password_ends_all_other_sessions(world: World) -> None:
@@ -150,6 +254,7 @@ async def test_sessions_of_others_are_not_found(world: World) -> None:
 
 
 MINE: list[tuple[str, str, Any]] = [
+    ("GET", "/users/me", None),
     ("PATCH", "/users/me", {"name": "x"}),
     ("POST", "/users/me/password", CHANGE),
     ("GET", "/users/me/sessions", None),
@@ -158,7 +263,8 @@ MINE: list[tuple[str, str, Any]] = [
 
 
 async def test_a_client_has_no_account(world: World) -> None:
-    robot = Actor(world, await world.act(world.client("robot", scopes=["users:write"])))
+    client = world.client("robot", scopes=["users:write", "account"])
+    robot = Actor(world, await world.act(client, scope="*"))
     for method, path, body in MINE:
         problem(await robot(method, path, body), 403)
         problem(await world.api.request(method, path, json=body), 401)
@@ -169,6 +275,7 @@ async def test_a_token_for_another_service_does_nothing_here(world: World) -> No
     orders = "https://orders.example.com"
     shop = world.client("shop", audiences=[orders])
     them = Actor(world, await world.log_in(client=shop, resource=orders))
+    assert await world.active(them.token)
     for method, path, body in MINE:
         answer = await them(method, path, body)
         problem(answer, 401)

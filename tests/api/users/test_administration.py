@@ -206,7 +206,7 @@ async def test_an_administrator_may_choose_the_one_time_password(world: World) -
 async def test_roles_take_effect_on_tokens_already_issued(world: World, bare: bool) -> None:
     boss = await acting.admin(world)
     user = await create(boss, roles=["admin"])
-    token = (await world.log_in())["access_token"]
+    token = (await world.log_in(scope="*"))["access_token"]
     assert "keys:write" in (await world.introspect(token))["scope"]
     await boss.done("POST", "/roles", {"name": "reader", "scopes": ["users:read"]})
     roles = ["reader", "reader"]
@@ -214,7 +214,7 @@ async def test_roles_take_effect_on_tokens_already_issued(world: World, bare: bo
     answer = await boss.done("PUT", path, roles if bare else {"roles": roles})
     assert answer["roles"] == ["reader"]
     live = await world.introspect(token)
-    assert (live["scope"], live["roles"]) == ("users:read", ["reader"])
+    assert (live["scope"], live["roles"]) == ("account users:read", ["reader"])
 
 
 BAD_ROLES: list[tuple[Any, str]] = [

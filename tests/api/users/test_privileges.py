@@ -60,7 +60,7 @@ async def test_a_narrow_token_of_an_administrator_is_narrow_here_too(world: Worl
 
 async def test_a_client_grants_no_more_than_its_own_scopes(world: World) -> None:
     robot = world.client("robot", scopes=["users:read", "users:write"])
-    actor = acting.Actor(world, await world.act(robot))
+    actor = acting.Actor(world, await world.act(robot, scope="*"))
     problem(await actor("POST", "/users", {"username": "eve", "roles": ["admin"]}), 403)
     await actor.done("POST", "/users", {"username": "eve"})
 
@@ -87,7 +87,7 @@ async def test_of_two_administrators_who_disable_each_other_at_once_one_is_left(
         name = f"rival{number}"
         world.user(name, roles=["admin"])
         rival = await id_of(world, name)
-        second = acting.Actor(world, await world.log_in(name))
+        second = acting.Actor(world, await world.log_in(name, scope="*"))
         answers = await asyncio.gather(
             first("PATCH", f"/users/{rival}", {"status": "disabled"}),
             second("PATCH", f"/users/{admin}", {"status": "disabled"}),

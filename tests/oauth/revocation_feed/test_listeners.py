@@ -123,7 +123,8 @@ async def test_a_client_that_changes_must_come_again(world: World) -> None:
 
 
 async def test_a_stream_ends_with_the_token_that_opened_it(world: World, settings: Any) -> None:
-    token = (await world.act(world.client("job", scopes=["introspect"])))["access_token"]
+    job = world.client("job", scopes=["introspect"])
+    token = (await world.act(job, scope="introspect"))["access_token"]
     world.services.live.gate.check(token)
     async with following(world, bearer(token)) as stream:
         loop = asyncio.get_running_loop()

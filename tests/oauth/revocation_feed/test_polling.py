@@ -167,5 +167,5 @@ async def test_only_who_may_introspect_is_told(world: World, accept: str) -> Non
     refused(await ask(**bearer("nonsense")), 401, "invalid_token")
     if accept == "application/json":
         job = world.client("job", scopes=["introspect"])
-        token = (await world.act(job))["access_token"]
+        token = (await world.act(job, scope="introspect"))["access_token"]
         assert (await ask(**bearer(token))).status_code == 200
