@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
+from identity.access.authority import Authority
 from identity.access.granting import BUILT_IN, held_for_granting
 from identity.errors import Forbidden, InvalidToken
 from identity.services import Services
@@ -38,10 +39,20 @@ class Acting:
     live: Live
 
     @property
-    def held(self) -> frozenset[str]:
-        """The scopes that the bearer may grant to others."""
+    def held(self) -> Authority:
+        """What the bearer may grant to others."""
         user = self.live.user
-        return held_for_granting(self.live.scopes, user.scopes if user else ())
+        return Authority(
+            scopes=held_for_granting(self.live.scopes, user.scopes if user else ()),
+            roles=frozenset(user.roles if user else ()),
+            own_audiences=self.own_audiences,
+        )
+
+    @property
+    def own_audiences(self) -> frozenset[str]:
+        """This service's, which every client may name."""
+        settings = self.services.settings
+        return frozenset((settings.issuer, settings.audience))
 
     def address(self, path: str) -> str:
         """`path` of this service as a URL, for `Location`."""
@@ -67,8 +78,7 @@ async def acting_user(actor: Annotated[Acting, Security(acting)]) -> ActingUser:
     """
     if actor.live.user is None:
         raise Forbidden("the token is a client's own, there is no user behind it")
-    settings = actor.services.settings
-    if {settings.issuer, settings.audience}.isdisjoint(actor.live.claims.audience):
+    if actor.own_audiences.isdisjoint(actor.live.claims.audience):
         raise InvalidToken("the token is for another audience")
     return ActingUser(actor.services, actor.live, actor.live.user)
 

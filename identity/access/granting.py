@@ -23,7 +23,7 @@ BUILT_IN = {
     "keys:read": "See signing keys",
     "keys:write": "Rotate and revoke signing keys",
     "audit:read": "Read the audit trail and the statistics",
-    "introspect": "Introspect tokens with a bearer token",
+    "introspect": "See what every token is, and what is revoked",
 }
 
 USUAL = 300

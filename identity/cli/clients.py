@@ -100,6 +100,7 @@ def create(
                 scopes=scope or (["*"] if public else []),
                 audiences=audience or [],
                 known_grants=_known_grants(),
+                own_audiences=(operation.settings.issuer, operation.settings.audience),
                 held=None,
             )  # fmt: skip
             secret = None if public else accounts.add_secret(session, client, held=None).secret

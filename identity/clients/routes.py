@@ -56,7 +56,8 @@ async def list_clients(actor: Reader, window: Paged, q: Search = None) -> Page[C
 async def create_client(
     request: Request, actor: Writer, body: NewClient, response: Response
 ) -> ClientCreated:
-    """Nobody can give a client scopes that they do not hold themselves."""
+    """Nobody can give a client scopes that they do not hold themselves, or audiences of which they
+    hold no scope."""
 
     def unit(session: Session) -> tuple[Client, ClientCreated]:
         client = accounts.create(
@@ -68,6 +69,7 @@ async def create_client(
             scopes=body.scopes,
             audiences=body.audiences,
             known_grants=request.app.state.grant_types,
+            own_audiences=actor.own_audiences,
             held=actor.held,
         )
         secret = None
@@ -108,7 +110,6 @@ async def update_client(
     """A JSON merge patch; lists are replaced as a whole. Takes effect at once, also for tokens
     already issued. Disabling ends the client's sessions, and taking an audience away those for
     that audience."""
-    settings = actor.services.settings
 
     def unit(session: Session) -> ClientOut:
         client = accounts.get(session, client_id, lock=True)
@@ -119,12 +120,13 @@ async def update_client(
             client,
             body.members(),
             known_grants=request.app.state.grant_types,
+            own_audiences=actor.own_audiences,
             held=actor.held,
         )
         if client.status == "disabled":
             lifecycle.end_all(session, "client disabled", client_id=client.id)
         # Every client may name these two.
-        lost = before - {*client.audiences, settings.audience, settings.issuer}
+        lost = before - {*client.audiences, *actor.own_audiences}
         if lost:
             why = "audience taken from the client"
             lifecycle.end_all(session, why, client_id=client.id, audiences=lost)
@@ -143,7 +145,7 @@ async def delete_client(actor: Writer, client_id: PathId, if_match: IfMatch = No
     def unit(session: Session) -> None:
         client = accounts.get(session, client_id, lock=True)
         check_unchanged(if_match, client.version)
-        accounts.guard(client, actor.held)
+        accounts.guard(session, client, actor.held)
         lifecycle.end_all(session, "client deleted", client_id=client.id)
         accounts.remove(session, client, actor.held)
 

@@ -28,7 +28,8 @@ class Client(SQLModel, table=True):
     scopes: list[str] = Field(default_factory=list, sa_type=JSON)
     """Scopes it may ask for; `*`: whatever the user behind it holds."""
     audiences: list[str] = Field(default_factory=list, sa_type=JSON)
-    """Resources it may name (RFC 8707), besides the default audience."""
+    """Resources it may name (RFC 8707), besides the default audience, and whose tokens it may
+    introspect."""
     builtin: bool = False
     version: int = 1
     good_from: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

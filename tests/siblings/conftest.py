@@ -84,7 +84,7 @@ def _fill(database_url: str) -> None:
     password_hash = PasswordHasher(4).hash(PASSWORD)
     with db.transaction() as session:
         accounts.create(session, username="ada", password_hash=password_hash)
-        session.add(Client(id=CLIENT[0], type="confidential", grants=[], scopes=[], audiences=[]))
+        session.add(Client(id=CLIENT[0], grants=[], scopes=["introspect"]))
         session.flush()
         secret = ClientSecret(client_id=CLIENT[0], digest=digest(CLIENT[1]), hint=CLIENT[1][-4:])
         session.add(secret)
