@@ -9,6 +9,7 @@ from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from identity.access.authority import Authority
 from identity.access.granting import BUILT_IN, held_for_granting
 from identity.errors import Forbidden, InvalidToken
+from identity.inputs import check_query
 from identity.services import Services
 from identity.tokens.bearer import BearerAuthentication
 from identity.tokens.verifying import Live
@@ -60,7 +61,11 @@ class Acting:
 
 
 async def acting(request: Request, live: Annotated[Live, Security(bearer)]) -> Acting:
-    """`Annotated[Acting, Security(acting, scopes=["users:read"])]`."""
+    """`Annotated[Acting, Security(acting, scopes=["users:read"])]`.
+
+    Whoever may not ask at all hears that first; then what they asked has to make sense.
+    """
+    check_query(request)
     return Acting(request.app.state.services, live)
 
 

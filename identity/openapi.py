@@ -384,6 +384,7 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
             **_problem(400, "An ambiguous header."),
             **_problem(401, "No token, or one that is not alive."),
             **_problem(403, "The token is a client's own."),
+            **_problem(422, "A query parameter: there are none."),
             **_UNAVAILABLE,
         },
     },

@@ -10,11 +10,12 @@ from sqlmodel import Session, col, select
 
 from identity.acting import Acting, acting
 from identity.audit import AuditEvent, Outcome
+from identity.audit.reading import matching
 from identity.clients.table import Client
 from identity.clock import utcnow
 from identity.db import dialect
 from identity.inputs import JsonRoute, Moment, Text
-from identity.paging import Page, Paged, escaped, listed
+from identity.paging import Page, Paged, listed
 from identity.problems import administrative
 from identity.sessions.table import LoginSession
 from identity.users.table import User
@@ -82,22 +83,11 @@ async def list_events(
     since: Annotated[Moment | None, Query(description="Included.")] = None,
     until: Annotated[Moment | None, Query(description="Not included.")] = None,
 ) -> Page[AuditEventOut]:  # fmt: skip
-    filters: list[Any] = []
-    if actor is not None:
-        filters.append(AuditEvent.actor == actor)
-    if subject is not None:
-        filters.append(AuditEvent.subject == subject)
-    if event is not None:
-        filters.append(_named(event))
-    if outcome is not None:
-        filters.append(AuditEvent.outcome == outcome)
-    if since is not None:
-        filters.append(AuditEvent.at >= since)
-    if until is not None:
-        filters.append(AuditEvent.at < until)
+    query = matching(
+        actor=actor, subject=subject, event=event, outcome=outcome, since=since, until=until
+    )
 
     def unit(session: Session) -> Page[AuditEventOut]:
-        query = select(AuditEvent).where(*filters)
         rows, following = window.take(
             session, query, AuditEvent.id, newest_first=True, parse=_event_id
         )
@@ -171,12 +161,6 @@ def _accounts(session: Session, table: type[User] | type[Client]) -> Accounts:
         active=by_status.get("active", 0),
         disabled=by_status.get("disabled", 0),
     )
-
-
-def _named(event: str) -> Any:
-    if event.endswith("*"):
-        return col(AuditEvent.event).like(f"{escaped(event[:-1])}%", escape="\\")
-    return AuditEvent.event == event
 
 
 def _event_id(text: str) -> int:

@@ -23,6 +23,7 @@ FLOORS = [
         "fastlane",
         "forwarded",
         "inputs",
+        "searching",
         "paging",
         "patching",
         "problems",

@@ -3,11 +3,12 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response, Security
+from fastapi import APIRouter, Query, Request, Response, Security
 from sqlmodel import Session, col, select
 
 from identity.acting import Acting, acting
 from identity.clients import accounts
+from identity.clients.listing import matching
 from identity.clients.schemas import (
     ClientCreated,
     ClientOut,
@@ -17,10 +18,10 @@ from identity.clients.schemas import (
     SecretOut,
     SecretShown,
 )
-from identity.clients.table import Client, ClientSecret
+from identity.clients.table import Client, ClientSecret, Status
 from identity.clock import utcnow
-from identity.inputs import JsonRoute, PathId
-from identity.paging import Page, Paged, Search, contains, listed
+from identity.inputs import JsonRoute, PathId, Text
+from identity.paging import Page, Paged, Search, listed
 from identity.patching import IfMatch, check_unchanged, etag, merge_patch
 from identity.problems import administrative
 from identity.sessions import lifecycle
@@ -32,13 +33,19 @@ router = APIRouter(prefix="/clients", tags=["Clients"], route_class=JsonRoute)
 
 
 @router.get("", operation_id="list_clients", summary="List clients", responses=administrative())
-async def list_clients(actor: Reader, window: Paged, q: Search = None) -> Page[ClientOut]:
+async def list_clients(
+    actor: Reader,
+    window: Paged,
+    q: Search = None,
+    status: Status | None = None,
+    grant: Annotated[
+        Text | None, Query(max_length=200, description="One that they may use.")
+    ] = None,
+) -> Page[ClientOut]:
     """By id. `q` is looked for in ids and names."""
+    query = matching(q=q, status=status, grant=grant)
 
     def unit(session: Session) -> Page[ClientOut]:
-        query = select(Client)
-        if q:
-            query = query.where(contains(q, Client.id, Client.name))
         clients, following = window.take(session, query, Client.id)
         secrets: dict[str, list[ClientSecret]] = {client.id: [] for client in clients}
         theirs = select(ClientSecret).where(col(ClientSecret.client_id).in_(secrets))

@@ -15,7 +15,7 @@ from identity.patching import IfMatch, check_unchanged, etag, merge_patch
 from identity.problems import administrative, problems
 from identity.services import Services
 from identity.sessions import lifecycle, listing
-from identity.sessions.listing import SessionOut
+from identity.sessions.listing import AtClient, SessionOut
 from identity.users import accounts
 from identity.users.login import WRONG, Proven
 from identity.users.schemas import MyPasswordChange, MyPatch, PasswordChange
@@ -75,8 +75,8 @@ async def change_password(request: Request, body: PasswordChange) -> None:
     "/users/me/sessions", operation_id="list_my_sessions",
     summary="List my live sessions, newest first", responses=administrative(),
 )  # fmt: skip
-async def list_my_sessions(me: Me, window: Paged) -> Page[MySession]:
-    found = await listed(me.services.db, lambda s: listing.page(s, window, me.user.id))
+async def list_my_sessions(me: Me, window: Paged, client_id: AtClient = None) -> Page[MySession]:
+    found = await listed(me.services.db, lambda s: listing.page(s, window, me.user.id, client_id))
     current = me.live.claims.session
     items = [MySession(**item.model_dump(), current=item.id == current) for item in found.items]
     return Page(items=items, next=found.next)
