@@ -22,6 +22,7 @@ from identity.clock import utcnow
 from identity.db import insert_unique
 from identity.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from identity.opaque import digest, mint
+from identity.users.table import User
 
 PREFIX = "cs"
 LIVE_SECRETS = 2
@@ -79,6 +80,8 @@ def create(
         audiences=_once(audiences),
     )
     if client_id is not None:
+        if session.get(User, client_id) is not None:  # `sub` must say who it is (RFC 9700 §4.15)
+            raise Conflict("the client id is taken")
         client.id = client_id
         begins = _free_from(session, client_id)
         client.created_at = client.updated_at = client.good_from = begins
