@@ -274,6 +274,7 @@ def test_what_is_shown_works_line_by_line(
         if page == TOUR:
             last = output.splitlines()[-1]
             assert last == '{"active":false}'
+            assert '{"active":true,' in output
             assert f"`{last}`" in PAGES[page]
 
 

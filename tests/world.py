@@ -199,7 +199,7 @@ class World:
     async def introspect(self, token: str) -> Any:
         """What the service says of `token` to a client of its own."""
         if self._checker is None:
-            self._checker = self.client("resource-server", grants=())
+            self._checker = self.client("resource-server", grants=(), scopes=["introspect"])
         answer = await self.api.post(
             "/introspect", data={"token": token}, headers=self._checker.basic
         )

@@ -6,7 +6,9 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
+from identity.api.bodies import check_query
 from identity.authentication.bearer import BearerAuthentication
+from identity.directory.access.authority import Authority
 from identity.directory.access.granting import ACCOUNT, ALL, held_for_granting
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import Forbidden, InvalidToken
@@ -39,10 +41,20 @@ class Acting:
     live: Live
 
     @property
-    def held(self) -> frozenset[str]:
-        """The scopes that the bearer may grant to others."""
+    def held(self) -> Authority:
+        """What the bearer may grant to others."""
         user = self.live.user
-        return held_for_granting(self.live.scopes, user.scopes if user else ())
+        return Authority(
+            scopes=held_for_granting(self.live.scopes, user.scopes if user else ()),
+            roles=frozenset(user.roles if user else ()),
+            own_audiences=self.own_audiences,
+        )
+
+    @property
+    def own_audiences(self) -> frozenset[str]:
+        """This service's, which every client may name."""
+        settings = self.services.settings
+        return frozenset((settings.issuer, settings.audience))
 
     def address(self, path: str) -> str:
         """`path` of this service as a URL, for `Location`."""
@@ -50,7 +62,11 @@ class Acting:
 
 
 async def acting(request: Request, live: Annotated[Live, Security(bearer)]) -> Acting:
-    """`Annotated[Acting, Security(acting, scopes=["users:read"])]`."""
+    """`Annotated[Acting, Security(acting, scopes=["users:read"])]`.
+
+    Whoever may not ask at all hears that first; then what they asked has to make sense.
+    """
+    check_query(request)
     return Acting(request.app.state.services, live)
 
 

@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Security
 from pydantic import BaseModel, Field
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from identity.api.actor import Acting, acting
 from identity.api.bodies import JsonRoute, Moment, Text
-from identity.api.paging import Page, Paged, escaped, listed
+from identity.api.paging import Page, Paged, listed
 from identity.api.problems import administrative
 from identity.records.audit import AuditEvent, Outcome
+from identity.records.audit.reading import matching
 
 Reader = Annotated[Acting, Security(acting, scopes=["audit:read"])]
 Id = Annotated[Text | None, Query(max_length=200)]
@@ -54,22 +55,11 @@ async def list_events(
     since: Annotated[Moment | None, Query(description="Included.")] = None,
     until: Annotated[Moment | None, Query(description="Not included.")] = None,
 ) -> Page[AuditEventOut]:  # fmt: skip
-    filters: list[Any] = []
-    if actor is not None:
-        filters.append(AuditEvent.actor == actor)
-    if subject is not None:
-        filters.append(AuditEvent.subject == subject)
-    if event is not None:
-        filters.append(_named(event))
-    if outcome is not None:
-        filters.append(AuditEvent.outcome == outcome)
-    if since is not None:
-        filters.append(AuditEvent.at >= since)
-    if until is not None:
-        filters.append(AuditEvent.at < until)
+    query = matching(
+        actor=actor, subject=subject, event=event, outcome=outcome, since=since, until=until
+    )
 
     def unit(session: Session) -> Page[AuditEventOut]:
-        query = select(AuditEvent).where(*filters)
         rows, following = window.take(
             session, query, AuditEvent.id, newest_first=True, parse=_event_id
         )
@@ -77,12 +67,6 @@ async def list_events(
         return Page(items=items, next=following)
 
     return await listed(actor_.services.db, unit)
-
-
-def _named(event: str) -> Any:
-    if event.endswith("*"):
-        return col(AuditEvent.event).like(f"{escaped(event[:-1])}%", escape="\\")
-    return AuditEvent.event == event
 
 
 def _event_id(text: str) -> int:

@@ -2,12 +2,15 @@
 no more than they should. Whatever else comes is refused with 422, a path with 404."""
 
 import re
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Any
 
 import orjson
 from fastapi import Path, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -85,6 +88,11 @@ class JsonRequest(Request):
 class JsonRoute(APIRoute):
     """Bodies are JSON in `application/json` or a type that ends in `+json`; else 415."""
 
+    @cached_property
+    def query_names(self) -> frozenset[str]:
+        """The query parameters that it knows."""
+        return frozenset(_query_names(self.dependant))
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
         takes_body = self.body_field is not None
@@ -95,6 +103,32 @@ class JsonRoute(APIRoute):
             return await answer(JsonRequest(request.scope, request.receive))
 
         return handle
+
+
+def check_query(request: Request) -> None:
+    """Raise `ValidationFailed` for query parameters that the address does not know, or that come
+    twice: a filter that is not heeded would show, or do, more than was asked for."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if not names:
+        return
+    route = request.scope["route"]
+    known = route.query_names if isinstance(route, JsonRoute) else frozenset[str]()
+    if len(names) == len(set(names)) and known.issuperset(names):
+        return
+    there_are = f"no such parameter; there are {', '.join(sorted(known)) or 'none'}"
+    errors = [
+        (f"?{name[:100]}", "comes more than once" if name in known else there_are)
+        for name, count in Counter(names).items()
+        if name not in known or count > 1
+    ]
+    shown = "; ".join(f"{where}: {what}" for where, what in errors[:3])
+    raise ValidationFailed(errors[:SHOWN_ERRORS], shown[:500])
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for needed in dependant.dependencies:
+        yield from _query_names(needed)
 
 
 def _has_body(request: Request) -> bool:

@@ -301,7 +301,10 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
         "tags": ["OAuth"],
         "operationId": "introspect",
         "summary": "Is this token good, whose is it, what may it do? (RFC 7662)",
-        "description": "By a confidential client, or with a bearer token of scope `introspect`. "
+        "description": "By a confidential client, or with a bearer token of scope `introspect`. A "
+        "client sees access tokens for its `audiences` and all tokens issued to it; one that is "
+        "allowed the scope `introspect`, and a bearer of it, sees all. Of any other token it hears "
+        "that it is not active. "
         "`Accept: application/token-introspection+jwt` answers a signed JWT (RFC 9701).",
         "security": [{"client": []}, {"OAuth2PasswordBearer": ["introspect"]}],
         "requestBody": _form(_TOKEN, ["token"], {"token": "eyJhbGciOi…"}),
@@ -403,6 +406,7 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
             **_problem(400, "An ambiguous header."),
             **_problem(401, "No token, one that is not alive, or one for another audience."),
             **_problem(403, "The token is a client's own."),
+            **_problem(422, "A query parameter: there are none."),
             **_UNAVAILABLE,
         },
     },

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, func, or_
 from sqlmodel import Session
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -41,20 +40,6 @@ def key_of(cursor_: str) -> str:
     if not key or not storable(key) or cursor(key) != cursor_:
         raise ValidationFailed([("?after", "is not a cursor from this list")])
     return key
-
-
-def contains(words: str, *columns: Any) -> ColumnElement[bool]:
-    """Whether one of `columns` holds `words`, upper and lower case alike (on SQLite of ASCII)."""
-    pattern = f"%{escaped(words)}%"
-    return or_(
-        *(func.lower(column).like(pattern.lower(), escape="\\") for column in columns),
-        *(column.like(pattern, escape="\\") for column in columns),
-    )
-
-
-def escaped(words: str) -> str:
-    """`words` without the meaning that LIKE gives some characters."""
-    return words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 @dataclass(frozen=True, slots=True)

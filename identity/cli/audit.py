@@ -1,7 +1,7 @@
 """`identity audit …`"""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,31 +22,31 @@ Moment = Annotated[
 def list_(
     actor: Annotated[str | None, typer.Option(help="Who did it: an id, or a user here.")] = None,
     subject: Annotated[str | None, typer.Option(help="To whom or what: an id.")] = None,
-    event: Annotated[str | None, typer.Option(help="Which event; `key.` means all keys'.")] = None,
+    event: Annotated[
+        str | None, typer.Option(help="Which event; `key.*` or `key.` means all keys'.")
+    ] = None,
+    outcome: Annotated[
+        Literal["success", "refused"] | None, typer.Option(help="How it ended.")
+    ] = None,
     since: Moment = None,
     until: Moment = None,
     limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 50,
     json: AsJson = False,
 ) -> None:
     """List what happened, the latest last."""
-    from sqlmodel import col, select
+    from sqlmodel import col
 
     from identity.records.audit import AuditEvent
+    from identity.records.audit.reading import matching
 
-    query = select(AuditEvent).order_by(col(AuditEvent.id).desc()).limit(limit)
-    if actor:
-        query = query.where(AuditEvent.actor == actor)
-    if subject:
-        query = query.where(AuditEvent.subject == subject)
-    if event:
-        named = col(AuditEvent.event)
-        query = query.where(
-            named.startswith(event, autoescape=True) if event.endswith(".") else named == event
-        )
-    if since:
-        query = query.where(AuditEvent.at >= _moment(since, "--since"))
-    if until:
-        query = query.where(AuditEvent.at < _moment(until, "--until"))
+    if event and event.endswith("."):
+        event += "*"
+    query = matching(
+        actor=actor, subject=subject, event=event, outcome=outcome,
+        since=_moment(since, "--since") if since else None,
+        until=_moment(until, "--until") if until else None,
+    )  # fmt: skip
+    query = query.order_by(col(AuditEvent.id).desc()).limit(limit)
     with operating() as operation, operation.look() as session:
         events = list(reversed(session.exec(query).all()))
     if json:

@@ -112,6 +112,7 @@ def create(
                 default_scopes=default_scope or None,
                 audiences=audience or [],
                 known_grants=_known_grants(),
+                own_audiences=(operation.settings.issuer, operation.settings.audience),
                 held=None,
             )  # fmt: skip
             secret = None if public else accounts.add_secret(session, client, held=None).secret

@@ -1,11 +1,18 @@
-"""`POST /introspect` (RFC 7662): is this token good, whose is it, what may it do?"""
+"""`POST /introspect` (RFC 7662): is this token good, whose is it, what may it do?
 
-from typing import Any
+A client sees the access tokens for its audiences and all tokens issued to it, one that is allowed
+the scope `introspect` sees every token. What it may not see is inactive to it, like any nonsense.
+"""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import orjson
+import structlog
 from sqlmodel import Session
 
 from identity.clock import now
+from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidClient, InvalidRequest
 from identity.http.messages import Request, Response, json_bytes, json_response
 from identity.service.wiring import Services
@@ -14,8 +21,30 @@ from identity.tokens.sessions import lifecycle, rotation
 from identity.tokens.sessions.table import LoginSession, RefreshToken
 
 INACTIVE: dict[str, Any] = {"active": False}
+SCOPE = "introspect"
 JWT = b"application/token-introspection+jwt"
 _COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "amr")
+
+
+_log = structlog.get_logger()
+
+
+class _Caller(NamedTuple):
+    """Who asks."""
+
+    client: ClientSnapshot
+    sees_all: bool
+
+    def sees(self, issued_to: str, audiences: Collection[str] = ()) -> bool:
+        if self.sees_all or issued_to == self.client.id:
+            return True
+        if not self.client.audiences.isdisjoint(audiences):
+            return True
+        _log.info(
+            "introspection says inactive: the token is not for this client",
+            client_id=self.client.id, issued_to=issued_to, audience=[*audiences],
+        )  # fmt: skip
+        return False
 
 
 class Introspection:
@@ -30,13 +59,13 @@ class Introspection:
         if token is None:
             raise InvalidRequest("token is missing")
         if JWT in (request.header(b"accept") or b""):
-            return await self._signed(caller, await self._describe(token))
+            return await self._signed(caller.client.id, await self._describe(token, caller))
         if not token.startswith(lifecycle.PREFIX + "_"):
             live = await self._services.live.look(token)
-            return self._inactive if live is None else self._answer(live)
-        return json_response(await self._describe(token))
+            return self._inactive if live is None else self._answer(live, caller)
+        return json_response(await self._describe(token, caller))
 
-    async def _caller(self, request: Request, form: dict[str, str]) -> str:
+    async def _caller(self, request: Request, form: dict[str, str]) -> _Caller:
         """The client that asks: by its secret, or by a bearer token with scope `introspect`.
 
         Either way the change feed has been asked, once, when this returns.
@@ -45,33 +74,37 @@ class Introspection:
         if authorization is not None and authorization[:7].lower() == b"bearer ":
             if "client_secret" in form:
                 raise InvalidRequest("the client authenticates in two ways at once")
-            live = await self._services.bearer(authorization, "introspect")
-            return live.claims.client_id
+            live = await self._services.bearer(authorization, SCOPE)
+            return _Caller(live.client, sees_all=True)
         await self._services.feed.catch_up()
         if authorization is None and "client_id" not in form:
             raise InvalidClient("introspection needs client authentication")
         client = await self._services.client_authentication(authorization, form)
         if not client.confidential:
             raise InvalidClient("a public client cannot introspect")
-        return client.id
+        return _Caller(client, sees_all=SCOPE in client.scopes)
 
-    def _answer(self, live: Live) -> Response:
+    def _answer(self, live: Live, caller: _Caller) -> Response:
         """Made once a token, as long as its user and client stay what they are."""
         known, client, user, _ = live
         made = known.answer
         if made is None or made[0] is not user or made[1] is not client:
             # Copied, for what orjson returns keeps the 8 KiB it was written into.
             body = bytes(memoryview(orjson.dumps(_access_token(live))))
-            made = known.answer = (user, client, body)
+            made = known.answer = (user, client, body, live.claims.audience)
+        if not caller.sees(client.id, made[3]):
+            return self._inactive
         return json_bytes(made[2])
 
-    async def _describe(self, token: str) -> dict[str, Any]:
+    async def _describe(self, token: str, caller: _Caller) -> dict[str, Any]:
         if token.startswith(lifecycle.PREFIX + "_"):
-            return await self._refresh_token(token)
+            return await self._refresh_token(token, caller)
         live = await self._services.live.look(token)
-        return INACTIVE if live is None else _access_token(live)
+        if live is None or not caller.sees(live.client.id, live.claims.audience):
+            return INACTIVE
+        return _access_token(live)
 
-    async def _refresh_token(self, token: str) -> dict[str, Any]:
+    async def _refresh_token(self, token: str, caller: _Caller) -> dict[str, Any]:
         def look(session: Session) -> tuple[RefreshToken, LoginSession] | None:
             return rotation.find(session, token)
 
@@ -79,6 +112,8 @@ class Introspection:
         if found is None or not rotation.alive(*found):
             return INACTIVE
         stored, login = found
+        if not caller.sees(login.client_id):
+            return INACTIVE
         user = await self._services.users.get(login.user_id)
         client = await self._services.clients.get(login.client_id)
         if user is None or not user.active or client is None or not client.active:

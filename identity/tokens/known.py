@@ -44,8 +44,11 @@ class Known:
         self.revoked = False
         self.spellings = 0
         """One signature can be written in several ways; all of them are this token."""
-        self.answer: tuple[UserSnapshot | None, ClientSnapshot, bytes] | None = None
-        """What introspection says, and the owners of whom it said so."""
+        self.answer: tuple[UserSnapshot | None, ClientSnapshot, bytes, tuple[str, ...]] | None = (
+            None
+        )
+        """What introspection says, before it the owners of whom it says so, behind it the audience
+        that may hear it."""
         self.forwarded: Any = None
         """The same for a gateway that asks by forward-auth."""
 

@@ -37,7 +37,7 @@ async def test_introspection_says_of_every_forged_token_only_that_it_is_inactive
     world: World, forger: Forger, algorithm: str
 ) -> None:
     assert forger.alg == algorithm
-    checker = world.client("checker")
+    checker = world.client("checker", scopes=["introspect"])
     genuine = forger.token()
     for name, token in [*corpus(forger), *unprintable(forger)]:
         octets = token.encode("utf-8", "surrogatepass")
@@ -117,7 +117,7 @@ async def test_a_second_spelling_of_a_signature_is_revoked_with_the_first(
 async def test_our_other_signed_documents_are_no_access_tokens(world: World) -> None:
     world.user()
     token = (await world.log_in())["access_token"]
-    checker = world.client("checker")
+    checker = world.client("checker", scopes=["introspect"])
     answer = await world.api.post(
         "/introspect",
         data={"token": token},

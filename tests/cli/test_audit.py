@@ -46,7 +46,10 @@ def test_events_are_listed_latest_last_and_can_be_narrowed(
     assert events("--limit", "1") == ["user.disabled None"]
     assert events("--event", "user.created") == ["user.created ada", "user.created bob"]
     assert len(events("--event", "user.")) == 3
+    assert len(events("--event", "user.*")) == 3
     assert events("--event", "user") == []
+    assert len(events("--outcome", "success")) == 3
+    assert events("--outcome", "refused") == []
     assert len(events("--actor", system_user())) == 3
     assert events("--actor", "nobody") == []
     with db.transaction() as session:

@@ -216,7 +216,7 @@ def test_roles_are_granted_and_revoked_beside_the_others(identity: Identity) -> 
 def test_the_last_administrator_stays(identity: Identity, args: list[str]) -> None:
     done = identity("users", *args)
     assert done.code == 1
-    assert done.err == "identity: the last active administrator must stay one\n"
+    assert done.err == "identity: the last administrator who can log in must stay one\n"
 
 
 @pytest.mark.usefixtures("bob")

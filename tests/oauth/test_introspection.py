@@ -49,7 +49,7 @@ async def test_a_live_refresh_token_is_described(
     assert described["exp"] - described["iat"] == 14 * 86_400
     assert (described["sub"], described["sid"]) == (claims["sub"], claims["sid"])
     # The hint is no more than that (RFC 7662 §2.1).
-    checker = world.client("checker")
+    checker = world.client("checker", scopes=["introspect"])
     for hint in ("access_token", "refresh_token", "nonsense"):
         for name in ("access_token", "refresh_token"):
             form = {"token": tokens[name], "token_type_hint": hint}
@@ -90,6 +90,71 @@ async def test_whoever_may_ask_gets_the_same_answer(
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == await world.introspect(tokens["access_token"])
+
+
+A, B = "https://a.example.com", "https://b.example.com"
+
+
+async def test_a_client_sees_tokens_of_its_audiences_and_its_own(world: World) -> None:
+    """Refresh tokens are no resource's: they are for the client that they were issued to."""
+    world.user()
+    shop = world.client("shop", audiences=[A, B, "stock"])
+    issued = {
+        "default": await world.log_in(client=shop),
+        "a": await world.log_in(client=shop, resource=A),
+        "b": await world.log_in(client=shop, resource=B),
+    }
+    issued["stock"] = await world.log_in(client=shop, resource="stock")
+    issued["job"] = await world.act(shop, resource=A)
+    everything = {f"{name} {kind}" for name, tokens in issued.items() for kind in tokens
+                  if kind.endswith("_token")}  # fmt: skip
+    issuer = world.services.settings.issuer
+    for caller, expected in (
+        (shop, everything),
+        (world.client("checker", scopes=["introspect"], grants=()), everything),
+        (world.client("at-a", audiences=[A]), {"a access_token", "job access_token"}),
+        (world.client("at-b", audiences=[B], grants=()), {"b access_token"}),
+        (world.client("at-home", audiences=[issuer]), {"default access_token"}),
+        (world.client("newcomer"), set()),
+        (world.client("stock"), set()),  # its id names no resource
+    ):
+        for accept in ("application/json", SIGNED):
+            assert await seen(world, caller, issued, accept) == expected, caller.id
+
+
+async def seen(world: World, caller: Caller, issued: dict[str, Any], accept: str) -> set[str]:
+    """The tokens that are active to `caller`; of the others it hears nothing but that."""
+    active = set()
+    for name, tokens in issued.items():
+        for kind in ("access_token", "refresh_token"):
+            if kind not in tokens:
+                continue
+            answer = await world.api.post(
+                "/introspect",
+                data={"token": tokens[kind]},
+                headers={"accept": accept, **caller.basic},
+            )
+            assert answer.headers["content-type"] == accept
+            said = claims_of(answer.text)["token_introspection"] if accept == SIGNED else None
+            said = said or answer.json()
+            assert said["active"] or said == {"active": False}
+            active |= {f"{name} {kind}"} if said["active"] else set()
+    return active
+
+
+async def test_what_a_client_sees_follows_its_registration_at_once(world: World) -> None:
+    world.user()
+    shop, caller = world.client("shop", audiences=[A]), world.client("orders")
+    issued = {"a": await world.log_in(client=shop, resource=A)}
+    for fields, expected in (
+        ({}, set()),
+        ({"audiences": [A]}, {"a access_token"}),
+        ({"audiences": []}, set()),
+        ({"scopes": ["introspect"]}, {"a access_token", "a refresh_token"}),
+        ({"scopes": ["*"]}, set()),
+    ):
+        world.change_client("orders", **fields)
+        assert await seen(world, caller, issued, "application/json") == expected, fields
 
 
 @SQLITE
@@ -140,7 +205,7 @@ async def test_a_signed_answer_is_given_to_whoever_asks_for_it(
     world: World, tokens: dict[str, Any], settings: Any
 ) -> None:
     """That its signature verifies is shown with every algorithm in tests/tokens."""
-    checker = world.client("checker")
+    checker = world.client("checker", scopes=["introspect"])
 
     async def ask(token: str, accept: str) -> Any:
         return await world.api.post(

@@ -107,7 +107,7 @@ async def test_many_revocations_of_one_token_at_once_are_one(world: World) -> No
 async def test_no_introspection_that_starts_after_a_revocation_says_active(world: World) -> None:
     world.user()
     stop = asyncio.Event()
-    checker = world.client("checker")
+    checker = world.client("checker", scopes=["introspect"])
 
     async def revoked_then_asked() -> None:
         token = (await world.log_in())["access_token"]

@@ -107,7 +107,7 @@ async def test_without_its_database_nothing_is_said_from_memory_alone(
     world.user()
     root = world.user("root", roles=["admin"])
     tokens, admin = await world.log_in(), await world.log_in("root")
-    checker = world.client("checker")
+    checker = world.client("checker", scopes=["introspect"])
     before = await world.api.get("/.well-known/jwks.json")
     assert await world.active(tokens["access_token"])
     assert (await world.me(tokens["access_token"])).status_code == 200

@@ -101,7 +101,7 @@ def _fill(database_url: str) -> None:
         session.flush()
         session.add(RoleScope(role="clerk", scope="orders:read"))
         accounts.create(session, username="ada", password_hash=password_hash, roles=["clerk"])
-        session.add(Client(id=CLIENT[0], type="confidential", grants=[], scopes=[], audiences=[]))
+        session.add(Client(id=CLIENT[0], grants=[], scopes=["introspect"]))
         session.flush()
         secret = ClientSecret(client_id=CLIENT[0], digest=digest(CLIENT[1]), hint=CLIENT[1][-4:])
         session.add(secret)

@@ -77,7 +77,7 @@ async def test_a_signed_introspection_answer_verifies_too(
 ) -> None:
     world.user()
     token = (await world.log_in())["access_token"]
-    checker = world.client("checker")
+    checker = world.client("checker", scopes=["introspect"])
     answer = await world.api.post(
         "/introspect",
         data={"token": token},

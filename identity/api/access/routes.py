@@ -3,17 +3,18 @@
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Response, Security
+from fastapi import APIRouter, Query, Response, Security
 from sqlmodel import Session, col, select
 
 from identity.api.access.schemas import NewRole, NewScope, RoleOut, RolePatch, ScopeOut, ScopePatch
 from identity.api.actor import Acting, acting
-from identity.api.bodies import JsonRoute, PathId
+from identity.api.bodies import JsonRoute, PathId, Text
 from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
-from identity.api.paging import Page, Paged, Search, contains, listed
+from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
 from identity.directory.access import editing
 from identity.directory.access.granting import scopes_of_roles
+from identity.directory.access.listing import roles_matching, scopes_matching
 from identity.directory.access.table import Role, RoleScope, Scope
 from identity.directory.clients import accounts as clients
 from identity.directory.users import accounts as users
@@ -28,13 +29,16 @@ router = APIRouter(tags=["Roles and scopes"], route_class=JsonRoute)
 
 
 @router.get("/roles", operation_id="list_roles", summary="List roles", responses=administrative())
-async def list_roles(actor: Reader, window: Paged, q: Search = None) -> Page[RoleOut]:
+async def list_roles(
+    actor: Reader,
+    window: Paged,
+    q: Search = None,
+    scope: Annotated[Text | None, Query(max_length=100, description="One that they hold.")] = None,
+) -> Page[RoleOut]:
     """By name. `q` is looked for in names and descriptions."""
+    query = roles_matching(q=q, scope=scope)
 
     def unit(session: Session) -> Page[RoleOut]:
-        query = select(Role)
-        if q:
-            query = query.where(contains(q, Role.name, Role.description))
         roles, following = window.take(session, query, Role.name)
         scopes: dict[str, list[str]] = {role.name: [] for role in roles}
         for held in session.exec(select(RoleScope).where(col(RoleScope.role).in_(scopes))):
@@ -116,13 +120,18 @@ async def delete_role(actor: Writer, name: PathId, if_match: IfMatch = None) -> 
 @router.get(
     "/scopes", operation_id="list_scopes", summary="List scopes", responses=administrative()
 )
-async def list_scopes(actor: Reader, window: Paged, q: Search = None) -> Page[ScopeOut]:
+async def list_scopes(
+    actor: Reader,
+    window: Paged,
+    q: Search = None,
+    audience: Annotated[
+        Text | None, Query(max_length=200, description="The resource that they belong to.")
+    ] = None,
+) -> Page[ScopeOut]:
     """By name. `q` is looked for in names and descriptions."""
+    query = scopes_matching(q=q, audience=audience)
 
     def unit(session: Session) -> Page[ScopeOut]:
-        query = select(Scope)
-        if q:
-            query = query.where(contains(q, Scope.name, Scope.description))
         scopes, following = window.take(session, query, Scope.name)
         return Page(items=[ScopeOut.of(scope) for scope in scopes], next=following)
 

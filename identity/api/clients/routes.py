@@ -3,11 +3,11 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response, Security
+from fastapi import APIRouter, Query, Request, Response, Security
 from sqlmodel import Session, col, select
 
 from identity.api.actor import Acting, acting
-from identity.api.bodies import JsonRoute, PathId
+from identity.api.bodies import JsonRoute, PathId, Text
 from identity.api.clients.schemas import (
     ClientCreated,
     ClientOut,
@@ -18,11 +18,12 @@ from identity.api.clients.schemas import (
     SecretShown,
 )
 from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
-from identity.api.paging import Page, Paged, Search, contains, listed
+from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
 from identity.clock import utcnow
 from identity.directory.clients import accounts
-from identity.directory.clients.table import Client, ClientSecret
+from identity.directory.clients.listing import matching
+from identity.directory.clients.table import Client, ClientSecret, Status
 from identity.tokens.sessions import lifecycle
 
 Reader = Annotated[Acting, Security(acting, scopes=["clients:read"])]
@@ -32,13 +33,19 @@ router = APIRouter(prefix="/clients", tags=["Clients"], route_class=JsonRoute)
 
 
 @router.get("", operation_id="list_clients", summary="List clients", responses=administrative())
-async def list_clients(actor: Reader, window: Paged, q: Search = None) -> Page[ClientOut]:
+async def list_clients(
+    actor: Reader,
+    window: Paged,
+    q: Search = None,
+    status: Status | None = None,
+    grant: Annotated[
+        Text | None, Query(max_length=200, description="One that they may use.")
+    ] = None,
+) -> Page[ClientOut]:
     """By id. `q` is looked for in ids and names."""
+    query = matching(q=q, status=status, grant=grant)
 
     def unit(session: Session) -> Page[ClientOut]:
-        query = select(Client)
-        if q:
-            query = query.where(contains(q, Client.id, Client.name))
         clients, following = window.take(session, query, Client.id)
         secrets: dict[str, list[ClientSecret]] = {client.id: [] for client in clients}
         theirs = select(ClientSecret).where(col(ClientSecret.client_id).in_(secrets))
@@ -56,7 +63,8 @@ async def list_clients(actor: Reader, window: Paged, q: Search = None) -> Page[C
 async def create_client(
     request: Request, actor: Writer, body: NewClient, response: Response
 ) -> ClientCreated:
-    """Nobody can give a client scopes that they do not hold themselves."""
+    """Nobody can give a client scopes that they do not hold themselves, or audiences of which they
+    hold no scope."""
 
     def unit(session: Session) -> tuple[Client, ClientCreated]:
         client = accounts.create(
@@ -69,6 +77,7 @@ async def create_client(
             default_scopes=body.default_scopes,
             audiences=body.audiences,
             known_grants=request.app.state.grant_types,
+            own_audiences=actor.own_audiences,
             held=actor.held,
         )
         secret = None
@@ -109,7 +118,6 @@ async def update_client(
     """A JSON merge patch; lists are replaced as a whole. Takes effect at once, also for tokens
     already issued. Disabling ends the client's sessions, and taking an audience away those for
     that audience."""
-    settings = actor.services.settings
 
     def unit(session: Session) -> ClientOut:
         client = accounts.get(session, client_id, lock=True)
@@ -120,12 +128,13 @@ async def update_client(
             client,
             body.members(),
             known_grants=request.app.state.grant_types,
+            own_audiences=actor.own_audiences,
             held=actor.held,
         )
         if client.status == "disabled":
             lifecycle.end_all(session, "client disabled", client_id=client.id)
         # Every client may name these two.
-        lost = before - {*client.audiences, settings.audience, settings.issuer}
+        lost = before - {*client.audiences, *actor.own_audiences}
         if lost:
             why = "audience taken from the client"
             lifecycle.end_all(session, why, client_id=client.id, audiences=lost)
@@ -144,7 +153,7 @@ async def delete_client(actor: Writer, client_id: PathId, if_match: IfMatch = No
     def unit(session: Session) -> None:
         client = accounts.get(session, client_id, lock=True)
         check_unchanged(if_match, client.version)
-        accounts.guard(client, actor.held)
+        accounts.guard(session, client, actor.held)
         lifecycle.end_all(session, "client deleted", client_id=client.id)
         accounts.remove(session, client, actor.held)
 

@@ -18,7 +18,7 @@ Grants = Annotated[
     list[Line],
     Field(
         max_length=20,
-        description="Grants it may use. Without any it can introspect and revoke, no more.",
+        description="Grants it may use. Without any it can introspect, no more.",
         examples=[["client_credentials"]],
     ),
 ]
@@ -26,7 +26,8 @@ Scopes = Annotated[
     list[Line],
     Field(
         max_length=500,
-        description="Scopes it may ask for; `*`: whatever the user behind a request holds.",
+        description="Scopes it may ask for; `*`: whatever the user behind a request holds. "
+        "`introspect` also lets it see every token at `/introspect`.",
         examples=[["introspect"]],
     ),
 ]
@@ -43,10 +44,11 @@ Audiences = Annotated[
     list[Annotated[Line, Field(json_schema_extra={"pattern": r"^[^\s#]+$"})]],
     Field(
         max_length=100,
-        description="Resources it may name (RFC 8707), besides the default audience. Tokens are "
-        "signed by ES256 unless the settings say otherwise: of a resource whose library knows only "
-        "RS256, choose it in `IDENTITY_AUDIENCE_ALGORITHMS`. Absolute "
-        "URIs, or other words without spaces and `#`.",
+        description="Resources it may name (RFC 8707), besides the default audience, and whose "
+        "tokens it may introspect. Each is one that a scope belongs to: an absolute URI, or "
+        "another word without spaces and `#`. Tokens are signed by ES256 unless the settings say "
+        "otherwise: of a resource whose library knows only RS256, choose it in "
+        "`IDENTITY_AUDIENCE_ALGORITHMS`.",
         examples=[["https://orders.example.com"]],
     ),
 ]

@@ -1,6 +1,6 @@
 """`GET /users/me`: the user behind a token, from memory."""
 
-from identity.errors import Forbidden
+from identity.errors import Forbidden, ValidationFailed
 from identity.http.messages import Request, Response, json_bytes
 from identity.service.wiring import Services
 
@@ -11,6 +11,9 @@ class WhoAmI:
 
     async def __call__(self, request: Request) -> Response:
         live = await self._services.bearer(request.header(b"authorization"))
+        if request.scope["query_string"] and (names := request.query):
+            asked = [f"?{name[:100]}" for name in names]
+            raise ValidationFailed([(name, f"no such parameter: {name}") for name in asked])
         user = live.user
         if user is None:
             raise Forbidden("the token is a client's own: there is no user behind it")

@@ -3,16 +3,16 @@
 import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Response, Security
+from fastapi import APIRouter, Query, Response, Security
 from sqlmodel import Session, col, select
 
 from identity.api import sessions
 from identity.api.actor import Acting, acting
-from identity.api.bodies import JsonRoute, PathId
+from identity.api.bodies import JsonRoute, Moment, PathId, Text
 from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
-from identity.api.paging import Page, Paged, Search, contains, listed
+from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
-from identity.api.sessions import SessionOut
+from identity.api.sessions import AtClient, SessionOut
 from identity.api.users.schemas import (
     NewPassword,
     NewUser,
@@ -23,8 +23,9 @@ from identity.api.users.schemas import (
 )
 from identity.authentication.passwords import policy
 from identity.directory.users import accounts, names
+from identity.directory.users.listing import matching
 from identity.directory.users.snapshot import UserOut
-from identity.directory.users.table import User, UserRole
+from identity.directory.users.table import Status, User, UserRole
 from identity.errors import NotFound
 from identity.tokens.sessions import lifecycle
 
@@ -38,13 +39,24 @@ router = APIRouter(prefix="/users", tags=["Users"], route_class=JsonRoute)
     "", operation_id="list_users", summary="List users, oldest first",
     responses=administrative(),
 )  # fmt: skip
-async def list_users(actor: Reader, window: Paged, q: Search = None) -> Page[UserOut]:
+async def list_users(
+    actor: Reader,
+    window: Paged,
+    q: Search = None,
+    status: Status | None = None,
+    role: Annotated[Text | None, Query(max_length=64, description="Only its holders.")] = None,
+    last_login_before: Annotated[
+        Moment | None, Query(description="Without those who have never logged in.")
+    ] = None,
+    never_logged_in: Annotated[bool | None, Query(description="Only those, or all others.")] = None,
+) -> Page[UserOut]:
     """`q` is looked for in usernames, e-mail addresses and names."""
+    query = matching(
+        q=q, status=status, role=role,
+        last_login_before=last_login_before, never_logged_in=never_logged_in,
+    )  # fmt: skip
 
     def unit(session: Session) -> Page[UserOut]:
-        query = select(User)
-        if q:
-            query = query.where(contains(q, User.username, User.email, User.name))
         users, following = window.take(session, query, User.id)
         roles: dict[str, list[str]] = {user.id: [] for user in users}
         granted = select(UserRole).where(col(UserRole.user_id).in_(roles))
@@ -194,10 +206,12 @@ async def set_roles(
     "/{user_id}/sessions", operation_id="list_user_sessions",
     summary="List the live sessions of a user, newest first", responses=administrative(404),
 )  # fmt: skip
-async def list_sessions(actor: Reader, user_id: PathId, window: Paged) -> Page[SessionOut]:
+async def list_sessions(
+    actor: Reader, user_id: PathId, window: Paged, client_id: AtClient = None
+) -> Page[SessionOut]:
     def unit(session: Session) -> Page[SessionOut]:
         accounts.get(session, user_id)
-        return sessions.page(session, window, user_id)
+        return sessions.page(session, window, user_id, client_id)
 
     return await listed(actor.services.db, unit)
 

@@ -1,7 +1,7 @@
 """What can be done to roles and scopes. Each function is part of the caller's unit of work.
 
-`held` is what the acting administrator may hand out (`access.granting`), None for the operator
-at the command line. Nobody touches a role that holds more than they do.
+`held` is what the acting administrator may hand out (`access.authority`). Nobody touches a role
+that holds more than they do.
 """
 
 import re
@@ -11,20 +11,12 @@ from typing import Any
 from sqlmodel import Session, col, delete, select
 
 from identity.clock import utcnow
-from identity.directory.access.granting import (
-    ADMIN,
-    ALL,
-    check_exist,
-    check_may_grant,
-    scopes_of_roles,
-    valid_name,
-)
+from identity.directory.access.authority import Held, check_scopes
+from identity.directory.access.granting import ADMIN, ALL, check_exist, scopes_of_roles, valid_name
 from identity.directory.access.table import RESOURCE, Role, RoleScope, Scope
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.records import audit
 from identity.store import changes, insert_unique
-
-Held = Collection[str] | None
 
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _RESOURCE = re.compile(RESOURCE)
@@ -65,7 +57,7 @@ def create_role(
             [("/name", "must be 1 to 64 letters, digits and . _ : -, a letter or digit first")]
         )
     check_exist(session, scopes)
-    check_may_grant(held, scopes)
+    check_scopes(held, scopes)
     role = Role(name=name, description=description)
     insert_unique(session, role, Conflict("there is such a role already"))
     _fill(session, role, scopes)
@@ -78,7 +70,7 @@ def update_role(session: Session, role: Role, fields: dict[str, Any], held: Held
     """Set `description`, `scopes`; other members are ignored. Takes effect at once, also for
     tokens already issued."""
     before = scopes_of_roles(session, [role.name])
-    check_may_grant(held, before)
+    check_scopes(held, before)
     after = frozenset(fields.get("scopes", before))
     description = fields.get("description", role.description)
     if (after, description) == (before, role.description):
@@ -87,7 +79,7 @@ def update_role(session: Session, role: Role, fields: dict[str, Any], held: Held
         if role.builtin:
             raise Conflict("the scopes of a built-in role cannot be changed")
         check_exist(session, after)
-        check_may_grant(held, after)
+        check_scopes(held, after)
         session.exec(delete(RoleScope).where(col(RoleScope.role) == role.name))
         _fill(session, role, after)
         if before - after:
@@ -103,7 +95,7 @@ def remove_role(session: Session, role: Role, held: Held) -> None:
     """The caller has taken it from its users (`users.accounts.lose_role`)."""
     if role.builtin:
         raise Conflict("a built-in role cannot be deleted")
-    check_may_grant(held, scopes_of_roles(session, [role.name]))
+    check_scopes(held, scopes_of_roles(session, [role.name]))
     changes.record(session, "role.changed", role.name)
     audit.record(session, "role.deleted", subject=role.name)
     session.delete(role)
@@ -160,7 +152,7 @@ def create_scope(
 
 def update_scope(session: Session, scope: Scope, fields: dict[str, Any], held: Held) -> None:
     """Set `description`, `audience`; other members are ignored."""
-    check_may_grant(held, [scope.name])
+    check_scopes(held, [scope.name])
     changed: dict[str, Any] = {
         key: fields[key]
         for key in ("description", "audience")
@@ -185,7 +177,7 @@ def remove_scope(session: Session, scope: Scope, held: Held) -> None:
     (`clients.accounts.lose_scope`)."""
     if scope.builtin:
         raise Conflict("a built-in scope cannot be deleted")
-    check_may_grant(held, [scope.name])
+    check_scopes(held, [scope.name])
     holders = select(Role).join(RoleScope).where(RoleScope.scope == scope.name)
     for role in session.exec(holders.order_by(Role.name).with_for_update(of=Role)):
         touch_role(session, role)

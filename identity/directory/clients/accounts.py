@@ -1,8 +1,8 @@
 """What can be done to a client. Each function is part of the caller's unit of work.
 
-`held` is what the acting administrator may hand out (`access.granting`), None for the operator
-at the command line. Nobody touches a client that holds more than they do: its secret would let
-them become it. `known_grants`: the names in the grant registry.
+`held` is what the acting administrator may hand out (`access.authority`). Nobody touches a client
+that may do more than they: its secret would let them become it. `known_grants`: the names in the
+grant registry. `own_audiences`: this service's, which no scope has to belong to.
 """
 
 import re
@@ -15,15 +15,14 @@ from sqlmodel import Session, col, delete, select
 
 from identity.clock import utcnow
 from identity.directory import subjects
-from identity.directory.access.granting import ADMINISTRATIVE, ALL, check_exist, check_may_grant
+from identity.directory.access.authority import Held, check_audiences, check_scopes, unregistered
+from identity.directory.access.granting import ALL, check_exist
 from identity.directory.clients.table import Client, ClientSecret, ClientType
 from identity.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from identity.opaque import digest, mint
 from identity.records import audit
 from identity.records.audit import AuditEvent
 from identity.store import changes, insert_unique
-
-Held = Collection[str] | None
 
 PREFIX = "cs"
 LIVE_SECRETS = 2
@@ -61,13 +60,14 @@ def create(
     default_scopes: Collection[str] | None = None,
     audiences: Collection[str] = (),
     known_grants: Collection[str],
+    own_audiences: Collection[str] = (),
     held: Held,
 ) -> Client:
     """A new active client, without a secret yet. Its id is made up unless given.
 
     Taken again right after its deletion, an id is good from `created_at` on, up to `SETTLING`
     from now; the caller waits until then before it answers. Raises `Conflict` where the id is
-    taken, `ValidationFailed`, `Forbidden` for scopes beyond `held`.
+    taken, `ValidationFailed`, `Forbidden` for scopes and audiences beyond `held`.
     """
     if client_id is not None and not _ID.fullmatch(client_id):
         raise ValidationFailed(
@@ -86,7 +86,8 @@ def create(
         begins = _free_from(session, client_id)
         client.created_at = client.updated_at = client.good_from = begins
     _check(session, client, known_grants)
-    check_may_grant(held, [*client.scopes, *(client.default_scopes or ())])
+    _check_may_give(session, client, held)
+    _check_registered(session, client.audiences, own_audiences)
     subjects.claim(session, client.id, "client")
     insert_unique(session, client, Conflict("the client id is taken"))
     changes.record(session, "client.changed", client.id)
@@ -94,6 +95,7 @@ def create(
         session, "client.created", subject=client.id,
         called=client.name, type=client.type, grants=client.grants, scopes=client.scopes,
         default_scopes=client.default_scopes,
+        audiences=client.audiences,
     )  # fmt: skip
     return client
 
@@ -104,6 +106,7 @@ def update(
     fields: dict[str, Any],
     *,
     known_grants: Collection[str],
+    own_audiences: Collection[str] = (),
     held: Held,
 ) -> None:
     """Set `name`, `status`, `grants`, `scopes`, `default_scopes`, `audiences`; other members are
@@ -111,7 +114,7 @@ def update(
 
     The caller ends the sessions of a client that it disables.
     """
-    guard(client, held)
+    guard(session, client, held)
     now = utcnow()
     changed: dict[str, Any] = {
         key: _once(fields[key]) if isinstance(fields[key], list) else fields[key]
@@ -127,7 +130,9 @@ def update(
         # Its tokens stay dead when it is enabled again. They know whole seconds only.
         client.good_from = now.replace(microsecond=0) + timedelta(seconds=1)
     _check(session, client, known_grants)
-    check_may_grant(held, [*client.scopes, *(client.default_scopes or ())])
+    _check_may_give(session, client, held)
+    added = [each for each in client.audiences if each not in before.get("audiences", ())]
+    _check_registered(session, added if "audiences" in changed else (), own_audiences)
     touch(session, client)
     if ALL not in client.scopes and set(before.get("scopes", ())) - set(client.scopes):
         changes.record(session, "client.narrowed", client.id)
@@ -145,7 +150,7 @@ def remove(session: Session, client: Client, held: Held) -> None:
     """Delete the client and its secrets; its tokens die. The caller has ended its sessions."""
     if client.builtin:
         raise Conflict("a built-in client cannot be deleted; disable it instead")
-    guard(client, held)
+    guard(session, client, held)
     changes.record(session, "client.revoked", client.id)
     audit.record(session, "client.deleted", subject=client.id, called=client.name)
     session.delete(client)
@@ -166,7 +171,7 @@ def add_secret(
 
     Raises `Conflict` for a public client, and where two are live already.
     """
-    guard(client, held)
+    guard(session, client, held)
     if client.type != "confidential":
         raise Conflict("a public client has no secrets")
     now = utcnow()
@@ -191,7 +196,7 @@ def add_secret(
 
 def remove_secret(session: Session, client: Client, secret_id: str, held: Held) -> None:
     """From the commit on nobody authenticates with it. Raises `NotFound`."""
-    guard(client, held)
+    guard(session, client, held)
     row = session.get(ClientSecret, secret_id)
     if row is None or row.client_id != client.id:
         raise NotFound("the client has no such secret")
@@ -213,12 +218,12 @@ def lose_scope(session: Session, scope: str) -> None:
             changes.record(session, "client.narrowed", client.id)
 
 
-def guard(client: Client, held: Held) -> None:
-    """Raise `Forbidden` where the client holds more than whoever acts. The built-in one serves all
+def guard(session: Session, client: Client, held: Held) -> None:
+    """Raise `Forbidden` where the client may do more than whoever acts. The built-in one serves all
     who log in without naming a client: to change it takes what the role `admin` holds."""
-    if client.builtin and held is not None and not set(held) >= ADMINISTRATIVE:
+    if client.builtin and held is not None and not held.holds_everything:
         raise Forbidden("only who holds every built-in scope may change a built-in client")
-    check_may_grant(held, client.scopes)
+    _check_may_give(session, client, held)
 
 
 def touch(session: Session, client: Client) -> None:
@@ -262,6 +267,22 @@ def _check(session: Session, client: Client, known_grants: Collection[str]) -> N
         raise ValidationFailed(errors)
     check_exist(session, [scope for scope in client.scopes if scope != ALL])
     check_exist(session, client.default_scopes or (), "/default_scopes")
+
+
+def _check_may_give(session: Session, client: Client, held: Held) -> None:
+    """What the client may do, `held` may give."""
+    check_scopes(held, [*client.scopes, *(client.default_scopes or ())])
+    check_audiences(session, held, client.audiences)
+
+
+def _check_registered(
+    session: Session, audiences: Collection[str], own_audiences: Collection[str]
+) -> None:
+    """An audience is a resource that is known here: a scope belongs to it."""
+    unknown = unregistered(session, audiences, own_audiences)
+    if unknown:
+        words = "no such resource: {}; make a scope that belongs to it first"
+        raise ValidationFailed([("/audiences", words.format(each)) for each in unknown])
 
 
 def _free_from(session: Session, client_id: str) -> datetime:

@@ -31,7 +31,8 @@ class Client(SQLModel, table=True):
     default_scopes: list[str] | None = Field(default=None, sa_type=_LIST_OR_NULL)
     """Those of a request that names none; None: all that is not administrative."""
     audiences: list[str] = Field(default_factory=list, sa_type=JSON)
-    """Resources it may name (RFC 8707), besides the default audience."""
+    """Resources it may name (RFC 8707), besides the default audience, and whose tokens it may
+    introspect."""
     builtin: bool = False
     version: int = 1
     good_from: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

@@ -1,27 +1,26 @@
 """What can be done to a user. Each function is part of the caller's unit of work.
 
-`held` is what the acting administrator may hand out (`access.granting`), None for the operator
-at the command line. Nobody touches a user who holds more than they do, and the last active
-administrator stays one.
+`held` is what the acting administrator may hand out (`access.authority`). Nobody touches a user
+who holds more than they do, and the last administrator who can log in stays one.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import update as update_rows
-from sqlmodel import Session, col, delete, func, select
+from sqlmodel import Session, col, delete, select
 
+from identity.authentication.passwords.schemes import recognise
 from identity.clock import utcnow
 from identity.directory import subjects
-from identity.directory.access.granting import ACCOUNT, ADMIN, check_may_grant, scopes_of_roles
+from identity.directory.access.authority import Held, check_roles, check_scopes
+from identity.directory.access.granting import ACCOUNT, ADMIN, scopes_of_roles
 from identity.directory.access.table import Role
 from identity.directory.users import names
 from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.records import audit
 from identity.store import Work, changes, execute, insert_unique
-
-Held = Collection[str] | None
 
 _RIGHTS = """
 SELECT mine.role, held.scope
@@ -54,11 +53,6 @@ def rights_of(work: Work, user_id: str) -> tuple[list[str], frozenset[str]]:
     rows = execute(work, _RIGHTS, {"id": user_id}).fetchall()
     roles = sorted({role for role, _ in rows})
     return roles, frozenset([ACCOUNT, *(scope for _, scope in rows if scope is not None)])
-
-
-def scopes_of(session: Session, user_id: str) -> frozenset[str]:
-    """All that the user's roles hold."""
-    return scopes_of_roles(session, roles_of(session, user_id))
 
 
 def create(
@@ -195,22 +189,31 @@ def lose_role(session: Session, role: str) -> None:
 
 def guard(session: Session, user: User, held: Held) -> None:
     """Whoever could change a user who holds more could become that user."""
-    if held is not None:
-        check_may_grant(held, scopes_of(session, user.id))
+    _check_may_give(session, held, roles_of(session, user.id))
 
 
 def keep_an_admin(session: Session, user: User) -> None:
-    """Raise `Conflict` if without `user` no active administrator were left."""
+    """Raise `Conflict` if without `user` no administrator were left who can log in.
+
+    Whoever still has a one-time password cannot yet, and it may never reach them.
+    """
+    if ADMIN not in roles_of(session, user.id):
+        return
     # Locking the role lets two administrators who remove each other queue up.
     session.exec(select(Role).where(Role.name == ADMIN).with_for_update()).first()
     others = session.exec(
-        select(func.count())
-        .select_from(UserRole)
-        .join(User)
-        .where(UserRole.role == ADMIN, User.status == "active", User.id != user.id)
-    ).one()
-    if not others and ADMIN in roles_of(session, user.id):
-        raise Conflict("the last active administrator must stay one")
+        select(User.password_hash)
+        .join(UserRole)
+        .where(
+            UserRole.role == ADMIN,
+            User.id != user.id,
+            User.status == "active",
+            col(User.password_hash).is_not(None),
+            col(User.must_change_password).is_(False),
+        )
+    )
+    if not any(recognise(encoded or "") for encoded in others):
+        raise Conflict("the last administrator who can log in must stay one")
 
 
 def touch(session: Session, user: User) -> None:
@@ -232,13 +235,19 @@ def _set_login_names(session: Session, user: User) -> None:
         )
 
 
+def _check_may_give(session: Session, held: Held, roles: Collection[str]) -> None:
+    if held is not None:
+        check_scopes(held, scopes_of_roles(session, roles))
+        check_roles(held, roles)
+
+
 def _set_roles(session: Session, user: User, roles: Collection[str], held: Held) -> None:
     wanted = sorted(set(roles))
     have = set(session.exec(select(Role.name).where(col(Role.name).in_(wanted))).all())
     missing = [role for role in wanted if role not in have]
     if missing:
         raise ValidationFailed([("/roles", f"no such role: {role}") for role in missing])
-    check_may_grant(held, scopes_of_roles(session, wanted))
+    _check_may_give(session, held, wanted)
     gone = Conflict("a role was deleted meanwhile")
     for role in wanted:
         insert_unique(session, UserRole(user_id=user.id, role=role), gone)

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from identity.clock import frozen
+from identity.directory.access.table import RoleScope
+from identity.store import changes
 from tests import acting
 from tests.acting import Actor, pointers, problem
 from tests.world import Caller, World, bearer, refused
@@ -13,6 +15,12 @@ REPORT = {
     "id": "report", "name": "Nightly report", "grants": ["client_credentials"],
     "scopes": ["users:read", "introspect"], "audiences": ["https://orders.example.com"],
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def resource(world: World) -> None:
+    """The one that REPORT may name."""
+    world.scopes("orders:read", audience="https://orders.example.com")
 
 
 async def register(boss: Actor, **changed: Any) -> tuple[dict[str, Any], Caller]:
@@ -210,6 +218,84 @@ async def test_nobody_touches_a_client_that_holds_more(world: World) -> None:
     ):
         problem(await clerk(method, f"/clients/report{path}", body), 403)
     assert await clerk.done("GET", "/clients/report") == client_out(client)
+
+
+async def test_nobody_touches_a_client_whose_users_may_do_more(world: World) -> None:
+    """`*` stands for whatever its users hold, administrators among them."""
+    boss = await acting.admin(world)
+    clerk = await acting.clerk(world, "clients:read", "clients:write")
+    await register(boss, scopes=["*"], audiences=[], grants=["password", "refresh_token"])
+    await refuse_every_change(clerk)
+    problem(await clerk("POST", "/clients", {"name": "Trap", "scopes": ["*"]}), 403)
+
+
+async def test_nobody_touches_a_client_of_a_resource_that_they_have_no_scope_of(
+    world: World,
+) -> None:
+    boss = await acting.admin(world)
+    clerk = await acting.clerk(world, "clients:read", "clients:write")
+    await register(boss, scopes=[])
+    await refuse_every_change(clerk)
+
+
+async def refuse_every_change(clerk: Actor) -> None:
+    before = await clerk.done("GET", "/clients/report")
+    for method, path, body in (
+        ("POST", "/secrets", None),
+        ("DELETE", f"/secrets/{before['secrets'][0]['id']}", None),
+        ("PATCH", "", {"name": "Mine"}),
+        ("PATCH", "", {"scopes": [], "audiences": []}),
+        ("PATCH", "", {"status": "disabled"}),
+        ("DELETE", "", None),
+    ):
+        problem(await clerk(method, f"/clients/report{path}", body), 403)
+    assert await clerk.done("GET", "/clients/report") == before
+
+
+async def test_an_audience_is_given_by_whoever_holds_a_scope_of_it(world: World) -> None:
+    orders, stock = "https://orders.example.com", "https://stock.example.com"
+    world.scopes("stock:read", audience=stock)
+    clerk = await acting.clerk(world, "clients:read", "clients:write")
+    boss = await acting.admin(world)
+    await boss.done("POST", "/roles", {"name": "picker", "scopes": []})
+    for audience in (orders, stock, "https://nowhere.example.com"):
+        problem(await clerk("POST", "/clients", {"name": "X", "audiences": [audience]}), 403)
+    mine = await clerk.done("POST", "/clients", {"name": "Mine"})
+    problem(await clerk("PATCH", f"/clients/{mine['id']}", {"audiences": [orders]}), 403)
+    with world.change() as session:
+        session.add(RoleScope(role="clerk", scope="orders:read"))
+        changes.record(session, "role.changed", "clerk")
+    await clerk.done("PATCH", f"/clients/{mine['id']}", {"audiences": [orders]})
+    problem(await clerk("PATCH", f"/clients/{mine['id']}", {"audiences": [orders, stock]}), 403)
+    warden = await acting.clerk(world, "clients:write", "roles:write", username="warden")
+    await warden.done("PATCH", f"/clients/{mine['id']}", {"audiences": [orders, stock]})
+
+
+async def test_this_services_own_audience_is_given_by_whoever_may_introspect(
+    world: World,
+) -> None:
+    """It shows a client the tokens of all who log in without naming a resource."""
+    own = {"name": "X", "audiences": [world.services.settings.issuer]}
+    clerk = await acting.clerk(world, "clients:read", "clients:write")
+    problem(await clerk("POST", "/clients", own), 403)
+    checker = await acting.clerk(world, "clients:write", "introspect", username="checker")
+    await checker.done("POST", "/clients", own)
+
+
+async def test_an_audience_is_a_resource_that_is_known_here(world: World) -> None:
+    boss = await acting.admin(world)
+    nowhere = "https://nowhere.example.com"
+    assert pointers(await boss("POST", "/clients", {"name": "X", "audiences": [nowhere]})) == {
+        "/audiences"
+    }
+    stock = "https://stock.example.com"
+    await boss.done("POST", "/scopes", {"name": "stock:read", "audience": stock})
+    await register(boss, audiences=[stock])
+    await boss.done("DELETE", "/scopes/stock:read")
+    # What it has it keeps; what it gets is looked at.
+    await boss.done("PATCH", "/clients/report", {"audiences": [stock], "name": "Weekly"})
+    answer = await boss("PATCH", "/clients/report", {"audiences": [stock, nowhere]})
+    assert pointers(answer) == {"/audiences"}
 
 
 async def test_every_act_needs_its_scope(world: World) -> None:

@@ -90,7 +90,7 @@ async def test_a_parameter_without_a_value_counts_as_omitted(world: World) -> No
 async def test_parameters_nobody_knows_are_ignored(world: World) -> None:
     world.user()
     tokens = await world.log_in(nonce="1", state="ü", token_type_hint="nonsense")
-    caller = world.client()
+    caller = world.client(scopes=["introspect"])
     answer = await world.api.post(
         "/introspect",
         data={"token": tokens["access_token"], "token_type_hint": "nonsense", "x": "y"},

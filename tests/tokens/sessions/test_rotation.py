@@ -301,7 +301,7 @@ async def test_after_a_restart_rotated_and_revoked_tokens_are_still_dead(
         revoked, single = await world.log_in(), await world.log_in()
         assert (await world.revoke(revoked["refresh_token"])).status_code == 200
         assert (await world.revoke(single["access_token"])).status_code == 200
-        checker = world.client("checker", grants=())
+        checker = world.client("checker", grants=(), scopes=["introspect"])
     app, world = await start()
     async with running(app):
         world._checker = checker
