@@ -12,6 +12,7 @@ from identity import audit, changes
 from identity.db import SOME
 from identity.errors import Unavailable
 from identity.keys import upkeep
+from identity.passwords import kinds
 from identity.services import Services, audit_keys
 from identity.sessions import lifecycle
 from identity.status import reserving
@@ -46,6 +47,7 @@ class Housekeeping:
             _, stuck = await asyncio.wait(self._tasks, timeout=PATIENCE)
             for task in stuck:
                 task.cancel()
+        self._services.queue.close()
         await self._attempt(self.write_audit)
         if lost := self._services.queue.depth:
             _log.error("audit events lost", count=lost)
@@ -75,6 +77,7 @@ class Housekeeping:
         ):
             while await self._services.db.write(forget) >= SOME and not self._stopping.is_set():
                 pass
+        await kinds.recount(self._services.db, self._services.hasher.kind)
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
         # Not all processes at the same instant.

@@ -13,6 +13,7 @@ from identity.keys import master
 from identity.keys.master import MasterKey
 from identity.keys.ring import KeyRing
 from identity.metrics import Metrics
+from identity.passwords import kinds
 from identity.passwords.hashing import PasswordHasher
 from identity.passwords.pool import HashingPool
 from identity.remembered import Remembered
@@ -91,6 +92,10 @@ class Services:
             feed, lambda _: db.read(home_of_scopes),
             noun="scopes", wholesale=("scope",), size=1, lookups=metrics.cache("scopes"),
         )  # fmt: skip
+        stored_kinds = Remembered(
+            feed, lambda _: kinds.stored(db),
+            noun="password_kind", size=1, lookups=metrics.cache("password_kinds"),
+        )  # fmt: skip
         hasher = PasswordHasher(settings.passwords.bcrypt_rounds)
         pool = HashingPool(
             settings.passwords.hashing_threads,
@@ -128,7 +133,7 @@ class Services:
             hasher=hasher,
             pool=pool,
             throttle=throttle,
-            login=PasswordLogin(db, hasher, pool, throttle, queue, metrics),
+            login=PasswordLogin(db, hasher, pool, throttle, stored_kinds, queue, metrics),
             places=Places(settings, db, feed, ring),
             lists=Lists(settings, db, feed, ring),
             mint=Mint(settings, ring),

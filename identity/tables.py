@@ -15,6 +15,7 @@ from identity.audit import AuditEvent, AuditHead
 from identity.changes import Change
 from identity.clients import table as clients
 from identity.keys import table as keys
+from identity.passwords.kinds import PasswordKind
 from identity.sessions import table as sessions
 from identity.status import table as status
 from identity.throttle import KnownAddress, LoginFailure
@@ -27,6 +28,7 @@ TABLES = (
     AuditHead,
     LoginFailure,
     KnownAddress,
+    PasswordKind,
     keys.SigningKey,
     access.Scope,
     access.Role,

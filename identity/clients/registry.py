@@ -30,10 +30,11 @@ Clients = Remembered[ClientSnapshot]
 
 
 def load(session: Session, client_id: str) -> ClientSnapshot | None:
+    """None where there is none, after as much work."""
     client = session.get(Client, client_id)
+    secrets = session.exec(select(ClientSecret).where(ClientSecret.client_id == client_id)).all()
     if client is None:
         return None
-    secrets = session.exec(select(ClientSecret).where(ClientSecret.client_id == client_id)).all()
     return ClientSnapshot(
         id=client.id,
         confidential=client.type == "confidential",

@@ -26,6 +26,7 @@ from identity.db import Database
 from identity.errors import IdentityError
 from identity.importing.reading import Bad, Lines, Record, Row, read_row, records
 from identity.opaque import new_id
+from identity.passwords import kinds
 from identity.passwords.hashing import PasswordHasher
 from identity.sessions import lifecycle
 from identity.users import accounts
@@ -224,6 +225,7 @@ def _insert(session: Session, rows: list[Row]) -> None:
                 "status": row.status or "active",
                 "password_hash": row.password_hash,
                 "must_change_password": False,
+                "password_expires_at": None,
                 "version": 1,
                 "created_at": now,
                 "updated_at": now,
@@ -237,6 +239,7 @@ def _insert(session: Session, rows: list[Row]) -> None:
         roles += [{"user_id": user_id, "role": role} for role in row.roles or ()]
         created: dict[str, Any] = {"username": row.username, "roles": row.roles, "imported": True}
         events.append(audit.event("user.created", subject=user_id, **created))
+    kinds.note(session, *(row.password_hash for row in rows))
     for model, values in ((User, users), (LoginName, logins), (UserRole, roles)):
         if values:
             session.execute(insert(model), values)

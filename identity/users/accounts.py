@@ -6,6 +6,7 @@ administrator stays one.
 """
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import update as update_rows
@@ -17,6 +18,7 @@ from identity.access.table import Role
 from identity.clock import utcnow
 from identity.db import Work, execute, insert_unique
 from identity.errors import Conflict, NotFound, ValidationFailed
+from identity.passwords import kinds
 from identity.users import names
 from identity.users.table import LoginName, User, UserRole
 
@@ -68,12 +70,13 @@ def create(
     name: str | None = None,
     password_hash: str | None = None,
     must_change_password: bool = False,
+    password_expires_at: datetime | None = None,
     roles: Collection[str] = (),
     email_verified: bool = False,
     held: Held = None,
 ) -> User:
-    """A new active user. Raises `Conflict` where a name is taken, `ValidationFailed`,
-    `Forbidden` for roles that hold more than `held`."""
+    """A new active user. `password_expires_at`: of a one-time password. Raises `Conflict` where a
+    name is taken, `ValidationFailed`, `Forbidden` for roles that hold more than `held`."""
     user = User(
         username=names.username(username),
         email=names.email(email) if email else None,
@@ -81,8 +84,10 @@ def create(
         name=name,
         password_hash=password_hash,
         must_change_password=must_change_password,
+        password_expires_at=password_expires_at if must_change_password else None,
     )
     insert_unique(session, user, Conflict("the username is taken"))
+    kinds.note(session, password_hash)
     _set_login_names(session, user)
     _set_roles(session, user, roles, held)
     audit.record(session, "user.created", subject=user.id, username=user.username)
@@ -131,11 +136,20 @@ def set_status(session: Session, user: User, status: str, held: Held) -> None:
 
 
 def set_password_hash(
-    session: Session, user: User, password_hash: str, *, must_change: bool, held: Held
+    session: Session,
+    user: User,
+    password_hash: str,
+    *,
+    must_change: bool,
+    expires_at: datetime | None = None,
+    held: Held,
 ) -> None:
-    """The caller ends the sessions."""
+    """`expires_at`: of a one-time password, one that the user must change. The caller ends the
+    sessions."""
     guard(session, user, held)
     user.password_hash, user.must_change_password = password_hash, must_change
+    user.password_expires_at = expires_at if must_change else None
+    kinds.note(session, password_hash)
     touch(session, user)
     event = "user.password_reset" if must_change else "user.password_changed"
     audit.record(session, event, subject=user.id)

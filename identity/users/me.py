@@ -116,7 +116,7 @@ async def _change(
     policy.check(new, username=user.username, email=user.email, pointer="/new_password")
     if prepare(new) == prepare(current):
         raise ValidationFailed([("/new_password", "The new password is the current one.")])
-    password_hash = await services.pool.run(services.hasher.hash, new)
+    password_hash = await services.login.hash(login, new)
     audit.act_as("user", user.id)
 
     def unit(session: Session) -> None:
@@ -133,6 +133,7 @@ async def _change(
 
 async def _prove(services: Services, login: str, password: str) -> Proven:
     try:
+        await services.feed.catch_up()
         return await services.login.prove(login, password)
     except InvalidGrant as refusal:  # OAuth's word for it would puzzle here
         raise Forbidden(WRONG, audit=refusal.audit) from None
