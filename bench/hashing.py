@@ -79,7 +79,7 @@ def passwords(options: argparse.Namespace) -> list[Figure]:
                 server.port, [login], seconds=long, core=options.load_core, connections=4
             )
             ratios.append(load.rate / floor)
-            with _pinned(options.load_core):
+            with pinned_to(options.load_core):
                 idle.append(asyncio.run(steady(server.port, known, rate=500, seconds=seconds)))
                 during, (statuses, refused) = asyncio.run(
                     _beside(server.port, known, login, rate=20 * floor, seconds=seconds)
@@ -101,7 +101,7 @@ def passwords(options: argparse.Namespace) -> list[Figure]:
 
 
 @contextmanager
-def _pinned(core: int | None) -> Iterator[None]:
+def pinned_to(core: int | None) -> Iterator[None]:
     """This process on `core`, as `wrk` is when it makes the load."""
     before = os.sched_getaffinity(0)
     if core is not None:
@@ -121,7 +121,7 @@ async def _beside(port, known, login, *, rate, seconds):  # type: ignore[no-unty
 
 def _rate_on(core: int | None, work, seconds: float) -> float:  # type: ignore[no-untyped-def]
     """Calls a second of `work` on `core`, by this process."""
-    with _pinned(core):
+    with pinned_to(core):
         work()
         count, began = 0, time.perf_counter()
         while (spent := time.perf_counter() - began) < seconds:

@@ -109,16 +109,28 @@ class AuditQueue:
         known_client: bool = True,
         **detail: Any,
     ) -> None:
-        """A refusal of somebody who has proved nothing. Beyond a small rate these are counted
-        rather than written (`audit.refusals`): by `subject`, by client where it exists, by the
-        detail `same`, and by address."""
+        """A refusal of somebody who has proved nothing: `put`, unless it is `counted`. `client_id`:
+        the one that was named, which may be nobody's."""
+        client = client_id if known_client else None
+        if not self.counted(name, same, subject=subject, client_id=client):
+            self.put(
+                name, outcome="refused", subject=subject, client_id=client_id, **same, **detail
+            )
+
+    def counted(
+        self,
+        name: str,
+        same: dict[str, str],
+        *,
+        subject: str | None = None,
+        client_id: str | None = None,
+    ) -> bool:
+        """Whether a refusal is so frequent that it is counted and not written (`audit.refusals`):
+        by the detail `same`, by subject and client, both of whom exist, and by address."""
         self._hold(*self._refusals.ended(now()))
-        happened = event(
-            name, outcome="refused", subject=subject, client_id=client_id, **same, **detail
-        )
-        who = Whom(network_of(happened["address"]), subject, client_id if known_client else None)
-        if self._refusals.is_to_be_written(happened, who, same):
-            self._hold(happened)
+        happened = event(name, outcome="refused", subject=subject, client_id=client_id)
+        whom = Whom(network_of(happened["address"]), subject, client_id)
+        return not self._refusals.is_to_be_written(happened, whom, same)
 
     def close(self) -> None:
         """The minute ends now: what was counted is held for the last flush."""

@@ -2,7 +2,7 @@
 
 Everybody who asks is put behind by what they asked for lately, whatever came of it: a job is due
 when it arrives, later by `STEP` for every doubling of what its address, and its account from
-there, have asked for. Whoever is due first goes first. So the oldest of those who were served
+there, have asked for together. Whoever is due first goes first. So the oldest of those who were served
 least is next; a quiet address is not held up by a busy one, whether that has one account or
 thousands, right passwords or wrong ones; and nobody waits for ever, because a job keeps its time
 while all that come later are due later.
@@ -27,9 +27,11 @@ T = TypeVar("T")
 PER_ACCOUNT = 2
 HALF_LIFE = 60.0
 """Seconds after which half of what was asked for is forgotten."""
-STEP = 4.0
-"""Seconds that a job is put behind for every doubling of what was asked for before."""
-HEAD_START = 8.0
+STEP = HALF_LIFE
+"""Seconds that a job is put behind for every doubling of what was asked for before: to have waited
+so long makes up for half of it. Much longer than a full queue takes, or those who wait in it would
+soon be ahead of whoever comes."""
+HEAD_START = 30.0
 """Seconds that a job goes before others where the account has logged in from its address before:
 in a flood from many addresses that are new, users come first where they usually are."""
 REMEMBERED = 4096
@@ -74,8 +76,8 @@ class FairQueue(Generic[J]):
 
     def ask(self, account: str, address: str) -> Asked:
         """Count that somebody asks; what `has_room` and `put` take."""
-        before = self._count(address), self._count(address, account)
-        return Asked(account, address, STEP * sum(math.log2(1 + asked) for asked in before))
+        before = self._count(address) + self._count(address, account)
+        return Asked(account, address, STEP * math.log2(1 + before))
 
     def has_room(self, asked: Asked, spare: int = 0) -> bool:
         """Whether there may be a place for them: perhaps the account is known at the address."""
@@ -116,12 +118,6 @@ class FairQueue(Generic[J]):
         if not self._waiting:
             return None
         return self._clock() - min(one.arrived for one in self._waiting)
-
-    def take_longest(self) -> Waiting[J] | None:
-        """The job that came first, whoever's it is."""
-        if not self._waiting:
-            return None
-        return self._waiting.pop(0)
 
     def clear(self) -> list[Waiting[J]]:
         """All who wait, who wait no more."""

@@ -6,9 +6,9 @@ a login that fails in a millisecond can be retried, one that hangs for a minute 
 first and who is refused, `passwords.fair` decides.
 
 At nice 19 a thread starves beside any program that never rests. So there is one more thread, at
-nice 5, which takes what has waited for `PATIENCE`, but only while the others are given next to no
-time: in a flood that they work off as fast as the machine can it would only take from those who
-do not log in.
+nice 5, which helps once somebody has waited for `PATIENCE`, but only while the others are given
+next to no time: in a flood that they work off as fast as the machine can it would only take from
+those who do not log in.
 
 Refusals leave at a steady pace. Whoever asks again the moment they are refused would otherwise
 take all of a core for being refused, and the hashing threads get what is left.
@@ -31,7 +31,7 @@ from identity.passwords.fair import Asked, FairQueue, Waiting
 T = TypeVar("T")
 
 PATIENCE = 2.0
-"""Seconds that a job waits before the thread at nice 5 may take it."""
+"""Seconds that a job waits before the thread at nice 5 helps."""
 REFUSALS = 500
 """A second, of all that are refused; those beyond wait their turn, `LONGEST_PAUSE` at most."""
 LONGEST_PAUSE = 1.0
@@ -213,7 +213,7 @@ class HashingPool:
                 continue
             with self._lock:
                 late = (self._queue.longest() or 0.0) >= self._patience
-                entry = self._queue.take_longest() if late else None
+                entry = self._queue.take() if late else None
             if entry is not None:
                 self._do(entry)
 

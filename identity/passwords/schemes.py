@@ -323,6 +323,6 @@ def specimen(encoded: str) -> str | None:
     for group in ("secret", "salt", "digest"):
         if group in known.found.re.groupindex:
             begin, end = known.found.span(group)
-            text = text[:begin] + re.sub(r"[^$]", known.scheme.zero, text[begin:end]) + text[end:]
+            text = text[:begin] + re.sub(r"[^$=]", known.scheme.zero, text[begin:end]) + text[end:]
             zeroed = True
     return text if zeroed else None

@@ -106,9 +106,9 @@ class PasswordLogin:
                 raise
             if proven is None:
                 why = why or "wrong password"
-                await self.db.write_plain(lambda w: self._note_failure(w, attempt, user, why))
-                if user is None:
-                    self.queue.refused("login", {"why": why}, login=login[:100])
+                counted = user is None and self.queue.counted("login", {"why": why})
+                noted = None if counted else {"login": login[:100], "why": why}
+                await self.db.write_plain(lambda w: self._note_failure(w, attempt, user, noted))
                 self.metrics.login("refused")
                 raise InvalidGrant(WRONG, audit=why)
         return proven
@@ -139,10 +139,12 @@ class PasswordLogin:
     async def hash(self, login: str, password: str) -> str:
         """What to store of a new password for `login`, whoever sets it. It takes its turn among the
         logins: `Overloaded`."""
-        return await self.pool.run(await self._ask(login), self.hasher.hash, password)
+        return await self.pool.run(await self._ask(login, "new"), self.hasher.hash, password)
 
-    def _ask(self, login: str) -> Awaitable[Asked]:
-        return self.pool.ask(account_key(login), network_of(audit.origin.get().address))
+    def _ask(self, login: str, what: str = "") -> Awaitable[Asked]:
+        """`what`: does not count among the account's logins."""
+        account = f"{what}\n{account_key(login)}"
+        return self.pool.ask(account, network_of(audit.origin.get().address))
 
     async def _find(self, login: str) -> Account | None:
         """By the driver: SQLAlchemy would hold up the event loop for two milliseconds."""
@@ -175,10 +177,14 @@ class PasswordLogin:
         better = self.hasher.hash(password) if verdict.rehash else None
         return Proven(user, attempt, better)
 
-    def _note_failure(self, work: Work, attempt: Attempt, user: Account | None, why: str) -> None:
+    def _note_failure(
+        self, work: Work, attempt: Attempt, user: Account | None, noted: dict[str, str] | None
+    ) -> None:
+        """`noted`: what the event says, None where there is none."""
         attempt.failed(work)
-        if user is not None:
-            audit.record(work, "login", outcome="refused", subject=user.id, why=why)
+        if noted is not None:
+            subject = user.id if user else None
+            audit.record(work, "login", outcome="refused", subject=subject, **noted)
 
     async def _note_locked(self, login: str, locked: TooManyRequests) -> None:
         """Comes cheap to whoever guesses, and so would fill the disk."""
