@@ -85,7 +85,7 @@ class Services:
             size=USERS_REMEMBERED, lookups=metrics.cache("users"),
         )  # fmt: skip
         clients = Remembered(
-            feed, lambda ref: db.read(lambda session: registry.load(session, ref)),
+            feed, lambda ref: registry.load(db, ref),
             noun="client", size=CLIENTS_REMEMBERED, lookups=metrics.cache("clients"),
         )  # fmt: skip
         scopes = Remembered(

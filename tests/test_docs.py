@@ -142,7 +142,7 @@ def test_every_audit_event_is_in_the_catalogue() -> None:
 
 
 def audit_events() -> Iterator[str]:
-    """The names given to `audit.record`, `audit.event`, `AuditQueue.put` and `refused` in the code."""
+    """The names given to `audit.record`, `audit.event`, and `put` and `refused` of the queue."""
     for path in sorted((ROOT / "identity").rglob("*.py")):
         tree = ast.parse(path.read_text())
         for function in ast.walk(tree):

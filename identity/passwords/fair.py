@@ -2,8 +2,8 @@
 
 Everybody who asks is put behind by what they asked for lately, whatever came of it: a job is due
 when it arrives, later by `STEP` for every doubling of what its address, and its account from
-there, have asked for together. Whoever is due first goes first. So the oldest of those who were served
-least is next; a quiet address is not held up by a busy one, whether that has one account or
+there, have asked for together. Whoever is due first goes first. So the oldest of those who were
+served least is next; a quiet address is not held up by a busy one, whether that has one account or
 thousands, right passwords or wrong ones; and nobody waits for ever, because a job keeps its time
 while all that come later are due later.
 

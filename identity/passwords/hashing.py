@@ -87,10 +87,13 @@ class PasswordHasher:
         known = recognise(encoded)
         least = self._least(password, prepared, kinds)
         verdict, spent = self._compare(password, prepared, known)
+        if spent is None:
+            known = recognise(self._nobody)
+            spent = self._compare(password, prepared, known)[1] or 0.0
         if not verdict.ok:
-            if known is None or spent is None or not self._of_today(known):
+            if known is None or not self._of_today(known):
                 least = max(least, self._usual(self._nobody, password, prepared))
-            _spend(least - (spent or 0.0))
+            _spend(least - spent)
         return verdict
 
     def dummy(self, password: str, kinds: Collection[str] = ()) -> None:

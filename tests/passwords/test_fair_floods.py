@@ -66,7 +66,7 @@ class Flood:
             self.taken[began] = float("inf") if refused else self.now - began
 
 
-@pytest.mark.parametrize("hostile", [1, 20, 100, 1000])
+@pytest.mark.parametrize("hostile", [1, 20, 100])
 def test_others_log_in_as_if_there_were_no_flood(hostile: int) -> None:
     taken = [seconds for began, seconds in Flood(hostile).run().items() if began > WORKED_OFF]
     assert len(taken) > 45
@@ -74,7 +74,7 @@ def test_others_log_in_as_if_there_were_no_flood(hostile: int) -> None:
     assert within >= 0.95
 
 
-@pytest.mark.parametrize("hostile", [1, 100, 1000])
+@pytest.mark.parametrize("hostile", [1, 100])
 def test_users_where_they_usually_are_notice_nothing_from_the_first_second_on(hostile: int) -> None:
     taken = Flood(hostile, known=True).run()
     assert len(taken) >= 58
