@@ -41,15 +41,11 @@ def floods(options: argparse.Namespace) -> list[Figure]:
         share = sum(one <= WITHIN * idle for one in taken) / len(taken)
         name = "logins that succeed within 4 × their idle time, beside "
         name += "1 hostile address" if addresses == 1 else f"{addresses} hostile addresses"
-        figures.append(Figure(name, share, "", at_least=0.95))
-        answered = [one for one in taken if one < float("inf")]
-        figures.append(
-            Figure(
-                "the same, their median, × idle",
-                statistics.median(answered or [float("inf")]) / idle,
-                "×",
-            )
-        )
+        median = statistics.median(taken) / idle
+        figures += [
+            Figure(name, share, "", at_least=0.95),
+            Figure("the same, their median, × idle", median, "×"),
+        ]
     return figures
 
 

@@ -84,12 +84,15 @@ async def recount(db: Database, today: str) -> bool:
 
 
 def _our_turn(session: Session, now: datetime) -> bool:
-    values = {"counted": COUNTED, "now": now, "due": now - RECOUNTED}
+    """For an hour: who is stopped on the way does not leave it undone for a day."""
+    values = {"counted": COUNTED, "now": now - RECOUNTED + FRESH, "due": now - RECOUNTED}
     return execute(session, _TURN, values).rowcount == 1
 
 
 def _settle(session: Session, found: set[str], began: datetime) -> None:
     """Drop what was not found, unless it has been noted meanwhile."""
+    values = {"counted": COUNTED, "now": began, "due": began + RECOUNTED}
+    execute(session, _TURN, values)
     note(session, *found)
     rows = execute(session, _STORED, {"counted": COUNTED}).fetchall()
     for gone in {kind for (kind,) in rows} - found:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from sqlmodel import select
 
 from identity.clock import frozen
@@ -62,6 +63,22 @@ async def test_kinds_that_nobody_has_any_more_go_and_forgotten_ones_come_in(worl
         assert await known(world) == {specimen(ARGON2)}
         assert not await kinds.recount(db, today)  # not twice a day, whoever asks
         clock.tick(timedelta(days=1, seconds=1))
+        assert await kinds.recount(db, today)
+
+
+async def test_a_count_that_was_cut_off_is_made_up_for_after_an_hour(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db, today = world.services.db, world.services.hasher.kind
+    world.user("ada", password_hash=ARGON2)
+    with frozen() as clock:
+        with monkeypatch.context() as cut:
+            cut.setattr(kinds, "specimen", lambda _: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                await kinds.recount(db, today)
+        clock.tick(timedelta(minutes=59))
+        assert not await kinds.recount(db, today)
+        clock.tick(timedelta(hours=1, seconds=1))
         assert await kinds.recount(db, today)
 
 
