@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 PATIENCE = 2.0
 """Seconds that a job waits before the thread at nice 5 helps."""
-REFUSALS = 500
-"""A second, of all that are refused; those beyond wait their turn, `LONGEST_PAUSE` at most."""
+REFUSALS, AT_ONCE = 500, 50
+"""A second, and as many more in a burst; those beyond wait their turn, `LONGEST_PAUSE` at most."""
 LONGEST_PAUSE = 1.0
 _NICE, _NICE_LATE = 19, 5
 _SAMPLE = 0.1  # seconds
@@ -159,7 +159,7 @@ class HashingPool:
     async def _refuse(self) -> NoReturn:
         now, step = time.monotonic(), 1 / REFUSALS
         self._next_refusal = min(max(now, self._next_refusal) + step, now + LONGEST_PAUSE)
-        if (pause := self._next_refusal - step - now) > 0:
+        if (pause := self._next_refusal - now - AT_ONCE * step) > 0:
             await asyncio.sleep(pause)
         with self._lock:
             raise Overloaded(retry_after=self._retry_after())
