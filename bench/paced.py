@@ -46,8 +46,12 @@ class _Connection(asyncio.Protocol):
         self.transport.write(request)
         return await self._waiter
 
+    def close(self) -> None:
+        assert self.transport is not None
+        self.transport.close()
 
-async def _connect(port: int) -> _Connection:
+
+async def connect(port: int) -> _Connection:
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(_Connection, "127.0.0.1", port)
     return connection
@@ -55,7 +59,7 @@ async def _connect(port: int) -> _Connection:
 
 async def steady(port: int, requests: Sequence[bytes], *, rate: float, seconds: float) -> Latencies:
     """Latencies of `rate` requests a second."""
-    free = [await _connect(port) for _ in range(32)]
+    free = [await connect(port) for _ in range(32)]
     latencies: Latencies = []
     tasks: set[asyncio.Task[None]] = set()
 
@@ -78,8 +82,7 @@ async def steady(port: int, requests: Sequence[bytes], *, rate: float, seconds: 
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
     for connection in free:
-        assert connection.transport is not None
-        connection.transport.close()
+        connection.close()
     return latencies
 
 
@@ -94,7 +97,7 @@ async def flood(
     tasks: set[asyncio.Task[None]] = set()
 
     async def one() -> None:
-        connection = free.pop() if free else await _connect(port)
+        connection = free.pop() if free else await connect(port)
         sent = time.perf_counter()
         status = await connection.ask(request)
         statuses[status] = statuses.get(status, 0) + 1
@@ -111,8 +114,7 @@ async def flood(
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
     for connection in free:
-        assert connection.transport is not None
-        connection.transport.close()
+        connection.close()
     return statuses, refused
 
 

@@ -98,6 +98,15 @@ class World:
         )
         return tokens
 
+    def who_log_in(self, name: str, count: int) -> list[str]:
+        """Usernames of further users who can log in."""
+        password_hash = PasswordHasher(self.settings.passwords.bcrypt_rounds).hash(PASSWORD)
+        ids = [(new_id(), f"{name}-{number}") for number in range(count)]
+        common = {"status": "active", "password_hash": password_hash}
+        self._insert(User, ({"id": i, "username": name, **common} for i, name in ids))
+        self._insert(LoginName, ({"name": name, "user_id": i} for i, name in ids))
+        return [name for _, name in ids]
+
     def close(self) -> None:
         self._services.pool.close()
         self._services.db.close()

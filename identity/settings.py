@@ -130,6 +130,10 @@ class PasswordSettings(Group):
         0, "hashing threads a process runs; 0: cores divided by workers", ge=0, le=256
     )
     hashing_queue: int = _setting(32, "logins that may wait for a hashing thread", ge=1)
+    one_time_password_ttl: Duration = _setting(
+        "24h",
+        "how long a one-time password is good, set by an administrator or at the command line",
+    )
 
 
 class SessionSettings(Group):

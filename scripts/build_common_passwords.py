@@ -17,8 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from identity.authentication.passwords.common import fingerprint  # noqa: E402 - after the path
-from identity.authentication.passwords.policy import MIN_CHARACTERS  # noqa: E402
+from identity.authentication.passwords.common import SHORTEST, fingerprint  # noqa: E402 - after the path
 
 TARGET = ROOT / "identity" / "passwords" / "common.bin"
 
@@ -41,8 +40,9 @@ def zxcvbn_passwords() -> list[str]:
 
 def main() -> None:
     words = {w.strip() for w in django_passwords() + zxcvbn_passwords()}
-    # Shorter ones are refused for their length already.
-    packed = b"".join(sorted({fingerprint(w) for w in words if len(w) >= MIN_CHARACTERS}))
+    # Passwords are longer, but are made of these by putting digits and signs around them.
+    words = {w for w in words if len(w) > 7 or (len(w) >= SHORTEST and any(map(str.isalpha, w)))}
+    packed = b"".join(sorted({fingerprint(w) for w in words}))
     TARGET.write_bytes(packed)
     print(f"Django {version('django')}, zxcvbn {version('zxcvbn')}")
     print(f"{len(packed) // len(fingerprint(''))} entries, {len(packed)} bytes")

@@ -142,7 +142,7 @@ def test_every_audit_event_is_in_the_catalogue() -> None:
 
 
 def audit_events() -> Iterator[str]:
-    """The names given to `audit.record`, `audit.event` and `AuditQueue.put` in the code."""
+    """The names given to `audit.record`, `audit.event`, and `put` and `refused` of the queue."""
     for path in sorted((ROOT / "identity").rglob("*.py")):
         tree = ast.parse(path.read_text())
         for function in ast.walk(tree):
@@ -163,7 +163,9 @@ def _events_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str
             continue
         called = ast.unparse(call.func)
         place = {"audit.record": 1, "audit.event": 0}.get(called)
-        if called.endswith("queue.put") and not called.startswith("self._queue.put_"):
+        if called.endswith(("queue.put", "queue.refused")) and not called.startswith(
+            "self._queue.put_"
+        ):
             place = 0
         if place is None or len(call.args) <= place:
             continue

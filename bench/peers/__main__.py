@@ -141,7 +141,8 @@ def compare(options: argparse.Namespace, python: Path) -> dict[str, dict[str, fl
         by_hand(Path(name), python, "accounts", "fastapi-users", "/auth/login") as library,
     ):
         jobs = {job.name: job.requests for job in JOBS}
-        login = f"grant_type=password&username={USERNAME}&password={PASSWORD}"
+        names = [USERNAME, *world.who_log_in("login", 3)]  # two of one account may wait
+        login = f"grant_type=password&password={PASSWORD}&username="
         ours = Peer(
             "identity",
             port,
@@ -150,7 +151,7 @@ def compare(options: argparse.Namespace, python: Path) -> dict[str, dict[str, fl
                 "who am I": jobs["/users/me"](world, 1),
                 "issue": [ISSUE],
                 "key set": jobs["JWKS"](world, 1),
-                "password": [request("POST", "/token", {}, login)],
+                "password": [request("POST", "/token", {}, login + name) for name in names],
             },
         )
         bare = Peer("bare POST", floor.port, {"floor": FLOOR_POST})

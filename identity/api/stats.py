@@ -87,11 +87,12 @@ def _by_hour(session: Session, first: datetime) -> dict[str, dict[str, int]]:
         hour = func.substr(type_coerce(AuditEvent.at, String), 1, 13)
     login, success = AuditEvent.event == "login", AuditEvent.outcome == "success"
 
-    def number(condition: Any) -> Any:
-        return func.sum(case((condition, 1), else_=0))
+    def number(condition: Any, each: Any = 1) -> Any:
+        return func.sum(case((condition, each), else_=0))
 
+    refused = func.coalesce(col(AuditEvent.detail)["count"].as_integer(), 1)
     query = (
-        select(hour, number(login & success), number(login & ~success), number(success))
+        select(hour, number(login & success), number(login & ~success, refused), number(success))
         .where(col(AuditEvent.event).in_(("login", "token.issued")), AuditEvent.at >= first)
         .group_by(hour)
     )

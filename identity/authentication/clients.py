@@ -16,6 +16,8 @@ PROVEN = 2_000
 """Headers remembered."""
 _POSTED = frozenset({"client_id", "client_secret"})
 
+NOBODY = " "
+"""No client's id, and no secret's digest."""
 METHODS = ("client_secret_basic", "client_secret_post", "none")
 
 
@@ -50,18 +52,23 @@ class ClientAuthentication:
                 raise InvalidClient("the request names no client")
             client_id = FIRST_PARTY
         if client_id == FIRST_PARTY and not self._default:
-            raise self._refused(client_id, "the built-in client is switched off")
+            raise self._refused(client_id, _Refused("the built-in client is switched off"))
         if "\0" in client_id:
-            raise self._refused(client_id, "malformed")
-        client = await self._clients.get(client_id)
-        if client is None or not client.active:
-            # As much work as for a client that exists.
-            compare_digest(digest(secret or ""), digest(client_id))
-            raise self._refused(client_id, "disabled" if client else "unknown")
-        if client.confidential or secret is not None:
+            raise self._refused(client_id, _Refused("malformed"))
+        client = self._clients.at_hand(client_id)
+        looked_up = client is None
+        if client is None:
+            client = await self._clients.get(client_id)
+        try:
             expires = self._check(client, secret)
-            if header is not None:
-                self._remember(header, client, expires)
+        except _Refused as refusal:
+            if not looked_up:
+                # What is remembered exists: without this the time would say so.
+                await self._clients.look_up(NOBODY)
+            raise self._refused(client_id, refusal, known=client is not None) from None
+        assert client is not None
+        if header is not None and (client.confidential or secret is not None):
+            self._remember(header, client, expires)
         audit.act_as("client", client.id)
         return client
 
@@ -76,25 +83,43 @@ class ClientAuthentication:
             del self._proven[next(iter(self._proven))]
         self._proven[header] = (client, expires)
 
-    def _check(self, client: ClientSnapshot, secret: str | None) -> float | None:
-        """When the secret expires, None for never."""
+    def _check(self, client: ClientSnapshot | None, secret: str | None) -> float | None:
+        """When the secret expires, None for never. As much work for a client that is not there."""
+        given, moment = digest(secret or ""), now()
+        secrets = client.secrets if client is not None else ((NOBODY, None),)
+        matches = [expires for known, expires in secrets if compare_digest(known, given)]
+        if client is None:
+            raise _Refused("unknown")
+        if not client.active:
+            raise _Refused("disabled")
         if secret is None:
-            raise self._refused(client.id, "no secret given")
+            if not client.confidential:
+                return None
+            raise _Refused("no secret given")
         if not client.confidential:
             words = "the client is public and has no secret: send its client_id alone"
-            raise self._refused(client.id, "public client sent a secret", words)
-        given, moment = digest(secret), now()
-        matches = [expires for known, expires in client.secrets if compare_digest(known, given)]
+            raise _Refused("public client sent a secret", words)
         for expires in matches:
             if expires is None or expires > moment:
                 return expires
-        raise self._refused(client.id, "expired secret" if matches else "wrong secret")
+        raise _Refused("expired secret" if matches else "wrong secret")
 
-    def _refused(self, client_id: str, why: str, public: str | None = None) -> InvalidClient:
-        self._queue.put(
-            "client.authentication", outcome="refused", client_id=client_id[:100], why=why
+    def _refused(
+        self, client_id: str, refusal: "_Refused", *, known: bool = False
+    ) -> InvalidClient:
+        why = str(refusal)
+        self._queue.refused(
+            "client.authentication", {"why": why}, client_id=client_id[:100], known_client=known
         )
-        return InvalidClient(public, audit=why)
+        return InvalidClient(refusal.public, audit=why)
+
+
+class _Refused(Exception):
+    """Says why, for the audit alone; `public` is what the client hears in place of nothing."""
+
+    def __init__(self, why: str, public: str | None = None) -> None:
+        super().__init__(why)
+        self.public = public
 
 
 def _credentials(

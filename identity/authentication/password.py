@@ -1,25 +1,34 @@
 """Proving a user by password: the same steps, answer and time for whoever it is not.
 
+The caller has awaited `feed.catch_up()`.
+
 Used wherever a password is typed. The order matters: what can be refused without hashing is
 refused first, nothing is written before the hash has been compared, and the write that follows
 holds only if the user is still what was compared.
 """
 
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
+from identity.authentication.passwords import kinds
+from identity.authentication.passwords.fair import Asked
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.authentication.passwords.pool import HashingPool
 from identity.authentication.passwords.preparing import prepare
-from identity.authentication.throttle import Attempt, Throttle
+from identity.authentication.throttle import Attempt, Throttle, account_key
 from identity.clock import utcnow
 from identity.directory.users import names
 from identity.directory.users.table import Status
 from identity.errors import InvalidGrant, InvalidRequest, TooManyRequests
 from identity.records import audit
 from identity.records.audit import AuditQueue
+from identity.records.audit.origins import network_of
 from identity.records.metrics import Metrics
-from identity.store import Database, Work, changes, execute
+from identity.store import Database, Work, changes, execute, moment
+from identity.store.remembered import Remembered
 
 WRONG = "the username or password is wrong"
 LONGEST = 512
@@ -27,7 +36,8 @@ LONGEST = 512
 
 
 _ACCOUNT = """
-SELECT u.id, u.username, u.email, u.status, u.password_hash, u.must_change_password, u.version
+SELECT u.id, u.username, u.email, u.status, u.password_hash, u.must_change_password, u.version,
+       u.password_expires_at
 FROM login_name n JOIN user_account u ON u.id = n.user_id WHERE n.name = :name"""
 _NOTE = """
 UPDATE user_account SET
@@ -47,6 +57,7 @@ class Account(NamedTuple):
     password_hash: str | None
     must_change_password: bool
     version: int
+    password_expires_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,8 @@ class PasswordLogin:
     hasher: PasswordHasher
     pool: HashingPool
     throttle: Throttle
+    kinds: Remembered[tuple[str, ...]]
+    """Those of all stored hashes (`passwords.kinds`)."""
     queue: AuditQueue
     metrics: Metrics
 
@@ -72,26 +85,32 @@ class PasswordLogin:
         """Raises `InvalidRequest` for what cannot be a password, `TooManyRequests`,
         `Overloaded`, and `InvalidGrant` alike for an unknown user, a disabled one and a wrong
         password."""
-        self.pool.check_room()  # in a flood most are refused, at next to no cost
+        if len(login) > LONGEST:  # to normalise all of it could take seconds
+            login = f"{login[:LONGEST]}…"
+        asked = await self._ask(login)  # in a flood most are refused here, at next to no cost
         try:
             prepare(password)
         except ValueError as refusal:
             raise InvalidRequest(str(refusal)) from None
-        if len(login) > LONGEST:  # to normalise all of it could take seconds
-            login = f"{login[:LONGEST]}…"
+        stored = self.kinds.at_hand("*") or await self.kinds.get("*") or ()
         with self.throttle.attempt(login, audit.origin.get().address) as attempt:
             try:
                 await attempt.check(self.db)
+                asked.known = attempt.known
                 user = await self._find(login)
-                proven = await self.pool.run(self._compare, attempt, user, password)
+                why = _why_not(user)
+                compare = partial(self._compare, attempt, user, why, password, stored)
+                proven = await self.pool.run(asked, compare)
             except TooManyRequests as locked:
-                self.metrics.login("locked")
-                self.queue.put("login", outcome="refused", login=login[:100], why=locked.audit)
+                await self._note_locked(login, locked)
                 raise
-            if proven is None or proven.user.status != "active":
-                await self.db.write_plain(lambda w: self._note_failure(w, attempt, user, login))
+            if proven is None:
+                why = why or "wrong password"
+                counted = user is None and self.queue.counted("login", {"why": why})
+                noted = None if counted else {"login": login[:100], "why": why}
+                await self.db.write_plain(lambda w: self._note_failure(w, attempt, user, noted))
                 self.metrics.login("refused")
-                raise InvalidGrant(WRONG, audit=_why(user))
+                raise InvalidGrant(WRONG, audit=why)
         return proven
 
     def settle(self, work: Work, proven: Proven) -> None:
@@ -113,36 +132,73 @@ class PasswordLogin:
             audit.record(work, "login", outcome="refused", subject=user.id, why=why)
             raise InvalidGrant(WRONG, audit=why)
         proven.attempt.succeeded(work)
+        if proven.better_hash is not None:
+            kinds.note(work, proven.better_hash)
         changes.record(work, "user.changed", user.id)
+
+    async def hash(self, login: str, password: str) -> str:
+        """What to store of a new password for `login`, whoever sets it. It takes its turn among the
+        logins: `Overloaded`."""
+        return await self.pool.run(await self._ask(login, "new"), self.hasher.hash, password)
+
+    def _ask(self, login: str, what: str = "") -> Awaitable[Asked]:
+        """`what`: does not count among the account's logins."""
+        account = f"{what}\n{account_key(login)}"
+        return self.pool.ask(account, network_of(audit.origin.get().address))
 
     async def _find(self, login: str) -> Account | None:
         """By the driver: SQLAlchemy would hold up the event loop for two milliseconds."""
         rows = await self.db.query(_ACCOUNT, {"name": names.login_key(login)})
-        return Account(*rows[0]) if rows else None
+        if not rows:
+            return None
+        found = Account(*rows[0])
+        if (expires := found.password_expires_at) is not None:
+            found = found._replace(password_expires_at=moment(expires))
+        return found
 
-    def _compare(self, attempt: Attempt, user: Account | None, password: str) -> Proven | None:
-        """In a hashing thread. What comes back is right; it may be of a disabled user."""
+    def _compare(
+        self,
+        attempt: Attempt,
+        user: Account | None,
+        why_not: str | None,
+        password: str,
+        stored: Collection[str],
+    ) -> Proven | None:
+        """In a hashing thread. `why_not`: the user cannot log in, whatever the password."""
         with attempt.turn():
-            if user is None or user.password_hash is None:
-                self.hasher.dummy(password)
+            if user is None or why_not is not None or user.password_hash is None:
+                self.hasher.dummy(password, stored)
                 attempt.wrong = True
                 return None
-            verdict = self.hasher.verify(password, user.password_hash)
-            attempt.wrong = not verdict.ok or user.status != "active"
+            verdict = self.hasher.verify(password, user.password_hash, stored)
+            attempt.wrong = not verdict.ok
             if not verdict.ok:
                 return None
         better = self.hasher.hash(password) if verdict.rehash else None
         return Proven(user, attempt, better)
 
-    def _note_failure(self, work: Work, attempt: Attempt, user: Account | None, login: str) -> None:
+    def _note_failure(
+        self, work: Work, attempt: Attempt, user: Account | None, noted: dict[str, str] | None
+    ) -> None:
+        """`noted`: what the event says, None where there is none."""
         attempt.failed(work)
-        audit.record(
-            work, "login", outcome="refused", subject=user.id if user else None,
-            login=login[:100], why=_why(user),
-        )  # fmt: skip
+        if noted is not None:
+            subject = user.id if user else None
+            audit.record(work, "login", outcome="refused", subject=subject, **noted)
+
+    async def _note_locked(self, login: str, locked: TooManyRequests) -> None:
+        """Comes cheap to whoever guesses, and so would fill the disk."""
+        self.metrics.login("locked")
+        user = await self._find(login)
+        subject = user.id if user else None
+        self.queue.refused("login", {"why": str(locked.audit)}, subject=subject, login=login[:100])
 
 
-def _why(user: Account | None) -> str:
+def _why_not(user: Account | None) -> str | None:
+    """Why the right password would not do; for the audit alone."""
     if user is None:
         return "unknown user"
-    return "disabled" if user.status != "active" else "wrong password"
+    if user.status != "active":
+        return "disabled"
+    expires = user.password_expires_at if user.must_change_password else None
+    return "one-time password expired" if expires and expires <= utcnow() else None

@@ -26,13 +26,13 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address
 from threading import Lock
 
 from sqlmodel import Field, Session, SQLModel, col
 
 from identity.clock import utcnow
 from identity.errors import TooManyRequests
+from identity.records.audit.origins import network_of
 from identity.settings import ThrottleSettings
 from identity.store import Database, UtcDateTime, Work, delete_some, execute, moment
 
@@ -63,8 +63,8 @@ class KnownAddress(SQLModel, table=True):
 
 _RUNNING = """
 SELECT key, count, expires_at FROM login_failure
-WHERE key IN (:pair, :account, :address) AND expires_at > :now"""
-_KNOWN = "SELECT 1 FROM known_address WHERE key = :pair"
+WHERE key IN (:pair, :account, :address) AND expires_at > :now
+UNION ALL SELECT 'known', 0, seen_at FROM known_address WHERE key = :pair"""
 _FORGIVE = "DELETE FROM login_failure WHERE key = :pair"
 _REMEMBER = """
 INSERT INTO known_address (key, seen_at) VALUES (:pair, :now)
@@ -99,13 +99,15 @@ class Attempt:
     """
 
     def __init__(self, throttle: "Throttle", account: str, address: str | None) -> None:
-        name, place = _account(account), _network(address)
+        name, place = account_key(account), network_of(address)
         self._throttle = throttle
         self._pair = _key("pair", name, place)
         self._totals = {"account": _key("account", name), "address": _key("address", place)}
         self._left: dict[str, int] = {}
         self._known_before: dict[str, int] = {}
         self.wrong = False
+        self.known = False
+        """The account has logged in from the address before; `check` finds out."""
 
     async def check(self, db: Database) -> None:
         """Raises TooManyRequests while a counter is at its limit."""
@@ -113,6 +115,7 @@ class Attempt:
         keys = {"pair": self._pair, "account": totals["account"], "address": totals["address"]}
         rows = await db.query(_RUNNING, {**keys, "now": utcnow()})
         counted = {key: (count, moment(end)) for key, count, end in rows}
+        self.known = counted.pop("known", None) is not None
         count, end = counted.get(self._pair, (0, None))
         if end is not None and count >= limit:
             raise _refusal(end, "account and address")
@@ -120,7 +123,7 @@ class Attempt:
         for what, key in self._totals.items():
             count, end = counted.get(key, (0, None))
             if end is not None and count >= limit * TOTAL_FACTOR:
-                if not await db.query(_KNOWN, {"pair": self._pair}):
+                if not self.known:
                     raise _refusal(end, what)
             else:
                 left[key] = limit * TOTAL_FACTOR - count
@@ -213,19 +216,6 @@ def _key(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _account(name: str) -> str:
+def account_key(name: str) -> str:
     """One counter for all spellings that might reach one account."""
     return unicodedata.normalize("NFKC", name).strip().casefold()
-
-
-def _network(address: str | None) -> str:
-    """An IPv6 address counts as its /64, which is one subscriber's to choose from."""
-    try:
-        parsed = ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(IPv6Address(int(parsed) >> 64 << 64))
-    return str(parsed)

@@ -10,6 +10,8 @@ from identity.cli.printing import AsJson, as_json, facts, remark, table
 from identity.cli.secrets import new_password, sure
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlmodel import Session
 
     from identity.directory.users.snapshot import UserOut
@@ -59,12 +61,11 @@ def show(user: Name, json: AsJson = False) -> None:
     with operating() as operation, operation.look() as session:
         found = _find(session, user)
         out = _out(session, found)
-        must_change, sessions = found.must_change_password, len(live_of(session, found.id))
-        has_password = found.password_hash is not None
+        sessions = len(live_of(session, found.id))
+        password = _password_state(found)
     if json:
         as_json(out.model_dump(mode="json"))
         return
-    password = "must be changed" if must_change else "set" if has_password else "none"
     facts([*out.model_dump().items(), ("password", password), ("sessions", sessions)])
 
 
@@ -86,6 +87,7 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Create a user. The password is asked for, read from stdin, or made up and printed."""
+    from identity.clock import utcnow
     from identity.directory.access.granting import ensure_built_in
     from identity.directory.users import accounts
 
@@ -93,6 +95,7 @@ def create(
         password, made_up = new_password(from_stdin=password_stdin, generate=generate)
         hashed = _hashed(operation.settings.passwords.bcrypt_rounds, password, username, email)
         must_change = made_up if one_time is None else one_time
+        expires = utcnow() + operation.settings.passwords.one_time_password_ttl
         with operation.change() as session:
             ensure_built_in(session)
             user = accounts.create(
@@ -102,6 +105,7 @@ def create(
                 name=name,
                 password_hash=hashed,
                 must_change_password=must_change,
+                password_expires_at=expires,
                 roles=role or [],
             )
             out = _out(session, user)
@@ -109,7 +113,7 @@ def create(
         as_json(out.model_dump(mode="json") | ({"password": password} if made_up else {}))
         return
     remark(f"Created {out.username} ({out.id}).")
-    _hand_over(password if made_up else None, must_change)
+    _hand_over(password if made_up else None, expires if must_change else None)
 
 
 @commands.command()
@@ -164,6 +168,7 @@ def set_password(
     json: AsJson = False,
 ) -> None:
     """Set a one-time password; the user's sessions end at once."""
+    from identity.clock import utcnow
     from identity.directory.users import accounts
     from identity.tokens.sessions import lifecycle
 
@@ -173,16 +178,24 @@ def set_password(
         password, made_up = new_password(from_stdin=password_stdin, generate=generate)
         rounds = operation.settings.passwords.bcrypt_rounds
         hashed = _hashed(rounds, password, found.username, found.email)
+        expires = utcnow() + operation.settings.passwords.one_time_password_ttl
         with operation.change() as session:
             found = accounts.get(session, found.id, lock=True)
-            accounts.set_password_hash(session, found, hashed, must_change=not permanent, held=None)
+            accounts.set_password_hash(
+                session,
+                found,
+                hashed,
+                must_change=not permanent,
+                expires_at=expires,
+                held=None,
+            )
             ended = lifecycle.end_all(session, "password reset", user_id=found.id)
     if json:
         shown = {"password": password} if made_up else {}
         as_json({"username": found.username, "sessions_ended": ended} | shown)
         return
     remark(f"{found.username} has a new password; sessions ended: {ended}.")
-    _hand_over(password if made_up else None, not permanent)
+    _hand_over(password if made_up else None, None if permanent else expires)
 
 
 @commands.command()
@@ -227,11 +240,28 @@ def _hashed(rounds: int, password: str, username: str, email: str | None) -> str
     return PasswordHasher(rounds).hash(password)
 
 
-def _hand_over(password: str | None, must_change: bool) -> None:
+def _password_state(user: "User") -> str:
+    from identity.clock import utcnow
+
+    if user.password_hash is None:
+        return "none"
+    if not user.must_change_password:
+        return "set"
+    expires = user.password_expires_at
+    if expires is None:
+        return "must be changed"
+    if expires <= utcnow():
+        return "one-time password, expired: set another by `identity users set-password`"
+    return f"must be changed until {expires:%Y-%m-%d %H:%M} UTC"
+
+
+def _hand_over(password: str | None, expires: "datetime | None") -> None:
+    """`expires`: of a one-time password."""
     if password is not None:
         print(password)
-    if must_change:
-        remark("It must be changed before the first login: POST /password.")
+    if expires is not None:
+        until = f"{expires:%Y-%m-%d %H:%M} UTC"
+        remark(f"It must be changed before the first login, until {until}: POST /password.")
 
 
 def _change_roles(user: str, *, add: list[str] = [], take: list[str] = []) -> None:  # noqa: B006

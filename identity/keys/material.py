@@ -45,7 +45,10 @@ def unseal(row: SigningKey, master: MasterKey) -> PrivateKey:
     der = master.decrypt(row.private)
     # What we encrypted ourselves we need not prove again: that takes an RSA key 100 signatures.
     key = load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=True)
-    algorithm = ALGORITHMS[row.algorithm]
-    if thumbprint(algorithm.jwk(key)) != row.kid:  # type: ignore[arg-type]
+    try:
+        public = ALGORITHMS[row.algorithm].jwk(key)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise SettingsError(f"signing key {row.kid}: {error}") from None
+    if thumbprint(public) != row.kid:
         raise SettingsError(f"signing key {row.kid}: its private half is another key's")
     return key  # type: ignore[return-value]

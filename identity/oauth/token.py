@@ -91,10 +91,17 @@ class TokenEndpoint:
     def _note(self, refusal: OAuthError, grant_type: str, client: ClientSnapshot) -> None:
         if grant_type == Password.grant_type and isinstance(refusal, InvalidGrant):
             return  # on record as a refused login
-        self._services.queue.put(
-            "token.refused", outcome="refused", client_id=client.id,
-            grant=grant_type[:100], error=refusal.code, why=(refusal.audit or refusal.detail)[:200],
-        )  # fmt: skip
+        queue, why = self._services.queue, (refusal.audit or refusal.detail)[:200]
+        if client.confidential:
+            queue.put(
+                "token.refused", outcome="refused", client_id=client.id,
+                grant=grant_type[:100], error=refusal.code, why=why,
+            )  # fmt: skip
+        else:  # anybody may say that they are a public client
+            same = {"error": refusal.code}
+            queue.refused(
+                "token.refused", same, client_id=client.id, grant=grant_type[:100], why=why
+            )
 
     def _grant(self, form: Mapping[str, str], client: ClientSnapshot) -> Grant:
         name = form.get("grant_type")

@@ -10,6 +10,7 @@ from typing import cast
 
 import structlog
 
+from identity.authentication.passwords import kinds
 from identity.errors import Unavailable
 from identity.keys import upkeep
 from identity.records import audit
@@ -52,6 +53,7 @@ class Housekeeping:
             _, stuck = await asyncio.wait(self._tasks, timeout=PATIENCE)
             for task in stuck:
                 task.cancel()
+        self._services.queue.close()
         await self._attempt(self.write_audit)
         if lost := self._services.queue.depth:
             _log.error("audit events lost", count=lost)
@@ -87,6 +89,7 @@ class Housekeeping:
                 if await self._make_way(began):
                     return
                 began = monotonic()
+        await kinds.recount(self._services.db, self._services.hasher.kind)
 
     async def watch_files(self) -> None:
         """That nobody asks is no reason to write on into a file that nobody else has."""

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Index, text
 from sqlmodel import SQLModel, col
 
+from identity.authentication.passwords.kinds import PasswordKind
 from identity.authentication.throttle import KnownAddress, LoginFailure
 from identity.directory.access import table as access
 from identity.directory.clients import table as clients
@@ -28,6 +29,7 @@ TABLES = (
     AuditHead,
     LoginFailure,
     KnownAddress,
+    PasswordKind,
     keys.SigningKey,
     access.Scope,
     access.Role,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from identity.authentication.bearer import BearerAuthentication
 from identity.authentication.clients import ClientAuthentication
 from identity.authentication.password import PasswordLogin
+from identity.authentication.passwords import kinds
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.authentication.passwords.pool import HashingPool
 from identity.authentication.throttle import Throttle
@@ -84,12 +85,16 @@ class Services:
             size=USERS_REMEMBERED, lookups=metrics.cache("users"),
         )  # fmt: skip
         clients = Remembered(
-            feed, lambda ref: db.read(lambda session: registry.load(session, ref)),
+            feed, lambda ref: registry.load(db, ref),
             noun="client", size=CLIENTS_REMEMBERED, lookups=metrics.cache("clients"),
         )  # fmt: skip
         scopes = Remembered(
             feed, lambda _: db.read(home_of_scopes),
             noun="scopes", wholesale=("scope",), size=1, lookups=metrics.cache("scopes"),
+        )  # fmt: skip
+        stored_kinds = Remembered(
+            feed, lambda _: kinds.stored(db),
+            noun="password_kind", size=1, lookups=metrics.cache("password_kinds"),
         )  # fmt: skip
         hasher = PasswordHasher(settings.passwords.bcrypt_rounds)
         pool = HashingPool(
@@ -130,7 +135,7 @@ class Services:
             hasher=hasher,
             pool=pool,
             throttle=throttle,
-            login=PasswordLogin(db, hasher, pool, throttle, queue, metrics),
+            login=PasswordLogin(db, hasher, pool, throttle, stored_kinds, queue, metrics),
             places=Places(settings, db, feed, ring),
             lists=Lists(settings, db, feed, ring),
             mint=Mint(settings, ring),

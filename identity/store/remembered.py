@@ -71,6 +71,10 @@ class Remembered(Generic[V]):
                 self._values.popitem(last=False)
         return value
 
+    async def look_up(self, ref: str) -> None:
+        """Take as long as `get` takes for what is not remembered."""
+        await self._load(ref)
+
     def _forget(self, verb: str, ref: str) -> None:
         self._changes += 1
         if verb == "reset":

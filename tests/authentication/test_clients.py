@@ -226,3 +226,31 @@ async def test_a_public_client_never_acts_for_itself(world: World) -> None:
     refused(await world.token(app, **OWN), 400, "unauthorized_client")
     answer = await world.api.post("/introspect", data={"token": "x"} | app.post)
     refused(answer, 401, "invalid_client")
+
+
+async def test_refusals_ask_the_database_as_much_for_clients_known_and_unknown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered exists: an answer from memory would be quicker for those."""
+    shop, gone = world.client("shop"), world.client("gone")
+    for caller in (shop, gone):
+        await world.act(caller)
+    world.change_client("gone", status="disabled")
+    clients, asked = world.services.clients, list[str]()
+    load = clients._load
+
+    async def loading(ref: str) -> Any:
+        asked.append(ref)
+        return await load(ref)
+
+    monkeypatch.setattr(clients, "_load", loading)
+    form = {"grant_type": "client_credentials", "client_secret": "wrong"}
+    cost = {}
+    for client_id in ("shop", "gone", "nobody", "first-party", "shop", "gone", "nobody"):
+        asked.clear()
+        refused(await world.token(client_id=client_id, **form), 401, "invalid_client")
+        cost[client_id] = len(asked)
+    assert set(cost.values()) == {1}
+    asked.clear()
+    await world.act(shop)
+    assert asked == []

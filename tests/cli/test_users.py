@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.cli.frame import system_user
+from identity.clock import frozen
 from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.records.audit import AuditEvent
@@ -71,7 +72,8 @@ def test_a_created_user_is_listed_and_shown_as_the_api_shows_it(identity: Identi
     assert shown == listed[0]
     assert set(shown) == {
         "id", "username", "email", "email_verified", "name", "status", "roles",
-        "created_at", "updated_at", "last_login_at",
+        "created_at", "updated_at", "last_login_at", "must_change_password",
+        "password_expires_at",
     }  # fmt: skip
     assert (shown["email"], shown["roles"]) == ("Ada@example.com", ["admin"])
     assert "$bcrypt" not in identity("users", "show", shown["id"]).out
@@ -124,6 +126,12 @@ def test_a_generated_password_is_printed_alone_and_must_be_changed(
     assert hasher.verify(password, bob.password_hash or "").ok
     assert hasher.verify(as_json["password"], eve.password_hash or "").ok
     assert (bob.must_change_password, eve.must_change_password) == (True, False)
+    assert eve.password_expires_at is None
+    assert bob.password_expires_at is not None
+    until = f"{bob.password_expires_at:%Y-%m-%d %H:%M} UTC"
+    assert f"must be changed until {until}" in identity("users", "show", "bob").out
+    with frozen(bob.password_expires_at):
+        assert "expired" in identity("users", "show", "bob").out
 
 
 @pytest.mark.usefixtures("ada")

@@ -23,6 +23,7 @@ from identity.keys.table import SigningKey
 from identity.settings import Settings
 from identity.store import Database
 from identity.verifier.gate.algorithms import ALGORITHMS
+from tests.verifier.roca import roca_key
 
 Keys = Callable[[], dict[str, str]]
 
@@ -236,3 +237,9 @@ def test_export_refuses_unknown_keys_and_impossible_passwords(first: str, carry:
     for password in (b"", b"x" * 1024):
         with pytest.raises(ValidationFailed, match="must be 1 to 1023 octets long"):
             carry(first, password)
+
+
+def test_a_key_whose_private_half_others_can_compute_is_refused(bring: Any, keys: Keys) -> None:
+    with pytest.raises(ValidationFailed, match="ROCA, CVE-2017-15361"):
+        bring(pem(roca_key()))
+    assert keys() == {}

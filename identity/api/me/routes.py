@@ -168,7 +168,7 @@ async def _change(
     policy.check(new, username=user.username, email=user.email, pointer="/new_password")
     if prepare(new) == prepare(current):
         raise ValidationFailed([("/new_password", "The new password is the current one.")])
-    password_hash = await services.pool.run(services.hasher.hash, new)
+    password_hash = await services.login.hash(login, new)
     audit.act_as("user", user.id)
 
     def unit(session: Session) -> None:
@@ -184,6 +184,7 @@ async def _change(
 async def _prove(services: Services, login: str, password: str, user_id: str | None) -> Proven:
     """That this is the password of whoever logs in so, and that they are `user_id`, where that is
     known."""
+    await services.feed.catch_up()
     with _in_our_words():
         proven = await services.login.prove(login, password)
     if user_id is not None and proven.user.id != user_id:

@@ -22,6 +22,7 @@ from identity.api.users.schemas import (
     UserPatch,
 )
 from identity.authentication.passwords import policy
+from identity.clock import utcnow
 from identity.directory.users import accounts, names
 from identity.directory.users.listing import matching
 from identity.directory.users.snapshot import UserOut
@@ -79,7 +80,7 @@ async def create_user(actor: Writer, body: NewUser, response: Response) -> UserO
     if body.password is not None:
         password = body.password.get_secret_value()
         policy.check(password, username=username, email=body.email)
-        password_hash = await services.pool.run(services.hasher.hash, password)
+        password_hash = await services.login.hash(username, password)
 
     def unit(session: Session) -> UserOut:
         user = accounts.create(
@@ -154,7 +155,8 @@ async def delete_user(actor: Writer, user_id: PathId, if_match: IfMatch = None) 
 async def reset_password(
     actor: Writer, user_id: PathId, body: NewPassword | None = None
 ) -> OneTimePassword:
-    """The user must change it by `POST /password` before `/token` answers; all sessions end."""
+    """The user must change it by `POST /password` before `/token` answers, and before it expires
+    (`IDENTITY_ONE_TIME_PASSWORD_TTL`); all sessions end."""
     services = actor.services
 
     def look(session: Session) -> User:
@@ -168,15 +170,18 @@ async def reset_password(
         policy.check(password, username=user.username, email=user.email)
     else:
         password = secrets.token_urlsafe(12)
-    password_hash = await services.pool.run(services.hasher.hash, password)
+    password_hash = await services.login.hash(user.username, password)
+    expires = utcnow() + services.settings.passwords.one_time_password_ttl
 
     def unit(session: Session) -> None:
         user = accounts.get(session, user_id, lock=True)
-        accounts.set_password_hash(session, user, password_hash, must_change=True, held=actor.held)
+        accounts.set_password_hash(
+            session, user, password_hash, must_change=True, expires_at=expires, held=actor.held
+        )
         lifecycle.end_all(session, "password reset", user_id=user.id)
 
     await services.db.write(unit)
-    return OneTimePassword(password=password)
+    return OneTimePassword(password=password, expires_at=expires)
 
 
 @router.put(

@@ -1,5 +1,6 @@
 """What comes in and goes out at the users' routes, besides `snapshot.UserOut`."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag
@@ -78,6 +79,7 @@ class NewPassword(Body):
 class OneTimePassword(BaseModel):
     password: str = Field(description="Shown this once.", examples=["xN2_bG0h4kQwZrT1"])
     must_change_password: Literal[True] = True
+    expires_at: datetime = Field(description="From then on it is a wrong one.")
 
 
 class MyPasswordChange(Body):

@@ -1,7 +1,7 @@
 """The most common passwords, as an offline filter: `common.bin`, explained in `common.txt`.
 
 The file holds sorted 40-bit fingerprints, so a password that is not on the list is taken for one
-that is with a probability of entries / 2^40: 1.5e-8.
+that is with a probability of entries / 2^40: 3.5e-8.
 """
 
 from bisect import bisect_left
@@ -9,6 +9,8 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
+SHORTEST = 4
+"""Characters of the shortest word on the list: what people make passwords of."""
 WIDTH = 5
 """Bytes of a fingerprint."""
 

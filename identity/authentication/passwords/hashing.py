@@ -3,19 +3,37 @@
 New hashes are bcrypt over HMAC-SHA-256 (`bcrypt_sha256`), which reads the whole password where
 bcrypt alone reads 72 bytes. Older and foreign hashes (see schemes.py) verify once more, and are
 due for a rehash as soon as they do.
+
+The time of a refusal says nothing about the account. While all hashes are of today's kind, an
+unknown user costs a comparison with nobody's hash. Where others are stored (an import, another
+cost), every refusal takes the time of the dearest of them and a little more (`MARGIN`), up to
+`DEAREST`: whatever was compared, and if anything was. What a kind costs is measured here, on this
+machine, by a hash of the same settings, for passwords of about this length.
 """
 
 import hashlib
 import hmac
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from statistics import median
 from threading import Lock
 from typing import Any
 
 from identity.authentication.passwords.preparing import prepare
-from identity.authentication.passwords.schemes import CURRENT, Recognised, recognise
+from identity.authentication.passwords.schemes import CURRENT, Recognised, recognise, specimen
+
+DEAREST = 1.0
+"""Seconds of CPU time. A stored kind that costs more shows, rather than have every wrong password
+cost so much; with today's kind alone it is what the rounds say."""
+MARGIN = 1.25
+"""How much longer a refusal takes than the dearest kind usually does, for that varies a little."""
+_AT_FIRST, _LATEST = 3, 9
+"""Measurements of a kind: those made before it is known, and how many count."""
+_BLOCK = 64
+"""Octets of a password: some kinds take more time for every block of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +58,47 @@ class PasswordHasher:
         self.rounds = rounds
         self._context: Any = None
         self._loading = Lock()
-        self._seconds = 0.0  # CPU time of the latest verification at the current cost
+        self._spent: defaultdict[tuple[str, int], deque[float]] = defaultdict(
+            lambda: deque(maxlen=_LATEST)
+        )
         # A hash of no password: made up rather than computed, which would cost the start 0.25 s.
         self._nobody = f"$bcrypt-sha256$v=2,t=2b,r={rounds}${'.' * 22}${'.' * 31}"
+
+    @property
+    def kind(self) -> str:
+        """`schemes.specimen` of what `hash` makes."""
+        return self._nobody
 
     def hash(self, password: str) -> str:
         """What to store. ValueError where `prepare` refuses the password."""
         encoded: str = self._current().hash(prepare(password))
         return encoded
 
-    def verify(self, password: str, encoded: str) -> Verdict:
+    def verify(self, password: str, encoded: str, kinds: Collection[str] = ()) -> Verdict:
         """Whether `password` made `encoded`. Any text may come on either side; nothing raises.
 
-        A wrong password takes at least as long as one for a hash of today, whatever `encoded`
-        is, so that the time does not tell who was imported, or exists at all.
+        `kinds`: `schemes.specimen` of all hashes that are stored. However long a wrong password
+        takes, it takes as long for every `encoded`.
         """
         try:
             prepared = prepare(password)
         except ValueError:
             return WRONG  # at once, for known and unknown users alike
         known = recognise(encoded)
-        if known is not None and known.scheme is CURRENT:
-            return self._verify_current(prepared, known.encoded)
-        clock = time.perf_counter if known and known.scheme.own_threads else time.thread_time
-        started = clock()
-        if known is not None and any(self._matches(p, known) for p in {prepared, password}):
-            return Verdict(ok=True, rehash=True)
-        self._spend(self._verification_seconds() - (clock() - started))
-        return WRONG
+        least = self._least(password, prepared, kinds)
+        verdict, spent = self._compare(password, prepared, known)
+        if spent is None:
+            known = recognise(self._nobody)
+            spent = self._compare(password, prepared, known)[1] or 0.0
+        if not verdict.ok:
+            if known is None or not self._of_today(known):
+                least = max(least, self._usual(self._nobody, password, prepared))
+            _spend(least - spent)
+        return verdict
 
-    def dummy(self, password: str) -> None:
+    def dummy(self, password: str, kinds: Collection[str] = ()) -> None:
         """Take exactly as long as `verify` with a wrong password: for users unknown or disabled."""
-        self.verify(password, self._nobody)
+        self.verify(password, self._nobody, kinds)
 
     def identify(self, encoded: str) -> str | None:
         """The scheme of a hash that may be imported; None when it must be refused.
@@ -98,46 +125,91 @@ class PasswordHasher:
                 self._context = context
             return self._context
 
-    def _verify_current(self, prepared: str, encoded: str) -> Verdict:
-        context = self._current()
-        started = time.thread_time()
+    def _of_today(self, known: Recognised) -> bool:
+        return known.scheme is CURRENT and int(known.found["cost"]) == self.rounds
+
+    def _least(self, password: str, prepared: str, kinds: Collection[str]) -> float:
+        """Seconds that a refusal must take; 0 where all hashes are of today's kind."""
+        others = [
+            kind
+            for kind in kinds
+            if (known := recognise(kind)) is not None and not self._of_today(known)
+        ]
+        if not others:
+            return 0.0
+        dearest = max(self._usual(kind, password, prepared) for kind in others)
+        return MARGIN * max(min(dearest, DEAREST), self._usual(self._nobody, password, prepared))
+
+    def _usual(self, kind: str, password: str, prepared: str) -> float:
+        """Seconds that comparing with a hash of this kind usually takes; measured, if need be."""
+        known = recognise(kind)
+        assert known is not None
+        blocks = len(password.encode()) // _BLOCK
+        spent = self._spent[kind, blocks]
+        if len(spent) < _AT_FIRST:
+            made_up = "x" * (blocks * _BLOCK + _BLOCK // 2)
+            for _ in range(_AT_FIRST):
+                self._compare(made_up, made_up, known)
+        if not spent:  # a specimen that nothing can be compared with
+            return 0.0
+        usual = min if known.scheme.own_threads else median
+        return usual(tuple(spent)) * len(_spellings(password, prepared, known))
+
+    def _compare(
+        self, password: str, prepared: str, known: Recognised | None
+    ) -> tuple[Verdict, float | None]:
+        """The verdict, and the seconds it took; None where nothing could be compared."""
+        if known is None:
+            return WRONG, None
+        clock = time.perf_counter if known.scheme.own_threads else time.thread_time
+        spellings = _spellings(password, prepared, known)
         try:
-            ok = bool(context.verify(prepared, encoded))
-            due = bool(context.needs_update(encoded))
-        except Exception:  # the right shape around what bcrypt refuses
-            ok, due = False, True
-        spent = time.thread_time() - started
-        if ok:
-            return Verdict(ok=True, rehash=due)
-        if due:
-            self._spend(self._verification_seconds() - spent)
-        else:
-            self._seconds = spent
-        return WRONG
+            matches = self._loaded(known)
+            started = clock()
+            verdict = next((v for v in map(matches, spellings) if v.ok), WRONG)
+        except Exception:  # passlib and bcrypt raise what they like on damaged hashes
+            return WRONG, None
+        spent = clock() - started
+        if not verdict.ok and (kind := specimen(known.found.string)) is not None:
+            usual = self._spent[kind, len(password.encode()) // _BLOCK]
+            usual.append(spent / len(spellings))
+            if known.scheme.own_threads:  # by the clock: what they waited for a core is no work
+                spent = min(usual) * len(spellings)
+        return verdict, spent
 
-    def _matches(self, password: str, known: Recognised) -> bool:
-        """For foreign schemes. `password` also comes unprepared: others may not have used NFC."""
-        secret = password.encode()
-        if known.scheme.first_72_bytes:
-            secret = secret[:72]  # as the library that made the hash cut it
-        try:
-            if known.scheme.handler:
-                return bool(_handler(known.scheme.handler).verify(secret, known.encoded))
-            return _django_scrypt(secret, known)
-        except Exception:  # passlib's handlers raise what they like on damaged hashes
-            return False
+    def _loaded(self, known: Recognised) -> Callable[[str], Verdict]:
+        """What compares passwords with this hash; its library is imported."""
+        if known.scheme is CURRENT:
+            context = self._current()
 
-    def _verification_seconds(self) -> float:
-        if not self._seconds:
-            self._verify_current("", self._nobody)
-        return self._seconds
+            def current(password: str) -> Verdict:
+                if not context.verify(password, known.encoded):
+                    return WRONG
+                return Verdict(ok=True, rehash=bool(context.needs_update(known.encoded)))
 
-    @staticmethod
-    def _spend(seconds: float) -> None:
-        """CPU time rather than sleep: a busy machine must slow both paths alike."""
-        until = time.thread_time() + seconds
-        while time.thread_time() < until:
-            hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000)
+            return current
+        handler = _handler(known.scheme.handler) if known.scheme.handler else None
+
+        def foreign(password: str) -> Verdict:
+            secret = password.encode()
+            if known.scheme.first_72_bytes:
+                secret = secret[:72]  # as the library that made the hash cut it
+            right = handler.verify(secret, known.encoded) if handler else _scrypt(secret, known)
+            return Verdict(ok=True, rehash=True) if right else WRONG
+
+        return foreign
+
+
+def _spellings(password: str, prepared: str, known: Recognised) -> set[str]:
+    """What is compared: others may not have prepared passwords as we do."""
+    return {prepared} if known.scheme is CURRENT else {prepared, password}
+
+
+def _spend(seconds: float) -> None:
+    """CPU time rather than sleep: a busy machine must slow both paths alike."""
+    until = time.thread_time() + seconds
+    while (left := until - time.thread_time()) > 0:
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000 if left > 0.002 else 20)
 
 
 _handlers: dict[str, Any] = {}
@@ -157,7 +229,7 @@ def _handler(name: str) -> Any:
         return _handlers[name]
 
 
-def _django_scrypt(secret: bytes, known: Recognised) -> bool:
+def _scrypt(secret: bytes, known: Recognised) -> bool:
     found = known.found
     n, r, p = int(found["n"]), int(found["r"]), int(found["p"])
     made = hashlib.scrypt(

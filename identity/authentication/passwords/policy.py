@@ -1,6 +1,6 @@
 """What may become a password: NIST SP 800-63B §3.1.1.2, so no composition rules."""
 
-from identity.authentication.passwords.common import is_common
+from identity.authentication.passwords import guessable
 from identity.authentication.passwords.preparing import prepare
 from identity.errors import ValidationFailed
 
@@ -31,8 +31,4 @@ def _objection(prepared: str, username: str | None, email: str | None) -> str | 
     own = {name.casefold() for name in (username, email, (email or "").partition("@")[0]) if name}
     if len(prepared) < MIN_CHARACTERS:
         return f"The password must have at least {MIN_CHARACTERS} characters."
-    if caseless in own:
-        return "The password must not be the username or the e-mail address."
-    if len(set(caseless)) == 1 or is_common(prepared):
-        return "The password is among the most common ones; choose another."
-    return None
+    return guessable.NAMED if caseless in own else guessable.objection(prepared, own)

@@ -56,6 +56,8 @@ class Scheme:
     """bcrypt reads no more than that, and its library now raises instead of cutting."""
     own_threads: bool = False
     """Works in threads of its own, so this thread's CPU time does not show its cost."""
+    zero: str = "A"
+    """Stands for zero bits in its salts and digests: `specimen`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +112,18 @@ def _shape(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.ASCII)
 
 
-_BCRYPT = rf"\$2[aby]\$(?P<cost>[0-9]{{2}})\$[{_H64}]{{53}}"
+_BCRYPT = rf"\$2[aby]\$(?P<cost>[0-9]{{2}})\$(?P<secret>[{_H64}]{{53}})"
 _ARGON2 = (
     rf"\$argon2(?:id|i|d)\$(?:v=(?:16|19)\$)?m=(?P<m>[0-9]{{1,7}}),t=(?P<t>[0-9]{{1,7}})"
-    rf",p=(?P<p>[0-9]{{1,3}})\$[{_B64}]{{11,86}}\$[{_B64}]{{16,171}}"
+    rf",p=(?P<p>[0-9]{{1,3}})\$(?P<secret>[{_B64}]{{11,86}}\$[{_B64}]{{16,171}})"
 )
-_PBKDF2 = rf"(?P<cost>[0-9]{{1,8}})\$[{_H64}]{{0,342}}\$[{_H64}]"
+
+
+def _pbkdf2_of(length: int) -> str:
+    """Rounds, salt and a digest of so many characters."""
+    return rf"(?P<cost>[0-9]{{1,8}})\$(?P<secret>[{_H64}]{{0,342}}\$[{_H64}]{{{length}}})"
+
+
 _bcrypt, _pbkdf2 = _number("cost", _BCRYPT_COSTS), _number("cost", _PBKDF2_ROUNDS)
 
 CURRENT = Scheme(
@@ -123,38 +131,56 @@ CURRENT = Scheme(
     "bcrypt_sha256",
     _shape(
         rf"\$bcrypt-sha256\$(?:v=2,t=2b,r=|2[ab],)(?P<cost>[0-9]{{1,2}})"
-        rf"\$[{_H64}]{{22}}\$[{_H64}]{{31}}"
+        rf"\$(?P<secret>[{_H64}]{{22}}\$[{_H64}]{{31}})"
     ),
     _bcrypt,
+    zero=".",
 )
 """What new passwords are stored in."""
 
 _FOREIGN = [
-    Scheme("bcrypt", "bcrypt", _shape(_BCRYPT), _bcrypt, first_72_bytes=True),
+    Scheme("bcrypt", "bcrypt", _shape(_BCRYPT), _bcrypt, first_72_bytes=True, zero="."),
     Scheme("argon2", "argon2", _shape(_ARGON2), _argon2, own_threads=True),
     Scheme(
         "scrypt",
         "scrypt",
         _shape(
             rf"\$scrypt\$ln=(?P<ln>[0-9]{{1,2}}),r=(?P<r>[0-9]{{1,4}}),p=(?P<p>[0-9]{{1,4}})"
-            rf"\$[{_B64}]{{0,342}}\$[{_B64}]{{43}}"
+            rf"\$(?P<secret>[{_B64}]{{0,342}}\$[{_B64}]{{43}})"
         ),
         _scrypt_phc,
     ),
-    Scheme("pbkdf2_sha1", "pbkdf2_sha1", _shape(rf"\$pbkdf2\${_PBKDF2}{{27}}"), _pbkdf2),
-    Scheme("pbkdf2_sha256", "pbkdf2_sha256", _shape(rf"\$pbkdf2-sha256\${_PBKDF2}{{43}}"), _pbkdf2),
-    Scheme("pbkdf2_sha512", "pbkdf2_sha512", _shape(rf"\$pbkdf2-sha512\${_PBKDF2}{{86}}"), _pbkdf2),
-    Scheme("phpass", "phpass", _shape(rf"\$[PH]\$(?P<cost>[{_H64}])[{_H64}]{{30}}"), _phpass),
-    Scheme("md5_crypt", "md5_crypt", _shape(rf"\$1\$[{_H64}]{{0,8}}\$[{_H64}]{{22}}"), _any),
+    Scheme("pbkdf2_sha1", "pbkdf2_sha1", _shape(rf"\$pbkdf2\${_pbkdf2_of(27)}"), _pbkdf2),
+    Scheme(
+        "pbkdf2_sha256", "pbkdf2_sha256", _shape(rf"\$pbkdf2-sha256\${_pbkdf2_of(43)}"), _pbkdf2
+    ),
+    Scheme(
+        "pbkdf2_sha512", "pbkdf2_sha512", _shape(rf"\$pbkdf2-sha512\${_pbkdf2_of(86)}"), _pbkdf2
+    ),
+    Scheme(
+        "phpass",
+        "phpass",
+        _shape(rf"\$[PH]\$(?P<cost>[{_H64}])(?P<secret>[{_H64}]{{30}})"),
+        _phpass,
+        zero=".",
+    ),
+    Scheme(
+        "md5_crypt",
+        "md5_crypt",
+        _shape(rf"\$1\$(?P<secret>[{_H64}]{{0,8}}\$[{_H64}]{{22}})"),
+        _any,
+        zero=".",
+    ),
     *(
         Scheme(
             name,
             name,
             _shape(
                 rf"\${digit}\$(?:rounds=(?P<cost>[1-9][0-9]{{0,8}})\$)?"
-                rf"[{_H64}]{{0,16}}\$[{_H64}]{{{length}}}"
+                rf"(?P<secret>[{_H64}]{{0,16}}\$[{_H64}]{{{length}}})"
             ),
             _sha_crypt,
+            zero=".",
         )
         for name, digit, length in (("sha256_crypt", 5, 43), ("sha512_crypt", 6, 86))
     ),
@@ -162,32 +188,39 @@ _FOREIGN = [
     Scheme(
         "django_pbkdf2_sha256",
         "django_pbkdf2_sha256",
-        _shape(rf"pbkdf2_sha256\$(?P<cost>[0-9]{{1,8}})\$[0-9A-Za-z]{{1,64}}\$[{_B64}]{{43}}="),
+        _shape(
+            rf"pbkdf2_sha256\$(?P<cost>[0-9]{{1,8}})\$(?P<secret>[0-9A-Za-z]{{1,64}}\$[{_B64}]{{43}})="
+        ),
         _pbkdf2,
     ),
     Scheme(
         "django_pbkdf2_sha1",
         "django_pbkdf2_sha1",
-        _shape(rf"pbkdf2_sha1\$(?P<cost>[0-9]{{1,8}})\$[0-9A-Za-z]{{1,64}}\$[{_B64}]{{27}}="),
+        _shape(
+            rf"pbkdf2_sha1\$(?P<cost>[0-9]{{1,8}})\$(?P<secret>[0-9A-Za-z]{{1,64}}\$[{_B64}]{{27}})="
+        ),
         _pbkdf2,
     ),
     Scheme(
         "django_salted_sha1",
         "django_salted_sha1",
-        _shape(r"sha1\$[0-9A-Za-z]{1,64}\$[0-9a-f]{40}"),
+        _shape(r"sha1\$(?P<secret>[0-9A-Za-z]{1,64}\$[0-9a-f]{40})"),
         _any,
+        zero="0",
     ),
     Scheme(
         "django_salted_md5",
         "django_salted_md5",
-        _shape(r"md5\$[0-9A-Za-z]{1,64}\$[0-9a-f]{32}"),
+        _shape(r"md5\$(?P<secret>[0-9A-Za-z]{1,64}\$[0-9a-f]{32})"),
         _any,
+        zero="0",
     ),
     Scheme(
         "django_bcrypt_sha256",
         "django_bcrypt_sha256",
         _shape(rf"bcrypt_sha256\${_BCRYPT}"),
         _bcrypt,
+        zero=".",
     ),
     Scheme(
         "django_bcrypt",
@@ -196,6 +229,7 @@ _FOREIGN = [
         _bcrypt,
         prefix="bcrypt$",
         first_72_bytes=True,
+        zero=".",
     ),
     Scheme(  # passlib's own django_argon2 knows argon2i only, Django has made argon2id since 3.2
         "django_argon2",
@@ -216,34 +250,40 @@ _FOREIGN = [
     ),
     # OpenLDAP's `{SCHEME}`; see also `recognise` for {CRYPT}.
     Scheme(
-        "ldap_salted_md5", "ldap_salted_md5", _shape(rf"{{SMD5}}[{_B64}]{{27,43}}={{0,2}}"), _any
+        "ldap_salted_md5",
+        "ldap_salted_md5",
+        _shape(rf"{{SMD5}}(?P<secret>[{_B64}]{{27,43}})={{0,2}}"),
+        _any,
     ),
     Scheme(
-        "ldap_salted_sha1", "ldap_salted_sha1", _shape(rf"{{SSHA}}[{_B64}]{{32,48}}={{0,2}}"), _any
+        "ldap_salted_sha1",
+        "ldap_salted_sha1",
+        _shape(rf"{{SSHA}}(?P<secret>[{_B64}]{{32,48}})={{0,2}}"),
+        _any,
     ),
     Scheme(
         "ldap_salted_sha256",
         "ldap_salted_sha256",
-        _shape(rf"{{SSHA256}}[{_B64}]{{48,64}}={{0,2}}"),
+        _shape(rf"{{SSHA256}}(?P<secret>[{_B64}]{{48,64}})={{0,2}}"),
         _any,
     ),
     Scheme(
         "ldap_salted_sha512",
         "ldap_salted_sha512",
-        _shape(rf"{{SSHA512}}[{_B64}]{{91,107}}={{0,2}}"),
+        _shape(rf"{{SSHA512}}(?P<secret>[{_B64}]{{91,107}})={{0,2}}"),
         _any,
     ),
-    Scheme("ldap_pbkdf2_sha1", "ldap_pbkdf2_sha1", _shape(rf"{{PBKDF2}}{_PBKDF2}{{27}}"), _pbkdf2),
+    Scheme("ldap_pbkdf2_sha1", "ldap_pbkdf2_sha1", _shape(rf"{{PBKDF2}}{_pbkdf2_of(27)}"), _pbkdf2),
     Scheme(
         "ldap_pbkdf2_sha256",
         "ldap_pbkdf2_sha256",
-        _shape(rf"{{PBKDF2-SHA256}}{_PBKDF2}{{43}}"),
+        _shape(rf"{{PBKDF2-SHA256}}{_pbkdf2_of(43)}"),
         _pbkdf2,
     ),
     Scheme(
         "ldap_pbkdf2_sha512",
         "ldap_pbkdf2_sha512",
-        _shape(rf"{{PBKDF2-SHA512}}{_PBKDF2}{{86}}"),
+        _shape(rf"{{PBKDF2-SHA512}}{_pbkdf2_of(86)}"),
         _pbkdf2,
     ),
 ]
@@ -271,3 +311,18 @@ def recognise(encoded: str) -> Recognised | None:
                 return None
             return Recognised(scheme, encoded.removeprefix(scheme.prefix), found)
     return None
+
+
+def specimen(encoded: str) -> str | None:
+    """A hash of the same scheme and settings, so as costly to check, whose salt and digest are
+    zeroed: nobody's. None where `encoded` is not recognised."""
+    known = recognise(encoded)
+    if known is None:
+        return None
+    text, zeroed = known.found.string, False
+    for group in ("secret", "salt", "digest"):
+        if group in known.found.re.groupindex:
+            begin, end = known.found.span(group)
+            text = text[:begin] + re.sub(r"[^$=]", known.scheme.zero, text[begin:end]) + text[end:]
+            zeroed = True
+    return text if zeroed else None

@@ -18,6 +18,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
+from identity.authentication.passwords import kinds
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.cli.importing.reading import Bad, Lines, Record, Row, read_row, records
 from identity.clock import utcnow
@@ -225,6 +226,7 @@ def _insert(session: Session, rows: list[Row]) -> None:
                 "status": row.status or "active",
                 "password_hash": row.password_hash,
                 "must_change_password": False,
+                "password_expires_at": None,
                 "version": 1,
                 "created_at": now,
                 "updated_at": now,
@@ -238,6 +240,7 @@ def _insert(session: Session, rows: list[Row]) -> None:
         roles += [{"user_id": user_id, "role": role} for role in row.roles or ()]
         created: dict[str, Any] = {"username": row.username, "roles": row.roles, "imported": True}
         events.append(audit.event("user.created", subject=user_id, **created))
+    kinds.note(session, *(row.password_hash for row in rows))
     subjects = [{"id": user["id"], "type": "user"} for user in users]
     tables = ((Subject, subjects), (User, users), (LoginName, logins), (UserRole, roles))
     for model, values in tables:

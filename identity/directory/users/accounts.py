@@ -5,11 +5,13 @@ who holds more than they do, and the last administrator who can log in stays one
 """
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import update as update_rows
 from sqlmodel import Session, col, delete, select
 
+from identity.authentication.passwords import kinds
 from identity.authentication.passwords.schemes import recognise
 from identity.clock import utcnow
 from identity.directory import subjects
@@ -63,13 +65,15 @@ def create(
     name: str | None = None,
     password_hash: str | None = None,
     must_change_password: bool = False,
+    password_expires_at: datetime | None = None,
     roles: Collection[str] = (),
     email_verified: bool = False,
     user_id: str | None = None,
     held: Held = None,
 ) -> User:
-    """A new active user; its id is made up unless it brings one. Raises `Conflict` where a name
-    or the id is taken, `ValidationFailed`, `Forbidden` for roles that hold more than `held`."""
+    """A new active user; its id is made up unless it brings one. `password_expires_at`: of a
+    one-time password. Raises `Conflict` where a name or the id is taken, `ValidationFailed`,
+    `Forbidden` for roles that hold more than `held`."""
     user = User(
         username=names.username(username),
         email=names.email(email) if email else None,
@@ -77,11 +81,13 @@ def create(
         name=name,
         password_hash=password_hash,
         must_change_password=must_change_password,
+        password_expires_at=password_expires_at if must_change_password else None,
     )
     if user_id is not None:
         user.id = user_id
     subjects.claim(session, user.id, "user")
     insert_unique(session, user, Conflict("the username is taken"))
+    kinds.note(session, password_hash)
     _set_login_names(session, user)
     _set_roles(session, user, roles, held)
     audit.record(session, "user.created", subject=user.id, username=user.username)
@@ -137,11 +143,20 @@ def set_status(session: Session, user: User, status: str, held: Held) -> None:
 
 
 def set_password_hash(
-    session: Session, user: User, password_hash: str, *, must_change: bool, held: Held
+    session: Session,
+    user: User,
+    password_hash: str,
+    *,
+    must_change: bool,
+    expires_at: datetime | None = None,
+    held: Held,
 ) -> None:
-    """The caller ends the sessions."""
+    """`expires_at`: of a one-time password, one that the user must change. The caller ends the
+    sessions."""
     guard(session, user, held)
     user.password_hash, user.must_change_password = password_hash, must_change
+    user.password_expires_at = expires_at if must_change else None
+    kinds.note(session, password_hash)
     touch(session, user)
     event = "user.password_reset" if must_change else "user.password_changed"
     audit.record(session, event, subject=user.id)

@@ -20,6 +20,9 @@ class UserOut(BaseModel):
     name: str | None
     status: Status
     roles: list[str]
+    must_change_password: bool
+    password_expires_at: datetime | None
+    """When a one-time password becomes a wrong one."""
     created_at: datetime
     updated_at: datetime
     last_login_at: datetime | None
@@ -43,7 +46,7 @@ class UserSnapshot:
 
 _USER = """
 SELECT id, username, email, email_verified, name, status, created_at, updated_at, last_login_at,
-       version
+       version, must_change_password, password_expires_at
 FROM user_account WHERE id = :id"""
 _ROLES = "SELECT role FROM user_role WHERE user_id = :id ORDER BY role"
 _SCOPES = """
@@ -58,7 +61,8 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
     rows = await db.query(_USER, {"id": user_id})
     if not rows:
         return None
-    id_, username, email, verified, name, status, created, updated, seen, version = rows[0]
+    id_, username, email, verified, name, status, *times, version, must_change, expires = rows[0]
+    created, updated, seen, expires = (moment(at) if at else None for at in (*times, expires))
     roles = [role for (role,) in await db.query(_ROLES, {"id": user_id})]
     scopes = await db.query(_SCOPES, {"id": user_id}) if roles else []
     shown = UserOut(
@@ -69,9 +73,11 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         name=name,
         status=status,
         roles=roles,
-        created_at=moment(created),
-        updated_at=moment(updated),
-        last_login_at=moment(seen) if seen else None,
+        must_change_password=must_change,
+        password_expires_at=expires,
+        created_at=created,
+        updated_at=updated,
+        last_login_at=seen,
     )
     return UserSnapshot(
         id=id_,

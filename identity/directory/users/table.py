@@ -24,6 +24,8 @@ class User(SQLModel, table=True):
     status: Status = Field(default="active", sa_type=String)
     password_hash: str | None = None
     must_change_password: bool = False
+    password_expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Of a one-time password; from then on it is a wrong one."""
     version: int = 1
     """Counts the changes an administrator or the user made; the ETag of the resource."""
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

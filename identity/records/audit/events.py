@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import orjson
 
-from identity.clock import utcnow
+from identity.clock import now, utcnow
 from identity.errors import Overloaded
 from identity.records.audit.chain import MEMBERS, Sealed, append
-from identity.records.audit.origins import origin
+from identity.records.audit.origins import network_of, origin
+from identity.records.audit.refusals import Refusals, Whom
 from identity.store import Database, Work, execute
 
 BATCH = 500
@@ -78,6 +79,7 @@ class AuditQueue:
     def __init__(self, size: int = 20_000) -> None:
         self._size = size
         self._events: list[dict[str, Any]] = []
+        self._refusals = Refusals()
         self._flushing = asyncio.Lock()
         self.pressing = asyncio.Event()
         """Set while enough is held for a batch."""
@@ -95,12 +97,53 @@ class AuditQueue:
         client_id: str | None = None,
         **detail: Any,
     ) -> None:
+        self._hold(event(name, outcome=outcome, subject=subject, client_id=client_id, **detail))
+
+    def refused(
+        self,
+        name: str,
+        same: dict[str, str],
+        *,
+        subject: str | None = None,
+        client_id: str | None = None,
+        known_client: bool = True,
+        **detail: Any,
+    ) -> None:
+        """A refusal of somebody who has proved nothing: `put`, unless it is `counted`. `client_id`:
+        the one that was named, which may be nobody's."""
+        client = client_id if known_client else None
+        if not self.counted(name, same, subject=subject, client_id=client):
+            self.put(
+                name, outcome="refused", subject=subject, client_id=client_id, **same, **detail
+            )
+
+    def counted(
+        self,
+        name: str,
+        same: dict[str, str],
+        *,
+        subject: str | None = None,
+        client_id: str | None = None,
+    ) -> bool:
+        """Whether a refusal is so frequent that it is counted and not written (`audit.refusals`):
+        by the detail `same`, by subject and client, both of whom exist, and by address."""
+        self._hold(*self._refusals.ended(now()))
+        happened = event(name, outcome="refused", subject=subject, client_id=client_id)
+        whom = Whom(network_of(happened["address"]), subject, client_id)
+        return not self._refusals.is_to_be_written(happened, whom, same)
+
+    def close(self) -> None:
+        """The minute ends now: what was counted is held for the last flush."""
+        self._hold(*self._refusals.ended(now(), all_of_them=True))
+
+    def _hold(self, *events: dict[str, Any]) -> None:
+        if not events:
+            return
         if len(self._events) >= self._size:
             raise Overloaded(audit="the audit queue is full")
-        self._events.append(
-            event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
-        )
-        if len(self._events) == BATCH:
+        before = len(self._events)
+        self._events += events
+        if before < BATCH <= len(self._events):
             self.pressing.set()
 
     async def flush(self, db: Database, key: bytes) -> list[Sealed]:
@@ -110,6 +153,7 @@ class AuditQueue:
         ends = []
         async with self._flushing:
             self.pressing.clear()
+            self._events += self._refusals.ended(now())
             left = len(self._events)
             while left:
                 taken = self._events[: min(BATCH, left)]

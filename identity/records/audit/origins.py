@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 
@@ -26,3 +27,16 @@ def act_as(actor_type: Literal["user", "client", "cli", "system"], actor: str) -
         origin.set(Origin(actor_type=actor_type, actor=actor))
     else:
         who.actor_type, who.actor = actor_type, actor
+
+
+def network_of(address: str | None) -> str:
+    """An IPv6 address counts as its /64, which is one subscriber's to choose from."""
+    try:
+        parsed = ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(IPv6Address(int(parsed) >> 64 << 64))
+    return str(parsed)

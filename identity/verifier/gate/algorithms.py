@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 
 from identity.verifier.gate.encoding import b64url_decode, b64url_encode
+from identity.verifier.roca import is_roca
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -194,8 +195,14 @@ class RSA(Algorithm):
         if key.key_size not in _RSA_BITS_ACCEPTED:
             accepted = f"{_RSA_BITS_ACCEPTED[0]} to {_RSA_BITS_ACCEPTED[-1]}"
             raise ValueError(f"{self.name} needs {accepted} bits, not {key.key_size}")
-        if _public_half(key).public_numbers().e not in _RSA_EXPONENTS:
+        public = _public_half(key).public_numbers()
+        if public.e not in _RSA_EXPONENTS:
             raise ValueError(f"{self.name} needs a public exponent of 65537 or a little more")
+        if is_roca(public.n):
+            raise ValueError(
+                f"{self.name} needs a key whose private half cannot be computed: this one was made "
+                "by a faulty library (ROCA, CVE-2017-15361)"
+            )
 
     def _members(self, key: rsa.RSAPublicKey) -> dict[str, str]:
         numbers = key.public_numbers()

@@ -1,14 +1,18 @@
 import asyncio
+import itertools
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
 
-from identity.authentication.passwords.pool import HashingPool, cores
+from identity.authentication.passwords.pool import AT_ONCE, REFUSALS, HashingPool, cores
 from identity.errors import Overloaded
+
+T = TypeVar("T")
 
 
 class Gate:
@@ -39,17 +43,22 @@ def pool(gate: Gate) -> Iterator[HashingPool]:
     pool.close()
 
 
+async def run(pool: HashingPool, job: Callable[..., T], *args: object, by: str = "ada") -> T:
+    """As somebody at an address of their own."""
+    return await pool.run(await pool.ask(by, f"address of {by}"), job, *args)
+
+
 async def start(pool: HashingPool, gate: Gate, *names: str) -> list["asyncio.Task[str]"]:
-    """Tasks of which the first holds the only thread."""
-    tasks = [asyncio.create_task(pool.run(gate.job, name)) for name in names]
+    """Tasks of people of these names, of which the first holds the only thread."""
+    tasks = [asyncio.create_task(run(pool, gate.job, name, by=name)) for name in names]
     await asyncio.to_thread(gate.entered.acquire)
     return tasks
 
 
 async def test_a_job_returns_its_result_and_raises_its_errors(pool: HashingPool) -> None:
-    assert await pool.run(divmod, 7, 2) == (3, 1)
+    assert await run(pool, divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
-        await pool.run(divmod, 7, 0)
+        await run(pool, divmod, 7, 0)
     assert pool.depth == 0
 
 
@@ -58,17 +67,14 @@ async def test_a_full_queue_refuses_at_once_while_the_others_go_on(
 ) -> None:
     tasks = await start(pool, gate, "hashing", "waiting", "waiting too")
     assert pool.depth == 2
-    for _ in range(100):
+    for _ in range(20):
         with pytest.raises(Overloaded) as refused:
-            await asyncio.wait_for(pool.run(gate.job, "too many"), 0.5)
+            await asyncio.wait_for(run(pool, gate.job, "too many", by="a newcomer"), 2)
         assert 1 <= refused.value.retry_after <= 30
-        with pytest.raises(Overloaded):
-            pool.check_room()
     gate.open.set()
     assert await asyncio.gather(*tasks) == ["hashing", "waiting", "waiting too"]
     assert pool.depth == 0
-    pool.check_room()
-    assert await pool.run(gate.job, "room again") == "room again"
+    assert await run(pool, gate.job, "room again") == "room again"
 
 
 async def test_who_gives_up_waiting_frees_the_place_and_is_not_hashed(
@@ -78,7 +84,7 @@ async def test_who_gives_up_waiting_frees_the_place_and_is_not_hashed(
     gone.cancel()
     await asyncio.wait([gone])
     assert pool.depth == 1
-    late = asyncio.create_task(pool.run(gate.job, "late"))
+    late = asyncio.create_task(run(pool, gate.job, "late", by="late"))
     await asyncio.sleep(0)
     gate.open.set()
     await asyncio.gather(first, stays, late)
@@ -92,7 +98,7 @@ async def test_who_gives_up_while_being_hashed_keeps_the_place_until_it_is_done(
     hashing.cancel()
     await asyncio.wait([hashing])
     with pytest.raises(Overloaded):
-        await pool.run(gate.job, "too many")
+        await run(pool, gate.job, "too many", by="a newcomer")
     gate.open.set()
     await asyncio.gather(*others)
     assert gate.ran[0] == "hashing"
@@ -108,7 +114,7 @@ async def test_a_closed_pool_finishes_what_it_hashes_and_drops_the_rest(gate: Ga
     assert await hashing == "hashing"
     assert gate.ran == ["hashing"]
     with pytest.raises(Overloaded):
-        await pool.run(gate.job, "too late")
+        await run(pool, gate.job, "too late")
 
 
 async def test_the_time_spent_waiting_is_told(gate: Gate) -> None:
@@ -133,7 +139,7 @@ async def test_hashing_threads_have_the_lowest_priority_and_no_other_thread_does
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     before = priority()
-    assert await pool.run(priority) == 19
+    assert await run(pool, priority) == 19
     assert priority() == before
 
 
@@ -148,3 +154,85 @@ def test_threads_are_the_cores_shared_among_workers_and_at_least_one() -> None:
         pool = HashingPool(threads, workers=workers)
         assert pool.threads == expected
         pool.close()
+
+
+async def test_somebody_else_takes_the_place_of_the_newest_job_of_whoever_has_most(
+    gate: Gate,
+) -> None:
+    pool = HashingPool(threads=1, queue=2)
+    (hashing,) = await start(pool, gate, "hashing")
+    many = [
+        asyncio.create_task(pool.run(await pool.ask(name, "one address"), gate.job, name))
+        for name in ("first", "second")
+    ]
+    await asyncio.sleep(0)
+    other = asyncio.create_task(run(pool, gate.job, "other", by="other"))
+    with pytest.raises(Overloaded) as refused:
+        await many[1]
+    assert refused.value.retry_after >= 1
+    gate.open.set()
+    assert await asyncio.gather(hashing, many[0], other) == ["hashing", "first", "other"]
+    pool.close()
+
+
+async def test_one_account_never_has_more_than_two_jobs_waiting(gate: Gate) -> None:
+    wide = HashingPool(threads=1, queue=32)
+    await start(wide, gate, "hashing")
+    tasks = [asyncio.create_task(run(wide, gate.job, "mine", by="mallory")) for _ in range(60)]
+    for refused in itertools.islice(asyncio.as_completed(tasks), 58):
+        with pytest.raises(Overloaded):
+            await refused
+    assert wide.depth == 2
+    gate.open.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert answers.count("mine") == 2
+    wide.close()
+
+
+async def test_refusals_leave_at_a_steady_pace(pool: HashingPool, gate: Gate) -> None:
+    """Or whoever asks again at once has a core to himself."""
+    await start(pool, gate, "hashing", "waiting", "waiting too")
+    began = time.perf_counter()
+    asked = [run(pool, gate.job, "too many", by=str(number)) for number in range(150)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(answer, Overloaded) for answer in answers)
+    assert time.perf_counter() - began >= (145 - AT_ONCE) / REFUSALS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a thread a priority")
+async def test_what_waits_while_the_hashing_threads_starve_goes_to_one_at_nice_5(
+    gate: Gate,
+) -> None:
+    """A thread that is blocked gets as little done as one beside a program that never rests."""
+    pool = HashingPool(threads=1, queue=8, patience=0.05)
+    tasks = await start(pool, gate, "starving")
+
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    late = await asyncio.wait_for(run(pool, priority, by="late"), 10)
+    assert late == max(5, priority())
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    pool.close()
+
+
+async def test_late_jobs_wait_on_while_the_hashing_threads_get_on(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second thread would only take from those who do not log in."""
+    looked, seconds = threading.Semaphore(0), itertools.count()
+
+    def busy(_: HashingPool) -> float:
+        looked.release()
+        return float(next(seconds))
+
+    monkeypatch.setattr(HashingPool, "_cpu_seconds", busy)
+    pool = HashingPool(threads=1, queue=8, patience=0.001)
+    tasks = await start(pool, gate, "hashing", "late")
+    for _ in range(5):
+        assert await asyncio.to_thread(looked.acquire, True, 10)
+    assert pool.depth == 1
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    pool.close()

@@ -195,9 +195,9 @@ def while_compared(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     hasher, compare = world.services.hasher, world.services.hasher.verify
 
     def arrange(happen: Callable[[], object]) -> None:
-        def happens(password: str, encoded: str) -> Any:
+        def happens(*given: Any) -> Any:
             happen()
-            return compare(password, encoded)
+            return compare(*given)
 
         monkeypatch.setattr(hasher, "verify", happens)
 

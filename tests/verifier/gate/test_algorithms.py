@@ -21,6 +21,7 @@ from joserfc.jwk import import_key
 from identity.verifier.gate.algorithms import ALGORITHMS, thumbprint
 from tests.verifier.forger import b64, unb64
 from tests.verifier.issuer import private_key
+from tests.verifier.roca import roca_key
 
 
 @pytest.fixture(params=ALGORITHMS)
@@ -201,6 +202,8 @@ UNFIT: list[tuple[str, Any, str]] = [
     ("RS256", lambda: _rsa(1024), "2048 to 8192 bits, not 1024"),
     ("RS256", lambda: _rsa(2048, 3), "public exponent"),
     ("PS256", lambda: _rsa(1024), "2048 to 8192 bits, not 1024"),
+    ("RS256", roca_key, "ROCA"),
+    ("PS256", roca_key, "ROCA"),
     ("PS256", lambda: dsa.generate_private_key(2048), "RSA key"),
     ("EdDSA", ed448.Ed448PrivateKey.generate, "Ed25519 key"),
     ("EdDSA", lambda: "-----BEGIN PUBLIC KEY-----", "Ed25519 key"),

@@ -1,0 +1,100 @@
+"""Which kinds of hashes are stored: a row for each scheme and its settings.
+
+What a refusal must cost follows from it (`passwords.hashing`). Whoever stores a hash calls `note`
+in the same transaction, and the change feed tells every process. Once a day `recount` looks at
+all hashes: kinds that nobody has any more go, and what a version that did not know of this table
+has stored comes in.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+
+from sqlmodel import Field, Session, SQLModel
+
+from identity.authentication.passwords.schemes import specimen
+from identity.clock import utcnow
+from identity.store import Database, UtcDateTime, Work, changes, execute
+
+RECOUNTED = timedelta(days=1)
+FRESH = timedelta(hours=1)
+"""How exactly it is known when a kind was last noted."""
+PAGE, PAUSE = 200, 0.005
+"""Hashes looked at at once, and the seconds that others have in between: SQLite reads in the event
+loop."""
+COUNTED = ""
+"""The row that says when all were counted."""
+
+
+class PasswordKind(SQLModel, table=True):
+    """`specimen`: a hash of this kind, salt and digest zeroed (`schemes.specimen`)."""
+
+    __tablename__ = "password_kind"
+
+    specimen: str = Field(primary_key=True)
+    seen_at: datetime = Field(sa_type=UtcDateTime)
+
+
+_NOTE = """
+INSERT INTO password_kind (specimen, seen_at) VALUES (:specimen, :now)
+ON CONFLICT (specimen) DO UPDATE SET seen_at = excluded.seen_at
+WHERE password_kind.seen_at < :stale"""
+_STORED = "SELECT specimen FROM password_kind WHERE specimen <> :counted ORDER BY specimen"
+_TURN = """
+INSERT INTO password_kind (specimen, seen_at) VALUES (:counted, :now)
+ON CONFLICT (specimen) DO UPDATE SET seen_at = excluded.seen_at
+WHERE password_kind.seen_at < :due"""
+_DROP = """
+DELETE FROM password_kind
+WHERE specimen = :specimen AND specimen <> :counted AND seen_at < :unseen"""
+_HASHES = f"""
+SELECT id, password_hash FROM user_account
+WHERE id > :after AND password_hash IS NOT NULL ORDER BY id LIMIT {PAGE}"""  # noqa: S608
+
+
+def note(work: Work, *encoded: str | None) -> None:
+    """Hashes like these are stored from here on."""
+    now = utcnow()
+    for kind in {specimen(one) for one in encoded if one}:
+        values = {"specimen": kind, "now": now, "stale": now - FRESH}
+        if kind is not None and execute(work, _NOTE, values).rowcount:
+            changes.record(work, "password_kind.noted", "*")
+
+
+async def stored(db: Database) -> tuple[str, ...]:
+    """Specimens of all kinds that are stored."""
+    return tuple(kind for (kind,) in await db.query(_STORED, {"counted": COUNTED}))
+
+
+async def recount(db: Database, today: str) -> bool:
+    """Look at all hashes, unless somebody did within a day; whether this was done. `today`: the
+    specimen of what is made now, of which most are."""
+    began = utcnow()
+    if not await db.write(lambda session: _our_turn(session, began)):
+        return False
+    found, after = {today}, ""
+    settings = today[: today.rindex("$") - 22]  # what stands before the salt
+    while page := await db.query(_HASHES, {"after": after}):
+        others = (encoded for _, encoded in page if not encoded.startswith(settings))
+        found |= {kind for encoded in others if (kind := specimen(encoded)) is not None}
+        after = page[-1][0]
+        await asyncio.sleep(PAUSE)
+    await db.write(lambda session: _settle(session, found, began))
+    return True
+
+
+def _our_turn(session: Session, now: datetime) -> bool:
+    """For an hour: who is stopped on the way does not leave it undone for a day."""
+    values = {"counted": COUNTED, "now": now - RECOUNTED + FRESH, "due": now - RECOUNTED}
+    return execute(session, _TURN, values).rowcount == 1
+
+
+def _settle(session: Session, found: set[str], began: datetime) -> None:
+    """Drop what was not found, unless it has been noted meanwhile."""
+    values = {"counted": COUNTED, "now": began, "due": began + RECOUNTED}
+    execute(session, _TURN, values)
+    note(session, *found)
+    rows = execute(session, _STORED, {"counted": COUNTED}).fetchall()
+    for gone in {kind for (kind,) in rows} - found:
+        values = {"specimen": gone, "counted": COUNTED, "unseen": began - 2 * FRESH}
+        if execute(session, _DROP, values).rowcount:
+            changes.record(session, "password_kind.gone", "*")
