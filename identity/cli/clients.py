@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from identity.cli.confirming import Yes, sure
 from identity.cli.operating import operating
 from identity.cli.printing import AsJson, as_json, remark, table
-from identity.cli.secrets import sure
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -185,10 +185,7 @@ def enable(client_id: ClientId) -> None:
 
 
 @commands.command()
-def delete(
-    client_id: ClientId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+def delete(client_id: ClientId, yes: Yes = False) -> None:
     """Delete a client for good; its sessions and tokens end at once."""
     from identity.clients import accounts
     from identity.sessions import lifecycle

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from identity.cli.confirming import Yes, sure
 from identity.cli.operating import operating
 from identity.cli.printing import AsJson, as_json, remark, table
-from identity.cli.secrets import sure
 
 commands = typer.Typer(
     name="roles", help="See and change roles: named sets of scopes.", rich_markup_mode=None
@@ -15,7 +15,6 @@ commands = typer.Typer(
 scopes = typer.Typer(name="scopes", help="See and change scopes.", rich_markup_mode=None)
 
 Description = Annotated[str, typer.Option(help="For people to read.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @commands.command("list")

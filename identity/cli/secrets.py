@@ -6,8 +6,6 @@ from pathlib import Path
 
 import typer
 
-from identity.cli.printing import remark
-
 ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 LENGTH = 20
 """Of made-up passwords: 116 random bits, without letters and digits that look alike."""
@@ -44,12 +42,3 @@ def passphrase(file: Path | None, *, confirm: bool = False) -> bytes | None:
         return None
     text: str = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
     return text.encode()
-
-
-def sure(question: str, *, yes: bool) -> None:
-    """Ask before what cannot be undone, where somebody is there to answer."""
-    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return
-    if not typer.confirm(question, err=True):
-        remark("Nothing was changed.")
-        raise typer.Exit(1)

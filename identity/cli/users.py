@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from identity.cli import user_import
+from identity.cli.confirming import Yes, sure
 from identity.cli.operating import operating
 from identity.cli.printing import AsJson, as_json, facts, remark, table
-from identity.cli.secrets import new_password, sure
+from identity.cli.secrets import new_password
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -20,7 +21,6 @@ commands = typer.Typer(name="users", help="See and change users.", rich_markup_m
 Name = Annotated[str, typer.Argument(metavar="USER", help="Username, e-mail address or id.")]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
 Generate = Annotated[bool, typer.Option("--generate", help="Make up a password and print it.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 RoleNames = Annotated[list[str], typer.Argument(metavar="ROLE...", help="Names of roles.")]
 
 

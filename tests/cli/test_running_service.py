@@ -59,7 +59,7 @@ def test_every_process_sees_at_once_what_the_command_line_changed(
     assert me(service, access_token) == {200}
     fresh = token(service, "ada", password).json()["access_token"]
     assert identity("tokens", "explain", fresh).code == 0
-    identity("keys", "revoke", active)
+    identity("keys", "revoke", active, "--yes")
     assert me(service, fresh) == {401}
 
     identity("users", "set-password", "ada", "--generate")
@@ -77,7 +77,7 @@ def test_secrets_and_roles_count_from_the_command_on(
     assert ask(old) == 200
     new = identity("clients", "rotate-secret", "billing").out.strip()
     assert (ask(old), ask(new)) == (401, 200)
-    identity("clients", "delete", "billing")
+    identity("clients", "delete", "billing", "--yes")
     assert ask(new) == 401
 
     identity("users", "create", "ada", "--password-stdin", stdin="tangerine harbour 71")
