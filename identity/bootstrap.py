@@ -14,9 +14,9 @@ from identity.db import Database
 from identity.errors import ValidationFailed
 from identity.keys import master, rotation
 from identity.keys.material import prepare
+from identity.opening import open_database
 from identity.passwords import policy
 from identity.passwords.hashing import PasswordHasher
-from identity.services import open_database
 from identity.settings import Settings, SettingsError
 from identity.users import accounts, names
 from identity.users.table import User

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from identity import changes
 from identity.access.granting import home_of_scopes
 from identity.audit import AuditQueue
 from identity.changes import ChangeFeed
@@ -13,10 +12,10 @@ from identity.keys import master
 from identity.keys.master import MasterKey
 from identity.keys.ring import KeyRing
 from identity.metrics import Metrics
+from identity.opening import open_database
 from identity.passwords.hashing import PasswordHasher
 from identity.passwords.pool import HashingPool
 from identity.remembered import Remembered
-from identity.sessions import showing
 from identity.sessions.lifecycle import Lifetimes
 from identity.settings import Settings
 from identity.status.lists import Lists
@@ -30,13 +29,6 @@ from identity.users.login import PasswordLogin
 
 USERS_REMEMBERED = 10_000
 CLIENTS_REMEMBERED = 2_000
-
-
-def open_database(settings: Settings) -> Database:
-    """The database with its hooks in place: the change feed's comes last."""
-    db = Database(settings)
-    db.before_commit += [showing.show_narrowed, changes.write_recorded]
-    return db
 
 
 def audit_keys(master_key: MasterKey) -> list[bytes]:

@@ -33,6 +33,7 @@ FLOORS = [
     ["status"],
     ["sessions", "tokens"],
     [
+        "opening",
         "services",
         "tables",
         "importing",

@@ -51,7 +51,7 @@ def operating(settings: "Settings | None" = None) -> "Iterator[Operation]":
     """What a command needs; its acts are on record as those of the operating-system user."""
     from identity import audit
     from identity.opaque import new_id
-    from identity.services import open_database
+    from identity.opening import open_database
     from identity.settings import Settings
 
     settings = settings or Settings.load()

@@ -5,7 +5,7 @@ from collections import defaultdict
 from sqlalchemy import func, or_
 from sqlmodel import Session, col, select
 
-from identity.users.snapshot import UserOut
+from identity.users.shown import UserOut
 from identity.users.table import User, UserRole
 
 

@@ -13,7 +13,7 @@ from identity.cli.secrets import new_password
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from identity.users.snapshot import UserOut
+    from identity.users.shown import UserOut
     from identity.users.table import User
 
 commands = typer.Typer(name="users", help="See and change users.", rich_markup_mode=None)
@@ -214,7 +214,7 @@ def _find(session: "Session", user: str, *, lock: bool = False) -> "User":
 
 def _out(session: "Session", user: "User") -> "UserOut":
     from identity.users.accounts import roles_of
-    from identity.users.snapshot import UserOut
+    from identity.users.shown import UserOut
 
     return UserOut.of(user, roles_of(session, user.id))
 

@@ -16,7 +16,7 @@ unknown `kid` refuse new tokens.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, text
 from sqlmodel import Session, col, select
@@ -25,10 +25,12 @@ from identity import audit, changes
 from identity.clock import utcnow
 from identity.db import dialect
 from identity.errors import NotFound
-from identity.keys.material import Material
 from identity.keys.table import SigningKey, State
 from identity.settings import Settings
-from identity.verifier.gate import MAX_LEEWAY
+from identity.verifier.claims import MAX_LEEWAY
+
+if TYPE_CHECKING:  # all that loads and seals keys is no business of who asks how long tokens live
+    from identity.keys.material import Material
 
 LOCK = 0x6B6579730000  # the advisory lock of whoever changes signing keys
 MARGIN = timedelta(seconds=60)
@@ -81,7 +83,7 @@ def due(session: Session, settings: Settings) -> Due:
     )
 
 
-def tend(session: Session, settings: Settings, material: Material | None) -> bool:
+def tend(session: Session, settings: Settings, material: "Material | None") -> bool:
     """Do what is due; whether anything was. `material` for the case that a key is created; without
     it, creation waits for the next time."""
     lock(session)
@@ -108,7 +110,7 @@ def lacking(session: Session, settings: Settings) -> bool:
     return _stray(active, settings) and pending is None
 
 
-def ensure(session: Session, settings: Settings, material: Material) -> None:
+def ensure(session: Session, settings: Settings, material: "Material") -> None:
     """At start: a key that signs; and where the algorithm setting has changed, its successor.
 
     The successor is published first, like every key: the old algorithm signs for `lead` longer.
@@ -132,7 +134,7 @@ def _stray(key: SigningKey | None, settings: Settings) -> bool:
 
 
 def rotate(
-    session: Session, settings: Settings, material: Material, *, now: bool = False
+    session: Session, settings: Settings, material: "Material", *, now: bool = False
 ) -> SigningKey:
     """The key that will sign next, made if there is none; `tend` promotes it when it is known.
 
@@ -146,7 +148,7 @@ def rotate(
     return key
 
 
-def revoke(session: Session, settings: Settings, kid: str, material: Material) -> SigningKey:
+def revoke(session: Session, settings: Settings, kid: str, material: "Material") -> SigningKey:
     """From now on nothing that this key signed is good. Revoked twice is revoked. `NotFound`.
 
     Another takes the place of the active key at once: the next one, or `material`.
@@ -170,7 +172,7 @@ def revoke(session: Session, settings: Settings, kid: str, material: Material) -
 
 
 def publish(
-    session: Session, settings: Settings, material: Material, *, imported: bool = False
+    session: Session, settings: Settings, material: "Material", *, imported: bool = False
 ) -> SigningKey:
     """A `next` key; there must be none."""
     at = utcnow()

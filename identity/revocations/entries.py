@@ -8,7 +8,7 @@ import orjson
 from identity.clock import utcnow
 from identity.db import Database, moment
 from identity.settings import Settings
-from identity.verifier.gate import MAX_LEEWAY
+from identity.verifier.claims import MAX_LEEWAY
 
 KINDS = {
     "token.revoked": "token",

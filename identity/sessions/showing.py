@@ -16,7 +16,7 @@ from identity.keys.rotation import longest_life
 from identity.sessions.table import LoginSession, RefreshToken
 from identity.status.table import RevokedPlace
 from identity.users.table import UserRole
-from identity.verifier.gate import MAX_LEEWAY
+from identity.verifier.claims import MAX_LEEWAY
 
 TOGETHER = 500  # ids of one statement
 SKEW = timedelta(seconds=2 * MAX_LEEWAY)

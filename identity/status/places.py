@@ -23,7 +23,7 @@ from identity.keys.signing import Signer
 from identity.settings import Settings
 from identity.status.reserving import reserve
 from identity.status.table import BLOCK, CAPACITY, path_of
-from identity.verifier.gate import MAX_LEEWAY
+from identity.verifier.claims import MAX_LEEWAY
 
 HELD = timedelta(hours=1)
 """How long a process gives away what it has reserved."""

@@ -19,7 +19,7 @@ from identity.sessions.listing import SessionOut
 from identity.users import accounts
 from identity.users.login import WRONG, Proven
 from identity.users.schemas import MyPasswordChange, MyPatch, PasswordChange
-from identity.users.snapshot import UserOut
+from identity.users.shown import UserOut
 
 _WRONG_CURRENT = "The current password is wrong."
 

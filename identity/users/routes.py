@@ -24,7 +24,7 @@ from identity.users.schemas import (
     RolesOrNames,
     UserPatch,
 )
-from identity.users.snapshot import UserOut
+from identity.users.shown import UserOut
 from identity.users.table import User, UserRole
 
 Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]

@@ -1,32 +1,10 @@
 """What the process remembers of a user: enough to answer for a token without a query."""
 
 from dataclasses import dataclass
-from datetime import datetime
-
-from pydantic import BaseModel
 
 from identity.db import Database, moment
 from identity.fastlane import Response
-from identity.users.table import Status, User
-
-
-class UserOut(BaseModel):
-    """A user as the API shows it. Never a hash."""
-
-    id: str
-    username: str
-    email: str | None
-    email_verified: bool
-    name: str | None
-    status: Status
-    roles: list[str]
-    created_at: datetime
-    updated_at: datetime
-    last_login_at: datetime | None
-
-    @classmethod
-    def of(cls, user: User, roles: list[str]) -> "UserOut":
-        return cls.model_validate({**user.model_dump(), "roles": roles})
+from identity.users.shown import UserOut
 
 
 @dataclass(frozen=True, slots=True)

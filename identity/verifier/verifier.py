@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Self
 import httpx
 
 from identity.verifier.algorithms import ALGORITHMS
-from identity.verifier.claims import VerifiedClaims
+from identity.verifier.claims import MAX_LEEWAY, VerifiedClaims
 from identity.verifier.clocks import Clock, SystemClock
 from identity.verifier.denylist import Entry, Verdict
 from identity.verifier.errors import (
@@ -26,7 +26,7 @@ from identity.verifier.errors import (
 )
 from identity.verifier.feed import Feed
 from identity.verifier.fetching import Credentials, Fetcher, TokenSupplier
-from identity.verifier.gate import MAX_LEEWAY, Gate, Refused
+from identity.verifier.gate import Gate, Refused
 from identity.verifier.introspecting import Introspector
 from identity.verifier.issuer import Issuer
 from identity.verifier.keyset import KeySet

@@ -314,7 +314,7 @@ def test_what_nobody_foresaw_is_one_line_too(
     def explode(*_: object) -> None:
         raise RuntimeError("boom\nand more")
 
-    monkeypatch.setattr("identity.services.open_database", explode)
+    monkeypatch.setattr("identity.opening.open_database", explode)
     done = identity("users", "list")
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("identity: RuntimeError: boom (")
