@@ -16,14 +16,18 @@ def new_password(*, from_stdin: bool, generate: bool) -> tuple[str, bool]:
     if from_stdin and generate:
         raise typer.BadParameter("--password-stdin and --generate exclude each other")
     if generate:
-        from secrets import choice
-
-        return "".join(choice(ALPHABET) for _ in range(LENGTH)), True
+        return made_up(), True
     if from_stdin:
         return read_line(), False
     if not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal: use --password-stdin or --generate")
     return typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True), False
+
+
+def made_up() -> str:
+    from secrets import choice
+
+    return "".join(choice(ALPHABET) for _ in range(LENGTH))
 
 
 def read_line() -> str:

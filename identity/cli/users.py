@@ -1,5 +1,6 @@
 """`identity users …`"""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -70,7 +71,9 @@ def show(user: Name, json: AsJson = False) -> None:
 
 @commands.command()
 def create(
-    username: Annotated[str, typer.Argument(help="What the user logs in by.")],
+    username: Annotated[
+        str | None, typer.Argument(metavar="USERNAME", help="What the user logs in by.")
+    ] = None,
     email: Annotated[str | None, typer.Option(help="E-mail address; logs in as well.")] = None,
     name: Annotated[str | None, typer.Option(help="Name for people to read.")] = None,
     role: Annotated[list[str] | None, typer.Option(help="A role; may be repeated.")] = None,
@@ -83,12 +86,35 @@ def create(
             help="Whether the password must be changed first; by default a generated one must.",
         ),
     ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Many, from a file as `import` reads it; --generate for each.",
+        ),
+    ] = None,
+    format_: user_import.Format = None,
     json: AsJson = False,
 ) -> None:
-    """Create a user. The password is asked for, read from stdin, or made up and printed."""
+    """Create a user. The password is asked for, read from stdin, or made up and printed.
+
+    With --from FILE those of a file who are not there yet; with --generate each gets a one-time
+    password, printed behind the username, and without it none until it is set.
+    """
     from identity.access.granting import ensure_built_in
     from identity.users import accounts
 
+    if (username is None) == (from_ is None):
+        raise typer.BadParameter("either USERNAME or --from FILE is needed")
+    if username is None or from_ is not None:
+        assert from_ is not None
+        if email or name or role or password_stdin or one_time is not None:
+            raise typer.BadParameter("with --from, the file says all but --generate")
+        user_import.create_from(from_, format_, generate=generate, json=json)
+        return
     with operating() as operation:
         password, made_up = new_password(from_stdin=password_stdin, generate=generate)
         hashed = _hashed(operation.settings.passwords.bcrypt_rounds, password, username, email)

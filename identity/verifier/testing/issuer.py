@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from identity.verifier.algorithms import ALGORITHMS, JoseKey, PrivateKey
 from identity.verifier.feed import Feed
-from identity.verifier.gate import MAX_LEEWAY
+from identity.verifier.claims import MAX_LEEWAY
 from identity.verifier.statuslists import StatusLists
 from identity.verifier.strict import b64url_decode, b64url_encode
 from identity.verifier.testing.clock import MovableClock
