@@ -38,8 +38,8 @@ def werkzeug_pbkdf2(secret: bytes, found: Found) -> bool:
 
 def spring_pbkdf2(secret: bytes, found: Found) -> bool:
     """Salt and digest in one; which defaults made them, their length tells."""
-    octets = bytes.fromhex(found["old"] or found["new"])
-    prf, salt, rounds = ("sha1", 8, 185_000) if found["old"] else ("sha256", 16, 310_000)
+    octets = bytes.fromhex(found["secret"])
+    prf, salt, rounds = ("sha1", 8, 185_000) if len(octets) == 40 else ("sha256", 16, 310_000)
     made = hashlib.pbkdf2_hmac(prf, secret, octets[:salt], rounds, 32)
     return hmac.compare_digest(made, octets[salt:])
 

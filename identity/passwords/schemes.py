@@ -241,7 +241,7 @@ _FOREIGN = [
         "",
         _shape(
             r"scrypt:(?P<n>[0-9]{1,12}):(?P<r>[0-9]{1,9}):(?P<p>[0-9]{1,9})"
-            r"\$(?P<salt>[0-9A-Za-z]{1,64})\$(?P<digest>[0-9a-f]{128})"
+            r"\$(?P<salt>[0-9A-Za-z]{1,64})\$(?P<digest>[0-9A-Fa-f]{128})"
         ),
         _scrypt_django,
         check=foreign.werkzeug_scrypt,
@@ -251,7 +251,7 @@ _FOREIGN = [
         "",
         _shape(
             r"pbkdf2:(?P<prf>sha1|sha256|sha512):(?P<cost>[0-9]{1,12})\$(?P<salt>[0-9A-Za-z]{1,64})"
-            r"\$(?P<digest>(?:[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128}))"
+            r"\$(?P<digest>[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128})"
         ),
         _pbkdf2,
         check=foreign.werkzeug_pbkdf2,
@@ -259,7 +259,7 @@ _FOREIGN = [
     Scheme(
         "aspnet_identity",
         "",
-        _shape(rf"AQAAAA[{_B64}]{{32,180}}={{0,2}}"),
+        _shape(rf"AQAAAA[{_B64}]{{12}}(?P<secret>[{_B64}]{{14,170}})={{0,2}}"),
         _aspnet,
         check=foreign.aspnet_identity,
     ),
@@ -273,7 +273,9 @@ _FOREIGN = [
     Scheme(
         "yescrypt",
         "",
-        _shape(rf"\$y\$j(?P<n>[{_H64}])(?P<r>[./0-9A-Za-j])\$[{_H64}]{{1,86}}\$[{_H64}]{{43}}"),
+        _shape(
+            rf"\$y\$j(?P<n>[{_H64}])(?P<r>[./0-9A-Za-j])\$(?P<secret>[{_H64}]{{1,86}}\$[{_H64}]{{43}})"
+        ),
         _yescrypt,
         check=foreign.yescrypt,
     ),
@@ -288,11 +290,11 @@ _FOREIGN = [
         _scrypt_firebase,
         check=foreign.firebase,
     ),
-    # Spring Security's, behind the `{id}` that `_unwrapped` has taken off.
+    # Spring Security's, as `_unwrapped` writes their `{id}`.
     Scheme(
         "spring_pbkdf2",
         "",
-        _shape(r"(?:(?P<old>[0-9a-f]{80})|(?P<new>[0-9a-f]{96}))"),
+        _shape(r"\{PBKDF2\}(?P<secret>[0-9A-Fa-f]{80}|[0-9A-Fa-f]{96})"),
         _any,
         check=foreign.spring_pbkdf2,
     ),
@@ -300,7 +302,7 @@ _FOREIGN = [
         "spring_scrypt",
         "",
         _shape(
-            rf"\$(?P<costs>[0-9a-f]{{5,7}})\$(?P<salt>[{_B64}]{{8,128}}={{0,2}})"
+            rf"\{{SCRYPT\}}\$(?P<costs>[0-9a-f]{{5,7}})\$(?P<salt>[{_B64}]{{8,128}}={{0,2}})"
             rf"\$(?P<digest>[{_B64}]{{20,128}}={{0,2}})"
         ),
         _scrypt_spring,
@@ -345,13 +347,9 @@ _BEHIND = {
     "CRYPT": ("bcrypt", "sha256_crypt", "sha512_crypt", "md5_crypt", "yescrypt"),
     "BCRYPT": ("bcrypt",),
     "ARGON2": ("argon2",),
-    "SCRYPT": ("spring_scrypt",),
-    "PBKDF2": ("spring_pbkdf2",),
 }
-"""What is read behind a prefix that is no part of the hash."""
-_ONLY_BEHIND = frozenset(("spring_scrypt", "spring_pbkdf2"))
-_BARE = tuple(name for name in SCHEMES if name not in _ONLY_BEHIND)
-_PREFIX = re.compile(r"\{([A-Za-z0-9-]{1,16})(@SpringSecurity_v5_8)?\}")
+"""What may follow a prefix that is no part of the hash."""
+_PREFIX = re.compile(r"\{([A-Za-z0-9-]{1,16})(?:@SpringSecurity_v5_8)?\}")
 
 
 def recognise(encoded: str) -> Recognised | None:
@@ -364,12 +362,12 @@ def shaped(encoded: str) -> Recognised | None:
     """Which scheme `encoded` looks like, whatever it costs."""
     if not 0 < len(encoded) <= MAX_ENCODED or not encoded.isascii():
         return None
-    for text, names in _unwrapped(encoded):
-        for name in names:
-            scheme = SCHEMES[name]
-            found = scheme.shape.fullmatch(text)
-            if found:
-                return Recognised(scheme, text.removeprefix(scheme.prefix), found)
+    text, names = _unwrapped(encoded)
+    for name in names:
+        scheme = SCHEMES[name]
+        found = scheme.shape.fullmatch(text)
+        if found:
+            return Recognised(scheme, text.removeprefix(scheme.prefix), found)
     return None
 
 
@@ -380,13 +378,14 @@ def fits(known: Recognised) -> bool:
         return False
 
 
-def _unwrapped(encoded: str) -> list[tuple[str, tuple[str, ...]]]:
-    """What `encoded` may be, without its prefix. OpenLDAP reads `{ssha}` like `{SSHA}` and hands
-    `{CRYPT}` to crypt(3); Spring writes `{id}` before everything, `{ldap}` before LDAP's own."""
+def _unwrapped(encoded: str) -> tuple[str, tuple[str, ...]]:
+    """The hash without the prefix that is no part of it, and what it may be. OpenLDAP reads
+    `{ssha}` like `{SSHA}` and hands `{CRYPT}` to crypt(3); Spring writes `{id}` before everything,
+    `{ldap}` before LDAP's own."""
     encoded = encoded.removeprefix("{ldap}")
-    prefix = _PREFIX.match(encoded)
-    if prefix is None:
-        return [(encoded, _BARE)]
-    word, rest = prefix[1].upper(), encoded[prefix.end() :]
-    whole = [] if prefix[2] else [(f"{{{word}}}{rest}", _BARE)]
-    return [*whole, (rest, _BEHIND[word])] if word in _BEHIND else whole
+    if prefix := _PREFIX.match(encoded):
+        word, rest = prefix[1].upper(), encoded[prefix.end() :]
+        if word in _BEHIND:
+            return rest, _BEHIND[word]
+        encoded = f"{{{word}}}{rest}"
+    return encoded, tuple(SCHEMES)

@@ -30,7 +30,7 @@ COSTLY = {
     "aspnet of 10^9 rounds": aspnet(10**9),
     "wordpress at cost 31": "$wp$2y$31$KkFDEEUeoA.4DOgWdfiQbOGv3EkFRPbFr0u5m4l8u8vzOReqQzQ3K",
     "argon2 of 4 GiB": f"$argon2id$v=19$m=4194304,t=1,p=1$c2FsdFNBTFQ${'A' * 43}",
-    "argon2 of 10^9 passes": f"{{argon2}}$argon2id$v=19$m=64,t=1000000000,p=1$c2FsdFNBTFQ${'A' * 43}",
+    "argon2 of 10^9 passes": "{argon2}$argon2id$v=19$m=64,t=1000000000,p=1$c2FsdFNBTFQ$" + "A" * 43,
     "bcrypt at cost 31": "{bcrypt}$2b$31$hWcGKexISeIxelT6lzbJCe3NHYkuNO6VwD.sSx87cor9MaMiHSKzC",
     "sha-crypt": "$5$rounds=999999999$saltSALT$1L1ASRivKihgjnDXyEXvTh1CMtqguyev.a0SPp3p7eD",
 }

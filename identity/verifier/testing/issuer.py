@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from identity.verifier.algorithms import ALGORITHMS, JoseKey, PrivateKey
-from identity.verifier.feed import Feed
 from identity.verifier.claims import MAX_LEEWAY
+from identity.verifier.feed import Feed
 from identity.verifier.statuslists import StatusLists
 from identity.verifier.strict import b64url_decode, b64url_encode
 from identity.verifier.testing.clock import MovableClock
