@@ -23,6 +23,7 @@ FLOORS = [
         "fastlane",
         "forwarded",
         "inputs",
+        "searching",
         "paging",
         "patching",
         "problems",
@@ -34,6 +35,7 @@ FLOORS = [
     ["sessions", "tokens"],
     [
         "opening",
+        "counting",
         "services",
         "tables",
         "importing",

@@ -1,10 +1,11 @@
 """`identity audit …`"""
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
+from identity.cli.moments import Moment, moment
+from identity.cli.naming import ids_of
 from identity.cli.operating import operating
 from identity.cli.printing import AsJson, as_json, remark, table
 
@@ -12,16 +13,13 @@ commands = typer.Typer(
     name="audit", help="Read the audit trail and check its chain.", rich_markup_mode=None
 )
 
-Moment = Annotated[
-    str | None,
-    typer.Option(metavar="TIME", help="2026-11-24, 2026-11-24T08:00, or how long ago: 15m, 2d."),
-]
-
 
 @commands.command("list")
 def list_(
-    actor: Annotated[str | None, typer.Option(help="Who did it: an id, or a user here.")] = None,
-    subject: Annotated[str | None, typer.Option(help="To whom or what: an id.")] = None,
+    actor: Annotated[
+        str | None, typer.Option(help="Who did it: a name or id, or a user of this machine.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="To whom or what: a name or id.")] = None,
     event: Annotated[str | None, typer.Option(help="Which event; `key.` means all keys'.")] = None,
     since: Moment = None,
     until: Moment = None,
@@ -34,20 +32,20 @@ def list_(
     from identity.audit import AuditEvent
 
     query = select(AuditEvent).order_by(col(AuditEvent.id).desc()).limit(limit)
-    if actor:
-        query = query.where(AuditEvent.actor == actor)
-    if subject:
-        query = query.where(AuditEvent.subject == subject)
     if event:
         named = col(AuditEvent.event)
         query = query.where(
             named.startswith(event, autoescape=True) if event.endswith(".") else named == event
         )
     if since:
-        query = query.where(AuditEvent.at >= _moment(since, "--since"))
+        query = query.where(AuditEvent.at >= moment(since, "--since"))
     if until:
-        query = query.where(AuditEvent.at < _moment(until, "--until"))
+        query = query.where(AuditEvent.at < moment(until, "--until"))
     with operating() as operation, operation.look() as session:
+        if actor:
+            query = query.where(col(AuditEvent.actor).in_(ids_of(session, actor)))
+        if subject:
+            query = query.where(col(AuditEvent.subject).in_(ids_of(session, subject)))
         events = list(reversed(session.exec(query).all()))
     if json:
         as_json([one.model_dump(mode="json") for one in events])
@@ -124,20 +122,3 @@ def _not_in_chain(session: Any, seq: int, digest: str) -> list[str]:
     if found != digest.lower():
         return [f"event {seq} is not the one of that head: the chain was written anew"]
     return []
-
-
-def _moment(text: str, option: str) -> datetime:
-    """A date or time (UTC unless it says otherwise), or how long ago."""
-    from identity.clock import utcnow
-
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    if text[:-1].isdigit() and text[-1] in units:
-        try:
-            return utcnow() - timedelta(**{units[text[-1]]: int(text[:-1])})
-        except OverflowError:
-            return datetime.min.replace(tzinfo=UTC)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{option} is a time such as 2026-11-24T08:00 or 2d") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

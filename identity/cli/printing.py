@@ -61,4 +61,6 @@ def _printable(character: str) -> str:
 
 
 def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")  # as the API writes it
+    return str(value)

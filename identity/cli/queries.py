@@ -1,10 +1,11 @@
 """What lists show, in a constant number of queries however long they are."""
 
 from collections import defaultdict
+from datetime import datetime
 
-from sqlalchemy import func, or_
 from sqlmodel import Session, col, select
 
+from identity.users.listing import matching
 from identity.users.shown import UserOut
 from identity.users.table import User, UserRole
 
@@ -15,25 +16,16 @@ def list_users(
     search: str | None = None,
     status: str | None = None,
     role: str | None = None,
+    last_login_before: datetime | None = None,
+    never_logged_in: bool | None = None,
     limit: int | None = None,
 ) -> list[UserOut]:
-    """Oldest first. `search`: part of a username, e-mail address or name, in any case."""
-    query = select(User).order_by(col(User.id))
-    if search:
-        part = search.lower()
-        query = query.where(
-            or_(
-                *(
-                    func.lower(column).contains(part, autoescape=True)
-                    for column in (col(User.username), col(User.email), col(User.name))
-                )
-            )
-        )
-    if status:
-        query = query.where(User.status == status)
-    if role:
-        holders = select(UserRole.user_id).where(UserRole.role == role)
-        query = query.where(col(User.id).in_(holders))
+    """Oldest first; the filters as `users.listing.matching` has them."""
+    query = matching(
+        q=search, status=status, role=role,
+        last_login_before=last_login_before, never_logged_in=never_logged_in,
+    )  # fmt: skip
+    query = query.order_by(col(User.id))
     if limit:
         query = query.limit(limit)
     users = session.exec(query).all()

@@ -7,8 +7,10 @@ import typer
 
 from identity.cli import user_import
 from identity.cli.confirming import Yes, sure
+from identity.cli.moments import Moment, moment
+from identity.cli.naming import UserName, find_user
 from identity.cli.operating import operating
-from identity.cli.printing import AsJson, as_json, facts, remark, table
+from identity.cli.printing import AsJson, as_json, cell, facts, remark, table
 from identity.cli.secrets import new_password
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(name="users", help="See and change users.", rich_markup_mode=None)
 
-Name = Annotated[str, typer.Argument(metavar="USER", help="Username, e-mail address or id.")]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
 Generate = Annotated[bool, typer.Option("--generate", help="Make up a password and print it.")]
 RoleNames = Annotated[list[str], typer.Argument(metavar="ROLE...", help="Names of roles.")]
@@ -32,6 +33,11 @@ def list_(
     ] = None,
     status: Annotated[str | None, typer.Option(help="active or disabled.")] = None,
     role: Annotated[str | None, typer.Option(help="Only holders of this role.")] = None,
+    last_login_before: Moment = None,
+    never_logged_in: Annotated[
+        bool | None,
+        typer.Option("--never-logged-in/--logged-in", help="Only who never did, or who did."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At the most so many.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -40,8 +46,12 @@ def list_(
 
     if status not in (None, "active", "disabled"):
         raise typer.BadParameter("--status is active or disabled")
+    before = moment(last_login_before, "--last-login-before") if last_login_before else None
     with operating() as operation, operation.look() as session:
-        users = list_users(session, search=search, status=status, role=role, limit=limit)
+        users = list_users(
+            session, search=search, status=status, role=role,
+            last_login_before=before, never_logged_in=never_logged_in, limit=limit,
+        )  # fmt: skip
     if json:
         as_json([user.model_dump(mode="json") for user in users])
         return
@@ -53,20 +63,23 @@ def list_(
 
 
 @commands.command()
-def show(user: Name, json: AsJson = False) -> None:
-    """Show one user."""
-    from identity.sessions.lifecycle import live_of
+def show(user: UserName, json: AsJson = False) -> None:
+    """Show one user: also whether it is locked, and what login failed last, and why."""
+    from identity.cli.user_state import state_of
 
     with operating() as operation, operation.look() as session:
-        found = _find(session, user)
+        found = find_user(session, user)
         out = _out(session, found)
-        must_change, sessions = found.must_change_password, len(live_of(session, found.id))
-        has_password = found.password_hash is not None
+        state = state_of(operation, session, found)
     if json:
-        as_json(out.model_dump(mode="json"))
+        as_json(out.model_dump(mode="json") | state)
         return
-    password = "must be changed" if must_change else "set" if has_password else "none"
-    facts([*out.model_dump().items(), ("password", password), ("sessions", sessions)])
+    locked = [f"{lock['address'] or 'everywhere'} until {cell(lock['until'])}"
+              for lock in state["locked"]]  # fmt: skip
+    last = state["last_failure"]
+    words = f"{cell(last['at'])} from {cell(last['address'])}: {last['why']}" if last else None
+    shown = state | {"locked": "; ".join(locked) or "no", "last_failure": words}
+    facts([*out.model_dump().items(), *shown.items()])
 
 
 @commands.command()
@@ -139,41 +152,117 @@ def create(
 
 
 @commands.command()
-def disable(user: Name) -> None:
+def update(
+    user: UserName,
+    username: Annotated[str | None, typer.Option(help="Another username.")] = None,
+    email: Annotated[
+        str | None, typer.Option(help="Another e-mail address; an empty one takes it away.")
+    ] = None,
+    email_verified: Annotated[
+        bool | None,
+        typer.Option("--email-verified/--email-unverified", help="Whether it is proven."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Another name for people; an empty one takes it away.")
+    ] = None,
+) -> None:
+    """Change what a user is called, or its e-mail address. Roles: `grant` and `revoke`."""
+    from identity.users import accounts
+
+    given = {"username": username, "email": email, "name": name, "email_verified": email_verified}
+    fields: dict[str, object] = {k: value for k, value in given.items() if value is not None}
+    if not fields:
+        raise typer.BadParameter("say what is to change: --username, --email, --name")
+    for key in ("email", "name"):
+        if fields.get(key) == "":
+            fields[key] = None
+    with operating() as operation, operation.change() as session:
+        found = find_user(session, user, lock=True)
+        accounts.update(session, found, fields, None)
+    remark(f"{found.username} is changed.")
+
+
+@commands.command()
+def unlock(user: UserName) -> None:
+    """Let a user who failed too often try again at once."""
+    from identity.cli import user_state
+
+    with operating() as operation, operation.change() as session:
+        found = find_user(session, user, lock=True)
+        user_state.unlock(operation, session, found)
+    remark(f"{found.username} is not locked.")
+
+
+@commands.command()
+def sessions(
+    user: UserName,
+    end: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="End this one, known by its id; may be repeated."),
+    ] = None,
+    end_all: Annotated[bool, typer.Option("--end-all", help="End all of them.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List a user's live sessions, newest first, or end some."""
+    from identity.cli import user_sessions
+
+    if end and end_all:
+        raise typer.BadParameter("--end and --end-all exclude each other")
+    if end or end_all:
+        with operating() as operation, operation.change() as session:
+            found = find_user(session, user)
+            ended = user_sessions.end(session, found, end)
+        remark(f"Sessions of {found.username} ended: {ended}.")
+        return
+    with operating() as operation, operation.look() as session:
+        found = find_user(session, user)
+        live = user_sessions.live(session, found)
+    if json:
+        as_json(live)
+        return
+    table(
+        ("ID", "CLIENT", "SINCE", "LAST USED", "UNTIL", "FROM", "USER AGENT", "SCOPE"),
+        (tuple(one.values()) for one in live),
+        none=f"{found.username} has no live session.",
+    )
+
+
+@commands.command()
+def disable(user: UserName) -> None:
     """Refuse the user's logins; sessions and tokens end at once."""
     from identity.sessions import lifecycle
     from identity.users import accounts
 
     with operating() as operation, operation.change() as session:
-        found = _find(session, user, lock=True)
+        found = find_user(session, user, lock=True)
         accounts.set_status(session, found, "disabled", None)
         ended = lifecycle.end_all(session, "user disabled", user_id=found.id)
     remark(f"{found.username} is disabled; sessions ended: {ended}.")
 
 
 @commands.command()
-def enable(user: Name) -> None:
+def enable(user: UserName) -> None:
     """Admit a disabled user again."""
     from identity.users import accounts
 
     with operating() as operation, operation.change() as session:
-        found = _find(session, user, lock=True)
+        found = find_user(session, user, lock=True)
         accounts.set_status(session, found, "active", None)
     remark(f"{found.username} is active.")
 
 
 @commands.command()
-def delete(user: Name, yes: Yes = False) -> None:
+def delete(user: UserName, yes: Yes = False) -> None:
     """Delete the user for good; sessions and tokens end at once."""
     from identity.sessions import lifecycle
     from identity.users import accounts
 
     with operating() as operation:
         with operation.look() as session:
-            username = _find(session, user).username
+            username = find_user(session, user).username
         sure(f"Delete {username} for good?", yes=yes)
         with operation.change() as session:
-            found = _find(session, user, lock=True)
+            found = find_user(session, user, lock=True)
             lifecycle.end_all(session, "user deleted", user_id=found.id)
             accounts.remove(session, found, None)
     remark(f"{username} is deleted.")
@@ -181,7 +270,7 @@ def delete(user: Name, yes: Yes = False) -> None:
 
 @commands.command("set-password")
 def set_password(
-    user: Name,
+    user: UserName,
     password_stdin: FromStdin = False,
     generate: Generate = False,
     permanent: Annotated[
@@ -195,7 +284,7 @@ def set_password(
 
     with operating() as operation:
         with operation.look() as session:
-            found = _find(session, user)
+            found = find_user(session, user)
         password, made_up = new_password(from_stdin=password_stdin, generate=generate)
         rounds = operation.settings.passwords.bcrypt_rounds
         hashed = _hashed(rounds, password, found.username, found.email)
@@ -212,30 +301,18 @@ def set_password(
 
 
 @commands.command()
-def grant(user: Name, role: RoleNames) -> None:
+def grant(user: UserName, role: RoleNames) -> None:
     """Give the user roles, beside those it has."""
     _change_roles(user, add=role)
 
 
 @commands.command()
-def revoke(user: Name, role: RoleNames) -> None:
+def revoke(user: UserName, role: RoleNames) -> None:
     """Take roles from the user."""
     _change_roles(user, take=role)
 
 
 user_import.add_to(commands)
-
-
-def _find(session: "Session", user: str, *, lock: bool = False) -> "User":
-    """By id, username or e-mail address."""
-    from identity.errors import NotFound
-    from identity.users import accounts
-    from identity.users.table import User
-
-    found = accounts.find_by_login(session, user) or session.get(User, user)
-    if found is None:
-        raise NotFound(f"there is no user {user}")
-    return accounts.get(session, found.id, lock=True) if lock else found
 
 
 def _out(session: "Session", user: "User") -> "UserOut":
@@ -267,7 +344,7 @@ def _change_roles(user: str, *, add: list[str] = [], take: list[str] = []) -> No
 
     with operating() as operation, operation.change() as session:
         ensure_built_in(session)
-        found = _find(session, user, lock=True)
+        found = find_user(session, user, lock=True)
         before = set(accounts.roles_of(session, found.id))
         lacking = sorted(set(take) - before)
         if lacking:

@@ -68,6 +68,8 @@ def test_a_created_user_is_listed_and_shown_as_the_api_shows_it(identity: Identi
     listed = json.loads(identity("users", "list", "--json").out)
     assert [one["username"] for one in listed] == ["ada", "bob"]
     shown = json.loads(identity("users", "show", "ada@example.COM", "--json").out)
+    state = {name: shown.pop(name) for name in ("password", "locked", "last_failure", "sessions")}
+    assert state == {"password": "set", "locked": [], "last_failure": None, "sessions": 0}
     assert shown == listed[0]
     assert set(shown) == {
         "id", "username", "email", "email_verified", "name", "status", "roles",

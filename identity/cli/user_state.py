@@ -1,0 +1,82 @@
+"""Why a user cannot log in: whether it is locked, and what failed last."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from identity.cli.operating import Operation
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from identity.users.table import User
+
+ADDRESSES = 1_000
+"""Addresses of the latest failures that are looked at."""
+
+
+def state_of(operation: Operation, session: "Session", user: "User") -> dict[str, Any]:
+    """Beside what the API shows: password, lockout, last failure, live sessions."""
+    from identity import throttle
+    from identity.sessions.lifecycle import live_of
+
+    limit = operation.settings.throttle.login_max_failures
+    locks = throttle.locks_of(session, _names(user), failing_from(operation, session, user), limit)
+    has_password = user.password_hash is not None
+    return {
+        "password": "must be changed"
+        if user.must_change_password
+        else "set"
+        if has_password
+        else "none",
+        "locked": [{"address": address, "until": until} for address, until in locks],
+        "last_failure": _last_failure(session, user),
+        "sessions": len(live_of(session, user.id)),
+    }
+
+
+def unlock(operation: Operation, session: "Session", user: "User") -> int:
+    """Let the user try again at once; how many counters were forgotten."""
+    from identity import audit, throttle
+
+    count = throttle.unlock(session, _names(user), failing_from(operation, session, user))
+    audit.record(session, "user.unlocked", subject=user.id, counters=count)
+    return count
+
+
+def failing_from(operation: Operation, session: "Session", user: "User") -> list[str | None]:
+    """Where logins of this user have failed, as long as that can still count."""
+    from sqlmodel import col, select
+
+    from identity.audit import AuditEvent
+    from identity.clock import utcnow
+
+    # A counter begins with its first failure and may be locked once more at its end.
+    since = utcnow() - 2 * operation.settings.throttle.login_lockout - timedelta(hours=1)
+    query = select(AuditEvent.address).where(*_refused(user), AuditEvent.at >= since)
+    return list(session.exec(query.order_by(col(AuditEvent.id).desc()).limit(ADDRESSES)))
+
+
+def _last_failure(session: "Session", user: "User") -> dict[str, Any] | None:
+    from sqlmodel import col, select
+
+    from identity.audit import AuditEvent
+
+    query = select(AuditEvent).where(*_refused(user)).order_by(col(AuditEvent.id).desc())
+    last = session.exec(query.limit(1)).first()
+    if last is None:
+        return None
+    return {"at": last.at, "address": last.address, "why": last.detail.get("why")}
+
+
+def _refused(user: "User") -> tuple[Any, ...]:
+    from identity.audit import AuditEvent
+
+    return (
+        AuditEvent.event == "login",
+        AuditEvent.outcome == "refused",
+        AuditEvent.subject == user.id,
+    )
+
+
+def _names(user: "User") -> list[str]:
+    return [name for name in (user.username, user.email) if name]
