@@ -26,7 +26,12 @@ def run(args: Sequence[str]) -> int:
         # Whoever read our output has seen enough. Nothing may complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except SystemExit as done:  # typer leaves so when it has completed a word for a shell
+        return done.code if isinstance(done.code, int) else 1
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError):
+            print(_incomplete(error), file=sys.stderr)
+            return 1
         from identity.cli.mistakes import explain
 
         code, words = explain(error)
@@ -45,6 +50,18 @@ def _run(args: Sequence[str]) -> object:
     from identity.cli.commands import app
 
     return app(args=list(args), prog_name="identity", standalone_mode=False)
+
+
+def _incomplete(error: ModuleNotFoundError) -> str:
+    """Siblings install the verifier alone, and this command comes along with it."""
+    from importlib.metadata import entry_points
+
+    found = entry_points(group="console_scripts", name="identity")
+    distribution = next((e.dist.name for e in found if e.dist is not None), "identity")
+    return (
+        f"identity: this is the verifier alone, without the service ({error.name} is missing): "
+        f"pip install '{distribution}[server]'"
+    )
 
 
 def main() -> NoReturn:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from identity.cli.operating import Operation, operating
-from identity.cli.printing import AsJson, as_json, cell, remark
+from identity.cli.printing import AsJson, as_json, cell, coloured, remark
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -57,7 +57,8 @@ def explain(
         width = max(len(finding.name) for finding in findings)
         for finding in findings:
             words = cell(finding.words)
-            print(f"{MARKS[finding.passed]:6}  {finding.name.ljust(width)}  {words}")
+            mark = coloured(f"{MARKS[finding.passed]:6}")
+            print(f"{mark}  {finding.name.ljust(width)}  {words}")
         remark("The token is good." if good else "The token is not good.")
     raise typer.Exit(0 if good else 1)
 

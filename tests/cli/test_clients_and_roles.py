@@ -108,7 +108,10 @@ def test_a_deleted_client_ends_its_sessions(
     log_in(db, settings, "ada")
     assert identity("clients", "delete", "billing", "--yes").code == 0
     assert "client.revoked" in kinds(db)
-    assert identity("clients", "delete", "billing", "--yes").err == "identity: no such client\n"
+    assert (
+        identity("clients", "delete", "billing", "--yes").err
+        == "identity: there is no client billing\n"
+    )
     builtin = identity("clients", "delete", "first-party", "--yes")
     assert (builtin.code, "built-in" in builtin.err) == (1, True)
 

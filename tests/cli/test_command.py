@@ -265,6 +265,28 @@ def test_a_password_is_asked_for_without_echo_and_control_c_leaves_quietly(
     assert "Traceback" not in said
 
 
+@SQLITE
+@pytest.mark.parametrize(("wanted", "there"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_there_is_colour_on_a_terminal_only_and_not_where_it_is_unwanted(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch,
+    wanted: dict[str, str], there: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
+    settings = {"DATABASE_URL": database_url, "BCRYPT_ROUNDS": "4", "TEST_WEAK_HASHING": "1"}
+    assert spawn(tmp_path, "users", "create", "ada", "--generate", **settings).returncode == 0
+    assert spawn(tmp_path, "users", "disable", "ada", **settings).returncode == 0
+    said, code = Terminal(tmp_path, ["users", "list"], settings).end()
+    assert code == 0
+    assert ("\033[1mUSERNAME" in said, "\033[31mdisabled\033[0m" in said) == (there, there)
+    piped = spawn(tmp_path, "users", "list", **settings).stdout
+    assert "disabled" in piped
+    assert "\033" not in piped
+    assert "\033" in said or not there
+
+
 class Terminal:
     """The command on a terminal of its own."""
 
