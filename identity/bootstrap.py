@@ -6,7 +6,7 @@ import secrets
 from sqlalchemy import text
 from sqlmodel import Session, select
 
-from identity import audit, migrating
+from identity import audit, migrating, served
 from identity.access.granting import ADMIN, ALL, ensure_built_in
 from identity.audit import SYSTEM, origin
 from identity.clients.table import FIRST_PARTY, Client
@@ -31,7 +31,10 @@ def first_start(settings: Settings) -> str | None:
     try:
         with db.transaction() as session:
             migrating.check(session)
-        return prepare_database(db, settings)
+        welcome = prepare_database(db, settings)
+        with db.transaction() as session:
+            served.note(session, settings)
+        return welcome
     finally:
         db.close()
 

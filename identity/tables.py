@@ -15,6 +15,7 @@ from identity.audit import AuditEvent, AuditHead
 from identity.changes import Change
 from identity.clients import table as clients
 from identity.keys import table as keys
+from identity.served import Served
 from identity.sessions import table as sessions
 from identity.status import table as status
 from identity.throttle import KnownAddress, LoginFailure
@@ -41,6 +42,7 @@ TABLES = (
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,
+    Served,
 )
 
 

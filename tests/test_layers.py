@@ -15,7 +15,7 @@ FLOORS = [
     ["__init__", "__version__"],
     ["verifier"],
     ["settings", "errors", "clock", "opaque", "forms"],
-    ["db", "changes", "audit", "throttle", "logs", "metrics", "migrating"],
+    ["db", "changes", "audit", "throttle", "logs", "metrics", "migrating", "served"],
     [
         "remembered",
         "batched",

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Operation:
+    """`settings`: those in force, under the address at which the service was last started."""
+
     settings: "Settings"
     db: "Database"
+    served: "list[Settings]"
+    """Under each address that it may have, the last one first."""
 
     def change(self) -> "AbstractContextManager[Session]":
         """A transaction that is committed at the end."""
@@ -49,7 +53,7 @@ class Operation:
 @contextmanager
 def operating(settings: "Settings | None" = None) -> "Iterator[Operation]":
     """What a command needs; its acts are on record as those of the operating-system user."""
-    from identity import audit
+    from identity import audit, served
     from identity.opaque import new_id
     from identity.opening import open_database
     from identity.settings import Settings
@@ -61,7 +65,8 @@ def operating(settings: "Settings | None" = None) -> "Iterator[Operation]":
     )
     db = open_database(settings)
     try:
-        yield Operation(settings, db)
+        under = served.as_served(db, settings)
+        yield Operation(under[0], db, under)
     finally:
         db.close()
         audit.origin.reset(before)
