@@ -17,7 +17,7 @@ from identity.db.driver import Plain, PostgresPool, Row, SqliteReader, Values, W
 from identity.db.wal import WalIndex
 from identity.db.writer import PlainJob, StatementsJob, UnitJob, Writer
 from identity.errors import IdentityError, Unavailable
-from identity.settings import Settings
+from identity.settings import Settings, SettingsError
 
 T = TypeVar("T")
 W = TypeVar("W", Session, Plain, Work)
@@ -32,7 +32,10 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         text = settings.database.database_url.get_secret_value()
-        url = make_url(text)
+        try:
+            url = make_url(text)
+        except (ValueError, sa_exc.ArgumentError):  # what it says may hold the password
+            raise SettingsError("IDENTITY_DATABASE_URL: is not the URL of a database") from None
         self.dialect: Literal["sqlite", "postgresql"]
         self._writer: Writer | None = None
         self._reader: SqliteReader | None = None

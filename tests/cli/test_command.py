@@ -118,6 +118,7 @@ def test_no_command_at_all_shows_the_help_and_is_a_usage_mistake(tmp_path: Path)
         ({"DATABASE_URL": "mysql://root:hunter2@db/x"}, ["IDENTITY_DATABASE_URL"]),
         ({}, ["var/identity.db", "identity migrate"]),
         ({"DATABASE_URL": "sqlite:////proc/no/such.db"}, ["/proc/no/such.db"]),
+        ({"DATABASE_URL": "postgresql://root:hunter2@db:port/x"}, ["IDENTITY_DATABASE_URL"]),
     ],
 )
 def test_wrong_settings_and_a_missing_database_are_one_line(
@@ -127,6 +128,32 @@ def test_wrong_settings_and_a_missing_database_are_one_line(
     assert_one_line(done, 1, *words)
     assert "hunter2" not in done.stderr
     assert not (tmp_path / "var").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"KEYS_DIR": "/proc/none"}, "IDENTITY_KEYS_DIR"),
+        ({"MASTER_KEY": "hunter2"}, "IDENTITY_MASTER_KEY"),
+        ({"HOST": "nowhere.invalid"}, "IDENTITY_HOST"),
+        ({"PORT": "http"}, "IDENTITY_PORT"),
+        ({"DATABASE_URL": "sqlite:////"}, "IDENTITY_DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql:///x?sslmode=wish"}, "IDENTITY_DATABASE_URL"),
+        ({"BOOTSTRAP_ADMIN_PASSWORD": "hunter2"}, "IDENTITY_BOOTSTRAP_ADMIN_PASSWORD"),
+    ],
+)
+def test_a_start_that_is_refused_names_the_setting(
+    tmp_path: Path, settings: dict[str, str], name: str
+) -> None:
+    usual = {"BOOTSTRAP_ADMIN_PASSWORD": "tangerine harbour 71"}
+    done = spawn(tmp_path, "serve", **{**usual, **settings})
+    assert_one_line(done, 1, name)
+    assert "hunter2" not in done.stderr
+
+
+def test_a_file_of_settings_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"IDENTITY_PORT=\xff\n")
+    assert_one_line(spawn(tmp_path, "users", "list"), 1, ".env")
 
 
 def test_a_database_that_cannot_be_reached_is_one_line_without_its_password(
