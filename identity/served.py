@@ -2,8 +2,8 @@
 
 `identity serve --port 9000` knows its address, and the next command does not: so each start at
 another one notes it. Notes are kept by issuer, for replicas on one machine may have several, and
-the newest goes first. Nobody takes a note back, since a service that stopped still issued its tokens under that
-name; whoever wants to know who runs now asks the addresses (`cli.asking`).
+the newest goes first. Nobody takes a note back, since a service that stopped still issued its
+tokens under that name; whoever wants to know who runs now asks the addresses (`cli.asking`).
 """
 
 from contextlib import suppress

@@ -5,6 +5,7 @@ they change is audited and seen by every running process at once. Each command i
 needs when it runs, so that `--help` and `serve` do not pay for the others.
 """
 
+import gc
 import os
 import sys
 import warnings
@@ -29,7 +30,7 @@ def run(args: Sequence[str]) -> int:
     except SystemExit as done:  # typer leaves so when it has completed a word for a shell
         return done.code if isinstance(done.code, int) else 1
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError):
+        if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("identity"):
             print(_incomplete(error), file=sys.stderr)
             return 1
         from identity.cli.mistakes import explain
@@ -67,4 +68,6 @@ def _incomplete(error: ModuleNotFoundError) -> str:
 def main() -> NoReturn:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' advice to programmers, not to operators
+    if sys.argv[1:2] != ["serve"]:
+        gc.set_threshold(10_000, 50, 1_000)  # imports leave little garbage: do not look for it
     sys.exit(run(sys.argv[1:]))

@@ -90,30 +90,29 @@ def _completed(ask: "Callable[[Session, str], list[str]]") -> Callable[[str], li
 
 
 def _usernames(session: "Session", begun: str) -> list[str]:
-    from sqlmodel import col, select
-
     from identity.users.table import User
 
-    query = select(User.username).where(col(User.username).startswith(begun, autoescape=True))
-    return list(session.exec(query.order_by(User.username).limit(OFFERED)))
+    return _beginning(session, User.username, begun)
 
 
 def _client_ids(session: "Session", begun: str) -> list[str]:
-    from sqlmodel import col, select
-
     from identity.clients.table import Client
 
-    query = select(Client.id).where(col(Client.id).startswith(begun, autoescape=True))
-    return list(session.exec(query.order_by(Client.id).limit(OFFERED)))
+    return _beginning(session, Client.id, begun)
 
 
 def _role_names(session: "Session", begun: str) -> list[str]:
-    from sqlmodel import col, select
-
     from identity.access.table import Role
 
-    query = select(Role.name).where(col(Role.name).startswith(begun, autoescape=True))
-    return list(session.exec(query.order_by(Role.name).limit(OFFERED)))
+    return _beginning(session, Role.name, begun)
+
+
+def _beginning(session: "Session", column: str, begun: str) -> list[str]:
+    """`column`: as a model has it, whose type says what its values are."""
+    from sqlmodel import col, select
+
+    query = select(column).where(col(column).startswith(begun, autoescape=True))
+    return list(session.exec(query.order_by(column).limit(OFFERED)))
 
 
 UserName = Annotated[

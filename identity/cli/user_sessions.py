@@ -1,6 +1,12 @@
-"""A user's sessions: listing and ending them."""
+"""`identity users sessions`"""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from identity.cli.naming import UserName, find_user
+from identity.cli.operating import operating
+from identity.cli.printing import AsJson, as_json, remark, table
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -10,7 +16,42 @@ if TYPE_CHECKING:
 REASON = "ended by an administrator"
 
 
-def live(session: "Session", user: "User") -> list[dict[str, Any]]:
+def add_to(commands: typer.Typer) -> None:
+    commands.command()(sessions)
+
+
+def sessions(
+    user: UserName,
+    end: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="End this one, known by its id; may be repeated."),
+    ] = None,
+    end_all: Annotated[bool, typer.Option("--end-all", help="End all of them.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List a user's live sessions, newest first, or end some."""
+    if end and end_all:
+        raise typer.BadParameter("--end and --end-all exclude each other")
+    if end or end_all:
+        with operating() as operation, operation.change() as session:
+            found = find_user(session, user)
+            ended = _end(session, found, end)
+        remark(f"Sessions of {found.username} ended: {ended}.")
+        return
+    with operating() as operation, operation.look() as session:
+        found = find_user(session, user)
+        live = _live(session, found)
+    if json:
+        as_json(live)
+        return
+    table(
+        ("ID", "CLIENT", "SINCE", "LAST USED", "UNTIL", "FROM", "USER AGENT", "SCOPE"),
+        (tuple(one.values()) for one in live),
+        none=f"{found.username} has no live session.",
+    )
+
+
+def _live(session: "Session", user: "User") -> list[dict[str, Any]]:
     """As the API shows them, newest first."""
     from identity.sessions.lifecycle import live_of
 
@@ -29,7 +70,7 @@ def live(session: "Session", user: "User") -> list[dict[str, Any]]:
     ]
 
 
-def end(session: "Session", user: "User", ids: list[str] | None) -> int:
+def _end(session: "Session", user: "User", ids: list[str] | None) -> int:
     """End these, or all; how many. `NotFound` for one that is not the user's or has ended."""
     from identity.errors import NotFound
     from identity.sessions import lifecycle

@@ -1,9 +1,13 @@
-"""Why a user cannot log in: whether it is locked, and what failed last."""
+"""Why a user cannot log in: whether it is locked, and what failed last; `identity users unlock`."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from identity.cli.operating import Operation
+import typer
+
+from identity.cli.naming import UserName, find_user
+from identity.cli.operating import Operation, operating
+from identity.cli.printing import remark
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -12,6 +16,18 @@ if TYPE_CHECKING:
 
 ADDRESSES = 1_000
 """Addresses of the latest failures that are looked at."""
+
+
+def add_to(commands: typer.Typer) -> None:
+    commands.command()(unlock)
+
+
+def unlock(user: UserName) -> None:
+    """Let a user who failed too often try again at once."""
+    with operating() as operation, operation.change() as session:
+        found = find_user(session, user, lock=True)
+        _unlock(operation, session, found)
+    remark(f"{found.username} is not locked.")
 
 
 def state_of(operation: Operation, session: "Session", user: "User") -> dict[str, Any]:
@@ -34,7 +50,7 @@ def state_of(operation: Operation, session: "Session", user: "User") -> dict[str
     }
 
 
-def unlock(operation: Operation, session: "Session", user: "User") -> int:
+def _unlock(operation: Operation, session: "Session", user: "User") -> int:
     """Let the user try again at once; how many counters were forgotten."""
     from identity import audit, throttle
 

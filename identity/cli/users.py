@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from identity.cli import user_import
+from identity.cli import user_import, user_sessions, user_state
 from identity.cli.confirming import Yes, sure
 from identity.cli.moments import Moment, moment
 from identity.cli.naming import UserName, find_user
@@ -65,12 +65,10 @@ def list_(
 @commands.command()
 def show(user: UserName, json: AsJson = False) -> None:
     """Show one user: also whether it is locked, and what login failed last, and why."""
-    from identity.cli.user_state import state_of
-
     with operating() as operation, operation.look() as session:
         found = find_user(session, user)
         out = _out(session, found)
-        state = state_of(operation, session, found)
+        state = user_state.state_of(operation, session, found)
     if json:
         as_json(out.model_dump(mode="json") | state)
         return
@@ -183,51 +181,6 @@ def update(
 
 
 @commands.command()
-def unlock(user: UserName) -> None:
-    """Let a user who failed too often try again at once."""
-    from identity.cli import user_state
-
-    with operating() as operation, operation.change() as session:
-        found = find_user(session, user, lock=True)
-        user_state.unlock(operation, session, found)
-    remark(f"{found.username} is not locked.")
-
-
-@commands.command()
-def sessions(
-    user: UserName,
-    end: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID", help="End this one, known by its id; may be repeated."),
-    ] = None,
-    end_all: Annotated[bool, typer.Option("--end-all", help="End all of them.")] = False,
-    json: AsJson = False,
-) -> None:
-    """List a user's live sessions, newest first, or end some."""
-    from identity.cli import user_sessions
-
-    if end and end_all:
-        raise typer.BadParameter("--end and --end-all exclude each other")
-    if end or end_all:
-        with operating() as operation, operation.change() as session:
-            found = find_user(session, user)
-            ended = user_sessions.end(session, found, end)
-        remark(f"Sessions of {found.username} ended: {ended}.")
-        return
-    with operating() as operation, operation.look() as session:
-        found = find_user(session, user)
-        live = user_sessions.live(session, found)
-    if json:
-        as_json(live)
-        return
-    table(
-        ("ID", "CLIENT", "SINCE", "LAST USED", "UNTIL", "FROM", "USER AGENT", "SCOPE"),
-        (tuple(one.values()) for one in live),
-        none=f"{found.username} has no live session.",
-    )
-
-
-@commands.command()
 def disable(user: UserName) -> None:
     """Refuse the user's logins; sessions and tokens end at once."""
     from identity.sessions import lifecycle
@@ -313,6 +266,8 @@ def revoke(user: UserName, role: RoleNames) -> None:
 
 
 user_import.add_to(commands)
+user_state.add_to(commands)
+user_sessions.add_to(commands)
 
 
 def _out(session: "Session", user: "User") -> "UserOut":

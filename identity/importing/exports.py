@@ -30,12 +30,12 @@ def users_of(text: str) -> Iterator[tuple[int, object]]:
     """
     decoder = json.JSONDecoder()
     try:
-        at, line, counted = _expect(text, 0, "{"), 1, 0
+        at, line, counted, found = _expect(text, 0, "{"), 1, 0, False
         while not text.startswith("}", at):
             key, at = decoder.raw_decode(text, at)
             at = _expect(text, at, ":")
             if key == "users" and text.startswith("[", at):
-                at = _blank(text, at + 1)
+                at, found = _blank(text, at + 1), True
                 while not text.startswith("]", at):
                     line, counted = line + text.count("\n", counted, at), at
                     member, at = decoder.raw_decode(text, at)
@@ -45,6 +45,8 @@ def users_of(text: str) -> Iterator[tuple[int, object]]:
             else:
                 _, at = decoder.raw_decode(text, at)
             at = _separator(text, at, "}")
+        if not found:
+            raise json.JSONDecodeError("there is none", text, at)
     except json.JSONDecodeError as error:
         words = f"is no JSON object with a list of users (line {error.lineno}: {error.msg})"
         raise ValidationFailed([("/file", f"the file {words}")]) from None

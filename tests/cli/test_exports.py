@@ -178,7 +178,17 @@ def test_users_come_as_firebase_exports_them_with_the_projects_parameters(
 
 @SQLITE
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"users": [1', '{"users": {}', "{" * 100_000, '[{"realm": "a"}]', '{"a" 1}']
+    "text",
+    [
+        "",
+        "[]",
+        '{"users": [1',
+        '{"users": {}',
+        "{" * 100_000,
+        '[{"realm": "a"}]',
+        '{"a" 1}',
+        '{\n"realm": "a"}',
+    ],
 )
 def test_a_file_that_is_no_export_is_one_line(
     identity: Identity, tmp_path: Path, text: str
