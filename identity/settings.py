@@ -176,7 +176,10 @@ class _Flat(PydanticBaseSettingsSource):
         raise LookupError(field_name)  # pragma: no cover - pydantic-settings never asks
 
     def __call__(self) -> dict[str, Any]:
-        found = {k.upper(): v for k, v in dotenv_values(".env").items() if v is not None}
+        try:
+            found = {k.upper(): v for k, v in dotenv_values(".env").items() if v is not None}
+        except (OSError, ValueError) as error:
+            raise SettingsError(f".env: cannot be read: {error}") from None
         found |= {k.upper(): v for k, v in os.environ.items()}
         return nest({k: v for k, v in found.items() if k.startswith(PREFIX)})
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
-from identity.directory.users.snapshot import UserOut
+from identity.directory.users.shown import UserOut
 
 DESCRIPTION = """
 Issues and verifies access tokens (RFC 9068 JWTs), keeps users, roles, clients and signing keys,

@@ -23,12 +23,12 @@ Other processes can exceed a limit by the number of their hashing threads, no mo
 import hashlib
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Lock
 
-from sqlmodel import Field, Session, SQLModel, col
+from sqlmodel import Field, Session, SQLModel, col, delete, select
 
 from identity.clock import utcnow
 from identity.errors import TooManyRequests
@@ -219,3 +219,39 @@ def _key(*parts: str) -> str:
 def account_key(name: str) -> str:
     """One counter for all spellings that might reach one account."""
     return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+# --- For administrators ---------------------------------------------------------------------
+
+
+def locks_of(
+    session: Session, names: Iterable[str], addresses: Iterable[str | None], limit: int
+) -> list[tuple[str | None, datetime]]:
+    """What is locked of an account with these login names: (address, until), None for the account
+    as a whole. Counters do not say whose they are, so the addresses must be known."""
+    keys = _keys(names, addresses)
+    running = select(LoginFailure).where(
+        col(LoginFailure.key).in_(keys), LoginFailure.expires_at > utcnow()
+    )
+    return [
+        (keys[row.key], row.expires_at)
+        for row in session.exec(running)
+        if row.count >= (limit if keys[row.key] else limit * TOTAL_FACTOR)
+    ]
+
+
+def unlock(session: Session, names: Iterable[str], addresses: Iterable[str | None]) -> int:
+    """Forget what failed for this account, at these addresses and in total; how many counters.
+    What an address has failed in total concerns others too, and stays."""
+    keys = list(_keys(names, addresses))
+    return session.execute(delete(LoginFailure).where(col(LoginFailure.key).in_(keys))).rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def _keys(names: Iterable[str], addresses: Iterable[str | None]) -> dict[str, str | None]:
+    """Counter → its address."""
+    accounts = [account_key(name) for name in names]
+    places = {network_of(address): address for address in addresses}
+    keys: dict[str, str | None] = {_key("account", name): None for name in accounts}
+    for name in accounts:
+        keys |= {_key("pair", name, place): place for place in places}
+    return keys

@@ -1,27 +1,25 @@
 """`identity audit …`"""
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import typer
 
 from identity.cli.frame import operating
+from identity.cli.moments import Moment, moment
+from identity.cli.naming import ids_of
 from identity.cli.printing import AsJson, as_json, remark, table
 
 commands = typer.Typer(
     name="audit", help="Read the audit trail and check its chain.", rich_markup_mode=None
 )
 
-Moment = Annotated[
-    str | None,
-    typer.Option(metavar="TIME", help="2026-11-24, 2026-11-24T08:00, or how long ago: 15m, 2d."),
-]
-
 
 @commands.command("list")
 def list_(
-    actor: Annotated[str | None, typer.Option(help="Who did it: an id, or a user here.")] = None,
-    subject: Annotated[str | None, typer.Option(help="To whom or what: an id.")] = None,
+    actor: Annotated[
+        str | None, typer.Option(help="Who did it: a name or id, or a user of this machine.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="To whom or what: a name or id.")] = None,
     event: Annotated[
         str | None, typer.Option(help="Which event; `key.*` or `key.` means all keys'.")
     ] = None,
@@ -42,12 +40,16 @@ def list_(
     if event and event.endswith("."):
         event += "*"
     query = matching(
-        actor=actor, subject=subject, event=event, outcome=outcome,
-        since=_moment(since, "--since") if since else None,
-        until=_moment(until, "--until") if until else None,
+        event=event, outcome=outcome,
+        since=moment(since, "--since") if since else None,
+        until=moment(until, "--until") if until else None,
     )  # fmt: skip
     query = query.order_by(col(AuditEvent.id).desc()).limit(limit)
     with operating() as operation, operation.look() as session:
+        if actor:
+            query = query.where(col(AuditEvent.actor).in_(ids_of(session, actor)))
+        if subject:
+            query = query.where(col(AuditEvent.subject).in_(ids_of(session, subject)))
         events = list(reversed(session.exec(query).all()))
     if json:
         as_json([one.model_dump(mode="json") for one in events])
@@ -124,20 +126,3 @@ def _not_in_chain(session: Any, seq: int, digest: str) -> list[str]:
     if found != digest.lower():
         return [f"event {seq} is not the one of that head: the chain was written anew"]
     return []
-
-
-def _moment(text: str, option: str) -> datetime:
-    """A date or time (UTC unless it says otherwise), or how long ago."""
-    from identity.clock import utcnow
-
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    if text[:-1].isdigit() and text[-1] in units:
-        try:
-            return utcnow() - timedelta(**{units[text[-1]]: int(text[:-1])})
-        except OverflowError:
-            return datetime.min.replace(tzinfo=UTC)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{option} is a time such as 2026-11-24T08:00 or 2d") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from identity.settings import Settings
 
 
+_HEAD = "SELECT seq || ':' || digest FROM audit_head WHERE id = 1"
+
+
 def add_to(app: typer.Typer) -> None:
     app.command()(backup)
 
@@ -31,22 +34,24 @@ def backup(
     """Copy the database as of one moment, while the service runs or not.
 
     SQLite: a database file, ready to be used. PostgreSQL: an archive for pg_restore, written by
-    pg_dump.
+    pg_dump. The head of the audit chain that is in the file is printed, for `audit verify --head`
+    after a restore.
     """
     with operating() as operation:
         path = sqlite_path(operation.settings)
         with new_file(file, replace=force) as draft:
             if path is None:
-                _dump(operation.settings, draft.descriptor, file)
+                head = _dump(operation, draft.descriptor, file)
             else:
-                _copy(path, draft.path)
+                head = _copy(path, draft.path)
         _note(operation, file)
+        print(f"head: {head or 'none, nothing is sealed yet'}")
         remark(f"Wrote {file} ({file.stat().st_size:,} octets); it holds password hashes.")
         remark(_about_master_key(operation.settings))
 
 
-def _copy(path: Path, target: Path) -> None:
-    """SQLite's online backup: one snapshot, writers are not kept waiting."""
+def _copy(path: Path, target: Path) -> str | None:
+    """SQLite's online backup: one snapshot, writers are not kept waiting. The chain's head."""
     with (
         closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as source,
         closing(sqlite3.connect(target)) as copy,
@@ -54,11 +59,27 @@ def _copy(path: Path, target: Path) -> None:
         source.backup(copy)
         copy.execute("PRAGMA journal_mode=DELETE")  # one file, nothing beside it
         sound = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+        # Where the schema has no such table yet, nothing is sealed.
+        sealed = copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'audit_head'").fetchone()
+        head = copy.execute(_HEAD).fetchone() if sealed else None
     if sound != "ok":
         raise OSError(5, f"the database is damaged: {sound}", str(path))
+    return head[0] if head else None
 
 
-def _dump(settings: "Settings", descriptor: int, file: Path) -> None:
+def _dump(operation: Operation, descriptor: int, file: Path) -> str | None:
+    """pg_dump of a snapshot that is ours as well, so that we know its head."""
+    from sqlalchemy import text
+
+    with operation.look() as session:
+        snapshot = session.scalar(text("SELECT pg_export_snapshot()"))
+        sealed = session.scalar(text("SELECT to_regclass('audit_head')"))
+        head: str | None = session.scalar(text(_HEAD)) if sealed else None
+        _pg_dump(operation.settings, descriptor, file, str(snapshot))
+    return head
+
+
+def _pg_dump(settings: "Settings", descriptor: int, file: Path, snapshot: str) -> None:
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
     from identity.settings import SettingsError
@@ -75,7 +96,11 @@ def _dump(settings: "Settings", descriptor: int, file: Path) -> None:
     if password is not None:
         environment["PGPASSWORD"] = str(password)
     done = subprocess.run(  # noqa: S603 - the arguments are our own
-        command, stdout=descriptor, stderr=subprocess.PIPE, env=environment, check=False
+        [*command, f"--snapshot={snapshot}"],
+        stdout=descriptor,
+        stderr=subprocess.PIPE,
+        env=environment,
+        check=False,
     )
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]

@@ -1,19 +1,19 @@
 """`identity clients …`"""
 
 import time
-from collections import defaultdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from identity.cli.confirming import Yes, sure
 from identity.cli.frame import operating
-from identity.cli.printing import AsJson, as_json, remark, table
-from identity.cli.secrets import sure
+from identity.cli.naming import ClientName, find_client
+from identity.cli.printing import AsJson, as_json, cell, facts, remark, table
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from identity.directory.clients.table import Status
+    from identity.directory.clients.table import Client, Status
 
 commands = typer.Typer(name="clients", help="See and change clients.", rich_markup_mode=None)
 
@@ -21,42 +21,52 @@ ClientId = Annotated[str, typer.Argument(metavar="CLIENT_ID")]
 
 
 @commands.command("list")
-def list_(json: AsJson = False) -> None:
+def list_(
+    search: Annotated[
+        str | None, typer.Option("--search", "-q", help="Part of an id or name.")
+    ] = None,
+    status: Annotated[str | None, typer.Option(help="active or disabled.")] = None,
+    grant: Annotated[str | None, typer.Option(help="Only who may use this grant.")] = None,
+    json: AsJson = False,
+) -> None:
     """List the clients, oldest first."""
-    from sqlmodel import col, select
+    from identity.cli.client_view import list_clients
 
-    from identity.directory.clients.table import Client, ClientSecret
-
+    if status not in (None, "active", "disabled"):
+        raise typer.BadParameter("--status is active or disabled")
+    if grant is not None and grant not in _known_grants():
+        raise typer.BadParameter(f"--grant is one of {', '.join(_known_grants())}")
     with operating() as operation, operation.look() as session:
-        clients = session.exec(
-            select(Client).order_by(col(Client.created_at), col(Client.id))
-        ).all()
-        secrets: dict[str, list[ClientSecret]] = defaultdict(list)
-        for secret in session.exec(select(ClientSecret).order_by(col(ClientSecret.id))):
-            secrets[secret.client_id].append(secret)
-    hints = {client.id: [f"..{s.hint}" for s in secrets[client.id]] for client in clients}
+        clients = list_clients(session, search=search, status=status, grant=grant)
     if json:
-        as_json(
-            [
-                client.model_dump(mode="json", exclude={"version"})
-                | {
-                    "secrets": [
-                        secret.model_dump(mode="json", exclude={"digest", "client_id"})
-                        for secret in secrets[client.id]
-                    ]
-                }
-                for client in clients
-            ]
-        )
+        as_json(clients)
         return
     table(
         ("CLIENT_ID", "NAME", "TYPE", "STATUS", "GRANTS", "SCOPES", "SECRETS"),
         (
-            (c.id, c.name, c.type, c.status, c.grants, c.scopes, hints[c.id])
+            (c["id"], c["name"], c["type"], c["status"], c["grants"], c["scopes"],
+             [f"..{secret['hint']}" for secret in c["secrets"]])
             for c in clients
         ),
-        none="There are no clients yet; the first start of the service makes `first-party`.",
+        none="There are no such clients; the first start of the service makes `first-party`.",
     )  # fmt: skip
+
+
+@commands.command()
+def show(client: ClientName, json: AsJson = False) -> None:
+    """Show one client, and how old its secrets are. The secrets themselves are not kept."""
+    from identity.cli.client_view import view
+
+    with operating() as operation, operation.look() as session:
+        shown = view(session, find_client(session, client))
+    if json:
+        as_json(shown)
+        return
+    secrets = shown.pop("secrets")
+    facts(shown.items())
+    for secret in secrets:
+        until = f", good until {cell(secret['expires_at'])}" if secret["expires_at"] else ""
+        print(f"secret ..{secret['hint']} of {cell(secret['created_at'])}{until}")
 
 
 @commands.command()
@@ -127,9 +137,42 @@ def create(
         print(secret)
 
 
+@commands.command()
+def update(
+    client: ClientName,
+    name: Annotated[str | None, typer.Option(help="Another name for people.")] = None,
+    grant: Annotated[
+        list[str] | None, typer.Option(help="Instead of the grants it has; may be repeated.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead of the scopes it has; may be repeated. An empty one: none."),
+    ] = None,
+    audience: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead of the audiences it has; may be repeated. An empty one: none."),
+    ] = None,
+) -> None:
+    """Change what a client is called, and what it may. Tokens lose at once what it loses."""
+    from identity.directory.clients import accounts
+
+    given = {"name": name, "grants": grant, "scopes": scope, "audiences": audience}
+    fields: dict[str, Any] = {
+        key: [one for one in value if one] if isinstance(value, list) else value
+        for key, value in given.items()
+        if value is not None
+    }
+    if not fields:
+        raise typer.BadParameter("say what is to change: --name, --grant, --scope, --audience")
+    with operating() as operation, operation.change() as session:
+        found = find_client(session, client, lock=True)
+        accounts.update(session, found, fields, known_grants=_known_grants(), held=None)
+    remark(f"The client {found.id} is changed.")
+
+
 @commands.command("rotate-secret")
 def rotate_secret(
-    client_id: ClientId,
+    client: ClientName,
     overlap: Annotated[
         str,
         typer.Option(metavar="DURATION", help="How long the present secret stays good: 1h, 2d."),
@@ -156,72 +199,70 @@ def rotate_secret(
                 "--overlap is a duration such as 900, 15m, 12h or 2d"
             ) from None
     with operating() as operation, operation.change() as session:
-        client = accounts.get(session, client_id, lock=True)
-        present = accounts.secrets_of(session, client.id)
+        found = find_client(session, client, lock=True)
+        present = accounts.secrets_of(session, found.id)
         for row in present[:-1] if remaining else present:
-            accounts.remove_secret(session, client, row.id, None)
+            accounts.remove_secret(session, found, row.id, None)
         if remaining and present:
             last = present[-1]
             last.expires_at = min(last.expires_at or until, until)
             session.add(last)
             audit.record(
-                session, "client.secret_expiring", subject=client.id,
+                session, "client.secret_expiring", subject=found.id,
                 secret_id=last.id, expires_at=last.expires_at.isoformat(),
             )  # fmt: skip
-        secret = accounts.add_secret(session, client, held=None).secret
+        secret = accounts.add_secret(session, found, held=None).secret
     if json:
-        as_json({"client_id": client_id, "client_secret": secret})
+        as_json({"client_id": found.id, "client_secret": secret})
         return
-    remark(f"The new secret of {client_id}, shown this once:")
+    remark(f"The new secret of {found.id}, shown this once:")
     print(secret)
     if present:
         remark(f"The one before is good for {overlap}." if remaining else "The one before is dead.")
 
 
 @commands.command()
-def disable(client_id: ClientId) -> None:
+def disable(client: ClientName) -> None:
     """Refuse a client from now on; its sessions and tokens end at once."""
     from identity.tokens.sessions import lifecycle
 
     with operating() as operation, operation.change() as session:
-        _set_status(session, client_id, "disabled")
-        ended = lifecycle.end_all(session, "client disabled", client_id=client_id)
-    remark(f"{client_id} is disabled; sessions ended: {ended}.")
+        found = _set_status(session, client, "disabled")
+        ended = lifecycle.end_all(session, "client disabled", client_id=found.id)
+    remark(f"{found.id} is disabled; sessions ended: {ended}.")
 
 
 @commands.command()
-def enable(client_id: ClientId) -> None:
+def enable(client: ClientName) -> None:
     """Admit a disabled client again. Tokens from before stay dead."""
     with operating() as operation, operation.change() as session:
-        _set_status(session, client_id, "active")
-    remark(f"{client_id} is enabled.")
+        found = _set_status(session, client, "active")
+    remark(f"{found.id} is enabled.")
 
 
 @commands.command()
-def delete(
-    client_id: ClientId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+def delete(client: ClientName, yes: Yes = False) -> None:
     """Delete a client for good; its sessions and tokens end at once."""
     from identity.directory.clients import accounts
     from identity.tokens.sessions import lifecycle
 
     with operating() as operation:
         with operation.look() as session:
-            accounts.get(session, client_id)
+            client_id = find_client(session, client).id
         sure(f"Delete the client {client_id} for good?", yes=yes)
         with operation.change() as session:
-            client = accounts.get(session, client_id, lock=True)
-            lifecycle.end_all(session, "client deleted", client_id=client.id)
-            accounts.remove(session, client, None)
+            found = accounts.get(session, client_id, lock=True)
+            lifecycle.end_all(session, "client deleted", client_id=found.id)
+            accounts.remove(session, found, None)
     remark(f"The client {client_id} is deleted.")
 
 
-def _set_status(session: "Session", client_id: str, status: "Status") -> None:
+def _set_status(session: "Session", client: str, status: "Status") -> "Client":
     from identity.directory.clients import accounts
 
-    client = accounts.get(session, client_id, lock=True)
-    accounts.update(session, client, {"status": status}, known_grants=_known_grants(), held=None)
+    found = find_client(session, client, lock=True)
+    accounts.update(session, found, {"status": status}, known_grants=_known_grants(), held=None)
+    return found
 
 
 def _known_grants() -> tuple[str, ...]:

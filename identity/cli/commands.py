@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from identity.cli import audit, backup, clients, keys, roles, service, tokens, users
+from identity.cli import audit, backup, clients, keys, roles, service, stats, tokens, users
 from identity.cli.doctor import doctor
 
 app = typer.Typer(
@@ -12,7 +12,6 @@ app = typer.Typer(
     help="An authentication and authorization service.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 service.add_to(app)
@@ -23,6 +22,7 @@ for group in (
 ):  # fmt: skip
     app.add_typer(group)
 backup.add_to(app)
+stats.add_to(app)
 
 
 def _version(asked: bool) -> None:

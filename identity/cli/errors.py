@@ -70,7 +70,7 @@ def _database(error: BaseException) -> str | None:
     if "locked" in first:
         return "identity: the database is busy with another writer; try again"
     if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
-        return f"identity: the database cannot be used: {first}"
+        return f"identity: the database of IDENTITY_DATABASE_URL cannot be used: {first}"
     return None
 
 

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Operation:
+    """`settings`: those in force, under the address at which the service was last started."""
+
     settings: "Settings"
     db: "Database"
+    served: "list[Settings]"
+    """Under each address that it may have, the last one first."""
 
     def change(self) -> "AbstractContextManager[Session]":
         """A transaction that is committed at the end."""
@@ -51,7 +55,8 @@ def operating(settings: "Settings | None" = None) -> "Iterator[Operation]":
     """What a command needs; its acts are on record as those of the operating-system user."""
     from identity.opaque import new_id
     from identity.records import audit
-    from identity.service.wiring import open_database
+    from identity.service import served
+    from identity.service.opening import open_database
     from identity.settings import Settings
 
     settings = settings or Settings.load()
@@ -61,7 +66,8 @@ def operating(settings: "Settings | None" = None) -> "Iterator[Operation]":
     )
     db = open_database(settings)
     try:
-        yield Operation(settings, db)
+        under = served.as_served(db, settings)
+        yield Operation(under[0], db, under)
     finally:
         db.close()
         audit.origin.reset(before)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from identity.cli.confirming import YesAfterKid, sure
 from identity.cli.files import new_file
 from identity.cli.frame import Operation, operating
 from identity.cli.printing import AsJson, as_json, remark, table
-from identity.cli.secrets import passphrase, sure
+from identity.cli.secrets import passphrase
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -80,9 +81,7 @@ def rotate(
 
 
 @commands.command(context_settings=WITH_KID)
-def revoke(
-    kid: Kid, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
-) -> None:
+def revoke(kid: Kid, yes: YesAfterKid = False) -> None:
     """Make everything that a key has signed invalid, at once."""
     from identity.keys import rotation
     from identity.keys.material import prepare

@@ -1,6 +1,8 @@
 """What commands print: results on stdout, plain or as JSON; remarks on stderr."""
 
 import json
+import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -22,9 +24,13 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, none: st
         remark(none)
         return
     widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
-    for line in (list(headings), *lines):
-        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+
+    def aligned(line: Sequence[str]) -> str:
+        return "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
+
+    print(coloured(aligned(headings).rstrip(), "bold"))
+    for line in lines:
+        print(_COLOURED.sub(lambda word: coloured(word[0]), aligned(line).rstrip()))
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
@@ -33,6 +39,25 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
     width = max(len(name) for name, _ in known)
     for name, value in known:
         print(f"{name.ljust(width)}  {value}".rstrip())
+
+
+COLOURS = {
+    "bold": 1, "ok": 32, "passed": 32, "note": 33, "problem": 31, "FAILED": 31, "disabled": 31,
+    "refused": 31, "revoked": 31,
+}  # fmt: skip
+"""Words that are told at a glance (ECMA-48, SGR)."""
+_COLOURED = re.compile(r"(?<=  )(?:disabled|refused|revoked)(?=  |$)")
+"""In a table, where they fill a cell."""
+
+
+def coloured(text: str, word: str = "") -> str:
+    """In the colour of `word`, or of the text itself, on a terminal whose owner has not asked for
+    none (no-color.org)."""
+    number = COLOURS.get(word or text.strip())
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if number is None or plain or not sys.stdout.isatty():
+        return text
+    return f"\033[{number}m{text}\033[0m"
 
 
 def remark(words: str) -> None:
@@ -61,4 +86,6 @@ def _printable(character: str) -> str:
 
 
 def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")  # as the API writes it
+    return str(value)

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from identity.directory.users.listing import matching
-from identity.directory.users.snapshot import UserOut
+from identity.directory.users.shown import UserOut
 from identity.directory.users.table import User, UserRole
 
 

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from identity.cli.confirming import Yes, sure
 from identity.cli.frame import operating
-from identity.cli.printing import AsJson, as_json, remark, table
-from identity.cli.secrets import sure
+from identity.cli.naming import RoleName
+from identity.cli.printing import AsJson, as_json, facts, remark, table
 
 commands = typer.Typer(
     name="roles", help="See and change roles: named sets of scopes.", rich_markup_mode=None
@@ -15,7 +16,6 @@ commands = typer.Typer(
 scopes = typer.Typer(name="scopes", help="See and change scopes.", rich_markup_mode=None)
 
 Description = Annotated[str, typer.Option(help="For people to read.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @commands.command("list")
@@ -73,7 +73,56 @@ def create(
 
 
 @commands.command()
-def delete(name: Annotated[str, typer.Argument()], yes: Yes = False) -> None:
+def show(name: RoleName, json: AsJson = False) -> None:
+    """Show one role, what it holds, and who has it."""
+    from sqlmodel import col, select
+
+    from identity.directory.access import editing
+    from identity.directory.access.granting import scopes_of_roles
+    from identity.directory.users.table import User, UserRole
+
+    with operating() as operation, operation.look() as session:
+        role = editing.get_role(session, name)
+        members = select(User.username).join(UserRole).where(UserRole.role == name)
+        shown = role.model_dump(exclude={"version"}) | {
+            "scopes": sorted(scopes_of_roles(session, [name])),
+            "users": list(session.exec(members.order_by(col(User.username)))),
+        }
+    if json:
+        as_json(shown)
+        return
+    facts(shown.items())
+
+
+@commands.command()
+def update(
+    name: RoleName,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead of the scopes it holds; may be repeated. An empty one: none."),
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="For people to read.")] = None,
+) -> None:
+    """Change a role; its users gain and lose scopes at once, also in tokens already issued."""
+    from identity.directory.access import editing
+    from identity.directory.access.granting import ensure_built_in
+
+    fields: dict[str, object] = {}
+    if scope is not None:
+        fields["scopes"] = [one for one in scope if one]
+    if description is not None:
+        fields["description"] = description
+    if not fields:
+        raise typer.BadParameter("say what is to change: --scope, --description")
+    with operating() as operation, operation.change() as session:
+        ensure_built_in(session)
+        role = editing.get_role(session, name, lock=True)
+        editing.update_role(session, role, fields, None)
+    remark(f"The role {name} is changed.")
+
+
+@commands.command()
+def delete(name: RoleName, yes: Yes = False) -> None:
     """Delete a role; its users lose it at once."""
     from identity.directory.access import editing
     from identity.directory.users import accounts

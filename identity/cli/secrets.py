@@ -6,8 +6,6 @@ from pathlib import Path
 
 import typer
 
-from identity.cli.printing import remark
-
 ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 LENGTH = 20
 """Of made-up passwords: 116 random bits, without letters and digits that look alike."""
@@ -18,14 +16,18 @@ def new_password(*, from_stdin: bool, generate: bool) -> tuple[str, bool]:
     if from_stdin and generate:
         raise typer.BadParameter("--password-stdin and --generate exclude each other")
     if generate:
-        from secrets import choice
-
-        return "".join(choice(ALPHABET) for _ in range(LENGTH)), True
+        return made_up(), True
     if from_stdin:
         return read_line(), False
     if not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal: use --password-stdin or --generate")
     return typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True), False
+
+
+def made_up() -> str:
+    from secrets import choice
+
+    return "".join(choice(ALPHABET) for _ in range(LENGTH))
 
 
 def read_line() -> str:
@@ -44,12 +46,3 @@ def passphrase(file: Path | None, *, confirm: bool = False) -> bytes | None:
         return None
     text: str = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
     return text.encode()
-
-
-def sure(question: str, *, yes: bool) -> None:
-    """Ask before what cannot be undone, where somebody is there to answer."""
-    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return
-    if not typer.confirm(question, err=True):
-        remark("Nothing was changed.")
-        raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from identity.cli.frame import Operation, operating
-from identity.cli.printing import AsJson, as_json, cell, remark
+from identity.cli.printing import AsJson, as_json, cell, coloured, remark
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -57,7 +57,8 @@ def explain(
         width = max(len(finding.name) for finding in findings)
         for finding in findings:
             words = cell(finding.words)
-            print(f"{MARKS[finding.passed]:6}  {finding.name.ljust(width)}  {words}")
+            mark = coloured(f"{MARKS[finding.passed]:6}")
+            print(f"{mark}  {finding.name.ljust(width)}  {words}")
         remark("The token is good." if good else "The token is not good.")
     raise typer.Exit(0 if good else 1)
 
@@ -65,7 +66,7 @@ def explain(
 def _of_access_token(operation: Operation, session: "Session", token: str) -> Iterator[Finding]:
     from identity.verifier.gate.gate import Refused
 
-    gate = _gate(operation, session)
+    gate = _gate(_issuer(operation, token), session)
     checks = gate.explain(token)
     for check in checks:
         yield Finding(check.name, check.passed, _clearer(session, check))
@@ -81,7 +82,14 @@ def _of_access_token(operation: Operation, session: "Session", token: str) -> It
         yield from _liveness(session, dict(claims.claims))
 
 
-def _gate(operation: Operation, session: "Session") -> "Gate":
+def _issuer(operation: Operation, token: str) -> str:
+    """The one that the token names, if it is one of ours."""
+    named = (_stated(token) or {}).get("iss")
+    ours = [settings.issuer for settings in operation.served]
+    return named if named in ours else ours[0]
+
+
+def _gate(issuer: str, session: "Session") -> "Gate":
     from sqlmodel import col, select
 
     from identity.clock import now
@@ -96,7 +104,7 @@ def _gate(operation: Operation, session: "Session") -> "Gate":
         )
         for row in session.exec(query)
     }
-    return Gate(operation.settings.issuer, keys.get, audience=None, clock=now)
+    return Gate(issuer, keys.get, audience=None, clock=now)
 
 
 def _clearer(session: "Session", check: "Check") -> str:

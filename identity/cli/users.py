@@ -1,28 +1,31 @@
 """`identity users …`"""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from identity.cli import user_sessions, user_state
+from identity.cli.confirming import Yes, sure
 from identity.cli.frame import operating
 from identity.cli.importing import command
-from identity.cli.printing import AsJson, as_json, facts, remark, table
-from identity.cli.secrets import new_password, sure
+from identity.cli.moments import Moment, moment
+from identity.cli.naming import UserName, find_user
+from identity.cli.printing import AsJson, as_json, cell, facts, remark, table
+from identity.cli.secrets import new_password
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlmodel import Session
 
-    from identity.directory.users.snapshot import UserOut
+    from identity.directory.users.shown import UserOut
     from identity.directory.users.table import User
 
 commands = typer.Typer(name="users", help="See and change users.", rich_markup_mode=None)
 
-Name = Annotated[str, typer.Argument(metavar="USER", help="Username, e-mail address or id.")]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
 Generate = Annotated[bool, typer.Option("--generate", help="Make up a password and print it.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 RoleNames = Annotated[list[str], typer.Argument(metavar="ROLE...", help="Names of roles.")]
 
 
@@ -33,6 +36,11 @@ def list_(
     ] = None,
     status: Annotated[str | None, typer.Option(help="active or disabled.")] = None,
     role: Annotated[str | None, typer.Option(help="Only holders of this role.")] = None,
+    last_login_before: Moment = None,
+    never_logged_in: Annotated[
+        bool | None,
+        typer.Option("--never-logged-in/--logged-in", help="Only who never did, or who did."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At the most so many.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -41,8 +49,12 @@ def list_(
 
     if status not in (None, "active", "disabled"):
         raise typer.BadParameter("--status is active or disabled")
+    before = moment(last_login_before, "--last-login-before") if last_login_before else None
     with operating() as operation, operation.look() as session:
-        users = list_users(session, search=search, status=status, role=role, limit=limit)
+        users = list_users(
+            session, search=search, status=status, role=role,
+            last_login_before=before, never_logged_in=never_logged_in, limit=limit,
+        )  # fmt: skip
     if json:
         as_json([user.model_dump(mode="json") for user in users])
         return
@@ -54,24 +66,28 @@ def list_(
 
 
 @commands.command()
-def show(user: Name, json: AsJson = False) -> None:
-    """Show one user."""
-    from identity.tokens.sessions.lifecycle import live_of
-
+def show(user: UserName, json: AsJson = False) -> None:
+    """Show one user: also whether it is locked, and what login failed last, and why."""
     with operating() as operation, operation.look() as session:
-        found = _find(session, user)
+        found = find_user(session, user)
         out = _out(session, found)
-        sessions = len(live_of(session, found.id))
-        password = _password_state(found)
+        state = user_state.state_of(operation, session, found)
     if json:
-        as_json(out.model_dump(mode="json"))
+        as_json(out.model_dump(mode="json") | state)
         return
-    facts([*out.model_dump().items(), ("password", password), ("sessions", sessions)])
+    locked = [f"{lock['address'] or 'everywhere'} until {cell(lock['until'])}"
+              for lock in state["locked"]]  # fmt: skip
+    last = state["last_failure"]
+    words = f"{cell(last['at'])} from {cell(last['address'])}: {last['why']}" if last else None
+    shown = state | {"locked": "; ".join(locked) or "no", "last_failure": words}
+    facts([*out.model_dump().items(), *shown.items()])
 
 
 @commands.command()
 def create(
-    username: Annotated[str, typer.Argument(help="What the user logs in by.")],
+    username: Annotated[
+        str | None, typer.Argument(metavar="USERNAME", help="What the user logs in by.")
+    ] = None,
     email: Annotated[str | None, typer.Option(help="E-mail address; logs in as well.")] = None,
     name: Annotated[str | None, typer.Option(help="Name for people to read.")] = None,
     role: Annotated[list[str] | None, typer.Option(help="A role; may be repeated.")] = None,
@@ -84,13 +100,36 @@ def create(
             help="Whether the password must be changed first; by default a generated one must.",
         ),
     ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Many, from a file as `import` reads it; --generate for each.",
+        ),
+    ] = None,
+    format_: command.Format = None,
     json: AsJson = False,
 ) -> None:
-    """Create a user. The password is asked for, read from stdin, or made up and printed."""
+    """Create a user. The password is asked for, read from stdin, or made up and printed.
+
+    With --from FILE those of a file who are not there yet; with --generate each gets a one-time
+    password, printed behind the username, and without it none until it is set.
+    """
     from identity.clock import utcnow
     from identity.directory.access.granting import ensure_built_in
     from identity.directory.users import accounts
 
+    if (username is None) == (from_ is None):
+        raise typer.BadParameter("either USERNAME or --from FILE is needed")
+    if username is None or from_ is not None:
+        assert from_ is not None
+        if email or name or role or password_stdin or one_time is not None:
+            raise typer.BadParameter("with --from, the file says all but --generate")
+        command.create_from(from_, format_, generate=generate, json=json)
+        return
     with operating() as operation:
         password, made_up = new_password(from_stdin=password_stdin, generate=generate)
         hashed = _hashed(operation.settings.passwords.bcrypt_rounds, password, username, email)
@@ -117,41 +156,72 @@ def create(
 
 
 @commands.command()
-def disable(user: Name) -> None:
+def update(
+    user: UserName,
+    username: Annotated[str | None, typer.Option(help="Another username.")] = None,
+    email: Annotated[
+        str | None, typer.Option(help="Another e-mail address; an empty one takes it away.")
+    ] = None,
+    email_verified: Annotated[
+        bool | None,
+        typer.Option("--email-verified/--email-unverified", help="Whether it is proven."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Another name for people; an empty one takes it away.")
+    ] = None,
+) -> None:
+    """Change what a user is called, or its e-mail address. Roles: `grant` and `revoke`."""
+    from identity.directory.users import accounts
+
+    given = {"username": username, "email": email, "name": name, "email_verified": email_verified}
+    fields: dict[str, object] = {k: value for k, value in given.items() if value is not None}
+    if not fields:
+        raise typer.BadParameter("say what is to change: --username, --email, --name")
+    for key in ("email", "name"):
+        if fields.get(key) == "":
+            fields[key] = None
+    with operating() as operation, operation.change() as session:
+        found = find_user(session, user, lock=True)
+        accounts.update(session, found, fields, None)
+    remark(f"{found.username} is changed.")
+
+
+@commands.command()
+def disable(user: UserName) -> None:
     """Refuse the user's logins; sessions and tokens end at once."""
     from identity.directory.users import accounts
     from identity.tokens.sessions import lifecycle
 
     with operating() as operation, operation.change() as session:
-        found = _find(session, user, lock=True)
+        found = find_user(session, user, lock=True)
         accounts.set_status(session, found, "disabled", None)
         ended = lifecycle.end_all(session, "user disabled", user_id=found.id)
     remark(f"{found.username} is disabled; sessions ended: {ended}.")
 
 
 @commands.command()
-def enable(user: Name) -> None:
+def enable(user: UserName) -> None:
     """Admit a disabled user again."""
     from identity.directory.users import accounts
 
     with operating() as operation, operation.change() as session:
-        found = _find(session, user, lock=True)
+        found = find_user(session, user, lock=True)
         accounts.set_status(session, found, "active", None)
     remark(f"{found.username} is active.")
 
 
 @commands.command()
-def delete(user: Name, yes: Yes = False) -> None:
+def delete(user: UserName, yes: Yes = False) -> None:
     """Delete the user for good; sessions and tokens end at once."""
     from identity.directory.users import accounts
     from identity.tokens.sessions import lifecycle
 
     with operating() as operation:
         with operation.look() as session:
-            username = _find(session, user).username
+            username = find_user(session, user).username
         sure(f"Delete {username} for good?", yes=yes)
         with operation.change() as session:
-            found = _find(session, user, lock=True)
+            found = find_user(session, user, lock=True)
             lifecycle.end_all(session, "user deleted", user_id=found.id)
             accounts.remove(session, found, None)
     remark(f"{username} is deleted.")
@@ -159,7 +229,7 @@ def delete(user: Name, yes: Yes = False) -> None:
 
 @commands.command("set-password")
 def set_password(
-    user: Name,
+    user: UserName,
     password_stdin: FromStdin = False,
     generate: Generate = False,
     permanent: Annotated[
@@ -174,7 +244,7 @@ def set_password(
 
     with operating() as operation:
         with operation.look() as session:
-            found = _find(session, user)
+            found = find_user(session, user)
         password, made_up = new_password(from_stdin=password_stdin, generate=generate)
         rounds = operation.settings.passwords.bcrypt_rounds
         hashed = _hashed(rounds, password, found.username, found.email)
@@ -199,35 +269,25 @@ def set_password(
 
 
 @commands.command()
-def grant(user: Name, role: RoleNames) -> None:
+def grant(user: UserName, role: RoleNames) -> None:
     """Give the user roles, beside those it has."""
     _change_roles(user, add=role)
 
 
 @commands.command()
-def revoke(user: Name, role: RoleNames) -> None:
+def revoke(user: UserName, role: RoleNames) -> None:
     """Take roles from the user."""
     _change_roles(user, take=role)
 
 
 command.add_to(commands)
-
-
-def _find(session: "Session", user: str, *, lock: bool = False) -> "User":
-    """By id, username or e-mail address."""
-    from identity.directory.users import accounts
-    from identity.directory.users.table import User
-    from identity.errors import NotFound
-
-    found = accounts.find_by_login(session, user) or session.get(User, user)
-    if found is None:
-        raise NotFound(f"there is no user {user}")
-    return accounts.get(session, found.id, lock=True) if lock else found
+user_state.add_to(commands)
+user_sessions.add_to(commands)
 
 
 def _out(session: "Session", user: "User") -> "UserOut":
     from identity.directory.users.accounts import roles_of
-    from identity.directory.users.snapshot import UserOut
+    from identity.directory.users.shown import UserOut
 
     return UserOut.of(user, roles_of(session, user.id))
 
@@ -238,21 +298,6 @@ def _hashed(rounds: int, password: str, username: str, email: str | None) -> str
 
     policy.check(password, username=username, email=email)
     return PasswordHasher(rounds).hash(password)
-
-
-def _password_state(user: "User") -> str:
-    from identity.clock import utcnow
-
-    if user.password_hash is None:
-        return "none"
-    if not user.must_change_password:
-        return "set"
-    expires = user.password_expires_at
-    if expires is None:
-        return "must be changed"
-    if expires <= utcnow():
-        return "one-time password, expired: set another by `identity users set-password`"
-    return f"must be changed until {expires:%Y-%m-%d %H:%M} UTC"
 
 
 def _hand_over(password: str | None, expires: "datetime | None") -> None:
@@ -271,7 +316,7 @@ def _change_roles(user: str, *, add: list[str] = [], take: list[str] = []) -> No
 
     with operating() as operation, operation.change() as session:
         ensure_built_in(session)
-        found = _find(session, user, lock=True)
+        found = find_user(session, user, lock=True)
         before = set(accounts.roles_of(session, found.id))
         lacking = sorted(set(take) - before)
         if lacking:

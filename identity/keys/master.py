@@ -203,7 +203,9 @@ def _make(file: Path) -> None:
             draft.unlink(missing_ok=True)
         _sync_folder(file.parent)
     except OSError as error:
-        raise SettingsError(f"{file}: cannot be made: {error.strerror}") from None
+        raise SettingsError(
+            f"IDENTITY_KEYS_DIR: {file}: cannot be made: {error.strerror}"
+        ) from None
 
 
 def _sync_folder(folder: Path) -> None:

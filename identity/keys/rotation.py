@@ -19,19 +19,21 @@ unknown `kid` refuse new tokens.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, text
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
 from identity.errors import NotFound, ValidationFailed
-from identity.keys.material import Material
 from identity.keys.table import SigningKey, State
 from identity.records import audit
 from identity.settings import Settings
 from identity.store import changes, dialect
-from identity.verifier.gate.gate import MAX_LEEWAY
+from identity.verifier.gate.claims import MAX_LEEWAY
+
+if TYPE_CHECKING:  # all that loads and seals keys is no business of who asks how long tokens live
+    from identity.keys.material import Material
 
 LOCK = 0x6B6579730000  # the advisory lock of whoever changes signing keys
 MARGIN = timedelta(seconds=60)
@@ -98,7 +100,9 @@ def _left_over(session: Session, settings: Settings) -> list[SigningKey]:
     return list(session.exec(query).all())
 
 
-def tend(session: Session, settings: Settings, material: Material | None, serves: str = "") -> bool:
+def tend(
+    session: Session, settings: Settings, material: "Material | None", serves: str = ""
+) -> bool:
     """Do what is due; whether anything was. `material` for the case that a key is created; without
     it, creation waits for the next time."""
     lock(session)
@@ -136,7 +140,7 @@ def _lacking(session: Session, settings: Settings, serves: str) -> bool:
     return _stray(active, settings) and pending is None
 
 
-def ensure(session: Session, settings: Settings, materials: Mapping[str, Material]) -> None:
+def ensure(session: Session, settings: Settings, materials: Mapping[str, "Material"]) -> None:
     """At start: a key that signs; where the algorithm setting has changed, its successor; and one
     for each algorithm that an audience has chosen. `materials` by what they are to serve.
 
@@ -151,7 +155,7 @@ def ensure(session: Session, settings: Settings, materials: Mapping[str, Materia
 
 
 def _ensure(
-    session: Session, settings: Settings, material: Material, serves: str, first: bool
+    session: Session, settings: Settings, material: "Material", serves: str, first: bool
 ) -> None:
     active, pending = find(session, "active", serves), find(session, "next", serves)
     if active is None and serves and not first:
@@ -177,7 +181,12 @@ def _stray(key: SigningKey | None, settings: Settings) -> bool:
 
 
 def rotate(
-    session: Session, settings: Settings, material: Material, *, now: bool = False, serves: str = ""
+    session: Session,
+    settings: Settings,
+    material: "Material",
+    *,
+    now: bool = False,
+    serves: str = "",
 ) -> SigningKey:
     """The key that will sign next, made if there is none; `tend` promotes it when it is known.
 
@@ -191,7 +200,7 @@ def rotate(
     return key
 
 
-def revoke(session: Session, settings: Settings, kid: str, material: Material) -> SigningKey:
+def revoke(session: Session, settings: Settings, kid: str, material: "Material") -> SigningKey:
     """From now on nothing that this key signed is good. Revoked twice is revoked. `NotFound`.
 
     Another takes the place of the active key at once: the next one, or `material`, which is of
@@ -243,7 +252,7 @@ def serving(settings: Settings, algorithm: str | None) -> str:
 def publish(
     session: Session,
     settings: Settings,
-    material: Material,
+    material: "Material",
     *,
     imported: bool = False,
     serves: str = "",

@@ -18,7 +18,8 @@ from identity.keys import master, rotation
 from identity.keys.material import prepare
 from identity.records import audit
 from identity.records.audit import SYSTEM, origin
-from identity.service.wiring import open_database
+from identity.service import served
+from identity.service.opening import open_database
 from identity.settings import Settings, SettingsError
 from identity.store import Database, migrating
 
@@ -32,7 +33,10 @@ def first_start(settings: Settings) -> str | None:
     try:
         with db.transaction() as session:
             migrating.check(session)
-        return prepare_database(db, settings)
+        welcome = prepare_database(db, settings)
+        with db.transaction() as session:
+            served.note(session, settings)
+        return welcome
     finally:
         db.close()
 

@@ -18,6 +18,7 @@ from identity.directory.subjects import Subject
 from identity.directory.users import table as users
 from identity.keys import table as keys
 from identity.records.audit import AuditEvent, AuditHead
+from identity.service.served import Served
 from identity.store.changes import Change
 from identity.tokens import table as tokens
 from identity.tokens.sessions import table as sessions
@@ -45,6 +46,7 @@ TABLES = (
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,
+    Served,
 )
 
 

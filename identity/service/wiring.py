@@ -18,26 +18,19 @@ from identity.keys.master import MasterKey
 from identity.keys.ring import KeyRing
 from identity.records.audit import AuditQueue
 from identity.records.metrics import Metrics
+from identity.service.opening import open_database
 from identity.settings import Settings
-from identity.store import Database, changes
+from identity.store import Database
 from identity.store.changes import ChangeFeed
 from identity.store.remembered import Remembered
 from identity.tokens.live import LiveTokens, Users
 from identity.tokens.minting import Mint
-from identity.tokens.sessions import ends
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.lists import Lists
 from identity.tokens.status.places import Places
 
 USERS_REMEMBERED = 10_000
 CLIENTS_REMEMBERED = 2_000
-
-
-def open_database(settings: Settings) -> Database:
-    """The database with its hooks in place: the change feed's comes last."""
-    db = Database(settings)
-    db.before_commit += [ends.show_narrowed, changes.write_recorded]
-    return db
 
 
 def audit_keys(master_key: MasterKey) -> list[bytes]:

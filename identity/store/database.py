@@ -13,7 +13,7 @@ from sqlalchemy.engine.url import make_url
 from sqlmodel import Session, SQLModel
 
 from identity.errors import IdentityError, Unavailable
-from identity.settings import Settings
+from identity.settings import Settings, SettingsError
 from identity.store import engines
 from identity.store.driver import (
     Plain,
@@ -42,7 +42,10 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         text = settings.database.database_url.get_secret_value()
-        url = make_url(text)
+        try:
+            url = make_url(text)
+        except (ValueError, sa_exc.ArgumentError):  # what it says may hold the password
+            raise SettingsError("IDENTITY_DATABASE_URL: is not the URL of a database") from None
         self.dialect: Literal["sqlite", "postgresql"]
         self._writer: Writer | None = None
         self._reader: SqliteReader | None = None

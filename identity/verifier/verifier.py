@@ -22,8 +22,8 @@ from identity.verifier.errors import (
     of_gate,
 )
 from identity.verifier.gate.algorithms import ALGORITHMS
-from identity.verifier.gate.claims import VerifiedClaims
-from identity.verifier.gate.gate import MAX_LEEWAY, Gate, Refused
+from identity.verifier.gate.claims import MAX_LEEWAY, VerifiedClaims
+from identity.verifier.gate.gate import Gate, Refused
 from identity.verifier.issuer.fetching import Credentials, Fetcher, TokenSupplier
 from identity.verifier.issuer.introspecting import Introspector
 from identity.verifier.issuer.issuer import Issuer

@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from identity.keys import master
+from identity.records import audit
 from identity.records.audit import AuditEvent
+from identity.service.wiring import audit_keys
 from identity.store import Database
 
 Identity = Callable[..., Any]
@@ -113,3 +116,46 @@ def test_a_dump_that_fails_says_why_and_leaves_no_file(
     done = identity("backup", "copy.dump")
     assert (done.code, done.err) == (1, "identity: pg_dump failed: pg_dump: error: no room\n")
     assert list(tmp_path.glob("*copy.dump*")) == []
+
+
+def seal(db: Database, settings: Any) -> None:
+    with db.transaction() as session:
+        key = audit_keys(master.load(session, settings))[0]
+        while audit.seal(session, key):
+            pass
+
+
+def test_a_restored_backup_contains_the_head_that_was_printed_for_it(
+    identity: Identity, db: Database, settings: Any, database_url: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, dialect: str, request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    if dialect == "postgresql":
+        tools = request.getfixturevalue("postgres")._binaries
+        monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    assert identity("backup", "empty.backup").out == "head: none, nothing is sealed yet\n"
+    identity("users", "create", "ada", "--generate")
+    seal(db, settings)
+    identity("users", "create", "bob", "--generate")  # in the file, not sealed yet
+    done = identity("backup", "nightly.backup")
+    head = done.out.removeprefix("head: ").strip()
+    assert done.code == 0, done
+    seal(db, settings)  # the service goes on, and its chain with it
+    later = identity("audit", "verify").out.splitlines()[0].removeprefix("head: ")
+    assert later != head
+    assert identity("audit", "verify", "--head", head).code == 0
+
+    db.close()
+    if dialect == "sqlite":
+        shutil.copy("nightly.backup", "identity.db")
+        for beside in ("identity.db-wal", "identity.db-shm"):
+            Path(beside).unlink(missing_ok=True)
+    else:
+        subprocess.run(
+            [tools / "pg_restore", "--clean", "--if-exists", "--no-owner",
+             f"--dbname={database_url}", "nightly.backup"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    restored = identity("audit", "verify", "--head", head)
+    assert (restored.code, restored.err) == (0, "The chain is whole.\n"), restored
+    assert f"head: {head}\n" in restored.out
+    assert identity("audit", "verify", "--head", later).code == 1

@@ -119,10 +119,13 @@ def test_a_deleted_client_ends_its_sessions(
     identity("users", "create", "ada", "--generate")
     identity("clients", "create", "billing")
     log_in(db, settings, "ada")
-    assert identity("clients", "delete", "billing").code == 0
+    assert identity("clients", "delete", "billing", "--yes").code == 0
     assert "client.revoked" in kinds(db)
-    assert identity("clients", "delete", "billing").err == "identity: no such client\n"
-    builtin = identity("clients", "delete", "first-party")
+    assert (
+        identity("clients", "delete", "billing", "--yes").err
+        == "identity: there is no client billing\n"
+    )
+    builtin = identity("clients", "delete", "first-party", "--yes")
     assert (builtin.code, "built-in" in builtin.err) == (1, True)
 
 
@@ -144,7 +147,7 @@ def test_a_disabled_client_ends_its_sessions_and_can_be_enabled_again(
 
 def test_an_id_taken_again_is_good_when_the_command_returns(identity: Identity) -> None:
     identity("clients", "create", "billing")
-    identity("clients", "delete", "billing")
+    identity("clients", "delete", "billing", "--yes")
     assert identity("clients", "create", "billing").code == 0
     (listed,) = json.loads(identity("clients", "list", "--json").out)
     assert datetime.fromisoformat(listed["created_at"]) <= utcnow()
@@ -177,9 +180,9 @@ def test_roles_are_named_sets_of_scopes_that_can_be_handed_out(
     assert "clerk" in identity("roles", "list").out
     assert "orders:read" in identity("scopes", "list").out
 
-    assert identity("roles", "delete", "clerk").code == 0
+    assert identity("roles", "delete", "clerk", "--yes").code == 0
     assert json.loads(identity("users", "show", "ada", "--json").out)["roles"] == []
-    assert identity("scopes", "delete", "orders:read").code == 0
+    assert identity("scopes", "delete", "orders:read", "--yes").code == 0
     assert {"role.changed", "scope.changed"} <= kinds(db)
     with db.transaction() as session:
         events = set(session.exec(select(AuditEvent.event)).all())
@@ -193,13 +196,13 @@ def test_roles_are_named_sets_of_scopes_that_can_be_handed_out(
         (["roles", "create", "admin"], "such a role already"),
         (["roles", "create", "two words"], "name must be"),
         (["roles", "create", "clerk", "--scope", "wish"], "no such scope: wish"),
-        (["roles", "delete", "admin"], "built-in"),
+        (["roles", "delete", "admin", "--yes"], "built-in"),
         (["roles", "delete", "wish"], "no such role"),
         (["scopes", "create", "users:read"], "such a scope already"),
         (["scopes", "create", "two words"], "name must be"),
         (["scopes", "create", "ok", "--audience", "a b"], "audience must be"),
         (["scopes", "create", "ok", "--audience", "orders"], "audience must be an absolute URI"),
-        (["scopes", "delete", "users:read"], "built-in"),
+        (["scopes", "delete", "users:read", "--yes"], "built-in"),
     ],
 )
 def test_a_role_or_scope_that_may_not_be_is_refused(

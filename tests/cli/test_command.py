@@ -118,6 +118,7 @@ def test_no_command_at_all_shows_the_help_and_is_a_usage_mistake(tmp_path: Path)
         ({"DATABASE_URL": "mysql://root:hunter2@db/x"}, ["IDENTITY_DATABASE_URL"]),
         ({}, ["var/identity.db", "identity migrate"]),
         ({"DATABASE_URL": "sqlite:////proc/no/such.db"}, ["/proc/no/such.db"]),
+        ({"DATABASE_URL": "postgresql://root:hunter2@db:port/x"}, ["IDENTITY_DATABASE_URL"]),
     ],
 )
 def test_wrong_settings_and_a_missing_database_are_one_line(
@@ -127,6 +128,32 @@ def test_wrong_settings_and_a_missing_database_are_one_line(
     assert_one_line(done, 1, *words)
     assert "hunter2" not in done.stderr
     assert not (tmp_path / "var").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"KEYS_DIR": "/proc/none"}, "IDENTITY_KEYS_DIR"),
+        ({"MASTER_KEY": "hunter2"}, "IDENTITY_MASTER_KEY"),
+        ({"HOST": "nowhere.invalid"}, "IDENTITY_HOST"),
+        ({"PORT": "http"}, "IDENTITY_PORT"),
+        ({"DATABASE_URL": "sqlite:////"}, "IDENTITY_DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql:///x?sslmode=wish"}, "IDENTITY_DATABASE_URL"),
+        ({"BOOTSTRAP_ADMIN_PASSWORD": "hunter2"}, "IDENTITY_BOOTSTRAP_ADMIN_PASSWORD"),
+    ],
+)
+def test_a_start_that_is_refused_names_the_setting(
+    tmp_path: Path, settings: dict[str, str], name: str
+) -> None:
+    usual = {"BOOTSTRAP_ADMIN_PASSWORD": "tangerine harbour 71"}
+    done = spawn(tmp_path, "serve", **{**usual, **settings})
+    assert_one_line(done, 1, name)
+    assert "hunter2" not in done.stderr
+
+
+def test_a_file_of_settings_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"IDENTITY_PORT=\xff\n")
+    assert_one_line(spawn(tmp_path, "users", "list"), 1, ".env")
 
 
 def test_a_database_that_cannot_be_reached_is_one_line_without_its_password(
@@ -265,6 +292,28 @@ def test_a_password_is_asked_for_without_echo_and_control_c_leaves_quietly(
     assert "Traceback" not in said
 
 
+@SQLITE
+@pytest.mark.parametrize(("wanted", "there"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_there_is_colour_on_a_terminal_only_and_not_where_it_is_unwanted(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch,
+    wanted: dict[str, str], there: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
+    settings = {"DATABASE_URL": database_url, "BCRYPT_ROUNDS": "4", "TEST_WEAK_HASHING": "1"}
+    assert spawn(tmp_path, "users", "create", "ada", "--generate", **settings).returncode == 0
+    assert spawn(tmp_path, "users", "disable", "ada", **settings).returncode == 0
+    said, code = Terminal(tmp_path, ["users", "list"], settings).end()
+    assert code == 0
+    assert ("\033[1mUSERNAME" in said, "\033[31mdisabled\033[0m" in said) == (there, there)
+    piped = spawn(tmp_path, "users", "list", **settings).stdout
+    assert "disabled" in piped
+    assert "\033" not in piped
+    assert "\033" in said or not there
+
+
 class Terminal:
     """The command on a terminal of its own."""
 
@@ -314,7 +363,7 @@ def test_what_nobody_foresaw_is_one_line_too(
     def explode(*_: object) -> None:
         raise RuntimeError("boom\nand more")
 
-    monkeypatch.setattr("identity.service.wiring.open_database", explode)
+    monkeypatch.setattr("identity.service.opening.open_database", explode)
     done = identity("users", "list")
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("identity: RuntimeError: boom (")

@@ -80,12 +80,14 @@ def test_an_algorithm_that_an_audience_chose_rotates_apart(
 
 
 def test_a_revoked_key_is_replaced_at_once(identity: Identity, active: str, db: Database) -> None:
-    done = identity("keys", "revoke", active[:8])
+    done = identity("keys", "revoke", active[:8], "--yes")
     assert done.code == 0, done
     found = states(identity)
     assert found.pop(active) == "revoked"
     assert list(found.values()) == ["active"]
-    assert identity("keys", "revoke", "nothing").err == "identity: there is no key nothing\n"
+    assert (
+        identity("keys", "revoke", "nothing", "--yes").err == "identity: there is no key nothing\n"
+    )
     with db.transaction() as session:
         revoked = session.exec(select(AuditEvent).where(AuditEvent.event == "key.revoked")).one()
     assert (revoked.actor_type, revoked.subject) == ("cli", active)
@@ -98,7 +100,7 @@ def test_a_key_id_may_begin_with_hyphens(
 ) -> None:
     with db.transaction() as session:
         session.execute(update(SigningKey).values(kid=kid))
-    assert identity("keys", "revoke", kid).code == 0
+    assert identity("keys", "revoke", kid, "--yes").code == 0
     assert states(identity)[kid] == "revoked"
     assert "is revoked, its private half" in identity("keys", "export", kid, "-", "--plain").err
 

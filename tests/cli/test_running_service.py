@@ -59,7 +59,7 @@ def test_every_process_sees_at_once_what_the_command_line_changed(
     assert me(service, access_token) == {200}
     fresh = token(service, "ada", password).json()["access_token"]
     assert identity("tokens", "explain", fresh).code == 0
-    identity("keys", "revoke", active)
+    identity("keys", "revoke", active, "--yes")
     assert me(service, fresh) == {401}
 
     identity("users", "set-password", "ada", "--generate")
@@ -77,7 +77,7 @@ def test_secrets_and_roles_count_from_the_command_on(
     assert ask(old) == 200
     new = identity("clients", "rotate-secret", "billing").out.strip()
     assert (ask(old), ask(new)) == (401, 200)
-    identity("clients", "delete", "billing")
+    identity("clients", "delete", "billing", "--yes")
     assert ask(new) == 401
 
     identity("users", "create", "ada", "--password-stdin", stdin="tangerine harbour 71")
@@ -99,3 +99,47 @@ def test_doctor_finds_the_service_and_backup_and_verify_leave_it_alone(
     if dialect == "sqlite":
         assert identity("backup", "copy.db").code == 0
     assert token(service, "admin", ADMIN_PASSWORD).status_code == 200
+
+
+def test_commands_find_a_service_whose_port_only_its_own_command_line_says(
+    server: Callable[..., Any], identity: Identity
+) -> None:
+    """Two, one after the other: the first keeps running, and the second is newer."""
+    first, second = server(), server()
+    tokens = [
+        httpx.post(
+            f"{running.url}/token",
+            data={"grant_type": "password", "username": "admin", "password": ADMIN_PASSWORD},
+            trust_env=False,
+        ).json()["access_token"]
+        for running in (first, second)
+    ]
+    done = identity("doctor")
+    assert f"issuer {second.url}, as the service was last started" in done.out
+    assert f"ok       service      answers at {second.url}" in done.out
+    for token_ in tokens:
+        assert identity("tokens", "explain", token_).code == 0
+    second.stop()
+    assert f"ok       service      answers at {first.url}" in identity("doctor").out
+    first.stop()
+    assert f"does not answer at {second.url}" in identity("doctor").out
+
+
+def test_a_stated_issuer_counts_and_what_was_noted_is_no_more_than_a_few(
+    identity: Identity, db: Any, make_settings: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from identity.service import served
+
+    for port in (*range(9001, 9012), 0):
+        with db.transaction() as session:
+            served.note(session, make_settings(port=port))
+    with db.transaction() as session:
+        served.note(session, make_settings(port=9007))
+    known = [one.issuer for one in served.as_served(db, make_settings())]
+    assert known[:2] == ["http://127.0.0.1:9007", "http://127.0.0.1:9011"]
+    assert len(known) == served.KEPT
+    monkeypatch.setenv("IDENTITY_PORT", "9100")  # what starts next time is not what runs
+    assert "issuer http://127.0.0.1:9007, as" in identity("doctor", "--offline").out
+    monkeypatch.setenv("IDENTITY_ISSUER", "https://id.example")
+    assert "issuer https://id.example\n" in identity("doctor", "--offline").out

@@ -89,7 +89,7 @@ async def test_an_expired_token_of_a_revoked_key_shows_both(
 ) -> None:
     with db.transaction() as session:
         kid = session.exec(select(SigningKey.kid).where(col(SigningKey.state) == "active")).one()
-    identity("keys", "revoke", kid)
+    identity("keys", "revoke", kid, "--yes")
     with frozen() as clock:
         clock.tick(3600)
         found = failed(identity("tokens", "explain", tokens["access_token"]))

@@ -69,6 +69,8 @@ def test_a_created_user_is_listed_and_shown_as_the_api_shows_it(identity: Identi
     listed = json.loads(identity("users", "list", "--json").out)
     assert [one["username"] for one in listed] == ["ada", "bob"]
     shown = json.loads(identity("users", "show", "ada@example.COM", "--json").out)
+    state = {name: shown.pop(name) for name in ("password", "locked", "last_failure", "sessions")}
+    assert state == {"password": "set", "locked": [], "last_failure": None, "sessions": 0}
     assert shown == listed[0]
     assert set(shown) == {
         "id", "username", "email", "email_verified", "name", "status", "roles",
@@ -183,12 +185,12 @@ def test_a_deleted_user_and_its_sessions_are_gone(
     identity: Identity, db: Database, settings: Any
 ) -> None:
     sid = log_in(db, settings, "bob")
-    assert identity("users", "delete", "bob").code == 0
+    assert identity("users", "delete", "bob", "--yes").code == 0
     with db.transaction() as session:
         assert session.get(LoginSession, sid) is None
         kinds = set(session.exec(select(Change.kind)).all())
     assert {"session.ended", "user.deleted"} <= kinds
-    again = identity("users", "delete", "bob")
+    again = identity("users", "delete", "bob", "--yes")
     assert (again.code, again.err) == (1, "identity: there is no user bob\n")
 
 
@@ -219,7 +221,7 @@ def test_roles_are_granted_and_revoked_beside_the_others(identity: Identity) -> 
 
 @pytest.mark.usefixtures("ada")
 @pytest.mark.parametrize(
-    "args", [["disable", "ada"], ["delete", "ada"], ["revoke", "ada", "admin"]]
+    "args", [["disable", "ada"], ["delete", "ada", "--yes"], ["revoke", "ada", "admin"]]
 )
 def test_the_last_administrator_stays(identity: Identity, args: list[str]) -> None:
     done = identity("users", *args)

@@ -119,7 +119,7 @@ def test_a_file_or_folder_without_permission_is_refused(db: Database, settings: 
     assert refusal(db, settings) == f"{file}: cannot be read: Permission denied"
     file.unlink()
     file.parent.chmod(0o500)
-    assert refusal(db, settings) == f"{file}: cannot be made: Permission denied"
+    assert refusal(db, settings) == f"IDENTITY_KEYS_DIR: {file}: cannot be made: Permission denied"
 
 
 def test_a_disk_that_takes_no_file_is_named(
@@ -130,7 +130,10 @@ def test_a_disk_that_takes_no_file_is_named(
 
     monkeypatch.setattr(os, "fsync", full)
     file = settings.keys.keys_dir / "master.key"
-    assert refusal(db, settings) == f"{file}: cannot be made: No space left on device"
+    assert (
+        refusal(db, settings)
+        == f"IDENTITY_KEYS_DIR: {file}: cannot be made: No space left on device"
+    )
     assert os.listdir(settings.keys.keys_dir) == []
 
 

@@ -20,7 +20,7 @@ from identity.authentication.passwords import policy
 from identity.authentication.passwords.preparing import prepare
 from identity.clock import now
 from identity.directory.users import accounts
-from identity.directory.users.snapshot import UserOut
+from identity.directory.users.shown import UserOut
 from identity.errors import (
     Conflict,
     Forbidden,

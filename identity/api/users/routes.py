@@ -25,7 +25,7 @@ from identity.authentication.passwords import policy
 from identity.clock import utcnow
 from identity.directory.users import accounts, names
 from identity.directory.users.listing import matching
-from identity.directory.users.snapshot import UserOut
+from identity.directory.users.shown import UserOut
 from identity.directory.users.table import Status, User, UserRole
 from identity.errors import NotFound
 from identity.tokens.sessions import lifecycle

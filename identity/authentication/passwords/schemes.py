@@ -8,7 +8,7 @@ hold a hashing thread for more than a few seconds:
 |---|---|
 | bcrypt, and everything around it | cost 16 |
 | argon2 (i, d, id) | 256 MiB, memory x passes 2 GiB, 16 lanes |
-| scrypt | 128 MiB, N x r x p 2^22 |
+| scrypt, Firebase's too, and yescrypt | 128 MiB, N x r x p 2^22 |
 | pbkdf2, with SHA-1, SHA-256 or SHA-512 | 5,000,000 rounds |
 | sha256-crypt, sha512-crypt | 1,000,000 rounds |
 | phpass | 2^20 rounds |
@@ -24,6 +24,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from identity.authentication.passwords import foreign
+
 MAX_ENCODED = 1024
 """Characters of the longest stored hash that is looked at."""
 
@@ -36,6 +38,7 @@ _ARGON2_WORK = 2 * 1024 * 1024  # KiB x passes
 _SCRYPT_MEMORY = 2**20  # N x r, in units of 128 bytes
 _SCRYPT_WORK = 2**22  # N x r x p
 
+_ITOA64 = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _H64 = "./0-9A-Za-z"  # the alphabet of crypt(3) and of passlib's own pbkdf2 and bcrypt hashes
 _B64 = "+/0-9A-Za-z"
 
@@ -47,13 +50,14 @@ class Scheme:
     name: str
     """As users of the import see it."""
     handler: str
-    """passlib's handler for it; empty where passlib has none."""
+    """passlib's handler for it; empty where passlib has none, and `check` compares."""
     shape: re.Pattern[str]
     fits: Fits
     prefix: str = ""
     """What stands before the text that the handler understands."""
     first_72_bytes: bool = False
     """bcrypt reads no more than that, and its library now raises instead of cutting."""
+    check: Callable[[bytes, re.Match[str]], bool] | None = None
     own_threads: bool = False
     """Works in threads of its own, so this thread's CPU time does not show its cost."""
     zero: str = "A"
@@ -99,9 +103,26 @@ def _scrypt_django(found: re.Match[str]) -> bool:
     return n & (n - 1) == 0 and _scrypt(n, int(found["r"]), int(found["p"]))
 
 
+def _scrypt_spring(found: re.Match[str]) -> bool:
+    return int(found["costs"], 16) >> 16 < 32 and _scrypt(*foreign.spring_costs(found))
+
+
+def _scrypt_firebase(found: re.Match[str]) -> bool:
+    return int(found["ln"]) < 32 and _scrypt(1 << int(found["ln"]), int(found["r"]), 1)
+
+
+def _yescrypt(found: re.Match[str]) -> bool:
+    """N and r are one character each; what needs more is dearer than anything here."""
+    log, r = (_ITOA64.index(found[part]) + 1 for part in ("n", "r"))
+    return log < 32 and _scrypt(1 << log, r, 1) and foreign.libcrypt() is not None
+
+
+def _aspnet(found: re.Match[str]) -> bool:
+    return foreign.aspnet_parts(found)[1] in _PBKDF2_ROUNDS
+
+
 def _phpass(found: re.Match[str]) -> bool:
-    alphabet = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-    return alphabet.index(found["cost"]) in _PHPASS_COSTS
+    return _ITOA64.index(found["cost"]) in _PHPASS_COSTS
 
 
 def _sha_crypt(found: re.Match[str]) -> bool:
@@ -114,14 +135,14 @@ def _shape(pattern: str) -> re.Pattern[str]:
 
 _BCRYPT = rf"\$2[aby]\$(?P<cost>[0-9]{{2}})\$(?P<secret>[{_H64}]{{53}})"
 _ARGON2 = (
-    rf"\$argon2(?:id|i|d)\$(?:v=(?:16|19)\$)?m=(?P<m>[0-9]{{1,7}}),t=(?P<t>[0-9]{{1,7}})"
-    rf",p=(?P<p>[0-9]{{1,3}})\$(?P<secret>[{_B64}]{{11,86}}\$[{_B64}]{{16,171}})"
+    rf"\$argon2(?:id|i|d)\$(?:v=(?:16|19)\$)?m=(?P<m>[0-9]{{1,12}}),t=(?P<t>[0-9]{{1,12}})"
+    rf",p=(?P<p>[0-9]{{1,9}})\$(?P<secret>[{_B64}]{{11,86}}\$[{_B64}]{{16,171}})"
 )
 
 
 def _pbkdf2_of(length: int) -> str:
     """Rounds, salt and a digest of so many characters."""
-    return rf"(?P<cost>[0-9]{{1,8}})\$(?P<secret>[{_H64}]{{0,342}}\$[{_H64}]{{{length}}})"
+    return rf"(?P<cost>[0-9]{{1,12}})\$(?P<secret>[{_H64}]{{0,342}}\$[{_H64}]{{{length}}})"
 
 
 _bcrypt, _pbkdf2 = _number("cost", _BCRYPT_COSTS), _number("cost", _PBKDF2_ROUNDS)
@@ -145,7 +166,7 @@ _FOREIGN = [
         "scrypt",
         "scrypt",
         _shape(
-            rf"\$scrypt\$ln=(?P<ln>[0-9]{{1,2}}),r=(?P<r>[0-9]{{1,4}}),p=(?P<p>[0-9]{{1,4}})"
+            rf"\$scrypt\$ln=(?P<ln>[0-9]{{1,2}}),r=(?P<r>[0-9]{{1,9}}),p=(?P<p>[0-9]{{1,9}})"
             rf"\$(?P<secret>[{_B64}]{{0,342}}\$[{_B64}]{{43}})"
         ),
         _scrypt_phc,
@@ -176,7 +197,7 @@ _FOREIGN = [
             name,
             name,
             _shape(
-                rf"\${digit}\$(?:rounds=(?P<cost>[1-9][0-9]{{0,8}})\$)?"
+                rf"\${digit}\$(?:rounds=(?P<cost>[1-9][0-9]{{0,11}})\$)?"
                 rf"(?P<secret>[{_H64}]{{0,16}}\$[{_H64}]{{{length}}})"
             ),
             _sha_crypt,
@@ -189,7 +210,7 @@ _FOREIGN = [
         "django_pbkdf2_sha256",
         "django_pbkdf2_sha256",
         _shape(
-            rf"pbkdf2_sha256\$(?P<cost>[0-9]{{1,8}})\$(?P<secret>[0-9A-Za-z]{{1,64}}\$[{_B64}]{{43}})="
+            rf"pbkdf2_sha256\$(?P<cost>[0-9]{{1,12}})\$(?P<secret>[0-9A-Za-z]{{1,64}}\$[{_B64}]{{43}})="
         ),
         _pbkdf2,
     ),
@@ -197,7 +218,7 @@ _FOREIGN = [
         "django_pbkdf2_sha1",
         "django_pbkdf2_sha1",
         _shape(
-            rf"pbkdf2_sha1\$(?P<cost>[0-9]{{1,8}})\$(?P<secret>[0-9A-Za-z]{{1,64}}\$[{_B64}]{{27}})="
+            rf"pbkdf2_sha1\$(?P<cost>[0-9]{{1,12}})\$(?P<secret>[0-9A-Za-z]{{1,64}}\$[{_B64}]{{27}})="
         ),
         _pbkdf2,
     ),
@@ -243,12 +264,90 @@ _FOREIGN = [
         "django_scrypt",
         "",
         _shape(
-            r"scrypt\$(?P<n>[0-9]{1,8})\$(?P<salt>[0-9A-Za-z]{1,64})\$(?P<r>[0-9]{1,4})"
-            rf"\$(?P<p>[0-9]{{1,4}})\$(?P<digest>[{_B64}]{{86}}==)"
+            r"scrypt\$(?P<n>[0-9]{1,12})\$(?P<salt>[0-9A-Za-z]{1,64})\$(?P<r>[0-9]{1,9})"
+            rf"\$(?P<p>[0-9]{{1,9}})\$(?P<digest>[{_B64}]{{86}}==)"
         ),
         _scrypt_django,
+        check=foreign.django_scrypt,
     ),
-    # OpenLDAP's `{SCHEME}`; see also `recognise` for {CRYPT}.
+    Scheme(
+        "werkzeug_scrypt",
+        "",
+        _shape(
+            r"scrypt:(?P<n>[0-9]{1,12}):(?P<r>[0-9]{1,9}):(?P<p>[0-9]{1,9})"
+            r"\$(?P<salt>[0-9A-Za-z]{1,64})\$(?P<digest>[0-9A-Fa-f]{128})"
+        ),
+        _scrypt_django,
+        check=foreign.werkzeug_scrypt,
+        zero="0",
+    ),
+    Scheme(
+        "werkzeug_pbkdf2",
+        "",
+        _shape(
+            r"pbkdf2:(?P<prf>sha1|sha256|sha512):(?P<cost>[0-9]{1,12})\$(?P<salt>[0-9A-Za-z]{1,64})"
+            r"\$(?P<digest>[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128})"
+        ),
+        _pbkdf2,
+        check=foreign.werkzeug_pbkdf2,
+        zero="0",
+    ),
+    Scheme(
+        "aspnet_identity",
+        "",
+        _shape(rf"AQAAAA[{_B64}]{{12}}(?P<secret>[{_B64}]{{14,170}})={{0,2}}"),
+        _aspnet,
+        check=foreign.aspnet_identity,
+    ),
+    Scheme(
+        "wordpress",
+        "",
+        _shape(rf"\$wp(?P<bcrypt>{_BCRYPT})"),
+        _bcrypt,
+        check=foreign.wordpress,
+        zero=".",
+    ),
+    Scheme(
+        "yescrypt",
+        "",
+        _shape(
+            rf"\$y\$j(?P<n>[{_H64}])(?P<r>[./0-9A-Za-j])\$(?P<secret>[{_H64}]{{1,86}}\$[{_H64}]{{43}})"
+        ),
+        _yescrypt,
+        check=foreign.yescrypt,
+        zero=".",
+    ),
+    Scheme(  # the text is ours: an export has hash and salt, its project the other parameters
+        "firebase_scrypt",
+        "",
+        _shape(
+            r"\$fbscrypt\$v=1,n=(?P<ln>[0-9]{1,2}),r=(?P<r>[0-9]{1,9}),p=1"
+            rf",ss=(?P<separator>[{_B64}]{{0,64}}={{0,2}}),sk=(?P<key>[{_B64}]{{16,200}}={{0,2}})"
+            rf"\$(?P<salt>[{_B64}]{{1,128}}={{0,2}})\$(?P<digest>[{_B64}]{{16,200}}={{0,2}})"
+        ),
+        _scrypt_firebase,
+        check=foreign.firebase,
+    ),
+    # Spring Security's, as `_unwrapped` writes their `{id}`.
+    Scheme(
+        "spring_pbkdf2",
+        "",
+        _shape(r"\{PBKDF2\}(?P<secret>[0-9A-Fa-f]{80}|[0-9A-Fa-f]{96})"),
+        _any,
+        check=foreign.spring_pbkdf2,
+        zero="0",
+    ),
+    Scheme(
+        "spring_scrypt",
+        "",
+        _shape(
+            rf"\{{SCRYPT\}}\$(?P<costs>[0-9a-f]{{5,7}})\$(?P<salt>[{_B64}]{{8,128}}={{0,2}})"
+            rf"\$(?P<digest>[{_B64}]{{20,128}}={{0,2}})"
+        ),
+        _scrypt_spring,
+        check=foreign.spring_scrypt,
+    ),
+    # OpenLDAP's `{SCHEME}`; see also `_unwrapped` for {CRYPT}.
     Scheme(
         "ldap_salted_md5",
         "ldap_salted_md5",
@@ -289,27 +388,31 @@ _FOREIGN = [
 ]
 
 SCHEMES = {scheme.name: scheme for scheme in (CURRENT, *_FOREIGN)}
-_CRYPT = ("bcrypt", "sha256_crypt", "sha512_crypt", "md5_crypt")
-_LDAP_PREFIX = re.compile(r"\{[A-Za-z0-9-]{1,16}\}")
+_BEHIND = {
+    "CRYPT": ("bcrypt", "sha256_crypt", "sha512_crypt", "md5_crypt", "yescrypt"),
+    "BCRYPT": ("bcrypt",),
+    "ARGON2": ("argon2",),
+}
+"""What may follow a prefix that is no part of the hash."""
+_PREFIX = re.compile(r"\{([A-Za-z0-9-]{1,16})(?:@SpringSecurity_v5_8)?\}")
 
 
 def recognise(encoded: str) -> Recognised | None:
     """Which scheme `encoded` is, at a bearable cost; None for everything else."""
+    known = shaped(encoded)
+    return known if known is not None and fits(known) else None
+
+
+def shaped(encoded: str) -> Recognised | None:
+    """Which scheme `encoded` looks like, whatever it costs."""
     if not 0 < len(encoded) <= MAX_ENCODED or not encoded.isascii():
         return None
-    names = tuple(SCHEMES)
-    # OpenLDAP reads `{ssha}` like `{SSHA}`, and hands `{CRYPT}` to crypt(3).
-    if ldap := _LDAP_PREFIX.match(encoded):
-        encoded = ldap[0].upper() + encoded[ldap.end() :]
-        if ldap[0].upper() == "{CRYPT}":
-            encoded, names = encoded[ldap.end() :], _CRYPT
+    text, names = _unwrapped(encoded)
     for name in names:
         scheme = SCHEMES[name]
-        found = scheme.shape.fullmatch(encoded)
+        found = scheme.shape.fullmatch(text)
         if found:
-            if not scheme.fits(found):
-                return None
-            return Recognised(scheme, encoded.removeprefix(scheme.prefix), found)
+            return Recognised(scheme, text.removeprefix(scheme.prefix), found)
     return None
 
 
@@ -320,9 +423,29 @@ def specimen(encoded: str) -> str | None:
     if known is None:
         return None
     text, zeroed = known.found.string, False
-    for group in ("secret", "salt", "digest"):
+    for group in ("secret", "salt", "digest", "key"):
         if group in known.found.re.groupindex:
             begin, end = known.found.span(group)
             text = text[:begin] + re.sub(r"[^$=]", known.scheme.zero, text[begin:end]) + text[end:]
             zeroed = True
     return text if zeroed else None
+
+
+def fits(known: Recognised) -> bool:
+    try:
+        return known.scheme.fits(known.found)
+    except ValueError:  # base64 that holds something else
+        return False
+
+
+def _unwrapped(encoded: str) -> tuple[str, tuple[str, ...]]:
+    """The hash without the prefix that is no part of it, and what it may be. OpenLDAP reads
+    `{ssha}` like `{SSHA}` and hands `{CRYPT}` to crypt(3); Spring writes `{id}` before everything,
+    `{ldap}` before LDAP's own."""
+    encoded = encoded.removeprefix("{ldap}")
+    if prefix := _PREFIX.match(encoded):
+        word, rest = prefix[1].upper(), encoded[prefix.end() :]
+        if word in _BEHIND:
+            return rest, _BEHIND[word]
+        encoded = f"{{{word}}}{rest}"
+    return encoded, tuple(SCHEMES)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 
@@ -27,7 +28,8 @@ def examine(*, ask_service: bool) -> Findings:
     except SettingsError as error:
         yield Finding("problem", "settings", str(error), "change the setting, or take it out")
         return
-    yield from _settings(settings)
+    served = _as_served(settings)
+    yield from _settings(served[0], noted=served[0] is not settings)
     yield from _machine(settings)
     try:
         expect_file(settings)
@@ -42,7 +44,7 @@ def examine(*, ask_service: bool) -> Findings:
     if ask_service:
         from identity.cli.doctor.probe import ask
 
-        yield from ask(settings)
+        yield from ask(served)
 
 
 def _namesake(package: "str | os.PathLike[str]" = namesake.PACKAGE) -> Findings:
@@ -61,9 +63,19 @@ def _namesake(package: "str | os.PathLike[str]" = namesake.PACKAGE) -> Findings:
         )  # fmt: skip
 
 
-def _settings(settings: Settings) -> Findings:
+def _as_served(settings: Settings) -> list[Settings]:
+    """Under each address of which the database knows; what is wrong with it is told later."""
+    with suppress(SettingsError, IdentityError, SQLAlchemyError, OSError):
+        expect_file(settings)
+        with operating(settings) as operation:
+            return operation.served
+    return [settings]
+
+
+def _settings(settings: Settings, *, noted: bool) -> Findings:
     server = settings.server
-    yield Finding("ok", "settings", f"{server.environment}; issuer {settings.issuer}")
+    how = ", as the service was last started" if noted else ""
+    yield Finding("ok", "settings", f"{server.environment}; issuer {settings.issuer}{how}")
     open_to_all = server.host not in ("127.0.0.1", "::1", "localhost")
     if settings.production and loopback(settings.issuer):
         yield Finding(

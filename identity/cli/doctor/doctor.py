@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from identity.cli.printing import AsJson, as_json, cell
+from identity.cli.printing import AsJson, as_json, cell, coloured
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,7 +28,8 @@ def doctor(
         as_json([finding._asdict() for finding in findings])
     else:
         for finding in findings:
-            print(f"{finding.level:7}  {finding.what:11}  {cell(finding.words)}")
+            level = coloured(f"{finding.level:7}")
+            print(f"{level}  {finding.what:11}  {cell(finding.words)}")
             if finding.mend:
                 print(f"{'':7}  {'':11}  -> {cell(finding.mend)}")
     raise typer.Exit(1 if any(finding.level == "problem" for finding in findings) else 0)

@@ -12,27 +12,40 @@ from identity.settings import Settings, loopback
 PATIENCE = 3.0
 
 
-def ask(settings: Settings) -> Findings:
-    """Whether somebody answers under the issuer's address, and says that it is this issuer."""
-    issuer = settings.issuer
+def ask(served: list[Settings]) -> Findings:
+    """Whether somebody answers under the issuer's address, and says that it is this issuer.
+
+    `served`: the settings under each address that the service may have; the first that answers
+    as it should is it, and where none does, the newest is told of.
+    """
+    first: Finding | None = None
+    for settings in served:
+        found = _ask(settings.issuer)
+        if found.level == "ok":
+            yield found
+            return
+        first = first or found
+    assert first is not None
+    yield first
+
+
+def _ask(issuer: str) -> Finding:
     try:
         document = _get(_metadata(issuer))
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", None) or error
-        yield Finding(
+        return Finding(
             "note", "service", f"does not answer at {issuer} ({str(why)[:200]})",
             "start it; if it runs, IDENTITY_ISSUER must be the address under which others reach it",
         )  # fmt: skip
-        return
     named = document.get("issuer") if isinstance(document, dict) else None
     if named != issuer:
-        yield Finding(
+        return Finding(
             "problem", "service", f"who answers at {issuer} is {str(named)[:100]!a}",
             "set the same IDENTITY_ISSUER for the service and for this command",
         )  # fmt: skip
-        return
     local = ", which only this machine can reach" if loopback(issuer) else ""
-    yield Finding("ok", "service", f"answers at {issuer}{local}")
+    return Finding("ok", "service", f"answers at {issuer}{local}")
 
 
 def _metadata(issuer: str) -> str:

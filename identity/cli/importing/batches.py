@@ -1,4 +1,4 @@
-"""Users from another system, with the password hashes that it made.
+"""Many users at once: from another system, with the password hashes that it made, or new ones.
 
 A file is read in batches, each in one transaction with a handful of statements. A row whose
 username exists already is that user: it stays as it is (with `update`: all but its password is
@@ -6,13 +6,15 @@ brought into line), so that an import that was cut off is simply run again. A ro
 users at once, or is wrong in itself, is reported by its line, and the rest goes on.
 """
 
+import gzip
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
@@ -34,6 +36,8 @@ from identity.store import Database
 from identity.tokens.sessions import lifecycle
 
 BATCH = 500
+BATCH_HASHED = 20
+"""Where each row takes the time of a hash: what was printed is lost with no more than these."""
 
 
 @dataclass(slots=True)
@@ -56,6 +60,8 @@ class Batch:
 
     position: int
     bad: list[Bad]
+    passwords: list[tuple[str, str]]
+    """Username and one-time password of those who were made with one."""
 
 
 class _Undo(Exception):
@@ -64,34 +70,72 @@ class _Undo(Exception):
 
 @dataclass
 class Import:
-    """One import; `report` counts what `run` has done so far."""
+    """One import; `report` counts what `run` has done so far.
+
+    `make_password`: new users whose row has no hash get a one-time password of its making.
+    """
 
     db: Database
     update: bool = False
     dry_run: bool = False
+    without_roles: bool = False
+    rounds: int = 12
+    make_password: Callable[[], str] | None = None
+    one_time: timedelta = timedelta(hours=24)
+    """For how long such a password is good."""
     report: Report = field(default_factory=Report)
     _seen: dict[str, int] = field(default_factory=dict)
     """Names that the file has used, and on which line."""
-    _hasher: PasswordHasher = field(default_factory=lambda: PasswordHasher(12))
+    _created: set[str] = field(default_factory=set)
+    """Keys of whom the latest batch has created."""
 
-    def run(self, file: Path) -> Iterator[Batch]:
-        """Import `file` batch by batch, as the caller asks for the next. `ValidationFailed` where
-        it is no such file at all."""
-        with file.open("rb") as raw:
-            source = records(Lines(raw), file)
-            while chunk := list(islice(source, BATCH)):
+    def __post_init__(self) -> None:
+        self._hasher = PasswordHasher(self.rounds)
+
+    def run(
+        self, file: Path, form: str | None = None, parameters: str | None = None
+    ) -> Iterator[Batch]:
+        """Import `file` batch by batch, as the caller asks for the next; `form` and `parameters`
+        as in `records`. `ValidationFailed` where it is no such file at all."""
+        size = BATCH_HASHED if self.make_password else BATCH
+        with file.open("rb") as raw, _unpacked(raw, file) as plain:
+            source = records(Lines(plain), file, form, parameters)
+            while chunk := list(islice(source, size)):
                 bad: list[Bad] = []
                 rows = [row for item in chunk if (row := self._right(item, bad))]
+                rows, passwords = self._with_passwords(rows)
                 self._store(rows, bad)
                 self.report.rows += len(chunk)
                 self.report.bad += len(bad)
-                yield Batch(raw.tell(), sorted(bad, key=lambda one: one.line))
+                handed = [(r.username, passwords[r.key]) for r in rows
+                          if r.key in passwords and r.key in self._created]  # fmt: skip
+                yield Batch(raw.tell(), sorted(bad, key=lambda one: one.line), handed)
+
+    def _with_passwords(self, rows: list[Row]) -> tuple[list[Row], dict[str, str]]:
+        """Hashed before the transaction, in which everybody else would wait."""
+        if self.make_password is None:
+            return rows, {}
+        with self.db.transaction() as session:
+            owners = _owners(session, rows)
+        ready, passwords = [], {}
+        for row in rows:
+            if row.password_hash is None and owners.keys().isdisjoint((row.key, row.email_key)):
+                passwords[row.key] = password = self.make_password()
+                hashed = self._hasher.hash(password)
+                row = replace(
+                    row, password_hash=hashed, must_change=True,
+                    password_expires_at=utcnow() + self.one_time,
+                )  # fmt: skip
+            ready.append(row)
+        return ready, passwords
 
     def _right(self, item: Record | Bad, bad: list[Bad]) -> Row | None:
         row = item if isinstance(item, Bad) else read_row(*item, self._hasher)
         if isinstance(row, Bad):
             bad.append(row)
             return None
+        if self.without_roles:
+            row = replace(row, roles=None)
         for key in {row.key, row.email_key} - {None}:
             assert key is not None
             if key in self._seen:
@@ -141,6 +185,7 @@ class Import:
                 self._meet(session, owner, held[owner.id], row, outcome, bad)
         _insert(session, fresh)
         outcome.created += len(fresh)
+        self._created = {row.key for row in fresh}
 
     def _meet(
         self,
@@ -173,6 +218,10 @@ class Import:
                 bad.append(Bad(row.line, refusal.detail))
             else:
                 outcome.updated += 1
+
+
+def _unpacked(raw: BinaryIO, file: Path) -> AbstractContextManager[Iterable[bytes]]:
+    return gzip.GzipFile(fileobj=raw) if file.suffix.lower() == ".gz" else nullcontext(raw)
 
 
 def _bring_into_line(
@@ -225,8 +274,8 @@ def _insert(session: Session, rows: list[Row]) -> None:
                 "name": row.name,
                 "status": row.status or "active",
                 "password_hash": row.password_hash,
-                "must_change_password": False,
-                "password_expires_at": None,
+                "must_change_password": row.must_change,
+                "password_expires_at": row.password_expires_at,
                 "version": 1,
                 "created_at": now,
                 "updated_at": now,

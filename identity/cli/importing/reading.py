@@ -1,25 +1,34 @@
 """Reading a file of users: each row is right in itself, or `Bad` with its line and the reason.
 
-CSV has its columns named by its first line, JSONL its members in every row. Both are UTF-8.
+CSV has its columns named by its first line, JSONL its members in every row; what other systems
+export is in exports.py. All are UTF-8.
 """
 
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unicodedata import category
 
+from identity.authentication.passwords import refusing
 from identity.authentication.passwords.hashing import PasswordHasher
+from identity.cli.importing import exports
 from identity.directory.users import names
 from identity.errors import ValidationFailed
 
 COLUMNS = frozenset(
     ("username", "email", "name", "password_hash", "roles", "status", "email_verified")
 )
+FORMATS = ("csv", "jsonl", "keycloak", "auth0", "firebase")
 LONGEST_NAME = 200
+_AUTH0 = frozenset(("_id", "user_id", "passwordHash", "identities"))
+"""Members by which a line of Auth0's is known."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _PLAIN_NAME = re.compile("[!-~]+")
 _TRUE, _FALSE = ("true", "1", "yes", "t", "y"), ("false", "0", "no", "f", "n")
@@ -28,6 +37,8 @@ _PLAIN = (
     "and set them with `identity users set-password`"
 )
 
+
+_Maker = Callable[[Mapping[str, Any]], dict[str, Any] | None]
 
 Record = tuple[int, Mapping[str, Any]]
 """Line and named values, as the file has them; empty ones are left out."""
@@ -47,6 +58,10 @@ class Row:
     roles: tuple[str, ...] | None
     status: str | None
     email_verified: bool | None
+    must_change: bool = False
+    """Whether the password is good for choosing another one only."""
+    password_expires_at: datetime | None = None
+    """Of a one-time password that was made up here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +74,14 @@ class Lines:
     """Lines of UTF-8, a broken octet as a lone surrogate, and which line comes next."""
 
     def __init__(self, raw: Iterable[bytes]) -> None:
-        self._raw = raw
+        self._raw = iter(raw)
         self.line = 0
+
+    def peek(self) -> str:
+        """The next line, which still comes next."""
+        first = next(self._raw, b"")
+        self._raw = chain((first,), self._raw) if first else self._raw
+        return first.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
     def __iter__(self) -> Iterator[str]:
         for octets in self._raw:
@@ -69,14 +90,65 @@ class Lines:
             yield text.removeprefix("\ufeff") if self.line == 1 else text
 
 
-def records(lines: Lines, file: Path) -> Iterator[Record | Bad]:
-    """The file's rows, in whichever form its name says. `ValidationFailed` where it has none."""
-    kind = file.suffix.lower()
-    if kind == ".csv":
+def records(
+    lines: Lines, file: Path, form: str | None = None, parameters: str | None = None
+) -> Iterator[Record | Bad]:
+    """The file's rows, in one of `FORMATS`, or whichever its name and beginning say.
+    `ValidationFailed` where that is none. `parameters`: of Firebase's hashes."""
+    form = form or _form(lines, file)
+    if form == "csv":
         return _csv(lines)
-    if kind in (".jsonl", ".ndjson"):
+    if form == "jsonl":
         return _jsonl(lines)
-    raise ValidationFailed([("/file", f"{file}: the name must end in .csv or .jsonl")])
+    if form == "auth0":
+        return _exported(_objects(lines), exports.auth0)
+    firebase = partial(exports.firebase, parameters=parameters)
+    makers: dict[str, _Maker] = {"keycloak": exports.keycloak, "firebase": firebase}
+
+    def told_apart(user: Mapping[str, Any]) -> dict[str, Any] | None:
+        return firebase(user) if "localId" in user else exports.keycloak(user)
+
+    return _exported(exports.users_of("".join(lines)), makers.get(form, told_apart))
+
+
+def _form(lines: Lines, file: Path) -> str:
+    kind = Path(file.name.lower().removesuffix(".gz")).suffix
+    if kind == ".csv":
+        return "csv"
+    if kind not in (".json", ".jsonl", ".ndjson"):
+        words = f"{file}: the name must end in .csv, .jsonl or .json; or say --format"
+        raise ValidationFailed([("/file", words)])
+    try:
+        first = json.loads(lines.peek())
+    except (ValueError, RecursionError):
+        first = None
+    one_a_line = isinstance(first, dict) and not isinstance(first.get("users"), list)
+    if one_a_line and not _AUTH0.isdisjoint(first):
+        return "auth0"
+    return "jsonl" if one_a_line or kind != ".json" else "json"
+
+
+def _exported(
+    users: Iterable[tuple[int, object] | Bad],
+    maker: _Maker,
+) -> Iterator[Record | Bad]:
+    for item in users:
+        if isinstance(item, Bad):
+            yield item
+            continue
+        line, user = item
+        if not isinstance(user, dict):
+            yield Bad(line, "is no JSON object")
+            continue
+        try:
+            record = maker(user)
+        except ValidationFailed as mistake:
+            yield Bad(line, _words(mistake))
+        except (TypeError, AttributeError):
+            yield Bad(line, "is not laid out as such a user is exported")
+        else:
+            if record is not None:
+                yield line, {k: v for k, v in record.items() if v not in (None, "", [])}
 
 
 def _csv(lines: Lines) -> Iterator[Record | Bad]:
@@ -119,6 +191,21 @@ def _checked_header(header: list[str]) -> list[str]:
 
 
 def _jsonl(lines: Lines) -> Iterator[Record | Bad]:
+    for item in _objects(lines):
+        if isinstance(item, Bad):
+            yield item
+            continue
+        line, members = item
+        if "password" in members:
+            yield Bad(line, f"the member password {_PLAIN}")
+        elif unknown := sorted(members.keys() - COLUMNS):
+            yield Bad(line, f"unknown member {', '.join(unknown)[:100]}")
+        else:
+            yield line, {name: v for name, v in members.items() if v not in (None, "")}
+
+
+def _objects(lines: Lines) -> Iterator[tuple[int, dict[str, Any]] | Bad]:
+    """A JSON object a line."""
     for line in lines:
         if not line.strip():
             continue
@@ -127,14 +214,10 @@ def _jsonl(lines: Lines) -> Iterator[Record | Bad]:
         except (ValueError, RecursionError):
             yield Bad(lines.line, "is no JSON")
             continue
-        if not isinstance(members, dict):
-            yield Bad(lines.line, "is no JSON object")
-        elif "password" in members:
-            yield Bad(lines.line, f"the member password {_PLAIN}")
-        elif unknown := sorted(members.keys() - COLUMNS):
-            yield Bad(lines.line, f"unknown member {', '.join(unknown)[:100]}")
+        if isinstance(members, dict):
+            yield lines.line, members
         else:
-            yield lines.line, {name: v for name, v in members.items() if v not in (None, "")}
+            yield Bad(lines.line, "is no JSON object")
 
 
 def read_row(line: int, members: Mapping[str, Any], hasher: PasswordHasher) -> Row | Bad:
@@ -155,8 +238,7 @@ def _row(line: int, members: Mapping[str, Any], hasher: PasswordHasher) -> Row:
         raise ValidationFailed([("/name", words)])
     password_hash = _text(members, "password_hash")
     if password_hash is not None and hasher.identify(password_hash) is None:
-        words = "is not a hash that can be checked here, or one that is too costly or too weak"
-        raise ValidationFailed([("/password_hash", words)])
+        raise ValidationFailed([("/password_hash", refusing.reason(password_hash))])
     status = _text(members, "status")
     if status is not None and (status := status.lower()) not in ("active", "disabled"):
         raise ValidationFailed([("/status", "must be active or disabled")])
@@ -171,6 +253,7 @@ def _row(line: int, members: Mapping[str, Any], hasher: PasswordHasher) -> Row:
         roles=_roles(members.get("roles")),
         status=status,
         email_verified=_flag(members.get("email_verified")),
+        must_change=members.get("must_change") is True,
     )
 
 

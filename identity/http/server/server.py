@@ -129,7 +129,10 @@ def serve(
     try:
         held = hold(host, port, shared=workers > 1)
     except OSError as error:
-        return refuse(f"cannot listen on {host}:{port}: {error.strerror or error}")
+        return refuse(
+            f"cannot listen on {host}:{port} (IDENTITY_HOST, IDENTITY_PORT): "
+            f"{error.strerror or error}"
+        )
     limits = limits or Limits(connections=settings.server.max_connections)
     run = partial(run_process, settings, factory, limits)
     if workers == 1:

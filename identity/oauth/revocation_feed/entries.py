@@ -8,7 +8,7 @@ import orjson
 from identity.clock import utcnow
 from identity.settings import Settings
 from identity.store import Database, moment
-from identity.verifier.gate.gate import MAX_LEEWAY
+from identity.verifier.gate.claims import MAX_LEEWAY
 
 KINDS = {
     "token.revoked": "token",

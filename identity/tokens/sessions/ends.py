@@ -15,7 +15,7 @@ from identity.store import Work, changes
 from identity.store import insert_on_conflict as insert
 from identity.tokens.sessions.table import LoginSession, RefreshToken
 from identity.tokens.status.table import RevokedPlace
-from identity.verifier.gate.gate import MAX_LEEWAY
+from identity.verifier.gate.claims import MAX_LEEWAY
 
 TOGETHER = 500  # ids of one statement
 SKEW = timedelta(seconds=2 * MAX_LEEWAY)

@@ -23,7 +23,7 @@ from identity.store import Database
 from identity.store.changes import ChangeFeed
 from identity.tokens.status.reserving import reserve
 from identity.tokens.status.table import BLOCK, CAPACITY, path_of
-from identity.verifier.gate.gate import MAX_LEEWAY
+from identity.verifier.gate.claims import MAX_LEEWAY
 
 HELD = timedelta(hours=1)
 """How long a process gives away what it has reserved."""

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from identity.verifier.gate.encoding import b64url_decode
 
+MAX_LEEWAY = 30.0
+"""Seconds that clocks may differ, at the most."""
+
 SEAL: Final = object()
 """What `VerifiedClaims` asks of its maker. `gate` alone imports it; a test keeps it so."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from identity.verifier.gate import shortcut
 from identity.verifier.gate.algorithms import ALGORITHMS
-from identity.verifier.gate.claims import SEAL, VerifiedClaims
+from identity.verifier.gate.claims import MAX_LEEWAY, SEAL, VerifiedClaims
 from identity.verifier.gate.rules import (
     BAD_SIGNATURE,
     HEADERS_KEPT,
@@ -26,8 +26,6 @@ from identity.verifier.gate.rules import (
 )
 
 __all__ = ["Check", "Gate", "Refused", "VerificationKey", "VerifiedClaims"]
-
-MAX_LEEWAY = 30.0
 
 _TESTS = tuple((rule.name, rule.test) for rule in RULES)
 _SIGNATURE = [rule.name for rule in RULES].index("signature")

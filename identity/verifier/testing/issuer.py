@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey, Sign
+from identity.verifier.gate.claims import MAX_LEEWAY
 from identity.verifier.gate.encoding import b64url_decode, b64url_encode
-from identity.verifier.gate.gate import MAX_LEEWAY
 from identity.verifier.revocations.feed import Feed
 from identity.verifier.revocations.statuslists import StatusLists
 from identity.verifier.testing.clock import MovableClock

@@ -105,6 +105,72 @@ FOREIGN = [
     ),
     ("bcrypt", "{CRYPT}$2b$04$hWcGKexISeIxelT6lzbJCe3NHYkuNO6VwD.sSx87cor9MaMiHSKzC"),
     ("sha256_crypt", "{crypt}$5$saltSALT$jl/uPTG/nEqbvsyy6UzIqM9dQdWj94LQFzaaYyxnI1."),
+    # Made by Werkzeug itself.
+    (
+        "werkzeug_scrypt",
+        "scrypt:1024:8:1$saltSALTsaltSALT$b296c5d181289a2fd91c29b23e7208277ba453f24ef78712326f0ef4f"
+        "35a255a6faa1315c4ad86f4ffbc96871195ced2b426bf6fd35dea834d5ca71cbfc73d90",
+    ),
+    (
+        "werkzeug_pbkdf2",
+        "pbkdf2:sha1:1000$saltSALTsaltSALT$bfd70d00f24098e20725b144504f64bb7724dc32",
+    ),
+    (
+        "werkzeug_pbkdf2",
+        "pbkdf2:sha256:1000$saltSALTsaltSALT$0342f2f7377c88b18de855a1642c98acc8069a212d70a6a3ccd8c"
+        "7319f6b6442",
+    ),
+    (
+        "werkzeug_pbkdf2",
+        "pbkdf2:sha512:1000$saltSALTsaltSALT$3d5e510fe839688f7bed5cb705cfae6e6c3acb4b25595d6bfffe8"
+        "fe444fabe76277b5d052e457e377c8a37bbd21d2282527801afdce8191b3e0f0de08a15382b",
+    ),
+    # By the layout that ASP.NET Core publishes, with node's PBKDF2; a port of it to npm agrees.
+    (
+        "aspnet_identity",
+        "AQAAAAAAAAPoAAAAEHNhbHRTQUxUc2FsdFNBTFS/1w0A8kCY4gclsURQT2S7dyTcMsngtCh2pfWrslKhLQ==",
+    ),
+    (
+        "aspnet_identity",
+        "AQAAAAEAAAPoAAAAEHNhbHRTQUxUc2FsdFNBTFQDQvL3N3yIsY3oVaFkLJisyAaaIS1wpqPM2Mcxn2tkQg==",
+    ),
+    (
+        "aspnet_identity",
+        "AQAAAAIAAAPoAAAAEHNhbHRTQUxUc2FsdFNBTFQ9XlEP6Dloj3vtXLcFz65ubDrLSyVZXWv//o/kRPq+dg==",
+    ),
+    # bcrypt of base64(HMAC-SHA-384), as WordPress 6.8 documents it.
+    ("wordpress", "$wp$2y$04$KkFDEEUeoA.4DOgWdfiQbOGv3EkFRPbFr0u5m4l8u8vzOReqQzQ3K"),
+    # crypt(3), called by perl.
+    ("yescrypt", "$y$j75$saltSALTsaltSALT$jioZ8B7kxMOjwf5QYS9Hsh25jpY3G/cTAlKNveDjW.3"),
+    # Spring's encoders are Java's PBKDF2, which made the first two, and scrypt, by node.
+    (
+        "spring_pbkdf2",
+        "{pbkdf2}73616c7453414c54eea131df1c08bd7d369c406c6762b155328988d705fc7fc24f64c656740f8f55",
+    ),
+    (
+        "spring_pbkdf2",
+        "{pbkdf2@SpringSecurity_v5_8}73616c7453414c5473616c7453414c541d96c367321498d952fa8040b4265"
+        "11a109ed6bee11c3977bafb93d8f189b00d",
+    ),
+    (
+        "spring_scrypt",
+        "{scrypt@SpringSecurity_v5_8}$a0801$c2FsdFNBTFRzYWx0U0FMVA==$spbF0YEomi/ZHCmyPnIIJ3ukU/JO94"
+        "cSMm8O9PNaJVo=",
+    ),
+    ("bcrypt", "{bcrypt}$2a$04$o3fF7I.WuY9sr6ifFAKtEOALymC.CQPHyZKGKPB56Aro4lRG9hSwC"),
+    (
+        "argon2",
+        "{argon2@SpringSecurity_v5_8}$argon2id$v=19$m=64,t=1,p=2$c2FsdFNBTFQ$UwVRQZc23e4IKfVp+/ZIl"
+        "//2t3lADeDgKfKl9ppc9XM",
+    ),
+    ("ldap_salted_sha1", "{ldap}{SSHA}/L2vA3hCV9kDPko8wmf338+6nNBzYWx0U0FMVA=="),
+    # By the package firebase-scrypt of npm.
+    (
+        "firebase_scrypt",
+        "$fbscrypt$v=1,n=8,r=8,p=1,ss=Bw==,sk=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYwMTIzNDU2N"
+        "zg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg==$c2FsdFNBTFQhIQ==$xr12T8s2orC0j5jVO9LqcDSgi/CiOZ0joxPNO"
+        "ox7PyeYR7CewVKOAr5H586t6+sO6qzc/HsU4VxpAZYTKjGleA==",
+    ),
     # The first format of our own scheme, without HMAC.
     (
         "bcrypt_sha256",

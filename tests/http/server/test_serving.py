@@ -783,7 +783,8 @@ def test_a_port_in_use_is_one_clear_line(workers: int, capfd: pytest.CaptureFixt
         settings = Settings.of(log_level="error")
         assert serve(settings, application, "127.0.0.1", running.port, workers) == 1
     assert capfd.readouterr().err == (
-        f"identity: cannot listen on 127.0.0.1:{running.port}: Address already in use\n"
+        f"identity: cannot listen on 127.0.0.1:{running.port} (IDENTITY_HOST, IDENTITY_PORT): "
+        "Address already in use\n"
     )
 
 
