@@ -16,7 +16,7 @@ UNUSED := ecdsa pyasn1 rsa six
 # The distribution's name until it was found to be another project's: its files would lie among ours.
 OLD_NAME := identity
 # Where the security lives: of each of these at least 95 % of the branches are covered.
-GUARDED := tokens keys passwords sessions grants clients access
+GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-plain check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean

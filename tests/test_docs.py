@@ -17,10 +17,10 @@ import pytest
 from sqlmodel import Session, select
 
 from identity import errors
-from identity.authentication.passwords.schemes import SCHEMES
+from identity.directory.hashes.schemes import SCHEMES
 from identity.settings import described
 from scripts import docs
-from tests.authentication.passwords.test_foreign_hashes import FOREIGN
+from tests.directory.hashes.test_foreign_hashes import FOREIGN
 from tests.databases import ROOT, environment
 from tests.serving import ADMIN_PASSWORD
 

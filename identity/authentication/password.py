@@ -13,13 +13,13 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from identity.authentication.passwords import kinds
 from identity.authentication.passwords.fair import Asked
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.authentication.passwords.pool import HashingPool
 from identity.authentication.passwords.preparing import prepare
 from identity.authentication.throttle import Attempt, Throttle, account_key
 from identity.clock import utcnow
+from identity.directory.hashes import kinds
 from identity.directory.users import names
 from identity.directory.users.table import Status
 from identity.errors import InvalidGrant, InvalidRequest, TooManyRequests
@@ -77,7 +77,7 @@ class PasswordLogin:
     pool: HashingPool
     throttle: Throttle
     kinds: Remembered[tuple[str, ...]]
-    """Those of all stored hashes (`passwords.kinds`)."""
+    """Those of all stored hashes (`hashes.kinds`)."""
     queue: AuditQueue
     metrics: Metrics
 

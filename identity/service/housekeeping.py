@@ -10,7 +10,7 @@ from typing import cast
 
 import structlog
 
-from identity.authentication.passwords import kinds
+from identity.directory.hashes import kinds
 from identity.errors import Unavailable
 from identity.keys import upkeep
 from identity.records import audit

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Index, text
 from sqlmodel import SQLModel, col
 
-from identity.authentication.passwords.kinds import PasswordKind
 from identity.authentication.throttle import KnownAddress, LoginFailure
 from identity.directory.access import table as access
 from identity.directory.clients import table as clients
+from identity.directory.hashes.kinds import PasswordKind
 from identity.directory.subjects import Subject
 from identity.directory.users import table as users
 from identity.keys import table as keys

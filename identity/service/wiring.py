@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from identity.authentication.bearer import BearerAuthentication
 from identity.authentication.clients import ClientAuthentication
 from identity.authentication.password import PasswordLogin
-from identity.authentication.passwords import kinds
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.authentication.passwords.pool import HashingPool
 from identity.authentication.throttle import Throttle
 from identity.directory.access.granting import home_of_scopes
 from identity.directory.clients import registry
+from identity.directory.hashes import kinds
 from identity.directory.users import snapshot
 from identity.http.wire.in_a_row import Batched
 from identity.keys import master

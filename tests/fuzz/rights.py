@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlmodel import col, select
 
-from identity.authentication.passwords.schemes import recognise
 from identity.directory.access.granting import BUILT_IN
 from identity.directory.access.table import Role, RoleScope, Scope
 from identity.directory.clients.table import Client, ClientSecret
+from identity.directory.hashes.schemes import recognise
 from identity.directory.users.table import User, UserRole
 from identity.tokens.sessions.table import LoginSession
 

@@ -21,7 +21,7 @@ from threading import Lock
 from typing import Any
 
 from identity.authentication.passwords.preparing import prepare
-from identity.authentication.passwords.schemes import CURRENT, Recognised, recognise, specimen
+from identity.directory.hashes.schemes import CURRENT, Recognised, recognise, specimen
 
 DEAREST = 1.0
 """Seconds of CPU time. A stored kind that costs more shows, rather than have every wrong password

@@ -20,11 +20,11 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from identity.authentication.passwords import kinds
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.cli.importing.reading import Bad, Lines, Record, Row, read_row, records
 from identity.clock import utcnow
 from identity.directory.access.table import Role
+from identity.directory.hashes import kinds
 from identity.directory.subjects import Subject
 from identity.directory.users import accounts
 from identity.directory.users.table import LoginName, User, UserRole

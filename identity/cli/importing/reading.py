@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from unicodedata import category
 
-from identity.authentication.passwords import refusing
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.cli.importing import exports
+from identity.directory.hashes import refusing
 from identity.directory.users import names
 from identity.errors import ValidationFailed
 

@@ -11,13 +11,13 @@ from typing import Any
 from sqlalchemy import update as update_rows
 from sqlmodel import Session, col, delete, select
 
-from identity.authentication.passwords import kinds
-from identity.authentication.passwords.schemes import recognise
 from identity.clock import utcnow
 from identity.directory import subjects
 from identity.directory.access.authority import Held, check_roles, check_scopes
 from identity.directory.access.granting import ACCOUNT, ADMIN, scopes_of_roles
 from identity.directory.access.table import Role
+from identity.directory.hashes import kinds
+from identity.directory.hashes.schemes import recognise
 from identity.directory.users import names
 from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import Conflict, NotFound, ValidationFailed

@@ -11,8 +11,8 @@ import pytest
 
 from identity.authentication.passwords import hashing
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.authentication.passwords.schemes import recognise, specimen
-from tests.authentication.passwords.test_foreign_hashes import FOREIGN
+from identity.directory.hashes.schemes import recognise, specimen
+from tests.directory.hashes.test_foreign_hashes import FOREIGN
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 PREPARED = "battery\u00a0staple"  # changes when it is prepared, so that others compare it twice

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Field, Session, SQLModel
 
-from identity.authentication.passwords.schemes import specimen
 from identity.clock import utcnow
+from identity.directory.hashes.schemes import specimen
 from identity.store import Database, UtcDateTime, Work, changes, execute
 
 RECOUNTED = timedelta(days=1)

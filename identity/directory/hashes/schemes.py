@@ -24,7 +24,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from identity.authentication.passwords import foreign
+from identity.directory.hashes import foreign
 
 MAX_ENCODED = 1024
 """Characters of the longest stored hash that is looked at."""

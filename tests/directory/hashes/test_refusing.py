@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.authentication.passwords.refusing import reason
-from identity.authentication.passwords.schemes import recognise
-from tests.authentication.passwords.test_foreign_hashes import FOREIGN, REFUSED
+from identity.directory.hashes.refusing import reason
+from identity.directory.hashes.schemes import recognise
+from tests.directory.hashes.test_foreign_hashes import FOREIGN, REFUSED
 
 HASHER = PasswordHasher(4)
 

@@ -5,8 +5,8 @@ Its format is unknown; or known, but not supported, too weak or too costly; or i
 
 import re
 
-from identity.authentication.passwords import foreign
-from identity.authentication.passwords.schemes import MAX_ENCODED, fits, shaped
+from identity.directory.hashes import foreign
+from identity.directory.hashes.schemes import MAX_ENCODED, fits, shaped
 
 _WEAK = (
     (r"\{(?:noop|clear|cleartext|plain)\}.*", "plain text"),

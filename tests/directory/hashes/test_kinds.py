@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from identity.authentication.passwords import kinds
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.authentication.passwords.kinds import PasswordKind
-from identity.authentication.passwords.schemes import specimen
 from identity.clock import frozen
+from identity.directory.hashes import kinds
+from identity.directory.hashes.kinds import PasswordKind
+from identity.directory.hashes.schemes import specimen
 from identity.directory.users.table import User
 from tests.world import World, refused
 

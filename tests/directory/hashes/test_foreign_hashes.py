@@ -6,7 +6,7 @@ import bcrypt
 import pytest
 
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.authentication.passwords.schemes import SCHEMES, recognise
+from identity.directory.hashes.schemes import SCHEMES, recognise
 
 PASSWORD = "correct horse é"
 
