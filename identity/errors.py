@@ -114,8 +114,10 @@ class LoginTooOld(BearerError):
 
     status, code, title = 403, "insufficient_user_authentication", "Prove again who you are"
 
-    def __init__(self, detail: str | None = None, *, max_age: int) -> None:
-        super().__init__(detail)
+    def __init__(
+        self, detail: str | None = None, *, max_age: int = 0, audit: str | None = None
+    ) -> None:
+        super().__init__(detail, audit=audit)
         self.max_age = max_age
 
     def headers(self) -> dict[str, str]:

@@ -51,7 +51,7 @@ def test_without_a_token_the_caller_learns_where_to_get_one(api):
     assert answer.status_code == 401
     assert "/.well-known/oauth-protected-resource" in answer.headers["www-authenticate"]
     metadata = api.get("/.well-known/oauth-protected-resource").json()
-    assert metadata["authorization_servers"] == [identity.verifier.issuer.issuer]
+    assert metadata["authorization_servers"] == [identity.verifier.issuer]
 
 
 def test_a_token_that_expired_or_is_for_another_service_opens_nothing(api, issuer):

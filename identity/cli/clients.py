@@ -166,7 +166,14 @@ def update(
         raise typer.BadParameter("say what is to change: --name, --grant, --scope, --audience")
     with operating() as operation, operation.change() as session:
         found = find_client(session, client, lock=True)
-        accounts.update(session, found, fields, known_grants=_known_grants(), held=None)
+        accounts.update(
+            session,
+            found,
+            fields,
+            known_grants=_known_grants(),
+            own_audiences=(operation.settings.issuer, operation.settings.audience),
+            held=None,
+        )
     remark(f"The client {found.id} is changed.")
 
 

@@ -33,6 +33,8 @@ def plain(args: Sequence[str]) -> dict[str, Any] | None:
 
 def serve(given: dict[str, Any]) -> int:
     """Serve until told to stop; the exit code. `given` wins over the settings of these names."""
+    import identity.records.logs  # noqa: F401 - first: it keeps structlog from bringing rich
+
     # Imports make much that stays and little that is garbage: to look for that as often as usual,
     # and once more through all of it, takes a tenth of the start.
     usual = gc.get_threshold()

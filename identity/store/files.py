@@ -12,8 +12,6 @@ from contextlib import suppress
 from threading import Lock
 from time import monotonic
 
-import structlog
-
 from identity.errors import Unavailable
 
 LOOK_AGAIN = 0.01
@@ -21,7 +19,6 @@ LOOK_AGAIN = 0.01
 another folder by now, its clock may be coarse, or the database's name may be a link."""
 
 Key = tuple[int, int]
-_log = structlog.get_logger()
 
 
 class Files:
@@ -71,7 +68,11 @@ class Files:
             with self._telling:
                 tell, self._when_lost = self._when_lost, _nothing
                 if tell is not _nothing:
-                    _log.error("database lost", path=self._path, reason=self._lost)
+                    import structlog  # commands that only look have nothing to log
+
+                    structlog.get_logger().error(
+                        "database lost", path=self._path, reason=self._lost
+                    )
                     self._tidy()
                     tell()
             raise Unavailable(audit=self._lost)

@@ -122,6 +122,8 @@ def test_users_are_listed_by_their_last_login(identity: Identity, db: Database, 
 
 def test_a_client_is_shown_and_changed_by_id_or_name(identity: Identity) -> None:
     identity("clients", "create", "billing", "--name", "Billing", "--scope", "introspect")
+    for letter in "ab":
+        identity("scopes", "create", letter, "--audience", f"https://{letter}.example")
     found = shown(identity, "clients", "show", "Billing")
     assert (found["id"], found["scopes"], len(found["secrets"])) == ("billing", ["introspect"], 1)
     assert found["created_at"].endswith("Z")

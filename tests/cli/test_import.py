@@ -154,7 +154,7 @@ def test_an_import_can_be_run_again_and_changes_nobody(
 def test_update_brings_who_exists_into_line_but_keeps_passwords_and_the_last_administrator(
     identity: Identity, db: Database, file: File
 ) -> None:
-    identity("users", "create", "ada", "--role", "admin", "--generate")
+    identity("users", "create", "ada", "--role", "admin", "--generate", "--permanent")
     identity("users", "create", "bob", "--generate")
     with db.transaction() as session:
         was = {u.username: u.password_hash for u in session.exec(select(User))}
@@ -165,7 +165,7 @@ def test_update_brings_who_exists_into_line_but_keeps_passwords_and_the_last_adm
     )
     done = identity("users", "import", csv, "--update")
     assert done.code == 1
-    assert done.err == "users.csv:2: the last active administrator must stay one\n"
+    assert done.err == "users.csv:2: the last administrator who can log in must stay one\n"
     assert counts(done) == {"created": 0, "updated": 1, "unchanged": 0, "bad": 1}
     found = users(identity)
     assert found["ada"]["status"] == "active"

@@ -61,7 +61,7 @@ async def test_a_revoked_token_and_its_session_are_told_apart(
 async def test_disabled_owners_are_named(
     identity: Identity, db: Database, tokens: dict[str, str]
 ) -> None:
-    identity("users", "create", "other", "--role", "admin", "--generate")
+    identity("users", "create", "other", "--role", "admin", "--generate", "--permanent")
     identity("users", "disable", "admin")
     with db.transaction() as session:
         client = session.get(Client, "first-party")

@@ -82,8 +82,9 @@ async def test_a_server_that_is_gone_is_a_503_and_its_return_is_noticed(
     assert await world.active(known["access_token"])
     assert await world.active(met["access_token"])
     # Connections kept from before are found dead and replaced, at the first use of each.
+    people = [world.user(f"person-{n}").username for n in range(8)]  # one account takes turns
     everyone = await asyncio.gather(
-        *(world.log_in() for _ in range(8)), *(world.act(shop) for _ in range(8))
+        *(world.log_in(username) for username in people), *(world.act(shop) for _ in range(8))
     )
     assert all(await asyncio.gather(*(world.active(a["access_token"]) for a in everyone)))
     assert (await refresh()).status_code == 200

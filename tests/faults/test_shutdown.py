@@ -9,7 +9,7 @@ import pytest
 
 from tests.databases import wait_until
 from tests.faults.replicas import CLIENT, Line, Replicas
-from tests.serving import ADMIN_PASSWORD, Server
+from tests.serving import Server
 
 WITHIN = 10  # seconds
 
@@ -62,10 +62,9 @@ def test_a_request_under_way_is_finished_before_the_workers_stop(
     """One that has sent its head and is asked for its body, at each worker that the kernel may
     have given it to."""
     both = server(workers=2)
-    form = {"grant_type": "password", "username": "admin", "password": ADMIN_PASSWORD}
-    body = urlencode(form).encode()
+    body = urlencode({"token": "unknown"}).encode()
     head = (
-        f"POST /token HTTP/1.1\r\nHost: {CLIENT}\r\nContent-Length: {len(body)}\r\n"
+        f"POST /revoke HTTP/1.1\r\nHost: {CLIENT}\r\nContent-Length: {len(body)}\r\n"
         "Content-Type: application/x-www-form-urlencoded\r\nExpect: 100-continue\r\n\r\n"
     ).encode()
     connections = []

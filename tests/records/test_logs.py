@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from identity.opaque import mint
 from identity.records import logs
 from identity.records.audit import Origin, origin
+from identity.records.redacting import REDACTED
 from identity.settings import Settings
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLWJ5dGVz"
@@ -85,7 +86,7 @@ def test_a_secret_by_name_is_never_logged(name: str) -> None:
     log = log_at()
     structlog.get_logger().warning("x", **{name: "hunter2", "inner": [{name: "hunter2"}]})
     assert "hunter2" not in log.getvalue()
-    assert log.lines[0][name] == logs.REDACTED
+    assert log.lines[0][name] == REDACTED
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_secret_by_its_looks_is_never_logged(secret: str) -> None:
     logging.getLogger("anything").warning("%s", secret)
     assert secret not in log.getvalue()
     assert secret[10:] not in log.getvalue()
-    assert log.getvalue().count(logs.REDACTED) == 4
+    assert log.getvalue().count(REDACTED) == 4
 
 
 @pytest.mark.parametrize(

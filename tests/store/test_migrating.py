@@ -196,13 +196,13 @@ def killed(*args, **options):
         os._exit(9)
     return create(*args, **options)
 op.create_table = killed
-from identity import migrating
+from identity.store import migrating
 from identity.settings import Settings
 migrating.upgrade(Settings.load())
 """
 
 MIGRATES = """
-from identity import migrating
+from identity.store import migrating
 from identity.settings import Settings
 print(migrating.upgrade(Settings.load()))
 """

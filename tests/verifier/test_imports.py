@@ -23,7 +23,7 @@ class Blocked:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Blocked())
-from tests.verifier.issuer import forger, gate
+from tests.verifier.sample import forger, gate
 from identity.verifier.gate.algorithms import ALGORITHMS
 
 for alg in ALGORITHMS:

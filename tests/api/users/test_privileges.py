@@ -92,7 +92,7 @@ async def test_nobody_gives_or_takes_over_a_role_that_they_do_not_have(world: Wo
     problem(await clerk("PUT", f"/users/{eve['id']}/roles", []), 403)
     await boss.done("PATCH", "/roles/clerk",
                     {"scopes": ["users:read", "users:write", "roles:write"]})  # fmt: skip
-    warden = acting.Actor(world, await world.log_in("clerk"))
+    warden = acting.Actor(world, await world.log_in("clerk", scope="*"))
     await warden.done("PUT", f"/users/{me}/roles", ["clerk", "cashier"])
     problem(await warden("PUT", f"/users/{me}/roles", ["clerk", "admin"]), 403)
 
@@ -100,13 +100,14 @@ async def test_nobody_gives_or_takes_over_a_role_that_they_do_not_have(world: Wo
 async def test_a_client_has_no_role_to_hand_on(world: World) -> None:
     boss = await acting.admin(world)
     await boss.done("POST", "/roles", {"name": "cashier"})
-    robot = world.client("robot", scopes=["users:read", "users:write"])
-    actor = acting.Actor(world, await world.act(robot))
+    rights = "users:read users:write"
+    robot = world.client("robot", scopes=rights.split())
+    actor = acting.Actor(world, await world.act(robot, scope=rights))
     cashier = world.user("mara", roles=["cashier"])
     problem(await actor("POST", "/users", {"username": "eve", "roles": ["cashier"]}), 403)
     problem(await actor("POST", f"/users/{cashier.id}/password"), 403)
     world.change_client("robot", scopes=["users:read", "users:write", "roles:write"])
-    actor = acting.Actor(world, await world.act(robot))
+    actor = acting.Actor(world, await world.act(robot, scope=f"{rights} roles:write"))
     await actor.done("POST", "/users", {"username": "eve", "roles": ["cashier"]})
 
 

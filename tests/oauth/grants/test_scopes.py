@@ -112,11 +112,12 @@ async def test_default_scopes_are_the_clients_and_go_with_their_scope(world: Wor
 
 
 async def test_nobody_makes_logins_ask_for_what_they_do_not_hold(world: World) -> None:
-    """A client of every scope is anybody's to register; what it asks for unsaid is not."""
-    clerk = await acting.clerk(world, "clients:write")
+    """A client of every scope is not anybody's to register or change."""
+    boss, clerk = await acting.admin(world), await acting.clerk(world, "clients:write")
     desk = {"name": "Desk", "type": "public", "scopes": ["*"], "grants": ["password"]}
     problem(await clerk("POST", "/clients", desk | {"default_scopes": ["users:write"]}), 403)
-    made = await clerk.done("POST", "/clients", desk | {"default_scopes": ["account"]})
+    problem(await clerk("POST", "/clients", desk | {"default_scopes": ["account"]}), 403)
+    made = await boss.done("POST", "/clients", desk | {"default_scopes": ["account"]})
     path = f"/clients/{made['id']}"
     problem(await clerk("PATCH", path, {"default_scopes": ["users:write"]}), 403)
 

@@ -16,7 +16,7 @@ from joserfc.jwk import import_key
 from joserfc.jws import JWSRegistry
 
 from identity.verifier.gate.algorithms import ALGORITHMS
-from tests.verifier.issuer import AUDIENCE, ISSUER, NOW, kid_of, private_key
+from tests.verifier.sample import AUDIENCE, ISSUER, NOW, kid_of, private_key
 
 REQUIRED = ["iss", "aud", "exp", "iat", "sub", "jti", "client_id"]
 JWKS = {

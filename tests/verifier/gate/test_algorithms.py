@@ -20,8 +20,8 @@ from joserfc.jwk import import_key
 
 from identity.verifier.gate.algorithms import ALGORITHMS, thumbprint
 from tests.verifier.forger import b64, unb64
-from tests.verifier.issuer import private_key
 from tests.verifier.roca import roca_key
+from tests.verifier.sample import private_key
 
 
 @pytest.fixture(params=ALGORITHMS)

@@ -12,7 +12,7 @@ import pytest
 import identity
 from identity.verifier import VerifiedClaims
 from identity.verifier.gate.claims import KeptClaims
-from tests.verifier.issuer import CLAIMS, NOW, forger, gate
+from tests.verifier.sample import CLAIMS, NOW, forger, gate
 
 
 @pytest.fixture

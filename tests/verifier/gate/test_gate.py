@@ -13,7 +13,7 @@ from identity.verifier.gate.algorithms import ALGORITHMS
 from identity.verifier.gate.rules import RULES
 from tests.verifier import forge
 from tests.verifier.forger import GONE, Forger
-from tests.verifier.issuer import (
+from tests.verifier.sample import (
     AUDIENCE,
     CLAIMS,
     ISSUER,

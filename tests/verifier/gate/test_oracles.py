@@ -21,7 +21,7 @@ from identity.verifier.gate.encoding import MAX_DEPTH
 from tests.verifier import forge
 from tests.verifier.forger import GONE, b64, unb64
 from tests.verifier.gate.oracles import joserfc_accepts, lenient, pyjwt_accepts
-from tests.verifier.issuer import AUDIENCE, CLAIMS, ISSUER, NOW, forger, gate, kid_of, private_key
+from tests.verifier.sample import AUDIENCE, CLAIMS, ISSUER, NOW, forger, gate, kid_of, private_key
 
 GATE = gate()
 BOM = "\ufeff".encode()

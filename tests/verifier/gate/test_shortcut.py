@@ -14,7 +14,7 @@ from identity.verifier.gate.shortcut import opened
 from tests.verifier import forge
 from tests.verifier.forger import GONE
 from tests.verifier.gate.test_oracles import CHANGES, CLAIM_NAMES, RAW
-from tests.verifier.issuer import CLAIMS, NOW, forger, gate, kid_of, private_key, trusted
+from tests.verifier.sample import CLAIMS, NOW, forger, gate, kid_of, private_key, trusted
 
 
 def outcome(gate: Gate, token: object) -> tuple[str, str] | dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from identity.verifier.revocations.denylist import GRACE, Denylist, Entry, Subject, Verdict
-from tests.verifier.issuer import CLAIMS, NOW, forger, gate, kid_of
+from tests.verifier.sample import CLAIMS, NOW, forger, gate, kid_of
 
 
 def subject(**claims: Any) -> Subject:
