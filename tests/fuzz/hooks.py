@@ -16,6 +16,7 @@ import httpx
 import schemathesis
 
 from identity.authentication.passwords.hashing import PasswordHasher
+from identity.directory.clients import accounts as clients
 from identity.directory.clients.table import Client
 from identity.directory.users import accounts
 from identity.service.wiring import open_database
@@ -60,6 +61,16 @@ def new_client() -> str:
         session.add(Client(id=client_id, type="public", grants=grants, scopes=["*"], audiences=[]))
         changes.record(session, "client.changed", client_id)
     return client_id
+
+
+def new_secret() -> tuple[str, str]:
+    """A confidential client and its one secret: their ids."""
+    client = Client(id=f"fuzz-{secrets.token_hex(6)}", grants=[], scopes=[], audiences=[])
+    with DATABASE.transaction() as session:
+        session.add(client)
+        session.flush()
+        made = clients.add_secret(session, client, held=None)
+        return client.id, made.row.id
 
 
 def new_login() -> Login:
@@ -119,6 +130,10 @@ def _put_right(case: Any) -> None:
     if path == "/users/{user_id}/sessions/{session_id}":
         claims = new_login().claims
         case.path_parameters.update(user_id=claims["sub"], session_id=claims["sid"])
+    elif path.startswith("/clients/{client_id}/secrets"):
+        client_id, secret_id = new_secret()
+        named = {"client_id": client_id, "secret_id": secret_id}
+        case.path_parameters.update({name: named[name] for name in case.path_parameters})
     elif not isinstance(body, dict) or not all(_short(text) for text in body.values()):
         return
     elif path == "/introspect" and "token" in body:
