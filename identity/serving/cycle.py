@@ -134,7 +134,7 @@ class Cycle:
         self.set()
 
     async def receive(self) -> Any:
-        if self.waiting_for_100_continue and not self.transport.is_closing():
+        if self.waiting_for_100_continue and not self._gone:
             self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
         if not self.disconnected and not self.response_complete and not self.timed_out:

@@ -360,6 +360,8 @@ class LimitedProtocol(asyncio.BufferedProtocol):
 
     def _refuse(self, error: IdentityError) -> None:
         status, headers, body = refusal(error)
+        if self._reader.is_head:
+            body = b""
         address = self._client[0] if self._client else None
         _log.info("request refused", status=status, reason=error.detail, address=address)
         self._outbox.flush()

@@ -66,6 +66,11 @@ class RequestReader:
         """Whether anything has come of the request."""
         return bool(self._head)
 
+    @property
+    def is_head(self) -> bool:
+        """Whether no answer may have a body, as far as what has come says so."""
+        return self._head.startswith((b"HEAD ", b"\r\nHEAD "))
+
     def read(self, data: bytes, at: int) -> int:
         """Read from `data[at]` on, to the end of the head or of the request at the most; where to
         go on. Raises IdentityError."""
