@@ -124,6 +124,7 @@ class Cycle:
             self._waiter.set_result(None)
 
     def add(self, body: bytes) -> None:
+        """`set` has to follow."""
         self.waiting_for_100_continue = False
         if not self.body:
             self.body = body  # most often the only piece
@@ -131,7 +132,6 @@ class Cycle:
             if self.body.__class__ is bytes:
                 self.body = bytearray(self.body)
             self.body += body
-        self.set()
 
     async def receive(self) -> Any:
         if self.waiting_for_100_continue and not self._gone:
@@ -223,7 +223,8 @@ class Cycle:
 
     def _complete(self) -> None:
         self.response_complete = True
-        self.set()
+        if self._waiter is not None:  # somebody waits for the client to leave
+            self.set()
         self.on_response()
 
     async def _give_up(self) -> None:

@@ -33,7 +33,7 @@ from identity.serving.reader import RequestReader
 READ_BYTES = 16 * 1024
 """Of one connection at once: what may lie behind a request whose answer is awaited, and a little
 more of what lay there before."""
-HELD_BYTES = 1024
+HELD_BYTES = 8 * 1024
 """So much behind a request whose answer is awaited, and nothing more is read. Where less lies
 there, the client's leaving is noticed at once."""
 
@@ -70,6 +70,9 @@ class State(Enum):
     """All is said, what comes is thrown away. A reset would eat what the client has yet to read."""
 
 
+IDLE, HEAD, BODY, ANSWER, LINGER = State  # as attributes they take as long as a function call
+
+
 async def overloaded(scope: Scope, receive: Receive, send: Send) -> None:
     status, headers, body = refusal(Overloaded(1, "too many connections"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -96,7 +99,7 @@ class LimitedProtocol(asyncio.BufferedProtocol):
     ) -> None:
         self.loop = _loop or asyncio.get_running_loop()
         self.limits = limits
-        self.state = State.IDLE
+        self.state = IDLE
         self.deadline = math.inf
         self.unread_until = math.inf
         self._app: Any = config.loaded_app
@@ -121,7 +124,7 @@ class LimitedProtocol(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server_state.connections.discard(cast(Any, self))
-        self.state = State.LINGER
+        self.state = LINGER
         self.deadline = self.unread_until = math.inf
         self._came = b""
         if self._begun:
@@ -134,18 +137,16 @@ class LimitedProtocol(asyncio.BufferedProtocol):
         return _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(_buffer[:nbytes]))
+        self.data_received(_buffer[:nbytes].tobytes())
 
     def data_received(self, data: bytes) -> None:
         self._outbox.flush()  # before anything that this leads to
-        state = self.state
-        if state is State.ANSWER:
+        if self.state is ANSWER:
             self._came, self._at = self._came[self._at :] + data, 0
             self._hold()
-        elif state is not State.LINGER:
-            self._came, self._at = data, 0
-            self._read()
-            if self._at < len(self._came):
+        elif self.state is not LINGER:
+            self._read(data, 0)
+            if self._came:
                 self._hold()
 
     def _hold(self) -> None:
@@ -154,33 +155,53 @@ class LimitedProtocol(asyncio.BufferedProtocol):
         if len(self._came) - self._at >= HELD_BYTES:
             self.flow.pause_reading()
 
-    def _read(self) -> None:
-        """Read all that came, or up to the end of a request whose answer is to be awaited."""
-        data, reader = self._came, self._reader
+    def _read(self, data: bytes, at: int) -> None:
+        """Read `data` from `at` on, or up to the end of a request whose answer is to be awaited."""
+        reader, length = self._reader, len(data)
         try:
-            while self._at < len(data) and self.state is not State.ANSWER:
-                self._at = reader.read(data, self._at)
-                if self.state is not State.BODY and not reader.in_head:
-                    self._request()
-                if reader.body:
-                    self._take_body()
-                if reader.complete:
-                    self._request_complete()
+            while at < length and self.state is not ANSWER:
+                at = reader.read(data, at)
+                if not reader.in_head:
+                    self._go_on()
         except IdentityError as error:
             self._invalid(error)
             return
-        if self._at == len(data):
-            self._came, self._at = b"", 0
-        if self.state is State.BODY and self.deadline == math.inf:
+        if at < length:
+            self._came, self._at = data, at
+        elif self.state is BODY and self.deadline == math.inf:
             self._body_since = self.loop.time()
             self.deadline = self._body_since + self.limits.body_seconds
-        elif self.state is State.IDLE and reader.begun:
-            self.state = State.HEAD
+        elif self.state is IDLE and reader.begun:
+            self.state = HEAD
             self.deadline = self.loop.time() + self.limits.head_seconds
+
+    def _go_on(self) -> None:
+        """The head of a request has come, or more of its body."""
+        reader = self._reader
+        if self.state is not BODY:
+            self._request()
+        cycle = self.cycle
+        if reader.body:
+            if not cycle.response_complete:
+                cycle.add(reader.body)
+                if len(cycle.body) > HIGH_WATER_LIMIT:
+                    self.flow.pause_reading()
+            reader.body = b""
+            if not reader.complete:
+                cycle.set()
+        if not reader.complete:
+            return
+        cycle.more_body = False
+        if cycle.response_complete:
+            self._await_next()
+        else:
+            self.state = ANSWER
+            self.deadline = math.inf
+            cycle.set()
 
     def _request(self) -> None:
         """The head of a request has come."""
-        self.state = State.BODY
+        self.state = BODY
         self.deadline = math.inf
         reader, state = self._reader, self._server_state
         raw_path, _, query = reader.target.partition(b"?")
@@ -221,26 +242,8 @@ class LimitedProtocol(asyncio.BufferedProtocol):
         self._server_state.tasks.add(task)
         cycle.finished = partial(self._server_state.tasks.discard, task)
 
-    def _take_body(self) -> None:
-        cycle, reader = self.cycle, self._reader
-        body, reader.body = reader.body, b""
-        if not cycle.response_complete:
-            cycle.add(body)
-            if len(cycle.body) > HIGH_WATER_LIMIT:
-                self.flow.pause_reading()
-
-    def _request_complete(self) -> None:
-        cycle = self.cycle
-        cycle.more_body = False
-        if cycle.response_complete:
-            self._await_next()
-        else:
-            self.state = State.ANSWER
-            self.deadline = math.inf
-            cycle.set()
-
     def _await_next(self) -> None:
-        self.state = State.IDLE
+        self.state = IDLE
         self.deadline = self.loop.time() + self.limits.idle_seconds
         self._reader.next()
 
@@ -273,7 +276,7 @@ class LimitedProtocol(asyncio.BufferedProtocol):
             self._await_reader()
         elif not self.cycle.keep_alive:
             self._hang_up()
-        elif self.state is State.BODY:  # the rest is read and thrown away
+        elif self.state is BODY:  # the rest is read and thrown away
             self.flow.resume_reading()
             self.deadline = self.loop.time() + self.limits.body_seconds
         else:
@@ -284,22 +287,23 @@ class LimitedProtocol(asyncio.BufferedProtocol):
                 self.flow.resume_reading()
 
     def _read_held(self) -> None:
-        paused = self.flow.read_paused
-        self._read()
-        if self.state is State.HEAD and not paused:  # the client has had its time
+        paused, held = self.flow.read_paused, self._came
+        self._came = b""
+        self._read(held, self._at)
+        if self.state is HEAD and not paused:  # the client has had its time
             self.deadline = self._came_at + self.limits.head_seconds
-        if self.state is not State.ANSWER or len(self._came) - self._at < HELD_BYTES:
+        if not self._came or len(self._came) - self._at < HELD_BYTES:
             self.flow.resume_reading()
 
     def _hang_up(self) -> None:
-        if self.state is State.BODY or self._came or self.flow.read_paused:
+        if self.state is BODY or self._came or self.flow.read_paused:
             self._linger()
         else:
             self._close()
 
     def _close(self) -> None:
         self._outbox.flush()
-        self.state = State.LINGER
+        self.state = LINGER
         self.deadline = math.inf
         self.transport.close()
         self._await_reader()
@@ -307,9 +311,9 @@ class LimitedProtocol(asyncio.BufferedProtocol):
     def _linger(self) -> None:
         """Close, but read on for a moment: a reset would eat the answer while the client writes."""
         self._outbox.flush()
-        self.state = State.LINGER
+        self.state = LINGER
         self.deadline = self.loop.time() + self.limits.linger_seconds
-        self._came, self._at = b"", 0
+        self._came = b""
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -322,11 +326,11 @@ class LimitedProtocol(asyncio.BufferedProtocol):
     def late(self, now: float) -> None:
         """The sweep found `deadline` or `unread_until` in the past."""
         self._outbox.flush()
-        if self.state is State.LINGER or self.unread_until <= now:
+        if self.state is LINGER or self.unread_until <= now:
             self.transport.abort()
-        elif self.state is State.HEAD or not self._begun:
+        elif self.state is HEAD or not self._begun:
             self._refuse(RequestTimeout("the head of the request did not arrive in time"))
-        elif self.state is State.IDLE:
+        elif self.state is IDLE:
             self._close()
         elif self.cycle.response_complete:
             self._linger()
@@ -346,7 +350,7 @@ class LimitedProtocol(asyncio.BufferedProtocol):
     def _invalid(self, error: IdentityError) -> None:
         """Answer `error` if it can be told whose answer it is; end the connection anyway. Requests
         before have been answered: none is read earlier."""
-        if self.state is not State.BODY:
+        if self.state is not BODY:
             self._refuse(error)
             return
         cycle = self.cycle

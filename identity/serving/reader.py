@@ -14,7 +14,7 @@ import httptools
 from identity.errors import HeadersTooLarge, IdentityError, InvalidRequest
 
 EMPTY_LINE = b"\r\n\r\n"
-_VERSIONS = {version: f" HTTP/{version}\r\n".encode() for version in ("1.0", "1.1")}
+NOT_HTTP = "the request is not valid HTTP/1.1"
 _AUTHORITY = rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
 _HOST = re.compile(_AUTHORITY)  # RFC 3986 §3.2.2, without the comma, which would join two of them
 _ABSOLUTE = re.compile(rb"(?i:https?)://(?=[^/?#:])" + _AUTHORITY + rb"((?:[/?].*)?)", re.DOTALL)
@@ -72,38 +72,45 @@ class RequestReader:
         return self._head.startswith((b"HEAD ", b"\r\nHEAD "))
 
     def read(self, data: bytes, at: int) -> int:
-        """Read from `data[at]` on, to the end of the head or of the request at the most; where to
-        go on. Raises IdentityError."""
-        end = self._end(data, at)
+        """Read from `data[at]` on, to the end of the request or of a part of it; where to go on.
+        Raises IdentityError."""
+        if self.in_head or self._chunked:
+            end = data.find(EMPTY_LINE, at) + 4
+            if self._tail or end < 4:
+                end = self._end(data, at, end)
+        else:
+            end = min(at + self._length, len(data))
         piece = data if end - at == len(data) else data[at:end]
-        if self.in_head:
+        in_head = self.in_head
+        if in_head:
             self._head += piece
             if len(self._head) > self._head_limit:
                 raise HeadersTooLarge(f"at most {self._head_limit} bytes")
         else:
-            self._fed += len(piece)
-            self._length -= len(piece)
+            self._fed += end - at
+            self._length -= end - at
         try:
-            self._feed(piece)
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            self._read_without_upgrade()
         except httptools.HttpParserError:
-            raise self._problem or InvalidRequest("the request is not valid HTTP/1.1") from None
+            raise self._problem or InvalidRequest(NOT_HTTP) from None
         if self._fed > 8 * self.body_bytes + 4 * self._head_limit and not self.complete:
             raise InvalidRequest("the chunks hold too little body")
+        if in_head and self._length and not self.in_head and end < len(data):
+            return self.read(data, end)
         return end
 
-    def _end(self, data: bytes, at: int) -> int:
-        """Where in `data` the head ends, the body, or what may be the last of its chunks."""
-        if not (self.in_head or self._chunked):
-            return min(at + self._length, len(data))
+    def _end(self, data: bytes, at: int, end: int) -> int:
+        """Where the next empty line ends that lies in `data`, or began before it; its length where
+        there is none. `end`: of the first that lies in `data`, below 4 where there is none."""
         tail = self._tail
-        self._tail = data[-3:] if len(data) - at >= 3 else (tail + data[at:])[-3:]
-        if tail and (found := (tail + data[at : at + 3]).find(EMPTY_LINE)) >= 0:
-            end = at + found + 4 - len(tail)
-        elif (found := data.find(EMPTY_LINE, at)) >= 0:
-            end = found + 4
-        else:
-            return len(data)
-        self._tail = EMPTY_LINE[-3:]
+        begun_before = (tail + data[at : at + 3]).find(EMPTY_LINE)
+        if begun_before >= 0:
+            end = at + begun_before + 4 - len(tail)
+        elif end < 4:
+            end = len(data)
+        self._tail = (tail + data[max(at, end - 3) : end])[-3:]
         return end
 
     # --- the parser -------------------------------------------------------------------------
@@ -115,19 +122,19 @@ class RequestReader:
         parser.set_dangerous_leniencies(lenient_keep_alive=True)
         return parser
 
-    def _feed(self, piece: bytes) -> None:
+    def _read_without_upgrade(self) -> None:
         """Read as if no upgrade had been asked for (RFC 9110 §7.8). The parser takes all that
         follows such a head for another protocol; read as HTTP it is a body, which must not pass
         for a request of its own: so the head is read again without the wish.
         """
+        head = self._plain_head
+        self.next()
+        self._head = head
+        self._parser = self._new_parser()
         try:
-            self._parser.feed_data(piece)
-        except httptools.HttpParserUpgrade:
-            head = self._plain_head
-            self.next()
-            self._head = head
-            self._parser = self._new_parser()
             self._parser.feed_data(head)
+        except httptools.HttpParserError:
+            raise self._problem or InvalidRequest(NOT_HTTP) from None
 
     def on_url(self, url: bytes) -> None:
         if not self.in_head:
@@ -140,7 +147,9 @@ class RequestReader:
         name = name.lower()
         if name in _FRAMING:
             self._take_framing(name, value)
-        elif name == b"host":
+        if value[-1:] <= b" ":  # what follows a value is no part of it (RFC 9112 §5.1)
+            value = value.rstrip(b" \t")
+        if name == b"host":
             self._hosts += 1
             self._named = value
         self.headers.append((name, value))
@@ -159,27 +168,29 @@ class RequestReader:
             self._chunked = True
 
     def on_headers_complete(self) -> None:
-        parser = self._parser
-        version, method = parser.get_http_version(), parser.get_method()
-        line = b"%b %b%b" % (method, self.target, _VERSIONS.get(version, b""))
-        # One empty line may come before (RFC 9112 §2.2).
-        if not self._head.startswith(line) and not self._head.startswith(b"\r\n" + line):
-            self._refuse("the request is not valid HTTP/1.1")
-        old = version == "1.0"
-        if version not in _VERSIONS or method == b"CONNECT" or (old and self._chunked):
-            self._refuse("the request is not valid HTTP/1.1")
-        self._check_hosts(old)
-        self._strip()
+        parser, target = self._parser, self.target
+        method = parser.get_method()
+        line = b"%b %b HTTP/1.1\r\n" % (method, target)
+        if self._head.startswith(line):
+            self.version = "1.1"
+        else:
+            self._check_line(line)
+        if self._hosts != 1 and (self._hosts or self.version != "1.0"):  # RFC 9112 §3.2
+            self._refuse("a request has exactly one Host header")
+        if self._named != self._host:
+            self._check_host()
         if parser.should_upgrade():
-            self._plain_head = self._without_upgrade(line)
+            if method == b"CONNECT":  # this is no proxy
+                self._refuse()
+            self._plain_head = self._without_upgrade(
+                line[:-3] + self.version[-1:].encode() + b"\r\n"
+            )
             return
-        if self.target[:1] != b"/" or b"#" in self.target:
+        if target[:1] != b"/" or b"#" in target:
             self._check_target(method)
-        self.method = method.decode("ascii")
-        self.version = version
-        if old:
-            self.keep_alive = False
-        self.expects_continue &= not old and (self._chunked or self._length > 0)
+        self.method = method.decode()
+        if self.expects_continue:
+            self.expects_continue = self._chunked or self._length > 0
         self.in_head = False
         self._tail = b""
 
@@ -192,24 +203,27 @@ class RequestReader:
 
     # --- what the parser takes and we do not ------------------------------------------------
 
-    def _refuse(self, why: str) -> NoReturn:
+    def _refuse(self, why: str = NOT_HTTP) -> NoReturn:
         self._problem = InvalidRequest(why)
         raise ValueError(why)
 
-    def _strip(self) -> None:
-        """Take off what follows a value but is no part of it (RFC 9112 §5.1)."""
-        if b" \r\n" in self._head or b"\t\r\n" in self._head:
-            self.headers = [(name, value.rstrip(b" \t")) for name, value in self.headers]
+    def _check_line(self, line: bytes) -> None:
+        """The other request lines that may be. One empty line may come before (RFC 9112 §2.2);
+        HTTP/1.0 knows no chunks and no `100 Continue`, and its connections end."""
+        head = self._head.removeprefix(b"\r\n")
+        if head.startswith(line):
+            self.version = "1.1"
+        elif head.startswith(line[:-3] + b"0\r\n") and not self._chunked:
+            self.version = "1.0"
+            self.keep_alive = self.expects_continue = False
+        else:
+            self._refuse()
 
-    def _check_hosts(self, old: bool) -> None:
+    def _check_host(self) -> None:
         """RFC 9112 §3.2: whoever stands in front might have read another one."""
-        if self._hosts != 1 and (self._hosts or not old):
-            self._refuse("a request has exactly one Host header")
-        host = self._named
-        if host != self._host:
-            if not _HOST.fullmatch(host.rstrip(b" \t")):
-                self._refuse("the Host header is not a host and a port")
-            self._host = host
+        if not _HOST.fullmatch(self._named):
+            self._refuse("the Host header is not a host and a port")
+        self._host = self._named
 
     def _check_target(self, method: bytes) -> None:
         """RFC 9112 §3.2: a path, an address of which the path counts, or an asterisk."""

@@ -25,15 +25,16 @@ LIMITS = Limits(head_seconds=10, body_seconds=10, idle_seconds=60, linger_second
 class Answers:
     """What came back, one answer after the other: the status and, of a 200, the body."""
 
-    def __init__(self, requests: list[Request], sent: bytes) -> None:
-        self._requests = iter([*requests])
+    def __init__(self, requests: list[Request], rest: bytes, sent: bytes) -> None:
+        method = "HEAD" if rest.startswith(b"HEAD ") else "GET"
+        self._requests = iter([*requests, Request(method, b"/", "1.1", [], b"")])
         self._sent = sent
         self._closed = False
         self.latest: tuple[int, bytes | None] | None = None
 
     def next(self) -> tuple[int, bytes | None]:
         assert not self._closed, "the answer before said that it was the last one"
-        request = next(self._requests, ANY)
+        request = next(self._requests)
         client = h11.Connection(h11.CLIENT)
         client.send(h11.Request(method=request.method, target="/", headers=[("host", "x")]))
         client.send(h11.EndOfMessage())
@@ -126,7 +127,7 @@ async def _play(script: Script) -> Line:
 def check(octets: bytes, sent: bytes) -> None:
     """Compare the answers `sent` with what `octets` ask for."""
     requests, end, rest = oracle.read(octets)
-    answers = Answers(requests, sent)
+    answers = Answers(requests, rest, sent)
     unfinished = requests.pop() if end in (End.BODY, End.BROKEN_BODY) else None
     for request in requests:
         if reasons := oracle.stricter(request):
