@@ -31,11 +31,10 @@ from identity.serving.eager import Beginner
 from identity.serving.reader import RequestReader
 
 READ_BYTES = 16 * 1024
-"""Of one connection at once: what may lie behind a request whose answer is awaited, and a little
-more of what lay there before."""
+"""What is read of one connection at once."""
 HELD_BYTES = 8 * 1024
-"""So much behind a request whose answer is awaited, and nothing more is read. Where less lies
-there, the client's leaving is noticed at once."""
+"""Where so much lies behind a request whose answer is awaited, nothing more is read. Where less
+lies there, the client's leaving is noticed at once."""
 
 _log = structlog.get_logger()
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
