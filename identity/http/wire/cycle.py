@@ -90,7 +90,7 @@ class Cycle:
     async def run_asgi(self, app: Any) -> None:
         try:
             await app(self.scope, self.receive, self.send)
-            if not self.response_complete and not self.disconnected:
+            if not self.response_complete and not self._gone:
                 _log.error("the application left its answer unfinished")
                 await self._give_up()
         except asyncio.CancelledError:
@@ -110,9 +110,13 @@ class Cycle:
         return self.transport
 
     @property
-    def message_event(self) -> "Cycle":
-        """Where uvicorn's protocol looks for an asyncio.Event to set."""
-        return self
+    def _gone(self) -> bool:
+        """Whether nobody can be told anything any more."""
+        return self.disconnected or self.transport.is_closing()
+
+    def disconnect(self) -> None:
+        self.disconnected = True
+        self.set()
 
     def set(self) -> None:
         self._arrived = True
@@ -120,20 +124,22 @@ class Cycle:
             self._waiter.set_result(None)
 
     def add(self, body: bytes) -> None:
+        """`set` has to follow."""
+        self.waiting_for_100_continue = False
         if not self.body:
             self.body = body  # most often the only piece
         else:
             if self.body.__class__ is bytes:
                 self.body = bytearray(self.body)
             self.body += body
-        self.set()
 
     async def receive(self) -> Any:
-        if self.waiting_for_100_continue and not self.transport.is_closing():
+        if self.waiting_for_100_continue and not self._gone:
             self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
         if not self.disconnected and not self.response_complete and not self.timed_out:
-            self.flow.resume_reading()
+            if self.more_body:  # what comes behind it is not for now
+                self.flow.resume_reading()
             while not self._arrived:
                 self._waiter = asyncio.get_running_loop().create_future()
                 await self._waiter
@@ -150,7 +156,7 @@ class Cycle:
     async def send(self, message: Any) -> None:
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
-        if self.disconnected:
+        if self.disconnected or self.transport.is_closing():
             return
         kind = message["type"]
         if kind == WHOLE_ANSWERS and not self.response_started:
@@ -217,13 +223,12 @@ class Cycle:
 
     def _complete(self) -> None:
         self.response_complete = True
-        self.set()
-        if not self.keep_alive and not self.more_body:
-            self._wire.close()
+        if self._waiter is not None:  # somebody waits for the client to leave
+            self.set()
         self.on_response()
 
     async def _give_up(self) -> None:
-        if self.response_started or self.disconnected:
+        if self.response_started or self._gone:
             self._wire.close()
         else:
             status, headers, body = refusal(ServerError())

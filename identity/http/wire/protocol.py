@@ -1,41 +1,45 @@
-"""HTTP/1.1 on the wire: uvicorn's httptools protocol with limits on size, time and number.
+"""HTTP/1.1 on the wire: one connection as a state machine, with limits on size, time and number.
 
-Four things differ from uvicorn's. What it answers by itself is a problem document with a request
-id. Time limits are deadlines that one sweep a second looks at, where uvicorn sets a timer a
-request. Head and body of an answer leave in one write, which alone is worth a quarter of the
-requests per second that uvicorn reaches. And requests begin without a task each (`eager`).
+`docs/connection.md` draws it. It stands in for uvicorn's httptools protocol and differs in five
+things. It looks at a request only when the one before has been answered. What it answers by itself
+is a problem document with a request id. Time limits are deadlines that one sweep a second looks
+at, where uvicorn sets a timer a request. Head and body of an answer leave in one write, which alone
+is worth a quarter of the requests per second that uvicorn reaches. And requests begin without a
+task each (`eager`).
 """
 
 import asyncio
 import math
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from typing import Any, cast
 from urllib.parse import unquote
 
-import httptools
 import structlog
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
-from identity.errors import (
-    HeadersTooLarge,
-    IdentityError,
-    InvalidRequest,
-    Overloaded,
-    RequestTimeout,
-    header_lines,
-)
+from identity.errors import IdentityError, Overloaded, RequestTimeout, header_lines
 from identity.http.messages import WHOLE_ANSWERS
 from identity.http.wire.cycle import Cycle, refusal
 from identity.http.wire.eager import Beginner
+from identity.http.wire.reader import RequestReader
+
+READ_BYTES = 16 * 1024
+"""What is read of one connection at once."""
+HELD_BYTES = 8 * 1024
+"""Where so much lies behind a request whose answer is awaited, nothing more is read. Where less
+lies there, the client's leaving is noticed at once."""
 
 _log = structlog.get_logger()
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _EXTENSIONS: dict[str, Any] = {WHOLE_ANSWERS: {}}
+_buffer = memoryview(bytearray(READ_BYTES))  # filled and emptied in one go, so one for all
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,35 @@ class Limits:
     connections: int = 10_000
 
 
+class State(Enum):
+    IDLE = auto()
+    """Nothing has come of a next request."""
+    HEAD = auto()
+    """A part of its head has come."""
+    BODY = auto()
+    """Its head has come; it may have been answered already, the rest is then thrown away."""
+    ANSWER = auto()
+    """It has come, and its answer is awaited. What comes behind it stays as it came."""
+    LINGER = auto()
+    """All is said, what comes is thrown away. A reset would eat what the client has yet to read."""
+
+
+IDLE, HEAD, BODY, ANSWER, LINGER = State  # as attributes they take as long as a function call
+
+
 async def overloaded(scope: Scope, receive: Receive, send: Send) -> None:
     status, headers, body = refusal(Overloaded(1, "too many connections"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-class LimitedProtocol(HttpToolsProtocol):
+class LimitedProtocol(asyncio.BufferedProtocol):
     """One connection. `deadline` is in the event loop's time; infinite while the service works.
     `unread_until` likewise; infinite while the client reads."""
 
-    cycle: Cycle  # type: ignore[assignment]  # of the latest request whose head is complete
+    transport: asyncio.Transport
+    flow: FlowControl
+    cycle: Cycle  # of the latest request whose head is complete
 
     def __init__(
         self,
@@ -74,228 +96,226 @@ class LimitedProtocol(HttpToolsProtocol):
         limits: Limits,
         beginner: Beginner,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        self.loop = _loop or asyncio.get_running_loop()
         self.limits = limits
-        self._beginner = beginner
-        self._outbox = beginner.outbox
+        self.state = IDLE
         self.deadline = math.inf
         self.unread_until = math.inf
-        self._begun = False
-        self._hosts = 0
-        self._in_head = True
-        self._head_fed = 0  # bytes of an incomplete head, chunks before this one
-        self._chunk = 0
+        self.app: Any = config.loaded_app
+        self._app_state = app_state
+        self.server_state = server_state
+        self._beginner = beginner
+        self._outbox = beginner.outbox
+        self._reader = RequestReader(limits.head_bytes)
+        self._came = b""  # and has not been read, from `_at` on
+        self._at = 0
+        self._came_at = 0.0
+        self._begun = False  # the first request
         self._body_since = 0.0
-        self._body_bytes = 0
-        self._body_fed = 0  # with chunk sizes, extensions and trailers
-        self._refused = False
-        self._problem: IdentityError | None = None
-        self._plain_head = b""  # of a request that wished for an upgrade
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self.server_state.connections.add(cast(Any, self))
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self._server = get_local_addr(transport)
+        self.client = get_remote_addr(transport)
         self.deadline = self.loop.time() + self.limits.head_seconds
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.server_state.connections.discard(cast(Any, self))
+        self.state = LINGER
+        self.deadline = self.unread_until = math.inf
+        self._came = b""
+        if self._begun:
+            self.cycle.disconnect()
+        self.flow.resume_writing()
 
     # --- bytes in ---------------------------------------------------------------------------
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(_buffer[:nbytes].tobytes())
+
     def data_received(self, data: bytes) -> None:
         self._outbox.flush()  # before anything that this leads to
-        if self._refused:
-            return
-        self._chunk = len(data)
+        if self.state is ANSWER:
+            self._came, self._at = self._came[self._at :] + data, 0
+            self._hold()
+        elif self.state is not LINGER:
+            self._read(data, 0)
+            if self._came:
+                self._hold()
+
+    def _hold(self) -> None:
+        """Leave as it is what came behind a request whose answer is awaited."""
+        self._came_at = self.loop.time()
+        if len(self._came) - self._at >= HELD_BYTES:
+            self.flow.pause_reading()
+
+    def _read(self, data: bytes, at: int) -> None:
+        """Read `data` from `at` on, or up to the end of a request whose answer is to be awaited."""
+        reader, length = self._reader, len(data)
         try:
-            self._feed(data)
-        except httptools.HttpParserError:
-            self._invalid(self._problem or InvalidRequest("the request is not valid HTTP/1.1"))
+            while at < length and self.state is not ANSWER:
+                at = reader.read(data, at)
+                if not reader.in_head:
+                    self._go_on()
+        except IdentityError as error:
+            self._invalid(error)
             return
-        if self._in_head:
-            self._head_fed += self._chunk
-            if self._head_fed > self.limits.head_bytes:
-                self._invalid(HeadersTooLarge(f"at most {self.limits.head_bytes} bytes"))
-            elif self.deadline == math.inf or self._head_fed == self._chunk:
-                self.deadline = self.loop.time() + self.limits.head_seconds
-        elif self.cycle.more_body:
-            self._body_fed += self._chunk
-            if self._body_fed > 8 * self._body_bytes + 4 * self.limits.head_bytes:
-                self._invalid(InvalidRequest("the chunks hold too little body"))
-            elif self.deadline == math.inf:
-                self._body_since = self.loop.time()
-                self.deadline = self._body_since + self.limits.body_seconds
+        if at < length:
+            self._came, self._at = data, at
+        elif self.state is BODY and self.deadline == math.inf:
+            self._body_since = self.loop.time()
+            self.deadline = self._body_since + self.limits.body_seconds
+        elif self.state is IDLE and reader.begun:
+            self.state = HEAD
+            self.deadline = self.loop.time() + self.limits.head_seconds
 
-    def _feed(self, data: bytes) -> None:
-        """Answered as if no upgrade had been asked for (RFC 9110 §7.8). The parser takes all that
-        follows such a head for another protocol; read as HTTP it is a body, which must not pass
-        for a request of its own: so the head is read again without the wish.
-        """
-        rest: bytes | memoryview = data
-        while True:
-            try:
-                self.parser.feed_data(rest)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                rest = memoryview(rest)[upgrade.args[0] :]
-                head, self._plain_head = self._plain_head, b""
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-                self.parser.feed_data(head)
-
-    def on_message_begin(self) -> None:
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-        self._in_head = True
-        self._head_fed = 0
-        self._hosts = 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            return  # a trailer; nobody here has asked for one (RFC 9110 §6.5.1)
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        elif name == b"host":
-            self._hosts += 1
-        self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        if self._head_fed + self._chunk > self.limits.head_bytes:
-            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if size > self.limits.head_bytes:
-                self._problem = HeadersTooLarge(f"at most {self.limits.head_bytes} bytes")
-                raise ValueError("head too large")
-        parser = self.parser
-        version = parser.get_http_version()
-        if self._hosts != 1 and (self._hosts or version != "1.0"):  # RFC 9112 §3.2
-            self._problem = InvalidRequest("a request has exactly one Host header")
-            raise ValueError("no single host")
-        if parser.should_upgrade():
-            self._plain_head = self._without_upgrade(parser.get_method(), version)
-            return
-        self._in_head = False
-        self._body_bytes = self._body_fed = 0
-        self.deadline = math.inf
-        if self.url.startswith(b"/") and b"#" not in self.url:
-            raw_path, _, query = self.url.partition(b"?")
-        else:
-            url = httptools.parse_url(self.url)
-            raw_path, query = url.path or b"/", url.query or b""
-        path = raw_path.decode("ascii")
-        scope: Any = {
-            "type": "http",
-            "asgi": _ASGI,
-            "http_version": version,
-            "method": parser.get_method().decode("ascii"),
-            "scheme": self.scheme,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "root_path": "",
-            "headers": self.headers,
-            "server": self.server,
-            "client": self.client,
-            "state": self.app_state.copy(),
-            "extensions": _EXTENSIONS,
-        }
-        self.scope = scope
-        app: Any = self.app
-        limit = self.limits.connections
-        if len(self.connections) > limit or len(self.tasks) >= limit:
-            app = overloaded
-        idle = not self._begun or self.cycle.response_complete
-        self._begun = True
-        self.cycle = Cycle(
-            scope,
-            self.transport,
-            self.flow,
-            self.server_state.default_headers,
-            self.expect_100_continue,
-            version != "1.0" and parser.should_keep_alive(),
-            self.on_response_complete,
-            self._outbox,
-        )
-        if idle:
-            self._begin(self.cycle, app)
-        else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cast(Any, self.cycle), app))
-
-    def _without_upgrade(self, method: bytes, version: str) -> bytes:
-        if method == b"CONNECT":
-            raise ValueError("no proxy")
-        lines = [b"%b %b HTTP/%b" % (method, self.url, version.encode())]
-        for name, value in self.headers:
-            if name == b"connection":
-                kept = [w for w in value.split(b",") if w.strip().lower() != b"upgrade"]
-                value = b",".join(kept)
-            if name != b"upgrade":
-                lines.append(name + b": " + value)
-        return b"\r\n".join([*lines, b"", b""])
-
-    def on_body(self, body: bytes) -> None:
+    def _go_on(self) -> None:
+        """The head of a request has come, or more of its body."""
+        reader = self._reader
+        if self.state is not BODY:
+            self._request()
         cycle = self.cycle
-        self._body_bytes += len(body)
-        if cycle.response_complete:
+        if reader.body:
+            if not cycle.response_complete:
+                cycle.add(reader.body)
+                if len(cycle.body) > HIGH_WATER_LIMIT:
+                    self.flow.pause_reading()
+            reader.body = b""
+            if not reader.complete:
+                cycle.set()
+        if not reader.complete:
             return
-        cycle.add(body)
-        if len(cycle.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-
-    def on_message_complete(self) -> None:
-        if self._plain_head:
-            return  # it is read again
-        self.deadline = math.inf
-        cycle = self.cycle
         cycle.more_body = False
         if cycle.response_complete:
             self._await_next()
         else:
+            self.state = ANSWER
+            self.deadline = math.inf
             cycle.set()
 
-    def _begin(self, cycle: Cycle, app: Any) -> None:
+    def _request(self) -> None:
+        """The head of a request has come."""
+        self.state = BODY
+        self.deadline = math.inf
+        reader, state = self._reader, self.server_state
+        raw_path, _, query = reader.target.partition(b"?")
+        path = raw_path.decode("ascii")
+        scope: Any = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": reader.version,
+            "method": reader.method,
+            "scheme": "http",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": reader.headers,
+            "server": self._server,
+            "client": self.client,
+            "state": self._app_state.copy(),
+            "extensions": _EXTENSIONS,
+        }
+        app, limit = self.app, self.limits.connections
+        if len(state.connections) > limit or len(state.tasks) >= limit:
+            app = overloaded
+        self._begun = True
+        self.cycle = cycle = Cycle(
+            scope,
+            self.transport,
+            self.flow,
+            state.default_headers,
+            reader.expects_continue,
+            reader.keep_alive,
+            self._response_complete,
+            self._outbox,
+        )
         self._beginner.add(self.loop, cycle.run_asgi(app), partial(self._attend, cycle))
 
     def _attend(self, cycle: Cycle, task: asyncio.Task[None]) -> None:
-        self.tasks.add(task)
-        cycle.finished = partial(self.tasks.discard, task)
+        self.server_state.tasks.add(task)
+        cycle.finished = partial(self.server_state.tasks.discard, task)
+
+    def _await_next(self) -> None:
+        self.state = IDLE
+        self.deadline = self.loop.time() + self.limits.idle_seconds
+        self._reader.next()
 
     # --- bytes out --------------------------------------------------------------------------
 
     def eof_received(self) -> None:
-        self._outbox.flush()  # the transport closes next
-        super().eof_received()
+        """The client is taken to have gone: the transport closes next."""
+        self._outbox.flush()
 
     def shutdown(self) -> None:
-        self._outbox.flush()
-        super().shutdown()
+        """The server stops: as soon as nothing is awaited."""
+        if not self._begun or self.cycle.response_complete:
+            self._close()
+        else:
+            self.cycle.keep_alive = False
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.flow.pause_writing()
         self._await_reader()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self.flow.resume_writing()
         self.unread_until = math.inf
         if self.transport.is_closing():
             self._await_reader()
 
-    def on_response_complete(self) -> None:
+    def _response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():  # as soon as all is read
             self._await_reader()
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = cast(Any, self.pipeline.pop())
-            self._begin(cycle, app)
-        elif self.cycle.more_body and not self.cycle.keep_alive:
-            self._linger()
-        elif self.cycle.more_body:  # the rest is read and thrown away
+        elif not self.cycle.keep_alive:
+            self._hang_up()
+        elif self.state is BODY:  # the rest is read and thrown away
+            self.flow.resume_reading()
             self.deadline = self.loop.time() + self.limits.body_seconds
-        elif not self._in_head:
+        else:
             self._await_next()
+            if self._came:
+                self._read_held()
+            else:
+                self.flow.resume_reading()
 
-    def _await_next(self) -> None:
-        self.deadline = self.loop.time() + self.limits.idle_seconds
+    def _read_held(self) -> None:
+        paused, held = self.flow.read_paused, self._came
+        self._came = b""
+        self._read(held, self._at)
+        if self.state is HEAD and not paused:  # the client has had its time
+            self.deadline = self._came_at + self.limits.head_seconds
+        if not self._came or len(self._came) - self._at < HELD_BYTES:
+            self.flow.resume_reading()
+
+    def _hang_up(self) -> None:
+        if self.state is BODY or self._came or self.flow.read_paused:
+            self._linger()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._outbox.flush()
+        self.state = LINGER
+        self.deadline = math.inf
+        self.transport.close()
+        self._await_reader()
+
+    def _linger(self) -> None:
+        """Close, but read on for a moment: a reset would eat the answer while the client writes."""
+        self._outbox.flush()
+        self.state = LINGER
+        self.deadline = self.loop.time() + self.limits.linger_seconds
+        self._came = b""
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _await_reader(self) -> None:
         self.unread_until = self.loop.time() + self.limits.unread_seconds
@@ -305,54 +325,48 @@ class LimitedProtocol(HttpToolsProtocol):
     def late(self, now: float) -> None:
         """The sweep found `deadline` or `unread_until` in the past."""
         self._outbox.flush()
-        cycle = self.cycle
-        if self._refused or self.unread_until <= now:
+        if self.state is LINGER or self.unread_until <= now:
             self.transport.abort()
-        elif self._in_head:
+        elif self.state is HEAD or not self._begun:
             self._refuse(RequestTimeout("the head of the request did not arrive in time"))
-        elif cycle.response_complete:
-            self.deadline = math.inf
-            self.transport.close()
-            self._await_reader()
+        elif self.state is IDLE:
+            self._close()
+        elif self.cycle.response_complete:
+            self._linger()
         else:
-            earned = self.limits.body_seconds + self._body_bytes / self.limits.body_rate
-            self.deadline = self._body_since + earned
-            if self.flow.read_paused:  # it is we who are slow
-                self.deadline = now + self.limits.body_seconds
-            elif self.deadline <= now:
-                self.deadline = math.inf
-                cycle.timed_out = True
-                cycle.set()
+            self._late_body(now)
+
+    def _late_body(self, now: float) -> None:
+        earned = self.limits.body_seconds + self._reader.body_bytes / self.limits.body_rate
+        self.deadline = self._body_since + earned
+        if self.flow.read_paused:  # it is we who are slow
+            self.deadline = now + self.limits.body_seconds
+        elif self.deadline <= now:
+            self.deadline = math.inf
+            self.cycle.timed_out = True
+            self.cycle.set()
 
     def _invalid(self, error: IdentityError) -> None:
-        """Answer `error` if it can still be told whose answer it is; end the connection anyway."""
-        cycle = self.cycle
-        if not self._begun or cycle.response_complete:
+        """Answer `error` if it can be told whose answer it is; end the connection anyway. Requests
+        before have been answered: none is read earlier."""
+        if self.state is not BODY:
             self._refuse(error)
-        elif not cycle.more_body:  # an earlier request is still being answered
-            self._refused = True
-            cycle.keep_alive = False
-        elif cycle.response_started:
-            self._refused = True
-            self.transport.close()
+            return
+        cycle = self.cycle
+        answered = cycle.response_started
+        if not cycle.response_complete:
+            cycle.disconnect()
+        if answered:  # a second answer would pass for that of another request
+            self._linger()
         else:
-            cycle.disconnected = True
-            cycle.set()
             self._refuse(error)
 
     def _refuse(self, error: IdentityError) -> None:
         status, headers, body = refusal(error)
-        _log.info("request refused", status=status, reason=error.detail, address=self._peer())
-        self.flow.resume_reading()
+        if self._reader.is_head:
+            body = b""
+        address = self.client[0] if self.client else None
+        _log.info("request refused", status=status, reason=error.detail, address=address)
+        self._outbox.flush()
         self.transport.write(b"".join((STATUS_LINE[status], header_lines(headers), b"\r\n", body)))
         self._linger()
-
-    def _linger(self) -> None:
-        """Close, but read on for a moment: a reset would eat the answer while the client writes."""
-        self._refused = True
-        self.deadline = self.loop.time() + self.limits.linger_seconds
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-
-    def _peer(self) -> str | None:
-        return self.client[0] if self.client else None

@@ -2,7 +2,7 @@
 
 import asyncio
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -64,7 +64,7 @@ class SharingProtocol(LimitedProtocol):
         held = shares.enter(self._who)
         if held > shares.share:
             self.app = crowded
-            self.connections.discard(self)
+            self.server_state.connections.discard(cast(Any, self))
             self._end = self.loop.call_later(self.limits.linger_seconds, transport.abort)
             if held == shares.share + 1:
                 _log.warning("too many connections from one address", address=host)
