@@ -119,21 +119,25 @@ class TokenEndpoint:
     ) -> str | None:
         """The audience that the request names (RFC 8707 §2), if the client may; where it names
         none, the one to which all scopes that it asks for belong, again if the client may."""
-        resource = form.get("resource")
-        if resource is None:
-            resource = granting.resource_of(form.get("scope"), scopes)
-            may = client.builtin or resource in client.audiences or resource in self._audiences
-            return resource if may else None
-        if resource not in client.audiences and resource not in self._audiences:
-            try:
-                parts = urlsplit(resource)
-                absolute = bool(parts.scheme) and "#" not in resource
-            except ValueError:
-                absolute = False
-            if not absolute:
-                raise InvalidTarget("resource must be an absolute URI without fragment")
-            raise InvalidTarget("the client may not ask for tokens for this resource")
-        return resource
+        asked = form.get("scope")
+        if asked is None and client.default_scopes is not None:
+            asked = " ".join(client.default_scopes)
+        theirs = granting.resource_of(asked, scopes)
+        resource = form.get("resource", theirs)
+        if resource is None or resource in client.audiences or resource in self._audiences:
+            return resource
+        if resource == theirs and granting.opens(client.scopes, asked, resource, scopes):
+            return resource
+        if "resource" not in form:
+            return resource if client.builtin else None
+        try:
+            parts = urlsplit(resource)
+            absolute = bool(parts.scheme) and "#" not in resource
+        except ValueError:
+            absolute = False
+        if not absolute:
+            raise InvalidTarget("resource must be an absolute URI without fragment")
+        raise InvalidTarget("the client may not ask for tokens for this resource")
 
     async def _answer(self, grant_type: str, client: ClientSnapshot, issue: Issue) -> Response:
         """RFC 6749 §5.1."""

@@ -107,6 +107,15 @@ def resource_of(asked: str | None, home: Mapping[str, str | None]) -> str | None
     return homes.pop()
 
 
+def opens(
+    client: Collection[str], asked: str | None, resource: str, home: Mapping[str, str | None]
+) -> bool:
+    """Whether the client was given by name, not by `*`, every scope of the resource that it asks
+    for: whoever gave it these gave it the resource."""
+    theirs = [name for name in parse(asked or "") if home.get(name) == resource]
+    return bool(theirs) and all(name in client for name in theirs)
+
+
 def granted(
     asked: str | None,
     *,

@@ -112,14 +112,14 @@ async def test_default_scopes_are_the_clients_and_go_with_their_scope(world: Wor
 
 
 async def test_nobody_makes_logins_ask_for_what_they_do_not_hold(world: World) -> None:
-    """A client of every scope is not anybody's to register or change."""
-    boss, clerk = await acting.admin(world), await acting.clerk(world, "clients:write")
+    """Who holds every built-in scope may register a client of `*`, and still not have it ask
+    unsaid for what siblings made."""
+    clerk = await acting.clerk(world, *BUILT_IN)
     desk = {"name": "Desk", "type": "public", "scopes": ["*"], "grants": ["password"]}
-    problem(await clerk("POST", "/clients", desk | {"default_scopes": ["users:write"]}), 403)
-    problem(await clerk("POST", "/clients", desk | {"default_scopes": ["account"]}), 403)
-    made = await boss.done("POST", "/clients", desk | {"default_scopes": ["account"]})
+    problem(await clerk("POST", "/clients", desk | {"default_scopes": ["write"]}), 403)
+    made = await clerk.done("POST", "/clients", desk | {"default_scopes": ["account"]})
     path = f"/clients/{made['id']}"
-    problem(await clerk("PATCH", path, {"default_scopes": ["users:write"]}), 403)
+    problem(await clerk("PATCH", path, {"default_scopes": ["write"]}), 403)
 
 
 async def test_a_refresh_keeps_to_what_the_login_was_granted(world: World) -> None:
@@ -221,6 +221,49 @@ async def test_a_client_gets_no_audience_by_scope_that_it_may_not_name(
     shop = world.client(audiences=[A])
     tokens = await world.log_in("eve", client=shop, scope="b:read")
     assert claims_of(tokens["access_token"])["aud"] == settings.issuer
+
+
+async def test_a_scope_that_a_client_has_by_name_opens_its_resource(
+    world: World, settings: Any
+) -> None:
+    world.scopes("a:read", "a:write", audience=A, role="clerk-a")
+    world.scopes("b:read", audience=B, role="clerk-b")
+    world.user("eve", roles=["editor", "clerk-a", "clerk-b"])
+    shop = world.client(scopes=["a:read", "b:read", "read"])
+    for scope, audience in (
+        ("a:read", A),
+        ("read a:read", A),
+        ("b:read", B),
+        ("a:write", settings.issuer),  # not the client's
+        ("a:read a:write", settings.issuer),
+        ("a:read b:read", settings.issuer),
+        ("read", settings.issuer),
+        ("*", settings.issuer),
+    ):
+        for tokens in (
+            await world.log_in("eve", client=shop, scope=scope),
+            await world.act(shop, scope=scope),
+        ):
+            assert claims_of(tokens["access_token"])["aud"] == audience, scope
+    named = await world.log_in("eve", client=shop, scope="a:read", resource=A)
+    assert claims_of(named["access_token"])["aud"] == A
+    everything = world.client("everything", grants=["password"], scopes=["*"])
+    tokens = await world.log_in("eve", client=everything, scope="a:read")
+    assert claims_of(tokens["access_token"])["aud"] == settings.issuer
+    own = {"grant_type": "client_credentials"}
+    for beyond in ({}, {"scope": "b:read"}, {"scope": "a:write"}, {"scope": "read"}):
+        refused(await world.token(shop, **own, resource=A, **beyond), 400, "invalid_target")
+
+
+async def test_default_scopes_of_one_resource_pick_its_audience(world: World) -> None:
+    """They are what a request without `scope` asks for."""
+    world.scopes("a:read", audience=A, role="clerk-a")
+    world.user("eve", roles=["clerk-a"])
+    shop = world.client(scopes=["a:read", "read"])
+    world.change_client("shop", default_scopes=["a:read"])
+    for tokens in (await world.log_in("eve", client=shop), await world.act(shop)):
+        assert claims_of(tokens["access_token"])["aud"] == A
+        assert scope_of(tokens) == ["a:read"]
 
 
 async def test_a_narrowing_refresh_stays_at_the_audience_of_the_login(
