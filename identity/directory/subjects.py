@@ -5,7 +5,9 @@ A service that keeps things by `sub` must never hand a user's to a client of the
 or a client's for ever: rows are never deleted, and two at once meet at the primary key.
 """
 
+from string import hexdigits
 from typing import Literal
+from uuid import UUID
 
 from sqlalchemy import String, text
 from sqlmodel import Field, Session, SQLModel, col
@@ -42,10 +44,27 @@ def claim(session: Session, subject_id: str, type_: SubjectType) -> None:
         raise Conflict(f"the {type_} id is taken")
 
 
+def spelling(subject_id: str) -> str:
+    """The id itself; of a UUID, whose spellings many databases do not tell apart, the one in which
+    users' ids are made."""
+    digits = subject_id.replace("-", "")
+    if len(digits) != 32 or not set(digits) <= set(hexdigits):
+        return subject_id
+    return str(UUID(digits))
+
+
 def shared(session: Session) -> list[str]:
-    """Ids of clients that are, or were, a user's: of before this was looked at."""
+    """Ids of clients that are, or were, a user's, in whatever spelling: of before this was looked
+    at."""
+    ids = session.execute(text("SELECT id FROM client")).scalars()
+    respelt = [(each, spelling(each)) for each in ids if spelling(each) != each]
+    users = text(
+        "SELECT 1 FROM user_account WHERE id = :id "
+        "UNION SELECT 1 FROM subject WHERE id = :id AND type = 'user'"
+    )
+    also = [each for each, as_user in respelt if session.execute(users, {"id": as_user}).first()]
     both = text(
         "SELECT c.id FROM client c WHERE EXISTS (SELECT 1 FROM user_account u WHERE u.id = c.id) "
         "OR EXISTS (SELECT 1 FROM subject s WHERE s.id = c.id AND s.type = 'user') ORDER BY c.id"
     )
-    return list(session.execute(both).scalars())
+    return sorted({*session.execute(both).scalars(), *also})

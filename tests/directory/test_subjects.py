@@ -13,7 +13,7 @@ from identity.directory.users import accounts as users
 from identity.directory.users.table import User
 from identity.errors import Conflict
 from tests import acting
-from tests.acting import Actor, problem
+from tests.acting import Actor, pointers, problem
 from tests.world import Caller, World, claims_of
 
 CLIENT = {"name": "Eve's", "grants": ["client_credentials"]}
@@ -30,6 +30,22 @@ async def test_no_client_is_registered_under_the_id_of_a_user(world: World, boss
     answer = await clerk("POST", "/clients", CLIENT | {"id": ada.id})
     assert "taken" in problem(answer, 409)["detail"]
     assert (await boss("GET", f"/clients/{ada.id}")).status_code == 404
+
+
+async def test_nor_under_another_spelling_of_it(world: World, boss: Actor) -> None:
+    """A sibling's database that keeps ids as UUIDs, or compares without regard to case, takes it
+    for the user's."""
+    ada = world.user()
+    bare = ada.id.replace("-", "")
+    fours = "-".join(bare[at : at + 4] for at in range(0, 32, 4))
+    for spelt in (ada.id.upper(), bare, bare.upper(), fours):
+        answer = await boss("POST", "/clients", CLIENT | {"id": spelt})
+        assert pointers(answer) == {"/id"}
+    client = Client(id=ada.id.upper(), name="Of before")
+    with world.change() as session:
+        session.add(client)
+        session.flush()
+        assert subjects.shared(session) == [ada.id.upper()]
 
 
 async def test_nor_under_that_of_a_user_who_has_been_deleted(world: World, boss: Actor) -> None:

@@ -73,6 +73,8 @@ def create(
         raise ValidationFailed(
             [("/id", "must be 1 to 64 letters, digits and . _ ~ -, a letter or digit first")]
         )
+    if client_id is not None and client_id != subjects.spelling(client_id):
+        raise ValidationFailed([("/id", "must spell a UUID in small letters, 8-4-4-4-12")])
     client = Client(
         name=name,
         type=type,
