@@ -150,7 +150,7 @@ async def delete_user(actor: Writer, user_id: PathId, if_match: IfMatch = None) 
 
 @router.post(
     "/{user_id}/password", operation_id="reset_password", summary="Set a one-time password",
-    responses=administrative(404, body=True),
+    responses=administrative(404, 409, body=True),
 )  # fmt: skip
 async def reset_password(
     actor: Writer, user_id: PathId, body: NewPassword | None = None

@@ -152,8 +152,10 @@ def set_password_hash(
     held: Held,
 ) -> None:
     """`expires_at`: of a one-time password, one that the user must change. The caller ends the
-    sessions."""
+    sessions. Only the operator gives one to the last administrator who can log in."""
     guard(session, user, held)
+    if must_change and held is not None and can_log_in(user):
+        keep_an_admin(session, user)
     user.password_hash, user.must_change_password = password_hash, must_change
     user.password_expires_at = expires_at if must_change else None
     kinds.note(session, password_hash)
@@ -205,6 +207,12 @@ def lose_role(session: Session, role: str) -> None:
 def guard(session: Session, user: User, held: Held) -> None:
     """Whoever could change a user who holds more could become that user."""
     _check_may_give(session, held, roles_of(session, user.id))
+
+
+def can_log_in(user: User) -> bool:
+    """Whether the user's own password lets them in now, as far as we can tell without it."""
+    known = recognise(user.password_hash or "") is not None
+    return user.status == "active" and not user.must_change_password and known
 
 
 def keep_an_admin(session: Session, user: User) -> None:

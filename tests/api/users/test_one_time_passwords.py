@@ -59,3 +59,19 @@ async def test_one_that_is_changed_in_time_is_replaced_by_one_that_stays(world: 
         boss = await acting.admin(world)
         shown = await boss.done("GET", f"/users/{user.id}")
         assert (shown["must_change_password"], shown["password_expires_at"]) == (False, None)
+
+
+async def test_the_last_administrator_who_can_log_in_is_given_none(world: World) -> None:
+    """Whoever has one cannot log in, and it may get lost on its way."""
+    boss = await acting.admin(world)
+    me = await boss.done("GET", "/users/me")
+    path = f"/users/{me['id']}/password"
+    assert "last administrator" in acting.problem(await boss("POST", path), 409)["detail"]
+    other = world.user("root", roles=["admin"])
+    await boss.done("POST", f"/users/{other.id}/password")
+    acting.problem(await boss("POST", path), 409)
+    await boss.done("POST", f"/users/{other.id}/password")  # again: it takes nobody's place
+    third = world.user("third", roles=["admin"])
+    await boss.done("POST", path)
+    root = acting.Actor(world, await world.log_in("third", scope="*"))
+    acting.problem(await root("POST", f"/users/{third.id}/password"), 409)
