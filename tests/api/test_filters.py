@@ -141,3 +141,10 @@ async def test_sessions_are_found_by_client(world: World) -> None:
             page = await asker.done("GET", path, params={"client_id": client})
             assert len(page["items"]) == count
         assert len((await asker.done("GET", path))["items"]) == 2
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_a_parameter_that_comes_twice_is_refused_at_either_lane(world: World) -> None:
+    boss = await acting.admin(world)
+    for path in ("/users/me", "/users", "/keys"):
+        problem(await boss("GET", f"{path}?limit=1&limit=2"), 422)
