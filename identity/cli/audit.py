@@ -7,7 +7,7 @@ import typer
 from identity.cli.frame import operating
 from identity.cli.moments import Moment, moment
 from identity.cli.naming import ids_of
-from identity.cli.printing import AsJson, as_json, remark, table
+from identity.cli.printing import AsJson, as_json, ordered, remark, table
 
 commands = typer.Typer(
     name="audit", help="Read the audit trail and check its chain.", rich_markup_mode=None
@@ -52,7 +52,7 @@ def list_(
             query = query.where(col(AuditEvent.subject).in_(ids_of(session, subject)))
         events = list(reversed(session.exec(query).all()))
     if json:
-        as_json([one.model_dump(mode="json") for one in events])
+        as_json([ordered(one, mode="json") for one in events])
         return
     table(
         ("AT", "EVENT", "OUTCOME", "BY", "SUBJECT", "FROM", "DETAIL"),

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
+from identity.cli.printing import ordered
 from identity.directory.clients.listing import matching
 from identity.directory.clients.table import Client, ClientSecret
 
@@ -34,6 +35,6 @@ def view(session: Session, client: Client) -> dict[str, Any]:
 def _shown(client: Client, secrets: list[ClientSecret]) -> dict[str, Any]:
     """Never a digest."""
     hidden = {"digest", "client_id"}
-    return client.model_dump(exclude={"version"}) | {
-        "secrets": [secret.model_dump(exclude=hidden) for secret in secrets]
+    return ordered(client, exclude={"version"}) | {
+        "secrets": [ordered(secret, exclude=hidden) for secret in secrets]
     }

@@ -10,7 +10,7 @@ import typer
 from identity.cli.confirming import YesAfterKid, sure
 from identity.cli.files import new_file
 from identity.cli.frame import Operation, operating
-from identity.cli.printing import AsJson, as_json, remark, table
+from identity.cli.printing import AsJson, as_json, ordered, remark, table
 from identity.cli.secrets import passphrase
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def list_(json: AsJson = False) -> None:
     with operating() as operation, operation.look() as session:
         keys = session.exec(select(SigningKey).order_by(col(SigningKey.created_at).desc())).all()
     if json:
-        as_json([key.model_dump(mode="json", exclude={"private"}) for key in keys])
+        as_json([ordered(key, mode="json", exclude={"private"}) for key in keys])
         return
     table(
         ("KID", "ALGORITHM", "STATE", "CREATED", "SIGNS FROM", "PUBLISHED UNTIL"),

@@ -6,15 +6,25 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from sqlmodel import SQLModel
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def as_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+
+
+def ordered(row: "SQLModel", **options: Any) -> dict[str, Any]:
+    """`row.model_dump(**options)` in the order in which the class names them: that of a row which
+    was read differs from process to process."""
+    dumped = row.model_dump(**options)
+    return {name: dumped[name] for name in type(row).model_fields if name in dumped}
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> None:

@@ -8,7 +8,7 @@ import typer
 from identity.cli.confirming import Yes, sure
 from identity.cli.frame import operating
 from identity.cli.naming import RoleName
-from identity.cli.printing import AsJson, as_json, facts, remark, table
+from identity.cli.printing import AsJson, as_json, facts, ordered, remark, table
 
 commands = typer.Typer(
     name="roles", help="See and change roles: named sets of scopes.", rich_markup_mode=None
@@ -39,7 +39,7 @@ def list_(json: AsJson = False) -> None:
         shown = ("name", "description", "builtin", "created_at", "updated_at")
         as_json(
             [
-                role.model_dump(mode="json", include=set(shown))
+                ordered(role, mode="json", include=set(shown))
                 | {"scopes": holds[role.name], "users": users.get(role.name, 0)}
                 for role in roles
             ]
@@ -84,7 +84,7 @@ def show(name: RoleName, json: AsJson = False) -> None:
     with operating() as operation, operation.look() as session:
         role = editing.get_role(session, name)
         members = select(User.username).join(UserRole).where(UserRole.role == name)
-        shown = role.model_dump(exclude={"version"}) | {
+        shown = ordered(role, exclude={"version"}) | {
             "scopes": sorted(scopes_of_roles(session, [name])),
             "users": list(session.exec(members.order_by(col(User.username)))),
         }
@@ -148,7 +148,7 @@ def list_scopes(json: AsJson = False) -> None:
     with operating() as operation, operation.look() as session:
         found = session.exec(select(Scope).order_by(Scope.name)).all()
     if json:
-        as_json([scope.model_dump(mode="json", exclude={"version"}) for scope in found])
+        as_json([ordered(scope, mode="json", exclude={"version"}) for scope in found])
         return
     table(
         ("NAME", "AUDIENCE", "DESCRIPTION"),

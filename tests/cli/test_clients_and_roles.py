@@ -212,3 +212,15 @@ def test_a_role_or_scope_that_may_not_be_is_refused(
     done = identity(*args)
     assert (done.code, done.out) == (1, "")
     assert words in done.err
+
+
+def test_what_is_shown_comes_in_the_same_order_in_every_process(identity: Identity) -> None:
+    """Rows that are read hold their columns in no order of their own."""
+    assert identity("scopes", "create", "read").code == 0
+    assert identity("clients", "create", "robot").code == 0
+    first = json.loads(identity("scopes", "list", "--json").out)[0]
+    assert list(first) == [
+        "name", "description", "audience", "builtin", "created_at", "updated_at",
+    ]  # fmt: skip
+    client = identity("clients", "show", "robot").out.splitlines()
+    assert [line.split()[0] for line in client][:3] == ["id", "name", "type"]
