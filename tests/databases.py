@@ -64,6 +64,7 @@ class Postgres:
             "max_connections=200",
             "max_wal_size=128MB",
             "autovacuum=off",
+            "max_prepared_transactions=2",
             *(() if durable else QUICK),
             *options,
         ]
