@@ -17,7 +17,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import psycopg
 from psycopg import sql
 
 ROOT = Path(__file__).parent.parent
-QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+QUICK = ("synchronous_commit=off", "full_page_writes=off")
 MEMORY = Path("/dev/shm")
 PREFIX = "identity-postgres-"
 HTTP = os.environ.get("TEST_HTTP")
@@ -106,6 +107,23 @@ class Postgres:
     def kill(self) -> None:
         """Crash: every process of the server is gone at once, nothing is written any more."""
         self._end(signal.SIGQUIT)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """No process of the server moves; its kernel goes on acknowledging."""
+        assert self._process is not None
+        main = self._process.pid
+        os.kill(main, signal.SIGSTOP)  # the first, so that no more are started
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        stopped = [main, *map(int, children)]
+        try:
+            for pid in stopped[1:]:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def remove(self) -> None:
         self.stop()

@@ -13,6 +13,7 @@ for nobody. What "since" means there is `store.positions`' matter.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -111,6 +112,9 @@ class Source(Protocol):
 
     async def close(self) -> None: ...
 
+    @property
+    def steady(self) -> bool: ...
+
 
 class ChangeFeed:
     """One a process. Listeners hear `(verb, ref)` of their noun; `("reset", "*")` means that
@@ -119,7 +123,7 @@ class ChangeFeed:
     def __init__(self, db: Database, settings: Settings) -> None:
         url = settings.database.database_url.get_secret_value()
         self._sqlite = SqliteSource(db) if db.dialect == "sqlite" else None
-        self._source: Source = self._sqlite or PostgresSource(url)
+        self._source: Source = self._sqlite or PostgresSource(url, db.histories)
         self._listeners: dict[str, list[Listener]] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._asking: asyncio.Task[None] | None = None
@@ -144,8 +148,15 @@ class ChangeFeed:
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         if self._asking is None:
-            self._asking = asyncio.create_task(self._serve_waiting())
+            # Of nobody's context: it serves many, and has a deadline of its own.
+            self._asking = asyncio.create_task(self._serve_waiting(), context=Context())
         await waiter
+
+    @property
+    def steady(self) -> bool:
+        """Whether what is read now belongs to the history that was last followed: only then may it
+        be remembered."""
+        return self._source.steady
 
     async def close(self) -> None:
         if self._asking is not None:
@@ -162,6 +173,10 @@ class ChangeFeed:
                     await self._look()
                 except Exception as caught:
                     error = caught
+                    if isinstance(caught.__cause__, TimeoutError):
+                        # Those who came meanwhile would wait as long again.
+                        waiting += self._waiting
+                        self._waiting = []
                 for waiter in waiting:
                     if waiter.done():  # cancelled
                         continue

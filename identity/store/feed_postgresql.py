@@ -9,6 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from identity.errors import Unavailable
+from identity.store.deadlines import BUDGET
+from identity.store.histories import Histories
 from identity.store.positions import (
     NOTHING,
     PAGE,
@@ -22,7 +24,7 @@ from identity.store.positions import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    pass
+    from identity.store.connections import AsyncConnection
 
 _ROW = "c.xid::text, c.id, c.nonce, c.kind, c.ref, c.at"
 _ASK = f"""
@@ -44,53 +46,56 @@ FROM (SELECT pg_current_snapshot() AS snap) s
 LEFT JOIN LATERAL (SELECT * FROM change ORDER BY xid DESC, id DESC LIMIT 1) c ON true"""
 _FOREIGN = """
 UPDATE change SET xid = '0' WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())"""
-_CLUSTER = """
-SELECT system_identifier::text, pg_is_in_recovery(),
-       CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END
-FROM pg_control_system()"""
 
 
 class PostgresSource:
     """One dedicated connection in autocommit mode, so that each query sees the newest commits."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, histories: Histories) -> None:
         import psycopg  # nine megabytes that a service on SQLite does without
 
         self._psycopg = psycopg
         self._url = url
-        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._histories = histories
+        self._connection: AsyncConnection | None = None
         self._table = 0
+
+    @property
+    def steady(self) -> bool:
+        """Whether nobody has met another history than the one followed here."""
+        made = self._connection
+        return made is not None and made.generation == self._histories.generation
 
     async def begin(self) -> Position:
         """The newest position, on a connection just made."""
+        from identity.store.connections import AsyncConnection
+
         await self.close()
         try:
-            async with asyncio.timeout(3):
-                self._connection = await self._psycopg.AsyncConnection.connect(
-                    self._url, autocommit=True, connect_timeout=3, prepare_threshold=0,
-                    application_name="identity change feed",
-                )  # fmt: skip
-                system, timeline = await self._cluster()
-                return await self._newest(system, timeline)
+            async with asyncio.timeout(BUDGET):
+                self._connection = await AsyncConnection.open(
+                    self._url, self._histories, application_name="identity change feed"
+                )
+                return await self._newest()
         except (self._psycopg.Error, OSError, TimeoutError) as error:
             await self.close()
-            raise Unavailable(audit=f"change feed: {error}") from error
+            raise Unavailable(audit=f"change feed: {type(error).__name__}: {error}") from error
         except BaseException:
             await self.close()
             raise
 
     async def follow(self, position: Position, tell: Tell) -> Position | None:
-        if self._connection is None:
+        if not self.steady:
             return None
         try:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(BUDGET):
                 return await self._follow(position, tell)
-        except (self._psycopg.Error, OSError):
-            await self.close()
-            return None  # another connection may do, and begins anew
         except TimeoutError as error:
             await self.close()
             raise Unavailable(audit="change feed: no answer in time") from error
+        except (self._psycopg.Error, OSError):
+            await self.close()
+            return None  # another connection may do, and begins anew
         except BaseException:
             await self.close()
             raise
@@ -98,24 +103,16 @@ class PostgresSource:
     async def close(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            try:
-                async with asyncio.timeout(1):
-                    await connection.close()
-            except (self._psycopg.Error, OSError, TimeoutError):
-                pass
+            await connection.close()  # a few bytes into a socket: it waits for nobody
 
-    async def _cluster(self) -> tuple[str, int]:
-        ((system, standby, file),) = await self._execute(_CLUSTER)
-        if standby:
-            raise Unavailable(audit="change feed: this server is a standby")
-        return system, int(file[:8], 16)
-
-    async def _newest(self, system: str, timeline: int) -> Position:
+    async def _newest(self) -> Position:
         while True:
             (row,) = await self._execute(_NEWEST)
             snapshot, read_only, self._table, xid, *mark, foreign = row
             _check_writable(read_only)
-            history = of_cluster(system, timeline, self._table)
+            found = self._histories.current
+            assert found is not None
+            history = of_cluster(found.system, found.timeline, self._table)
             if xid is None:
                 return Position(history, NOTHING)
             if not foreign:

@@ -29,6 +29,8 @@ class SqliteSource:
         """The header at which the newest row was `_newest`."""
         self._newest: Mark | None = None
 
+    steady = True
+
     def unchanged(self, position: Position) -> bool:
         """Whether its newest row is still the newest: the usual answer, at least cost."""
         if self._connection is None:

@@ -15,6 +15,7 @@ from identity.errors import Unavailable
 from identity.service.wiring import open_database
 from identity.store import Database, changes
 from identity.store.changes import KEPT, Change, ChangeFeed
+from identity.store.histories import Histories
 from identity.store.positions import PAGE, Position, Row, Tell
 
 Heard = list[tuple[str, str, str]]
@@ -261,7 +262,7 @@ def source() -> SlowSource:
 @pytest.fixture
 async def shared(source: SlowSource, settings: Any) -> AsyncIterator[ChangeFeed]:
     """A feed that has looked once, on `source`."""
-    database: Any = SimpleNamespace(dialect="postgresql")
+    database: Any = SimpleNamespace(dialect="postgresql", histories=Histories())
     feed = ChangeFeed(database, settings)
     feed._source = source
     await feed.catch_up()

@@ -15,6 +15,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import deque
 from contextlib import suppress
+from contextvars import Context
 from operator import attrgetter
 
 import structlog
@@ -134,7 +135,7 @@ class Broadcaster:
             raise Unavailable(1, "the service is restarting")
         self._wanted_at = time.monotonic()
         if self._running is None:
-            self._running = asyncio.create_task(self._run())
+            self._running = asyncio.create_task(self._run(), context=Context())
         await self._look()
 
     async def known(self, number: int) -> Travelled | None:
