@@ -56,7 +56,13 @@ class Postgres:
     `durable` keeps fsync and a disk, for tests that kill it and look at what survived.
     """
 
-    def __init__(self, *, durable: bool = False, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        options: Sequence[str] = (),
+        standby_of: "Postgres | None" = None,
+    ) -> None:
         self._folder = _folder(in_memory=not durable)
         self._as_user = _unprivileged(self._folder)
         self._binaries = _binaries(self._folder, self._as_user)
@@ -72,7 +78,10 @@ class Postgres:
         self._password = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
-        self._initialise()
+        if standby_of is None:
+            self._initialise()
+        else:
+            self._copy(standby_of)
         self.start()
 
     def url(self, database: str = "postgres") -> str:
@@ -148,6 +157,32 @@ class Postgres:
             cwd="/",
             **self._as_user,
         )
+
+    def _copy(self, primary: "Postgres") -> None:
+        self._password = primary._password
+        subprocess.run(
+            [self._binaries / "pg_basebackup", "-D", self._data, "-R", "-c", "fast", "--no-sync",
+             "-d", primary.url()],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            **self._as_user,
+        )  # fmt: skip
+
+    def promote(self) -> None:
+        """A standby becomes a primary, at the next timeline."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
+    def has_replayed(self, other: "Postgres") -> bool:
+        """Whether this standby has all that `other` has written."""
+        with (
+            psycopg.connect(other.url(), autocommit=True) as theirs,
+            psycopg.connect(self.url(), autocommit=True) as ours,
+        ):
+            (written,) = theirs.execute("SELECT pg_current_wal_flush_lsn()").fetchone() or ("",)
+            caught = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+            return bool((ours.execute(caught, [written]).fetchone() or (False,))[0])
 
     def _answers(self) -> bool:
         assert self._process is not None

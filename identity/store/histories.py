@@ -20,6 +20,10 @@ class History(NamedTuple):
     server: str
 
 
+class Unfit(Unavailable):
+    """This server will never do; `audit` says why."""
+
+
 @dataclass
 class Histories:
     """`generation` counts the histories that were met; `highest` is the timeline of each cluster
@@ -30,6 +34,10 @@ class Histories:
 
     def __post_init__(self) -> None:
         self.highest: dict[str, int] = {}
+
+    def is_newest(self, found: History) -> bool:
+        """Whether no server of its cluster that is known of is ahead."""
+        return found.timeline == self.highest.get(found.system)
 
     def meet(self, found: History) -> int:
         """The generation that a connection of this history belongs to. `Unavailable` where its
