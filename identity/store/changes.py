@@ -17,6 +17,7 @@ from contextvars import Context
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+import structlog
 from sqlalchemy import ColumnElement, func, text
 from sqlalchemy.ext.compiler import compiles
 from sqlmodel import Field, Session, SQLModel, col, select
@@ -33,6 +34,8 @@ KEPT = timedelta(days=2)
 """Longer than any access token can live: whoever verifies offline must hear what ends it."""
 
 Listener = Callable[[str, str], None]
+
+_log = structlog.get_logger()
 
 
 class _Random(ColumnElement[int]):
@@ -127,6 +130,9 @@ class ChangeFeed:
         self._listeners: dict[str, list[Listener]] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._asking: asyncio.Task[None] | None = None
+        self.on_reset: Callable[[str], None] = lambda cause: None
+        """Hears why everything was forgotten: `start`, `connection` (it was lost) or `history`
+        (failover, restore, or pruned beyond what was seen)."""
         self.position: Position | None = None
         self.telling: Row | None = None
         """The row that listeners hear of just now; None when they hear of a reset."""
@@ -196,10 +202,25 @@ class ChangeFeed:
             position = await self._source.follow(position, self._tell_all)
         if position is None:
             # From here on nothing is missed; what was remembered before is not to be trusted.
+            connected = self._source.steady
             position = await self._source.begin()
             self._reset()
+            self.on_reset(self._cause(position, connected=connected))
         self.position = position
         self.lag = time.perf_counter() - began
+
+    def _cause(self, position: Position, *, connected: bool) -> str:
+        before = self.position
+        if before is None:
+            return "start"
+        if before.history == position.history and not connected:
+            return "connection"
+        _log.warning(
+            "another history of the database: all that was remembered is forgotten",
+            before=before.history,
+            now=position.history,
+        )
+        return "history"
 
     def _tell_all(self, rows: Sequence[Row]) -> None:
         for row in rows:

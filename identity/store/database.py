@@ -189,7 +189,8 @@ class Database:
     @property
     def in_use(self) -> int:
         """Connections at work."""
-        return int(getattr(self.engine.pool, "checkedout", lambda: 0)())
+        asking = self._pool.in_use if self._pool is not None else 0
+        return asking + int(getattr(self.engine.pool, "checkedout", lambda: 0)())
 
     def _connect(self) -> Connection:
         return self.engine.connect().execution_options(**{engines.WRITES: True})
@@ -265,6 +266,10 @@ def _unavailable() -> Iterator[None]:
     """Turn "the database cannot be asked" into the error that says so."""
     try:
         yield
+    except sa_exc.InvalidRequestError as error:
+        if str(error) != "This connection is closed":  # nor the ones that took its place
+            raise
+        raise Unavailable(audit="connections of another history, one after another") from error
     except (sa_exc.DBAPIError, sa_exc.TimeoutError) as error:
         asked = not isinstance(
             error, (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.TimeoutError)

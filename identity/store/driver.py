@@ -139,6 +139,8 @@ class PostgresPool:
         self._histories = histories
         self._free: list[AsyncConnection] = []
         self._places = asyncio.Semaphore(size)
+        self.in_use = 0
+        """Connections at work."""
 
     async def query(self, statement: str, values: Values) -> list[Row]:
         cursor = await self._execute(statement, values, attempts=2)
@@ -174,12 +176,15 @@ class PostgresPool:
 
     async def _try(self, statement: str, values: Values) -> "psycopg.AsyncCursor[Any]":
         connection = await self._take()
+        self.in_use += 1
         try:
             cursor = await connection.execute(statement, values)
             connection.check_outcome()
         except BaseException:
             await connection.close()  # its state is not known
             raise
+        finally:
+            self.in_use -= 1
         self._free.append(connection)
         return cursor
 

@@ -81,6 +81,9 @@ async def test_an_old_primary_that_comes_back_is_not_believed(
         assert each == [False] * 12
         refreshed = [await world.active(login["refresh_token"]) for login in known]
         assert refreshed == [False] * 12
+    numbers = (await world.api.get("/metrics")).text
+    assert "identity_database_timeline 2.0" in numbers
+    assert 'identity_change_feed_resets_total{cause="history"}' in numbers
     late = await world.log_in()
     assert await world.active(late["access_token"])
     # And alone it is not enough: what it knows is old.
