@@ -1,14 +1,14 @@
 """Let each change say which transaction wrote it, and which row it is.
 
 Revision ID: 0007
-Revises: 0001
+Revises: 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0001"
+down_revision = "0005"
 
 
 def upgrade() -> None:

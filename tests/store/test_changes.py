@@ -215,6 +215,8 @@ async def test_a_database_without_any_change_is_served(db: Database, feed: Chang
 class SlowSource:
     """Answers each query as of the moment it was sent, and not before `answer()`."""
 
+    steady = True
+
     def __init__(self) -> None:
         self.rows = [Row(1, 1, 1, "feed.started", "*", "")]
         self.sent = 0
