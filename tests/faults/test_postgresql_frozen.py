@@ -167,11 +167,11 @@ async def test_no_more_connections_are_open_than_the_setting_says(
     shop = world.client()
     for _ in range(3):
         logins = await asyncio.gather(
-            *(world.log_in() for _ in range(30)),
+            *(world.log_in() for _ in range(4)),
             *(world.act(shop) for _ in range(30)),
             *(world.api.get("/readyz") for _ in range(30)),
         )
-        await asyncio.gather(*(world.active(login["access_token"]) for login in logins[:60]))
+        await asyncio.gather(*(world.active(login["access_token"]) for login in logins[:34]))
     with psycopg.connect(database_url) as other:
         names = other.execute(
             "SELECT application_name, count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
