@@ -12,7 +12,7 @@ from sqlmodel import AutoString
 
 from identity.service.tables import metadata
 from identity.settings import Settings
-from identity.store import Database, UtcDateTime
+from identity.store import Database, UtcDateTime, migrating
 
 
 def render(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
@@ -29,6 +29,7 @@ def run(connection: Connection) -> None:
         connection=connection,
         target_metadata=metadata,
         render_item=render,
+        include_name=migrating.compared,
         render_as_batch=True,
         transactional_ddl=True,
         compare_type=True,

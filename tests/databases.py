@@ -17,7 +17,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import psycopg
 from psycopg import sql
 
 ROOT = Path(__file__).parent.parent
-QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+QUICK = ("synchronous_commit=off", "full_page_writes=off")
 MEMORY = Path("/dev/shm")
 PREFIX = "identity-postgres-"
 HTTP = os.environ.get("TEST_HTTP")
@@ -55,7 +56,13 @@ class Postgres:
     `durable` keeps fsync and a disk, for tests that kill it and look at what survived.
     """
 
-    def __init__(self, *, durable: bool = False, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        options: Sequence[str] = (),
+        standby_of: "Postgres | None" = None,
+    ) -> None:
         self._folder = _folder(in_memory=not durable)
         self._as_user = _unprivileged(self._folder)
         self._binaries = _binaries(self._folder, self._as_user)
@@ -64,13 +71,17 @@ class Postgres:
             "max_connections=200",
             "max_wal_size=128MB",
             "autovacuum=off",
+            "max_prepared_transactions=2",
             *(() if durable else QUICK),
             *options,
         ]
         self._password = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
-        self._initialise()
+        if standby_of is None:
+            self._initialise()
+        else:
+            self._copy(standby_of)
         self.start()
 
     def url(self, database: str = "postgres") -> str:
@@ -106,6 +117,23 @@ class Postgres:
         """Crash: every process of the server is gone at once, nothing is written any more."""
         self._end(signal.SIGQUIT)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """No process of the server moves; its kernel goes on acknowledging."""
+        assert self._process is not None
+        main = self._process.pid
+        os.kill(main, signal.SIGSTOP)  # the first, so that no more are started
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        stopped = [main, *map(int, children)]
+        try:
+            for pid in stopped[1:]:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self._folder)
@@ -129,6 +157,32 @@ class Postgres:
             cwd="/",
             **self._as_user,
         )
+
+    def _copy(self, primary: "Postgres") -> None:
+        self._password = primary._password
+        subprocess.run(
+            [self._binaries / "pg_basebackup", "-D", self._data, "-R", "-c", "fast", "--no-sync",
+             "-d", primary.url()],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            **self._as_user,
+        )  # fmt: skip
+
+    def promote(self) -> None:
+        """A standby becomes a primary, at the next timeline."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
+    def has_replayed(self, other: "Postgres") -> bool:
+        """Whether this standby has all that `other` has written."""
+        with (
+            psycopg.connect(other.url(), autocommit=True) as theirs,
+            psycopg.connect(self.url(), autocommit=True) as ours,
+        ):
+            (written,) = theirs.execute("SELECT pg_current_wal_flush_lsn()").fetchone() or ("",)
+            caught = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+            return bool((ours.execute(caught, [written]).fetchone() or (False,))[0])
 
     def _answers(self) -> bool:
         assert self._process is not None

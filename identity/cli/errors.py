@@ -17,7 +17,10 @@ def explain(error: BaseException) -> tuple[int, str]:
         return error.exit_code, _usage(error)
     from identity.errors import IdentityError, Unavailable
     from identity.settings import SettingsError
+    from identity.store.histories import Unfit
 
+    if isinstance(error, Unfit):
+        return 1, f"identity: IDENTITY_DATABASE_URL: {error.audit}"
     if isinstance(error, Unavailable) and error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, SettingsError):
@@ -26,7 +29,7 @@ def explain(error: BaseException) -> tuple[int, str]:
         return 1, f"identity: {_refusal(error)}"
     if isinstance(error, OSError):
         return 1, f"identity: {file_trouble(error)}"
-    return 1, _database(error) or _unexpected(error)
+    return 1, _database(error) or _driver(error) or _unexpected(error)
 
 
 def file_trouble(error: OSError) -> str:
@@ -72,6 +75,14 @@ def _database(error: BaseException) -> str | None:
     if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
         return f"identity: the database of IDENTITY_DATABASE_URL cannot be used: {first}"
     return None
+
+
+def _driver(error: BaseException) -> str | None:
+    """What psycopg says of a server that cannot be reached."""
+    if not type(error).__module__.startswith("psycopg"):
+        return None
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"identity: the database cannot be used: {first}"
 
 
 def _unexpected(error: BaseException) -> str:

@@ -43,11 +43,12 @@ def serve(given: dict[str, Any]) -> int:
     from identity.http.server import serve
     from identity.service.bootstrap import first_start
     from identity.settings import Settings
-    from identity.store import migrating
+    from identity.store import migrating, servers
 
     gc.set_threshold(*usual)
     gc.freeze()
     settings = Settings.load(**given)
+    servers.examine(settings)
     if not settings.production:
         migrating.upgrade(settings)
     welcome = first_start(settings)

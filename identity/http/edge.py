@@ -32,6 +32,7 @@ from identity.records.audit import Origin, origin
 from identity.records.metrics import Metrics
 from identity.records.redacting import looks_secret
 from identity.settings import Settings
+from identity.store import deadlines
 
 _API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 _DOCS_POLICY = (  # their scripts and styles are served by the service itself
@@ -103,6 +104,7 @@ class Edge:
             await send({"type": "websocket.close"})
             return
         started = perf_counter()
+        deadlines.arrived()
         fields = scope["fields"] = dict(scope["headers"])
         request_id = _request_id(fields.get(b"x-request-id"))
         if self._proxies.trusted:

@@ -1,5 +1,7 @@
 """Whether the process is alive, whether it can serve, and what it counts."""
 
+import asyncio
+
 from identity.errors import IdentityError
 from identity.http.messages import Request, Response, json_response
 from identity.http.scrapers import Scrapers
@@ -22,11 +24,13 @@ class Health:
         """`GET /readyz`: database, schema and signing key, and not asked to stop; 503 with the
         reasons otherwise."""
         leaving = request.scope.get("state", {}).get("leaving")
+        # At once: where the database says nothing, each of them waits for as long as it may.
+        database, schema = await asyncio.gather(self._database(), self._schema())
         checks = {
             "service": "the service is about to stop" if leaving and leaving.is_set() else None,
-            "database": await self._database(),
-            "schema": await self._schema(),
-            "signing_key": await self._signing_key(),
+            "database": database,
+            "schema": schema,
+            "signing_key": await self._signing_key() if database is None else None,
         }
         if all(reason is None for reason in checks.values()):
             return json_response({"status": "ready"})

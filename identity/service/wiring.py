@@ -110,6 +110,25 @@ class Services:
             lambda: feed.lag,
             across_workers="max",
         )
+        feed.on_reset = metrics.feed_reset
+        metrics.watch(
+            "change_feed_open_writers",
+            "Transactions of the database that are older than the newest change, and still open.",
+            lambda: len(feed.position.open) if feed.position else 0,
+            across_workers="max",
+        )
+        metrics.watch(
+            "change_feed_floor_distance",
+            "Transactions between the oldest open writer and the newest change.",
+            lambda: feed.position.newest.xid - feed.position.floor if feed.position else 0,
+            across_workers="max",
+        )
+        metrics.watch(
+            "database_timeline",
+            "PostgreSQL's timeline; it grows with each failover.",
+            lambda: db.histories.current.timeline if db.histories.current else 0,
+            across_workers="max",
+        )
         metrics.watch(
             "database_connections_in_use", "Database connections at work.", lambda: db.in_use
         )

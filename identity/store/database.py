@@ -1,11 +1,11 @@
 """See the package. Everything that reads or writes goes through a `Database`."""
 
-import asyncio
-import contextvars
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar, cast
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Table, delete, inspect, select
 from sqlalchemy import exc as sa_exc
@@ -26,13 +26,26 @@ from identity.store.driver import (
     unusable,
 )
 from identity.store.files import Files
+from identity.store.histories import Histories
+from identity.store.jobs import current_job, in_thread
 from identity.store.wal import WalIndex
 from identity.store.writer import PlainJob, StatementsJob, UnitJob, Writer
 
 T = TypeVar("T")
 W = TypeVar("W", Session, Plain, Work)
 Unit = Callable[[Session], T]
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """PostgreSQL's connections, see `store.connections`."""
+
+    def check_outcome(self) -> None: ...
+
+
 ATTEMPTS = 4
+READ_ONLY = "25006"
+"""SQLSTATE of a write where none is taken: the primary has become a standby."""
 SOME = 200
 """Rows that `delete_some` deletes at once; a session takes thousands of refresh tokens along."""
 
@@ -42,10 +55,8 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         text = settings.database.database_url.get_secret_value()
-        try:
-            url = make_url(text)
-        except (ValueError, sa_exc.ArgumentError):  # what it says may hold the password
-            raise SettingsError("IDENTITY_DATABASE_URL: is not the URL of a database") from None
+        self.address = re.sub(r"(?<=//)([^:@/]*):[^@]*@", r"\1@", text).partition("?")[0]
+        """Where it is, without a password."""
         self.dialect: Literal["sqlite", "postgresql"]
         self._writer: Writer | None = None
         self._reader: SqliteReader | None = None
@@ -53,7 +64,10 @@ class Database:
         self.files: Files | None = None
         self.when_lost: Callable[[], object] = lambda: None
         """Called once when SQLite's files are found to be others than those that were opened."""
-        if url.drivername.startswith("sqlite"):
+        self.histories = Histories()
+        threads = 1
+        if text.startswith("sqlite:"):
+            url = make_url(text)
             self.dialect = "sqlite"
             self.engine = engines.sqlite(url.database or "")
             self.files = Files(url.database or "", lambda: self.when_lost())
@@ -61,11 +75,18 @@ class Database:
             self._reader = SqliteReader(url.database or "")
         else:
             self.dialect = "postgresql"
-            self.engine = engines.postgresql(url, settings)
-            self._pool = PostgresPool(text, settings.database.database_pool)
+            try:
+                engines.check_address(text)
+            except ValueError:  # what it says may hold the password
+                raise SettingsError("IDENTITY_DATABASE_URL: is not the URL of a database") from None
+            # One number for both: what the event loop asks itself, and units on threads.
+            asked = settings.database.database_pool // 2
+            threads = settings.database.database_pool - asked
+            self.engine = engines.postgresql(text, threads, self.histories)
+            self._pool = PostgresPool(text, asked, self.histories)
         self._indexes: list[WalIndex] = []
         self.before_commit: list[Callable[[Work], None]] = []
-        self._threads = ThreadPoolExecutor(settings.database.database_pool, "database")
+        self._threads = ThreadPoolExecutor(threads, "database")
 
     async def read(self, unit: Unit[T]) -> T:
         """The unit's result; nothing it writes is kept. Raises `Unavailable`."""
@@ -119,6 +140,9 @@ class Database:
         ):
             yield session
             self.finish(session)
+            raw: Any = connection.connection.dbapi_connection
+        if isinstance(raw, Checked):
+            raw.check_outcome()
 
     def finish(self, work: Work) -> None:
         """The last statements of a transaction: what was flushed late, and the change feed."""
@@ -165,15 +189,14 @@ class Database:
     @property
     def in_use(self) -> int:
         """Connections at work."""
-        return int(getattr(self.engine.pool, "checkedout", lambda: 0)())
+        asking = self._pool.in_use if self._pool is not None else 0
+        return asking + int(getattr(self.engine.pool, "checkedout", lambda: 0)())
 
     def _connect(self) -> Connection:
         return self.engine.connect().execution_options(**{engines.WRITES: True})
 
     async def _in_thread(self, run: Callable[[Unit[T]], T], unit: Unit[T]) -> T:
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, context.run, run, unit)
+        return await in_thread(self._threads, partial(run, unit))
 
     def _read(self, unit: Unit[T]) -> T:
         if self.files is not None:
@@ -196,7 +219,10 @@ class Database:
                     with Session(self.engine, expire_on_commit=False) as session:
                         outcome = self.run_unit(session, unit)
                         committing = True
+                        raw: Any = session.connection().connection.dbapi_connection
                         session.commit()
+                        if isinstance(raw, Checked):
+                            raw.check_outcome()
                     return outcome()
                 except sa_exc.DBAPIError as error:
                     # A connection lost during the commit itself leaves its outcome unknown.
@@ -240,16 +266,25 @@ def _unavailable() -> Iterator[None]:
     """Turn "the database cannot be asked" into the error that says so."""
     try:
         yield
+    except sa_exc.InvalidRequestError as error:
+        if str(error) != "This connection is closed":  # nor the ones that took its place
+            raise
+        raise Unavailable(audit="connections of another history, one after another") from error
     except (sa_exc.DBAPIError, sa_exc.TimeoutError) as error:
         asked = not isinstance(
             error, (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.TimeoutError)
         )
-        if asked and not unusable(error):
+        read_only = getattr(getattr(error, "orig", None), "sqlstate", None) == READ_ONLY
+        if asked and not unusable(error) and not read_only:
             raise
         raise Unavailable(audit=f"{type(error).__name__}: {error.args[0]}") from error
 
 
 def _again(error: sa_exc.DBAPIError) -> bool:
-    """Deadlocks, serialisation failures and connections found dead are worth another try."""
+    """Deadlocks, serialisation failures and connections found dead are worth another try, while
+    somebody waits for it."""
+    job = current_job()
+    if job is not None and job.expired:
+        return False
     state = getattr(error.orig, "sqlstate", None)
     return error.connection_invalidated or state in ("40001", "40P01")

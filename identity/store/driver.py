@@ -16,9 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlmodel import Session
 
 from identity.errors import Unavailable
+from identity.store.deadlines import left
+from identity.store.histories import Histories
 
 if TYPE_CHECKING:
     import psycopg
+
+    from identity.store.connections import AsyncConnection
 
 Row = tuple[Any, ...]
 Values = Mapping[str, Any]
@@ -130,10 +134,13 @@ class SqliteReader:
 class PostgresPool:
     """A few connections in autocommit mode, used by the event loop without threads."""
 
-    def __init__(self, url: str, size: int) -> None:
+    def __init__(self, url: str, size: int, histories: Histories) -> None:
         self._url = url
-        self._free: list[psycopg.AsyncConnection[Any]] = []
+        self._histories = histories
+        self._free: list[AsyncConnection] = []
         self._places = asyncio.Semaphore(size)
+        self.in_use = 0
+        """Connections at work."""
 
     async def query(self, statement: str, values: Values) -> list[Row]:
         cursor = await self._execute(statement, values, attempts=2)
@@ -153,38 +160,43 @@ class PostgresPool:
     ) -> "psycopg.AsyncCursor[Any]":
         import psycopg
 
-        async with self._places:
-            for attempt in range(attempts):
-                connection = None
-                try:
-                    connection = self._free.pop() if self._free else await self._connect()
-                    cursor = await connection.execute(_pyformat(statement), values)
-                except psycopg.OperationalError as error:
-                    # If one is dead, so are probably all that were kept.
-                    if connection is not None:
-                        self._free.append(connection)
-                    await self.close()
-                    if attempt + 1 == attempts:
-                        raise Unavailable(audit=f"{type(error).__name__}: {error}") from error
-                except BaseException:
-                    if connection is not None:
-                        await connection.close()  # its state is not known
-                    raise
-                else:
-                    self._free.append(connection)
-                    return cursor
+        try:
+            async with asyncio.timeout(left()), self._places:
+                for attempt in range(attempts):
+                    try:
+                        return await self._try(_pyformat(statement), values)
+                    except psycopg.OperationalError:
+                        # If one is dead, so are probably all that were kept.
+                        await self.close()
+                        if attempt + 1 == attempts:
+                            raise
+        except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction, OSError) as error:
+            raise Unavailable(audit=f"{type(error).__name__}: {error}") from error
         raise AssertionError("unreachable")
 
-    async def _connect(self) -> "psycopg.AsyncConnection[Any]":
-        import psycopg
+    async def _try(self, statement: str, values: Values) -> "psycopg.AsyncCursor[Any]":
+        connection = await self._take()
+        self.in_use += 1
+        try:
+            cursor = await connection.execute(statement, values)
+            connection.check_outcome()
+        except BaseException:
+            await connection.close()  # its state is not known
+            raise
+        finally:
+            self.in_use -= 1
+        self._free.append(connection)
+        return cursor
 
-        return await psycopg.AsyncConnection.connect(
-            self._url,
-            autocommit=True,
-            prepare_threshold=1,
-            connect_timeout=3,
-            application_name="identity",
-        )
+    async def _take(self) -> "AsyncConnection":
+        while self._free:
+            connection = self._free.pop()
+            if connection.generation == self._histories.generation:
+                return connection
+            await connection.close()
+        from identity.store.connections import AsyncConnection
+
+        return await AsyncConnection.open(self._url, self._histories, application_name="identity")
 
 
 def change_one_each(

@@ -5,10 +5,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
 
-from identity.settings import Settings, SettingsError
+from identity.settings import SettingsError
 from identity.store.driver import CACHE
+from identity.store.histories import Histories
+from identity.store.jobs import current_job, job_left
 
 PRAGMAS = (
     "journal_mode=WAL",
@@ -58,13 +61,46 @@ def _check(file: Path) -> None:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def postgresql(url: URL, settings: Settings) -> Engine:
-    return create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_size=settings.database.database_pool,
+def check_address(text: str) -> None:
+    """ValueError where it is not libpq's."""
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(text)
+    except psycopg.ProgrammingError:
+        raise ValueError from None
+
+
+def postgresql(text: str, size: int, histories: Histories) -> Engine:
+    """`text`: libpq's address."""
+    from identity.store.connections import Connection
+
+    def connect() -> Connection:
+        made = Connection.open(text, histories, job_left(), application_name="identity")
+        made.autocommit = False
+        return made
+
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        pool_size=size,
         max_overflow=0,
         pool_timeout=5,
         pool_recycle=1800,
         hide_parameters=True,
-        connect_args={"connect_timeout": 5, "application_name": "identity"},
     )
+
+    @event.listens_for(engine, "checkout")
+    def _check(connection: Any, record: Any, proxy: Any) -> None:
+        if connection.generation != histories.generation:
+            raise DisconnectionError  # the pool makes another one
+        if (job := current_job()) is not None:
+            job.hold(connection)
+
+    @event.listens_for(engine, "checkin")
+    def _release(connection: Any, record: Any) -> None:
+        if (job := current_job()) is not None:
+            job.release()
+
+    return engine

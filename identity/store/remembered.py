@@ -40,6 +40,7 @@ class Remembered(Generic[V]):
         size: int,
         lookups: Lookups,
     ) -> None:
+        self._feed = feed
         self._load = load
         self._size = size
         self._lookups = lookups
@@ -65,7 +66,8 @@ class Remembered(Generic[V]):
         self._lookups.misses += 1
         before = self._changes
         value = await self._load(ref)
-        if value is not None and before == self._changes:  # nothing changed while we read
+        # Nothing changed while we read, and nobody met another history.
+        if value is not None and before == self._changes and self._feed.steady:
             self._values[ref] = value
             if len(self._values) > self._size:
                 self._values.popitem(last=False)

@@ -148,7 +148,8 @@ class LiveTokens:
         ((revoked, session_lives),) = await self._db.query(_STATE, {"jti": jti, "sid": sid})
         if revoked or (sid and not session_lives):
             return None
-        if before != self._changes:  # something was revoked while we read
+        if before != self._changes or not self._feed.steady:
+            # Something was revoked while we read, or that was another history.
             return Known(claims, Session(sid) if sid else None)
         return self._known.put(key, claims)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from sqlalchemy import update
 from sqlmodel import select
@@ -164,6 +165,24 @@ def test_more_connections_than_the_database_takes_are_a_problem(
 ) -> None:
     monkeypatch.setenv("IDENTITY_DATABASE_POOL", "200")
     assert "max_connections" in problems(examine(identity))["pool"]
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+def test_it_says_which_timeline_the_database_is_at_and_who_writes(
+    identity: Identity, database_url: str
+) -> None:
+    def found(what: str) -> str:
+        done = json.loads(examine(identity).out)
+        return next(str(one["words"]) for one in done if one["what"] == what)
+
+    assert found("replication") == "timeline 1, no standby is connected"
+    insert = "INSERT INTO change (kind, ref, at) VALUES ('user.changed', 'ada', now())"
+    with psycopg.connect(database_url) as writer:
+        writer.execute(insert)
+        with psycopg.connect(database_url) as other:  # a later one has ended
+            other.execute(insert)
+        assert found("change feed").startswith("the oldest open writer has been at it for 0 s, ")
+        writer.rollback()
 
 
 @SQLITE

@@ -30,7 +30,7 @@ class Meter:
         event.listen(services.db.engine, "before_cursor_execute", self._note)
         for asker, names in (
             (services.db, ("read", "write", "query", "apply")),
-            (services.feed._source, ("unchanged", "since", "newest")),
+            (services.feed._source, ("unchanged", "follow", "begin")),
         ):
             for name in names:
                 if hasattr(asker, name):
@@ -50,7 +50,7 @@ class Meter:
 async def test_a_known_token_costs_the_feeds_one_question(
     quiet: World, dialect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    question = "unchanged" if dialect == "sqlite" else "since"
+    question = "unchanged" if dialect == "sqlite" else "follow"
     world = quiet
     world.user()
     token = (await world.log_in())["access_token"]

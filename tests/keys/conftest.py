@@ -7,33 +7,20 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from identity.clock import Frozen, frozen, utcnow
+from identity.clock import Frozen, frozen
 from identity.keys import master
 from identity.keys.master import MasterKey
 from identity.keys.table import SigningKey
 from identity.records import audit
-from identity.service.tables import metadata
 from identity.settings import Settings
 from identity.store import Database, changes
 from identity.store.changes import Change
 
-TABLES = [SigningKey, Change, audit.AuditEvent]
-
 
 @pytest.fixture
-def prepared_url(empty_database_url: str) -> str:
-    db = Database(Settings.of(database_url=empty_database_url))
-    metadata.create_all(db.engine, tables=[table.__table__ for table in TABLES])  # type: ignore[attr-defined]
-    with db.transaction() as session:
-        session.add(Change(kind="feed.started", ref="*", at=utcnow()))
-    db.close()
-    return empty_database_url
-
-
-@pytest.fixture
-def make(prepared_url: str, tmp_path: Path) -> Callable[..., Settings]:
+def make(database_url: str, tmp_path: Path) -> Callable[..., Settings]:
     def make(**changed: Any) -> Settings:
-        chosen = {"database_url": prepared_url, "keys_dir": tmp_path / "keys", **changed}
+        chosen = {"database_url": database_url, "keys_dir": tmp_path / "keys", **changed}
         return Settings.of(**chosen)
 
     return make

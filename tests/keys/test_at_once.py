@@ -13,12 +13,12 @@ PROCESSES = 8
 
 
 @pytest.fixture
-def everyone(prepared_url: str, tmp_path: Path) -> Iterator[Callable[[str], list[str]]]:
+def everyone(database_url: str, tmp_path: Path) -> Iterator[Callable[[str], list[str]]]:
     """`everyone(act)`: what each of eight processes says to `act`, done by all at once."""
     script = Path(__file__).with_name("contender.py")
     processes = [
         subprocess.Popen(
-            [sys.executable, script, prepared_url, tmp_path / "keys"],
+            [sys.executable, script, database_url, tmp_path / "keys"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

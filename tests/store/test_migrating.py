@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import BigInteger, inspect, text
 from sqlmodel import select
 
 from identity.clock import utcnow
@@ -59,14 +59,25 @@ def check(settings: Settings) -> None:
         db.close()
 
 
+def defaults_differ(_context: Any, _found: Any, column: Any, found: str | None, *_: Any) -> Any:
+    """As Alembic does it, except for a default that is another one each time it is computed."""
+    if (column.table.name, column.name) == ("change", "nonce"):
+        return found is None or "random()" not in found
+    return None
+
+
 def test_models_and_migrations_agree(settings: Settings) -> None:
     migrating.upgrade(settings)
     db = Database(settings)
     try:
         with db.engine.connect() as connection:
-            context = MigrationContext.configure(
-                connection, opts={"compare_type": True, "compare_server_default": True}
-            )
+            connection.dialect.ischema_names["xid8"] = BigInteger  # type: ignore[attr-defined]
+            opts = {
+                "compare_type": True,
+                "compare_server_default": defaults_differ,
+                "include_name": migrating.compared,
+            }
+            context = MigrationContext.configure(connection, opts=opts)
             assert compare_metadata(context, metadata) == []
     finally:
         db.close()

@@ -40,6 +40,8 @@ class Store:
 class Told(ChangeFeed):
     """A feed that hears what the test says."""
 
+    steady = True
+
     def __init__(self) -> None:
         self._listeners = {}
 

@@ -25,6 +25,15 @@ from identity.store.changes import Change
 
 APART = 5.0
 """Seconds by which two clocks may differ; tokens have no more leeway than thirty."""
+LONG_OPEN = 300.0
+"""Seconds after which a transaction that is still open is worth a word."""
+
+_OLDEST = """
+SELECT (SELECT xip::text FROM pg_snapshot_xip(pg_current_snapshot()) xip ORDER BY xip LIMIT 1), (
+    SELECT coalesce(extract(epoch FROM max(clock_timestamp() - began)), 0) FROM (
+        SELECT xact_start AS began FROM pg_stat_activity
+        WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+        UNION ALL SELECT prepared FROM pg_prepared_xacts) open)"""
 
 
 def examine_database(operation: Operation) -> Findings:
@@ -32,8 +41,7 @@ def examine_database(operation: Operation) -> Findings:
     with operation.look() as session:
         session.execute(text("SELECT 1"))
         took = (time.perf_counter() - began) * 1000
-        where = operation.db.engine.url.set(password=None, query={}).render_as_string()
-        yield Finding("ok", "database", f"{where.replace('+psycopg', '')} answers in {took:.0f} ms")
+        yield Finding("ok", "database", f"{operation.db.address} answers in {took:.0f} ms")
         yield from _storage(operation, session)
         try:
             migrating.check(session)
@@ -42,7 +50,7 @@ def examine_database(operation: Operation) -> Findings:
             return
         yield Finding("ok", "schema", f"at {migrating.current(session.connection())}")
         checks: tuple[Callable[[Operation, Session], Findings], ...] = (
-            _clock, _master_key, _signing_keys, _users, _subjects, _audit,
+            _replication, _writers, _clock, _master_key, _signing_keys, _users, _subjects, _audit,
         )  # fmt: skip
         for check in checks:
             yield from check(operation, session)
@@ -73,6 +81,56 @@ def _storage(operation: Operation, session: Session) -> Findings:
         )  # fmt: skip
     else:
         yield Finding("ok", "pool", f"{wanted} of {allowed} connections at the most")
+
+
+def _replication(operation: Operation, session: Session) -> Findings:
+    """Which history this is, and whether a failover can lose what was committed."""
+    if operation.db.dialect != "postgresql":
+        return
+    history = operation.db.histories.current
+    names, commit = session.execute(text(
+        "SELECT current_setting('synchronous_standby_names'), current_setting('synchronous_commit')"
+    )).one()  # fmt: skip
+    standbys, synchronous = session.execute(text(
+        "SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum'))"
+        " FROM pg_stat_replication"
+    )).one()  # fmt: skip
+    where = f"timeline {history.timeline}, " if history else ""
+    if names and commit == "local":
+        yield Finding(
+            "problem", "replication", f"{where}synchronous_commit=local waits for no standby: a "
+            "failover may lose what was revoked", "take the setting out",
+        )  # fmt: skip
+    elif names:
+        yield Finding("ok", "replication", f"{where}synchronous, {synchronous} of {standbys} "
+                      "standbys are waited for")  # fmt: skip
+    elif standbys:
+        yield Finding(
+            "note", "replication", f"{where}asynchronous: a failover may lose what was revoked in "
+            "the moment before", "set synchronous_standby_names where that must not be",
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "replication", f"{where}no standby is connected")
+
+
+def _writers(operation: Operation, session: Session) -> Findings:
+    """Transactions that stay open beneath later ones have followers of the revocations told
+    things twice."""
+    if operation.db.dialect != "postgresql":
+        return
+    oldest, seconds = session.execute(text(_OLDEST)).one()
+    if oldest is None:
+        yield Finding("ok", "change feed", "no writer is open beneath the newest change")
+        return
+    above = session.execute(
+        text("SELECT count(*) FROM change WHERE xid >= CAST(:oldest AS xid8)"), {"oldest": oldest}
+    ).scalar_one()
+    words = f"the oldest open writer has been at it for {seconds:.0f} s, {above} changes since"
+    if seconds > LONG_OPEN:
+        yield Finding("note", "change feed", words, "pg_stat_activity and pg_prepared_xacts say "
+                      "whose it is")  # fmt: skip
+    else:
+        yield Finding("ok", "change feed", words)
 
 
 def _clock(operation: Operation, session: Session) -> Findings:

@@ -4,15 +4,18 @@ While anybody listens, this process asks the feed twenty times a second, formats
 and hands the same bytes to everyone. It remembers every entry that matters still, so whoever
 comes or comes back is answered without a query.
 
-A position is the id of a row of the change feed: whoever has heard all up to there may go on from
-there at any process.
+Rows are told as the feed hands them over, never looked for by their ids: what is committed late has
+a lower one. A position (`store.positions`) travels as a number: whoever has heard all up to there
+may go on from there at any process. The events of one look carry the position before it, and the
+one after it follows them: whoever is cut off among them has missed nothing.
 """
 
 import asyncio
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from contextlib import suppress
+from contextvars import Context
 from operator import attrgetter
 
 import structlog
@@ -20,10 +23,11 @@ import structlog
 from identity.clock import now
 from identity.errors import IdentityError, Unavailable
 from identity.oauth.revocation_feed import entries
-from identity.oauth.revocation_feed.entries import PAGE, Entry
+from identity.oauth.revocation_feed.entries import KINDS, PAGE, Entry
 from identity.settings import Settings
 from identity.store import Database
 from identity.store.changes import ChangeFeed
+from identity.store.positions import Position, Row, Travelled
 
 BEAT = 1.0  # seconds between heartbeats
 LOOK_EVERY = 0.05  # seconds, unless somebody else of this process hears of something
@@ -85,14 +89,16 @@ class Listener:
 
 
 class Broadcaster:
-    """`position`: all up to there has been told. `asked`: Unix time at which the feed had nothing
-    newer. `failing`: why it cannot be asked now."""
+    """`position`: all up to there has been told; `wire` is the same as a number. `asked`: Unix time
+    at which the feed had nothing newer. `failing`: why it cannot be asked now. `lost`: how often
+    history was lost."""
 
     def __init__(self, db: Database, feed: ChangeFeed, settings: Settings) -> None:
         self._db = db
         self._feed = feed
         self._settings = settings
-        self._live: list[Entry] = []
+        self._live: list[Entry] = []  # by `order`
+        self._heard: list[Row] = []
         self._snapshot: tuple[int, list[bytes]] | None = None
         self._listeners: dict[Listener, None] = {}
         self._waiters: set[asyncio.Future[None]] = set()
@@ -101,11 +107,12 @@ class Broadcaster:
         self._running: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._wanted_at = 0.0
-        self._lost = 1  # how often history was lost, and how often it was read again
-        self._read = 0
+        self.lost = 1
+        self._read = 0  # the `lost` at which history was read again
         self._began = -1.0
         self._stopped = False
-        self.position = 0
+        self.position: Position | None = None
+        self.wire = 0
         self.asked = 0.0
         self.failing: Unavailable | None = None
         for noun in NOUNS:
@@ -128,33 +135,46 @@ class Broadcaster:
             raise Unavailable(1, "the service is restarting")
         self._wanted_at = time.monotonic()
         if self._running is None:
-            self._running = asyncio.create_task(self._run())
+            self._running = asyncio.create_task(self._run(), context=Context())
         await self._look()
 
-    async def known(self, position: int) -> bool:
-        """Whether one can go on from there: it is of this history, and has not been pruned."""
-        if position >= self.position:
-            return position == self.position
-        return await entries.known(self._db, position)
+    async def known(self, number: int) -> Travelled | None:
+        """The position `number`, if one can go on from there: it is of this history, and has not
+        been pruned."""
+        position = Travelled.read(number)
+        if position is None or self.position is None or position.history != self.position.history:
+            return None
+        lost = self.lost
+        if number == self.wire or await entries.known(self._db, position):
+            return position if lost == self.lost else None
+        return None
 
     def follow(self, client: str, after: int | None, *, reset: bool) -> Listener:
-        """From `after` on, or from nothing. The caller has looked, and awaits nothing between."""
-        if after is None:
+        """From `after` on, which is `known`, or from nothing. The caller has looked, and awaits
+        nothing between."""
+        position = None if after is None else Travelled.read(after)
+        if after is None or position is None:
             pieces = self._whole()
             if reset:
                 pieces = [b"event: reset\ndata: {}\n\n", *pieces]
         else:
-            pieces = [b"".join(entry.event for entry in self.after(after))]
-        listener = Listener(client, [*pieces, b"event: live\nid: %d\ndata: {}\n\n" % self.position])
+            pieces = [b"".join(entry.event(after) for entry in self.after(position))]
+        listener = Listener(client, [*pieces, b"event: live\nid: %d\ndata: {}\n\n" % self.wire])
         self._listeners[listener] = None
         return listener
 
     def leave(self, listener: Listener) -> None:
         self._listeners.pop(listener, None)
 
-    def after(self, position: int) -> list[Entry]:
-        """The entries since `position` that matter still."""
-        return self._live[bisect_right(self._live, position, key=attrgetter("id")) :]
+    def after(self, position: Travelled | None) -> list[Entry]:
+        """The entries since `position` that matter still; some that were told before it may be
+        among them, if transactions were under way."""
+        if position is None:
+            return self._live
+        if position.floor == position.xid:
+            return self._live[bisect_right(self._live, position.xid, key=attrgetter("xid")) :]
+        start = bisect_left(self._live, position.floor, key=attrgetter("xid"))
+        return [entry for entry in self._live[start:] if entry.xid != position.xid]
 
     async def wait(self, seconds: float) -> None:
         """Until there is something new, or for `seconds`."""
@@ -183,8 +203,12 @@ class Broadcaster:
     # --- The one look -----------------------------------------------------------------------
 
     def _hear(self, verb: str, ref: str) -> None:
-        if verb == "reset":
-            self._lost += 1
+        row = self._feed.telling
+        if row is None:
+            self.lost += 1
+            self._heard.clear()
+        elif self._running is not None and row.kind in KINDS:
+            self._heard.append(row)
         self._stirred.set()
 
     def _client_changed(self, verb: str, ref: str) -> None:
@@ -207,8 +231,7 @@ class Broadcaster:
                 else:
                     if began - beaten >= BEAT - LOOK_EVERY / 2:
                         beaten = began
-                        beat = b'event: heartbeat\nid: %d\ndata: {"now":%.3f}\n\n'
-                        await self._tell(beat % (self.position, self.asked))
+                        await self._tell(self._beat())
                 await asyncio.sleep(max(PAUSE, 2 * (time.monotonic() - began)))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY - PAUSE):
@@ -218,7 +241,8 @@ class Broadcaster:
             _log.exception("revocations are no longer told")
         finally:
             self._running = None
-            self._live, self._snapshot, self._read = [], None, self._lost - 1
+            self._live, self._snapshot, self._read = [], None, self.lost - 1
+            self._heard.clear()
             for listener in [*self._listeners]:
                 listener.close()
 
@@ -226,50 +250,64 @@ class Broadcaster:
         async with self._looking:
             asked = now()
             await self._feed.catch_up()
-            if self._read != self._lost:
-                await self._start_over()
-            elif self._feed.position > self.position:
-                await self._go_on()
+            if self._read != self.lost:
+                await self._start_over(asked)
+            else:
+                await self._go_on(asked)
             self.asked, self.failing = asked, None
 
-    async def _start_over(self) -> None:
-        lost, position = self._lost, self._feed.position
-        first = await entries.first(self._db, await entries.lifetime(self._db, self._settings))
-        self._live = await self._entries(first, position)
-        self._snapshot, self.position, self._read = None, position, lost
-        await self._tell(
-            b"".join(
-                (
-                    b"event: reset\ndata: {}\n\n",
-                    *self._whole(),
-                    b"event: live\nid: %d\ndata: {}\n\n" % position,
-                )
-            )
-        )
-
-    async def _go_on(self) -> None:
-        position = self._feed.position
-        fresh = await self._entries(self.position, position)
-        self.position = position
-        if not fresh:
+    async def _start_over(self, asked: float) -> None:
+        """What the snapshot has beyond the position will be heard once more."""
+        lost, position = self.lost, self._feed.position
+        self._heard.clear()
+        before = self.wire
+        kept = await entries.lifetime(self._db, self._settings)
+        self._live = await entries.snapshot(self._db, kept)
+        self._snapshot, self.asked = None, asked
+        self._move(position)
+        since = await self.known(before)
+        self._read = lost
+        if since is not None:  # it was but the connection: go on, as those do who come back
+            events = b"".join(entry.event(before) for entry in self.after(since))
+            await self._tell(events + self._beat())
             return
-        moment = now()
+        live = b"event: live\nid: %d\ndata: {}\n\n" % self.wire
+        await self._tell(b"".join((b"event: reset\ndata: {}\n\n", *self._whole(), live)))
+
+    async def _go_on(self, asked: float) -> None:
+        position, rows = self._feed.position, self._heard
+        if not rows:
+            self._move(position)
+            return
+        self._heard = []
+        try:
+            kept = await entries.lifetime(self._db, self._settings)
+            fresh = await entries.of_rows(self._db, kept, rows)
+        except BaseException:
+            self._heard[:0] = rows
+            raise
+        if self._read != self.lost:
+            return  # history was lost meanwhile: the next look starts over
+        moment, before = now(), self.wire
         if len(self._live) > 2 * PAGE or (self._live and self._live[0].exp < moment):
             self._live = [entry for entry in self._live if entry.exp >= moment]
-        self._live += fresh
-        self._snapshot = None
-        await self._tell(b"".join(entry.event for entry in fresh))
+        for entry in fresh:
+            self._remember(entry)
+        self._snapshot, self.asked = None, asked
+        self._move(position)
+        await self._tell(b"".join(entry.event(before) for entry in fresh) + self._beat())
 
-    async def _entries(self, after: int, upto: int) -> list[Entry]:
-        """Page by page: reading may happen in the event loop."""
-        found: list[Entry] = []
-        kept = await entries.lifetime(self._db, self._settings)
-        while True:
-            page = await entries.page(self._db, kept, found[-1].id if found else after, upto)
-            found += page
-            if len(page) < PAGE:
-                return found
-            await asyncio.sleep(0)
+    def _remember(self, entry: Entry) -> None:
+        at = bisect_left(self._live, entry.order, key=attrgetter("order"))
+        if at == len(self._live) or self._live[at].order != entry.order:
+            self._live.insert(at, entry)
+
+    def _move(self, position: Position | None) -> None:
+        if position is not None and position != self.position:
+            self.position, self.wire = position, position.wire
+
+    def _beat(self) -> bytes:
+        return b'event: heartbeat\nid: %d\ndata: {"now":%.3f}\n\n' % (self.wire, self.asked)
 
     async def _tell(self, piece: bytes) -> None:
         self._release()
@@ -287,15 +325,15 @@ class Broadcaster:
         """All entries as snapshot events. Only the last has an id: who lost the line before it
         has nothing yet to go on from."""
         moment = now()
-        if self._snapshot is None or self._snapshot[0] != self.position:
+        if self._snapshot is None or self._snapshot[0] != self.wire:
             live = [entry.body for entry in self._live if entry.exp >= moment]
             chunks = [live[n : n + CHUNK] for n in range(0, len(live), CHUNK)] or [[]]
             events = [
                 b'event: snapshot\ndata: {"entries":[%b]}\n\n' % b",".join(chunk)
                 for chunk in chunks
             ]
-            events[-1] = b"id: %d\n" % self.position + events[-1]
-            self._snapshot = (self.position, events)
+            events[-1] = b"id: %d\n" % self.wire + events[-1]
+            self._snapshot = (self.wire, events)
         return self._snapshot[1]
 
     async def _stop_when(self, stopping: asyncio.Event) -> None:

@@ -21,7 +21,9 @@ LONGEST_WAIT = 60.0  # seconds
 LONGEST_STREAM = 3600.0  # seconds; then its client must show again that it may
 EVENT_STREAM = b"text/event-stream"
 
-_NUMBER = re.compile(r"[0-9]{1,18}")
+LONGEST_POSITION = 100  # digits; there are none longer
+
+_NUMBER = re.compile(r"[0-9]+")
 _SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?")
 
 
@@ -67,7 +69,7 @@ class Revocations:
     ) -> Response:
         last = request.header(b"last-event-id")
         asked = last.decode("latin-1").strip() if last is not None else query.get("after")
-        after = int(asked) if asked and _NUMBER.fullmatch(asked) else None
+        after = _position(asked) if asked and _NUMBER.fullmatch(asked) else None
         await self.broadcaster.look()
         if after is not None and not await self.broadcaster.known(after):
             after = None
@@ -82,23 +84,29 @@ class Revocations:
         if not _SECONDS.fullmatch(wait) or float(wait) > LONGEST_WAIT:
             raise InvalidRequest(f"wait must be 0 to {LONGEST_WAIT:.0f} seconds")
         broadcaster = self.broadcaster
-        after = None if asked is None else int(asked)
+        number = None if asked is None else _position(asked)
         await broadcaster.look()
-        if after is not None and not await broadcaster.known(after):
-            after = None
-        elif after is not None and not broadcaster.after(after) and float(wait):
+        lost = broadcaster.lost
+        after = None if number is None else await broadcaster.known(number)
+        if after is not None and not broadcaster.after(after) and float(wait):
             await broadcaster.wait(float(wait))
             if broadcaster.failing is not None:
                 raise broadcaster.failing
+        if broadcaster.lost != lost:
+            after = None
         moment = now()
-        entries = broadcaster.after(after or 0)
+        entries = broadcaster.after(after)
         body = b'{"entries":[%b],"position":%d,"reset":%b,"now":%.3f}' % (
             b",".join(entry.body for entry in entries if entry.exp >= moment),
-            broadcaster.position,
+            broadcaster.wire,
             b"true" if after is None else b"false",
             broadcaster.asked,
         )
         return Response(200, [(b"content-type", b"application/json")], body)
+
+
+def _position(digits: str) -> int | None:
+    return int(digits) if len(digits) <= LONGEST_POSITION else None
 
 
 class _Followed:

@@ -28,6 +28,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "requests": ("Requests answered.", ("method", "route", "status")),
     "logins": ("Login attempts.", ("outcome",)),
     "tokens_issued": ("Access tokens issued.", ("grant",)),
+    "change_feed_resets": ("How often all that was remembered was forgotten.", ("cause",)),
     "cache_lookups": ("Questions answered from memory or not.", ("cache", "result")),
 }
 HISTOGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -53,7 +54,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self._requests: dict[tuple[str, str, int], Row] = {}
-        self._counts: dict[str, dict[Labels, float]] = {"logins": {}, "tokens_issued": {}}
+        self._counts: dict[str, dict[Labels, float]] = {
+            "logins": {},
+            "tokens_issued": {},
+            "change_feed_resets": {},
+        }
         self._waits: Row = _row()
         self._caches: dict[str, Lookups] = {}
         self._gauges: dict[str, tuple[str, str, Callable[[], float]]] = {}
@@ -74,6 +79,10 @@ class Metrics:
 
     def issued(self, grant: str) -> None:
         self._count("tokens_issued", (grant,))
+
+    def feed_reset(self, cause: str) -> None:
+        """`start`, `connection` or `history`, see `store.changes`."""
+        self._count("change_feed_resets", (cause,))
 
     def hash_waited(self, seconds: float) -> None:
         with self._lock:

@@ -151,7 +151,9 @@ class Lists:
         if verb == "reset":
             self._forget()
         elif verb in ("revoked", "narrowed") and self._held:
-            self._owners[ref] = self._feed.position
+            row = self._feed.telling
+            assert row is not None
+            self._owners[ref] = max(row.id, self._owners.get(ref, 0))
             self._others.add(ref)
             self._bound()
 

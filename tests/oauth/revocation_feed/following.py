@@ -38,7 +38,7 @@ class Knowledge:
         elif event.name == "snapshot":
             self.entries |= {entry["id"]: entry for entry in event.data["entries"]}
         elif event.name == "revoked":
-            assert int(event.id) == event.data["id"]
+            assert event.id.isdigit()
             self.entries[event.data["id"]] = event.data
         elif event.name == "live":
             self.live = True

@@ -55,7 +55,8 @@ async def test_a_snapshot_then_what_came_since(world: World, sibling: Caller) ->
     await world.revoke(tokens[2], client)
     since = await poll(world, sibling, after=whole["position"], wait=20)
     assert [e["ref"] for e in since["entries"]] == ids[1:]
-    assert since["position"] == since["entries"][-1]["id"]
+    assert since["position"] > whole["position"]
+    assert (await poll(world, sibling, after=since["position"]))["entries"] == []
 
 
 async def test_it_waits_for_something_new_and_not_longer(world: World, sibling: Caller) -> None:
@@ -127,8 +128,8 @@ async def test_a_position_that_was_pruned_or_never_was_begins_anew(
     change(world, "session.ended", "a session")
     assert (await poll(world, sibling, after=position))["reset"] is False
     with world.change() as session:
-        session.exec(delete(Change).where(Change.id == position))
-    for gone in (position, 10**9):
+        session.exec(delete(Change).where(Change.ref != "a session"))
+    for gone in (position, 10**9, 10**76, 10**99, 10**100):
         answer = await poll(world, sibling, after=gone, wait=20)
         assert answer["reset"] is True
         assert [e["ref"] for e in answer["entries"]] == ["a session"]
@@ -137,7 +138,7 @@ async def test_a_position_that_was_pruned_or_never_was_begins_anew(
 @pytest.mark.parametrize(
     "query",
     ["after=x", "after=-1", "after=1.5", "after=1&after=2", "wait=61", "wait=-1", "wait=x",
-     "wait=nan", "wait=1e1", "after=" + "9" * 30],
+     "wait=nan", "wait=1e1"],
 )  # fmt: skip
 async def test_a_question_that_makes_no_sense_is_refused(
     world: World, sibling: Caller, query: str

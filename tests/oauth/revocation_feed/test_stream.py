@@ -145,6 +145,7 @@ def test_who_resumes_hears_what_came_since_and_nothing_else(watched: Watched) ->
     again.wait_live()
     assert [event.name for event in again.events[:2]] == ["revoked", "live"]
     assert again.events[0].data["ref"] == ref
+    assert again.events[0].id == first.named("live")[0].id  # whoever is cut off here goes on there
     assert int(again.events[1].id) > int(again.events[0].id)
     again.close()
 

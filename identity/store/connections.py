@@ -1,0 +1,257 @@
+"""Connections to PostgreSQL, checked as they are made. Imported only where that is used.
+
+No question is ever cancelled: a cancel during a commit ends PostgreSQL's wait for its standby, and
+what is then committed here is not there. A question that has taken too long has its socket shut.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import cache, partial
+from typing import Any, Generic, NoReturn, Self, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import Diagnostic
+
+from identity.errors import Unavailable
+from identity.store.histories import Histories, History, Unfit
+
+CHECK = """
+SELECT system_identifier::text,
+       CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END,
+       pg_postmaster_start_time()::text || ' ' || current_setting('port'),
+       current_setting('transaction_read_only'), current_setting('fsync'),
+       current_setting('synchronous_commit')
+FROM pg_control_system()"""
+DURABLE = "SET synchronous_commit = 'on'"
+
+
+PATIENCE = 0.5
+"""Seconds for which the other hosts are waited for once one has answered."""
+
+
+class _Marked:
+    """`generation`: of the history that it was made in. `unsure`: PostgreSQL has ended its wait
+    for a standby, so nobody knows whether what was committed will last."""
+
+    pgconn: Any
+    generation = 0
+    unsure = False
+    history: History
+
+    def judge(self, row: tuple[Any, ...]) -> bool:
+        """Whether the connection must be told to commit durably. `Unavailable` where its server
+        must not be used."""
+        system, file, server, read_only, fsync, commit = row
+        if file is None or read_only != "off":
+            raise Unavailable(audit="this server takes no writes")
+        if fsync == "off":
+            raise Unfit(audit="this server has fsync=off: a crash would lose what was revoked")
+        self.history = History(system, int(file[:8], 16), server)
+        return bool(commit == "off")
+
+    def sever(self) -> None:
+        """Shut the socket down: whoever waits on it hears of it at once, the server is asked
+        nothing."""
+        with suppress(OSError, psycopg.Error):
+            own = socket.socket(fileno=os.dup(self.pgconn.socket))
+            with own:
+                own.shutdown(socket.SHUT_RDWR)
+
+    def heed(self, notice: Diagnostic) -> None:
+        if notice.source_function == "SyncRepWaitForLSN":
+            self.unsure = True
+
+    def check_outcome(self) -> None:
+        if self.unsure:
+            self.unsure = False
+            raise Unavailable(audit="the commit no longer waited for its standby")
+
+
+C = TypeVar("C", bound=_Marked)
+
+
+class Choice(Generic[C]):
+    """Which of several hosts, asked side by side: the one at the highest timeline that takes
+    writes. It is waited for a little, unless none can be ahead."""
+
+    def __init__(self, histories: Histories) -> None:
+        self._histories = histories
+        self._error: BaseException | None = None
+        self.found: C | None = None
+        self.kept: C | None = None
+        self.made = False
+
+    @property
+    def patience(self) -> float | None:
+        return None if self.found is None else PATIENCE
+
+    def heard(self, done: Iterable[Any]) -> None:
+        """Nobody within `patience`: so be it."""
+        done = list(done)
+        self.made = not done
+        for answer in done:
+            if error := answer.exception():
+                self._error = error
+                continue
+            made: C = answer.result()
+            if self.found is None or made.history.timeline > self.found.history.timeline:
+                self.found = made
+        if self.found is not None and self._histories.is_newest(self.found.history):
+            self.made = True
+
+    def decide(self) -> None:
+        """Nobody else is waited for; the others are closed by whoever asked them."""
+        self.kept = self.found
+
+    def taken(self) -> C:
+        """The one that was decided for, or why there is none."""
+        if self.kept is None:
+            assert self._error is not None
+            raise self._error
+        return self.kept
+
+
+class Connection(_Marked, psycopg.Connection[Any]):
+    """For threads. Made in autocommit mode."""
+
+    @classmethod
+    def open(cls, url: str, histories: Histories, within: float, **options: Any) -> Self:
+        """Raises `Unavailable` for a server that must not be used, else psycopg's errors."""
+        hosts = hosts_of(url)
+        if len(hosts) == 1:
+            return cls._ask(hosts[0], within, options)._joined(histories)
+        choice: Choice[Self] = Choice(histories)
+        threads = ThreadPoolExecutor(len(hosts), "connecting")
+        asked = {threads.submit(cls._ask, host, within, options) for host in hosts}
+        threads.shutdown(wait=False)
+        waiting: set[Future[Self]] = asked
+        try:
+            while waiting and not choice.made:
+                done, waiting = wait(waiting, choice.patience, return_when=FIRST_COMPLETED)
+                choice.heard(done)
+            choice.decide()
+        finally:
+            for one in asked:
+                one.add_done_callback(partial(cls._discard, choice))
+        return choice.taken()._joined(histories)
+
+    def _joined(self, histories: Histories) -> Self:
+        try:
+            self.generation = histories.meet(self.history)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    @classmethod
+    def _discard(cls, choice: "Choice[Self]", asked: "Future[Self]") -> None:
+        if asked.exception() is None and asked.result() is not choice.kept:
+            asked.result().close()
+
+    @classmethod
+    def _ask(cls, url: str, within: float, options: dict[str, Any]) -> Self:
+        made = cls.connect(url, autocommit=True, connect_timeout=_whole(within), **options)
+        try:
+            made.add_notice_handler(made.heed)
+            try:
+                (row,) = made.execute(CHECK).fetchall()
+            except psycopg.Error as error:
+                _explain(error)
+            if made.judge(row):
+                made.execute(DURABLE)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+
+class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
+    """For the event loop, in autocommit mode."""
+
+    @classmethod
+    async def open(cls, url: str, histories: Histories, **options: Any) -> Self:
+        """As `Connection.open`; the caller limits its time."""
+        hosts = hosts_of(url)
+        if len(hosts) == 1:
+            return await (await cls._ask(hosts[0], options))._joined(histories)
+        choice: Choice[Self] = Choice(histories)
+        asked = {asyncio.create_task(cls._ask(host, options)) for host in hosts}
+        waiting = asked
+        try:
+            while waiting and not choice.made:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=choice.patience, return_when=asyncio.FIRST_COMPLETED
+                )
+                choice.heard(done)
+            choice.decide()
+        finally:
+            for task in waiting:
+                task.cancel()
+            for made in await asyncio.gather(*asked, return_exceptions=True):
+                if not isinstance(made, BaseException) and made is not choice.kept:
+                    await made.close()
+        return await choice.taken()._joined(histories)
+
+    async def _joined(self, histories: Histories) -> Self:
+        try:
+            self.generation = histories.meet(self.history)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    @classmethod
+    async def _ask(cls, url: str, options: dict[str, Any]) -> Self:
+        made = await cls.connect(
+            url, autocommit=True, connect_timeout=_whole(30), prepare_threshold=1, **options
+        )
+        try:
+            made.add_notice_handler(made.heed)
+            try:
+                (row,) = await (await made.execute(CHECK)).fetchall()
+            except psycopg.Error as error:
+                _explain(error)
+            if made.judge(row):
+                await made.execute(DURABLE)
+        except BaseException:
+            await made.close()
+            raise
+        return made
+
+    async def cancel_safe(self, **_: float) -> None:
+        """What psycopg calls when whoever waits is cancelled."""
+        self.sever()
+
+
+@cache
+def hosts_of(url: str) -> list[str]:
+    """libpq's address, once for each host that it names."""
+    parameters: dict[str, Any] = conninfo_to_dict(url)
+    names = [name for name in ("host", "hostaddr", "port") if "," in str(parameters.get(name, ""))]
+    count = max((str(parameters[name]).count(",") + 1 for name in names), default=1)
+    if count == 1:
+        return [url]
+    each = {name: str(parameters[name]).split(",") for name in names}
+    return [
+        make_conninfo(**parameters | {name: each[name][n] or None for name in names})
+        for n in range(count)
+    ]
+
+
+def _explain(error: psycopg.Error) -> NoReturn:
+    """A server that does not know what PostgreSQL knows only speaks its protocol."""
+    if isinstance(error, psycopg.OperationalError):
+        raise error
+    raise Unfit(
+        audit="this server speaks PostgreSQL's protocol, but does not say which history it is in: "
+        f"{str(error).splitlines()[0]}"
+    ) from error
+
+
+def _whole(seconds: float) -> int:
+    return max(2, round(seconds))  # libpq takes nothing less

@@ -1,0 +1,28 @@
+"""How long a request may wait for the database: one budget from its arrival, for everything.
+
+A server that is frozen, or cut off, says nothing at all, and its kernel goes on acknowledging. So
+whoever waits has an end of its own, at which its connection's socket is shut down.
+"""
+
+import time
+from contextvars import ContextVar
+
+BUDGET = 3.5
+"""Seconds from a request's arrival; its refusal is out within four."""
+LEAST = 1.0
+"""Seconds that any one question gets, for whoever has waited long for something else (hashing)."""
+CHORE = 30.0
+"""Seconds that a question gets which no request waits for."""
+
+_until: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+def arrived() -> None:
+    """A request has come: from here on counts, in this context, what it waits."""
+    _until.set(time.monotonic() + BUDGET)
+
+
+def left() -> float:
+    """Seconds that a question may take now."""
+    until = _until.get()
+    return CHORE if until is None else max(until - time.monotonic(), LEAST)

@@ -1,0 +1,185 @@
+"""The change feed's question to PostgreSQL: which rows can have become visible since the last one.
+
+Nobody waits for anybody: writers commit as they come, and the rule of `store.positions` finds what
+came out of order. A connection that is lost takes its position along: the next one may lead to
+another server, so whoever follows begins anew.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from identity.errors import Unavailable
+from identity.store.deadlines import BUDGET
+from identity.store.histories import Histories
+from identity.store.positions import (
+    NOTHING,
+    PAGE,
+    Mark,
+    Position,
+    Row,
+    Tell,
+    advanced,
+    of_cluster,
+    under_way,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from identity.store.connections import AsyncConnection
+
+_ROW = "c.xid::text, c.id, c.nonce, c.kind, c.ref, c.at"
+_ASK = f"""
+SELECT s.snap::text, current_setting('transaction_read_only'), c.tableoid, {_ROW}
+FROM (SELECT pg_current_snapshot() AS snap) s LEFT JOIN change c ON %s
+ORDER BY c.xid, c.id LIMIT {PAGE + 1}"""  # noqa: S608 - words of ours
+_QUIET = _ASK.replace("%s", "(c.xid, c.id) >= (%s::xid8, %s)")
+"""Where nothing was under way. By the whole pair: the newest row's transaction may have written
+thousands, all of them known."""
+_OPEN = _ASK.replace("%s", "c.xid > %s::xid8 OR c.xid = ANY (%s::xid8[]) OR c.id = %s")
+_PAGE = f"""
+SELECT {_ROW} FROM change c
+WHERE (c.xid > %s::xid8 OR c.xid = ANY (%s::xid8[])) AND (c.xid, c.id) > (%s::xid8, %s)
+ORDER BY c.xid, c.id LIMIT {PAGE}"""  # noqa: S608
+_NEWEST = """
+SELECT s.snap::text, current_setting('transaction_read_only'), 'change'::regclass::oid::bigint,
+       c.xid::text, c.id, c.nonce, c.xid >= pg_snapshot_xmax(s.snap)
+FROM (SELECT pg_current_snapshot() AS snap) s
+LEFT JOIN LATERAL (SELECT * FROM change ORDER BY xid DESC, id DESC LIMIT 1) c ON true"""
+_FOREIGN = """
+UPDATE change SET xid = '0' WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())"""
+
+
+class PostgresSource:
+    """One dedicated connection in autocommit mode, so that each query sees the newest commits."""
+
+    def __init__(self, url: str, histories: Histories) -> None:
+        import psycopg  # nine megabytes that a service on SQLite does without
+
+        self._psycopg = psycopg
+        self._url = url
+        self._histories = histories
+        self._connection: AsyncConnection | None = None
+        self._table = 0
+
+    @property
+    def steady(self) -> bool:
+        """Whether nobody has met another history than the one followed here."""
+        made = self._connection
+        return made is not None and made.generation == self._histories.generation
+
+    async def begin(self) -> Position:
+        """The newest position, on a connection just made."""
+        from identity.store.connections import AsyncConnection
+
+        await self.close()
+        try:
+            async with asyncio.timeout(BUDGET):
+                self._connection = await AsyncConnection.open(
+                    self._url, self._histories, application_name="identity change feed"
+                )
+                return await self._newest()
+        except (self._psycopg.Error, OSError, TimeoutError) as error:
+            await self.close()
+            raise Unavailable(audit=f"change feed: {type(error).__name__}: {error}") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def follow(self, position: Position, tell: Tell) -> Position | None:
+        if not self.steady:
+            return None
+        try:
+            async with asyncio.timeout(BUDGET):
+                return await self._follow(position, tell)
+        except TimeoutError as error:
+            await self.close()
+            raise Unavailable(audit="change feed: no answer in time") from error
+        except (self._psycopg.Error, OSError):
+            await self.close()
+            return None  # another connection may do, and begins anew
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.close()  # a few bytes into a socket: it waits for nobody
+
+    async def _newest(self) -> Position:
+        while True:
+            (row,) = await self._execute(_NEWEST)
+            snapshot, read_only, self._table, xid, *mark, foreign = row
+            _check_writable(read_only)
+            found = self._histories.current
+            assert found is not None
+            history = of_cluster(found.system, found.timeline, self._table)
+            if xid is None:
+                return Position(history, NOTHING)
+            if not foreign:
+                newest = Mark(int(xid), *mark)
+                return advanced(Position(history, NOTHING), newest, under_way(snapshot))
+            # Copied from another cluster, whose transactions have had higher numbers.
+            await self._execute(_FOREIGN)
+
+    async def _follow(self, position: Position, tell: Tell) -> Position | None:
+        newest = position.newest
+        xid = str(newest.xid)
+        if position.open:
+            answer = await self._execute(_OPEN, xid, _array(position.open), newest.id)
+        else:
+            answer = await self._execute(_QUIET, xid, newest.id)
+        snapshot, read_only, *_ = answer[0]
+        _check_writable(read_only)
+        if newest == NOTHING:
+            return position if answer[0][3] is None else None  # the first row ever
+        if len(answer) > PAGE:
+            return await self._follow_pages(position, tell)
+        known = (self._table, xid, newest.id, newest.nonce)
+        fresh = [row[3:] for row in answer if row[2:6] != known]
+        if len(fresh) == len(answer):
+            return None  # the newest row is gone: another history
+        rows = [Row(int(row[0]), *row[1:]) for row in fresh]
+        if rows:
+            tell(rows)
+            newest = max(newest, rows[-1].mark)
+        elif not position.open and snapshot.endswith(":"):
+            return position
+        return advanced(position, newest, under_way(snapshot))
+
+    async def _follow_pages(self, position: Position, tell: Tell) -> Position | None:
+        """More than one page: all of it in one snapshot. The position moves after the last."""
+        await self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        newest = position.newest
+        ((snapshot, known),) = await self._execute(
+            "SELECT pg_current_snapshot()::text, EXISTS (SELECT 1 FROM change"
+            " WHERE id = %s AND nonce = %s AND tableoid = %s)",
+            newest.id, newest.nonce, self._table,
+        )  # fmt: skip
+        if not known:
+            await self._execute("ROLLBACK")
+            return None
+        after, last, floor, late = ("0", 0), newest, str(newest.xid), _array(position.open)
+        while True:
+            answer = await self._execute(_PAGE, floor, late, *after)
+            rows = [Row(int(row[0]), *row[1:]) for row in answer]
+            if rows:
+                tell(rows)
+                after, last = (str(rows[-1].xid), rows[-1].id), max(last, rows[-1].mark)
+            if len(rows) < PAGE:
+                break
+        await self._execute("COMMIT")
+        return advanced(position, last, under_way(snapshot))
+
+    async def _execute(self, query: str, *values: object) -> list[Any]:
+        assert self._connection is not None
+        cursor = await self._connection.execute(query, values, prepare=True)
+        return await cursor.fetchall() if cursor.description else []
+
+
+def _array(xids: frozenset[int]) -> str:
+    return "{" + ",".join(map(str, xids)) + "}"
+
+
+def _check_writable(read_only: str) -> None:
+    if read_only != "off":
+        raise Unavailable(audit="change feed: this server takes no writes")

@@ -1,0 +1,54 @@
+"""Which history of the database this process is in.
+
+Every connection says as it is made whose it is: the cluster, its timeline, the server. All that are
+in use belong to one history. Whoever meets another one ends the last: connections of before are
+dropped as they come up, and the change feed forgets what was remembered.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from identity.errors import Unavailable
+
+
+class History(NamedTuple):
+    """`system`: the cluster's identifier. `server`: since when it runs, for two standbys of one
+    cluster can both become the same timeline."""
+
+    system: str
+    timeline: int
+    server: str
+
+
+class Unfit(Unavailable):
+    """This server will never do; `audit` says why."""
+
+
+@dataclass
+class Histories:
+    """`generation` counts the histories that were met; `highest` is the timeline of each cluster
+    beneath which no server is believed any more."""
+
+    current: History | None = None
+    generation: int = 0
+
+    def __post_init__(self) -> None:
+        self.highest: dict[str, int] = {}
+
+    def is_newest(self, found: History) -> bool:
+        """Whether no server of its cluster that is known of is ahead."""
+        return found.timeline == self.highest.get(found.system)
+
+    def meet(self, found: History) -> int:
+        """The generation that a connection of this history belongs to. `Unavailable` where its
+        server was left behind by a failover."""
+        highest = self.highest.get(found.system, 0)
+        if found.timeline < highest:
+            raise Unavailable(
+                audit=f"this server is at timeline {found.timeline}, the cluster is at {highest}"
+            )
+        self.highest[found.system] = found.timeline
+        if found != self.current:
+            self.current = found
+            self.generation += 1
+        return self.generation
