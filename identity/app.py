@@ -11,22 +11,26 @@ from typing import Any
 
 from starlette.routing import Router
 
-from identity.api.me.profile import WhoAmI
-from identity.api.welcome import Welcome
+from identity.api import welcome
+from identity.api.me import profile
 from identity.http.deferred import Deferred
+from identity.http.describing import Words
 from identity.http.edge import Edge
 from identity.http.lane import Handler, Lane
-from identity.oauth.discovery import Metadata, addresses
-from identity.oauth.forward_auth import ForwardAuth
-from identity.oauth.introspection import Introspection
-from identity.oauth.jwks import Jwks
-from identity.oauth.revocation import Revocation
-from identity.oauth.revocation_feed.endpoint import Revocations
-from identity.oauth.status_lists import StatusLists
-from identity.oauth.token import TokenEndpoint
+from identity.oauth import (
+    discovery,
+    forward_auth,
+    introspection,
+    jwks,
+    revocation,
+    status_lists,
+    token,
+)
+from identity.oauth.grants import registry
+from identity.oauth.revocation_feed import endpoint as revocations
 from identity.records import logs
+from identity.service import health
 from identity.service.bootstrap import prepare_database
-from identity.service.health import Health
 from identity.service.housekeeping import Housekeeping
 from identity.service.wiring import Services
 from identity.settings import Settings
@@ -44,43 +48,47 @@ def create_app(settings: Settings | None = None) -> "Identity":
 class Identity(Edge):
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.token = TokenEndpoint(services)
+        self.token = token.TokenEndpoint(services)
         self.administration = Deferred(self._build_administration)
         self.lane = Lane(self.administration)
-        self._revocations = Revocations(services)
+        self._revocations = revocations.Revocations(services)
         self._add_hot_addresses()
         stages = Router(lifespan=self._run)
         super().__init__(self.lane, services.settings, services.metrics, lifespan=stages)
 
     def _add_hot_addresses(self) -> None:
         services = self.services
-        health, forward_auth = Health(services), ForwardAuth(services)
-        lists = StatusLists(services)
-        metadata = Metadata(services, self.token.grants)
-        hot: tuple[tuple[str, str, Handler, bool], ...] = (
-            ("POST", "/token", self.token, True),
-            ("POST", "/introspect", Introspection(services), True),
-            ("POST", "/revoke", Revocation(services), True),
-            ("GET", "/revocations", self._revocations, True),
-            ("GET", "/forward-auth", forward_auth, False),
-            ("POST", "/forward-auth", forward_auth, False),
-            ("GET", "/status-lists", lists.aggregation, False),
-            ("GET", "/status-lists/{list_id}", lists.one, False),
-            ("GET", "/users/me", WhoAmI(services), False),
-            ("GET", "/.well-known/jwks.json", Jwks(services), False),
-            *(("GET", path, metadata, False) for path in addresses(services.settings.issuer)),
-            ("GET", "/", Welcome(services).answer, False),
-            ("GET", "/healthz", health.alive, False),
-            ("GET", "/readyz", health.ready, False),
-            ("GET", "/metrics", health.metrics, False),
+        checks, gateway = health.Health(services), forward_auth.ForwardAuth(services)
+        lists = status_lists.StatusLists(services)
+        introspect = introspection.Introspection(services)
+        metadata = discovery.Metadata(services, self.token.grants)
+        hot: tuple[tuple[str, str, Handler, bool, Words], ...] = (
+            ("POST", "/token", self.token, True, token.words),
+            ("POST", "/introspect", introspect, True, introspection.words),
+            ("POST", "/revoke", revocation.Revocation(services), True, revocation.words),
+            ("GET", "/revocations", self._revocations, True, revocations.words),
+            ("GET", "/status-lists", lists.aggregation, False, status_lists.aggregation_words),
+            ("GET", "/status-lists/{list_id}", lists.one, False, status_lists.one_words),
+            ("GET", "/forward-auth", gateway, False, forward_auth.words),
+            ("POST", "/forward-auth", gateway, False, forward_auth.words),
+            ("GET", "/users/me", profile.WhoAmI(services), False, profile.words),
+            ("GET", "/.well-known/jwks.json", jwks.Jwks(services), False, jwks.words),
+            *(
+                ("GET", path, metadata, False, discovery.words)
+                for path in discovery.addresses(services.settings.issuer)
+            ),
+            ("GET", "/", welcome.Welcome(services).answer, False, welcome.words),
+            ("GET", "/healthz", checks.alive, False, health.alive_words),
+            ("GET", "/readyz", checks.ready, False, health.ready_words),
+            ("GET", "/metrics", checks.metrics, False, health.metrics_words),
         )
-        for method, path, handler, oauth in hot:
-            self.lane.add(method, path, handler, oauth=oauth)
+        for method, path, handler, oauth, words in hot:
+            self.lane.add(method, path, handler, oauth=oauth, words=words)
 
     def _build_administration(self) -> Any:
         from identity.api import application
 
-        return application.build(self.services, self.token.grants)
+        return application.build(self.services, registry.GRANTS, self.lane.described)
 
     @asynccontextmanager
     async def _run(self, _: Any) -> AsyncIterator[None]:

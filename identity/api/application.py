@@ -1,6 +1,6 @@
 """Everything that is not hot: FastAPI, every slice's routes, and the pages that document them."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +15,7 @@ from identity.api.clients import routes as clients
 from identity.api.me import routes as me
 from identity.api.merge_patch import validation_failed
 from identity.api.users import routes as users
+from identity.directory.clients.grant_kinds import GrantKind
 from identity.errors import (
     Forbidden,
     IdentityError,
@@ -29,8 +30,8 @@ from identity.http.lane import methods_served
 from identity.service.wiring import Services
 
 
-def build(services: Services, grant_types: Collection[str]) -> FastAPI:
-    """Built when first asked, in any thread."""
+def build(services: Services, grants: Sequence[GrantKind], described: openapi.Described) -> FastAPI:
+    """Built when first asked, in any thread. `described`: the hot addresses."""
     app: FastAPI = FastAPIOffline(
         title="Identity",
         version=__version__,
@@ -40,13 +41,13 @@ def build(services: Services, grant_types: Collection[str]) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    app.state.grant_types = tuple(grant_types)
+    app.state.grants = grants
     for slice_ in (me, users, clients, access, keys, audit, stats):
         app.include_router(slice_.router)
     app.add_exception_handler(IdentityError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(HTTPException, _refuse_http)
-    openapi.publish(app)
+    openapi.publish(app, described, [grant.grant_type for grant in grants])
     return app
 
 

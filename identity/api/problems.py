@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from identity.api.openapi import SCHEMA
+from identity.http.describing import problem_body
+
 _WORDS = {
     400: "The request is malformed.",
     401: "No token, or one that is not alive; see `WWW-Authenticate`.",
@@ -16,7 +19,7 @@ _WORDS = {
     429: "Too many failed attempts; see `Retry-After`.",
     503: "Busy, or the database cannot be reached; see `Retry-After`.",
 }
-_SCHEMA = {"$ref": "#/components/schemas/ProblemBody"}
+_SCHEMA = {"$ref": SCHEMA.format(model=problem_body().__name__)}
 _ALWAYS = (422, 503)  # without 422 FastAPI would describe one of its own
 _BODY = (408, 413, 415)
 

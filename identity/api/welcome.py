@@ -1,5 +1,8 @@
 """`GET /`: where somebody who has only the address finds everything else."""
 
+from pydantic import BaseModel
+
+from identity.http import describing
 from identity.http.messages import Request, Response, json_response
 from identity.service.wiring import Services
 
@@ -25,3 +28,25 @@ class Welcome:
         """A browser is sent to the documentation; a program is told where things are."""
         wants_page = b"text/html" in (request.header(b"accept") or b"").lower()
         return self._page if wants_page else self._document
+
+
+def words() -> describing.Node:
+    class Whereabouts(BaseModel):
+        issuer: str
+        documentation: str
+        openapi: str
+        metadata: str
+        jwks_uri: str
+
+    return {
+        "tags": ["Operations"],
+        "operationId": "welcome",
+        "summary": "Where to find everything else",
+        "responses": {
+            "200": {"description": "For a program.", "content": describing.body(Whereabouts)},
+            "302": {
+                "description": "For a browser: the documentation.",
+                "headers": {"Location": {"schema": {"type": "string"}}},
+            },
+        },
+    }

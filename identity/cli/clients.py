@@ -34,8 +34,11 @@ def list_(
 
     if status not in (None, "active", "disabled"):
         raise typer.BadParameter("--status is active or disabled")
-    if grant is not None and grant not in _known_grants():
-        raise typer.BadParameter(f"--grant is one of {', '.join(_known_grants())}")
+    if grant is not None:
+        from identity.oauth.grants import registry
+
+        if grant not in (known := [kind.grant_type for kind in registry.GRANTS]):
+            raise typer.BadParameter(f"--grant is one of {', '.join(known)}")
     with operating() as operation, operation.look() as session:
         clients = list_clients(session, search=search, status=status, grant=grant)
     if json:
@@ -79,8 +82,8 @@ def create(
     grant: Annotated[
         list[str] | None,
         typer.Option(
-            help="A grant type; may be repeated. By default client_credentials, with --public "
-            "password and refresh_token."
+            help="A grant type; may be repeated. By default those by which a client acts for "
+            "itself, with --public those by which a user logs in."
         ),
     ] = None,
     scope: Annotated[
@@ -107,8 +110,9 @@ def create(
     from identity.clock import now
     from identity.directory.access.granting import ensure_built_in
     from identity.directory.clients import accounts
+    from identity.oauth.grants import registry
 
-    usual = ["password", "refresh_token"] if public else ["client_credentials"]
+    usual = [kind.grant_type for kind in registry.GRANTS if kind.for_itself is not public]
     with operating() as operation:
         with operation.change() as session:
             ensure_built_in(session)
@@ -121,7 +125,7 @@ def create(
                 scopes=scope or (["*"] if public else []),
                 default_scopes=default_scope or None,
                 audiences=audience or [],
-                known_grants=_known_grants(),
+                known_grants=registry.GRANTS,
                 own_audiences=(operation.settings.issuer, operation.settings.audience),
                 held=None,
             )  # fmt: skip
@@ -155,6 +159,7 @@ def update(
 ) -> None:
     """Change what a client is called, and what it may. Tokens lose at once what it loses."""
     from identity.directory.clients import accounts
+    from identity.oauth.grants import registry
 
     given = {"name": name, "grants": grant, "scopes": scope, "audiences": audience}
     fields: dict[str, Any] = {
@@ -170,7 +175,7 @@ def update(
             session,
             found,
             fields,
-            known_grants=_known_grants(),
+            known_grants=registry.GRANTS,
             own_audiences=(operation.settings.issuer, operation.settings.audience),
             held=None,
         )
@@ -266,16 +271,8 @@ def delete(client: ClientName, yes: Yes = False) -> None:
 
 def _set_status(session: "Session", client: str, status: "Status") -> "Client":
     from identity.directory.clients import accounts
+    from identity.oauth.grants import registry
 
     found = find_client(session, client, lock=True)
-    accounts.update(session, found, {"status": status}, known_grants=_known_grants(), held=None)
+    accounts.update(session, found, {"status": status}, known_grants=registry.GRANTS, held=None)
     return found
-
-
-def _known_grants() -> tuple[str, ...]:
-    """What the registry in `oauth.token` holds; it needs a whole service to be made."""
-    from identity.oauth.grants.client_credentials import ClientCredentials
-    from identity.oauth.grants.password import Password
-    from identity.oauth.grants.refresh_token import RefreshToken
-
-    return tuple(grant.grant_type for grant in (Password, RefreshToken, ClientCredentials))

@@ -21,6 +21,7 @@ from identity.errors import (
     render,
 )
 from identity.http.deferred import Deferred
+from identity.http.describing import Node, Words
 from identity.http.messages import Disconnected, Request, Response, Source, Stream
 
 _log = structlog.get_logger()
@@ -34,6 +35,7 @@ class Route:
     path: str
     handler: Handler
     oauth: bool
+    words: Words
 
 
 class Lane:
@@ -44,13 +46,15 @@ class Lane:
         self._routes: dict[str, dict[str, Route]] = {}
         self._under: dict[str, dict[str, Route]] = {}
 
-    def add(self, method: str, path: str, handler: Handler, *, oauth: bool) -> None:
-        """`oauth`: errors are RFC 6749 §5.2 JSON instead of problem details.
+    def add(
+        self, method: str, path: str, handler: Handler, *, oauth: bool, words: Words = dict
+    ) -> None:
+        """`oauth`: errors are RFC 6749 §5.2 JSON instead of problem details. `words` describe it.
 
         The last segment of `path` may be a name in braces; it then fits any that is not empty
-        (`Request.segment`). `identity.api.openapi` documents it.
+        (`Request.segment`).
         """
-        route = Route(path, handler, oauth)
+        route = Route(path, handler, oauth, words)
         methods = self._routes.setdefault(path, {})
         if path.endswith("}"):
             self._under[path.rpartition("/")[0]] = methods
@@ -60,15 +64,17 @@ class Lane:
         if method == "GET":
             methods.setdefault("HEAD", route)
 
-    @property
-    def addresses(self) -> list[tuple[str, str]]:
-        """(method, path) of all that was added."""
-        return [
-            (method, path)
+    def described(self) -> list[tuple[str, str, Node]]:
+        """(method, path, in its own words) of all that was added."""
+        added = [
+            (method, path, route.words)
             for path, methods in self._routes.items()
-            for method in methods
+            for method, route in methods.items()
             if method != "HEAD"
         ]
+        # Each is asked once, however many addresses it has: it makes its models anew.
+        said = {words: words() for *_, words in added}
+        return [(method, path, said[words]) for method, path, words in added]
 
     async def answer(self, scope: Scope, receive: Receive) -> Response | None:
         """The answer, None where it is for `app` to give. Raises Disconnected."""

@@ -6,8 +6,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from pydantic import BaseModel, ConfigDict
 
 from identity.authentication.clients import METHODS
+from identity.http import describing
 from identity.http.conditional import Published
 from identity.http.messages import Request, Response
 from identity.service.wiring import Services
@@ -40,9 +42,10 @@ def metadata(settings: Settings, grant_types: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def addresses(issuer: str) -> set[str]:
+def addresses(issuer: str) -> list[str]:
     """Where the metadata is found: an issuer's path goes behind the well-known name (§3.1)."""
-    return {WELL_KNOWN, WELL_KNOWN + urlsplit(issuer).path.rstrip("/")}
+    behind = WELL_KNOWN + urlsplit(issuer).path.rstrip("/")
+    return [WELL_KNOWN] if behind == WELL_KNOWN else [WELL_KNOWN, behind]
 
 
 class Metadata:
@@ -54,3 +57,24 @@ class Metadata:
 
     async def __call__(self, request: Request) -> Response:
         return self._document.answer(request)
+
+
+def words() -> describing.Node:
+    class AuthorizationServerMetadata(BaseModel):
+        """RFC 8414 §2."""
+
+        model_config = ConfigDict(extra="allow")
+
+        issuer: str
+        token_endpoint: str
+        jwks_uri: str
+        introspection_endpoint: str
+        revocation_endpoint: str
+        grant_types_supported: list[str]
+
+    return {
+        "tags": ["Discovery"],
+        "operationId": "metadata",
+        "summary": "What this server can do and where (RFC 8414)",
+        "responses": describing.published(AuthorizationServerMetadata, "application/json"),
+    }

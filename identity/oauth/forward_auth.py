@@ -15,6 +15,7 @@ from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import BearerError, Headers, InvalidRequest, InvalidToken
+from identity.http import describing
 from identity.http.messages import Request, Response
 from identity.service.wiring import Services
 from identity.tokens.live import Live
@@ -110,3 +111,50 @@ def _safe(text: str) -> bytes:
     """Percent-encoded UTF-8 (RFC 3986 §2.1) but for what a header may hold as it is; so no name
     can end a header or a list."""
     return quote(text, safe=_PLAIN).encode("ascii")
+
+
+_TOLD = {
+    "X-User": "Username; empty where a client acts for itself.",
+    "X-Subject": "The token's `sub`.",
+    "X-Subject-Type": "Whose that is: `user`, or `client` where one acts for itself.",
+    "X-Client": "The token's `client_id`.",
+    "X-Scopes": "What the token may do now, separated by spaces.",
+    "X-Roles": "The user's roles, separated by spaces.",
+    "X-Session": "The token's `sid`, or empty.",
+}
+
+
+def words() -> describing.Node:
+    return {
+        "tags": ["OAuth"],
+        "operationId": "forward_auth",
+        "summary": "May this request pass, and as whom?",
+        "description": "For gateways (nginx `auth_request`, Traefik `forwardAuth`, Caddy "
+        "`forward_auth`). Values of the headers are percent-encoded UTF-8 where they are not "
+        "plain ASCII.",
+        "security": [{"OAuth2PasswordBearer": []}],
+        "parameters": [
+            describing.query("scope", {"type": "string"}, "Scopes needed, separated by spaces."),
+            describing.query(
+                "audience",
+                {"type": "string"},
+                "Audiences of which the token must be for one, separated by spaces. By default "
+                "the service's own default audience.",
+            ),
+        ],
+        "responses": {
+            "200": {
+                "description": "It may; the headers say as whom.",
+                "headers": {
+                    name: {"description": meaning, "schema": {"type": "string"}}
+                    for name, meaning in _TOLD.items()
+                },
+            },
+            **describing.problem(400, "The query is malformed."),
+            **describing.problem(
+                401, "No token, or one that is not good here; see `WWW-Authenticate`."
+            ),
+            **describing.problem(403, "The token lacks a scope; see `WWW-Authenticate`."),
+            **describing.unavailable(),
+        },
+    }

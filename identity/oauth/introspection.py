@@ -5,15 +5,17 @@ the scope `introspect` sees every token. What it may not see is inactive to it, 
 """
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 import structlog
+from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
 from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidClient, InvalidRequest
+from identity.http import describing
 from identity.http.messages import Request, Response, json_bytes, json_response
 from identity.service.wiring import Services
 from identity.tokens.live import Live
@@ -167,3 +169,54 @@ def _access_token(live: Live) -> dict[str, Any]:
         answer["username"] = live.user.username
         answer["roles"] = list(live.user.roles)
     return answer
+
+
+def words() -> describing.Node:
+    class IntrospectionResponse(BaseModel):
+        """RFC 7662 §2.2. Of a token that is not alive only `active`, which is false."""
+
+        model_config = ConfigDict(extra="allow")
+
+        active: bool
+        scope: str | None = None
+        client_id: str | None = None
+        username: str | None = None
+        token_type: str | None = None
+        exp: int | None = None
+        iat: int | None = None
+        nbf: int | None = None
+        sub: str | None = None
+        subject_type: Literal["user", "client"] | None = Field(
+            default=None, description="Whose `sub` is: `client` where one acts for itself."
+        )
+        aud: str | None = None
+        iss: str | None = None
+        jti: str | None = None
+        sid: str | None = None
+        roles: list[str] | None = None
+
+    return {
+        "tags": ["OAuth"],
+        "operationId": "introspect",
+        "summary": "Is this token good, whose is it, what may it do? (RFC 7662)",
+        "description": "By a confidential client, or with a bearer token of scope `introspect`. A "
+        "client sees access tokens for its `audiences` and all tokens issued to it; one that is "
+        "allowed the scope `introspect`, and a bearer of it, sees all. Of any other token it hears "
+        "that it is not active. "
+        "`Accept: application/token-introspection+jwt` answers a signed JWT (RFC 9701).",
+        "security": [{"client": []}, {"OAuth2PasswordBearer": [SCOPE]}],
+        "requestBody": describing.form(describing.TOKEN, ["token"], {"token": "eyJhbGciOi…"}),
+        "responses": {
+            "200": {
+                "description": "What is known of the token.",
+                "content": {
+                    "application/json": {
+                        "schema": IntrospectionResponse,
+                        "examples": {"inactive": {"value": INACTIVE}},
+                    },
+                    JWT.decode(): {"schema": {"type": "string"}},
+                },
+            },
+            **describing.oauth_errors(400, 401, 403, 408, 413, 503),
+        },
+    }

@@ -1,12 +1,17 @@
 """`GET /.well-known/jwks.json`: the keys that verify what this service has signed (RFC 7517)."""
 
 import asyncio
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from identity.errors import Unavailable
+from identity.http import describing
 from identity.http.conditional import Published
 from identity.http.messages import Request, Response
 from identity.service.wiring import Services
 
+MEDIA_TYPE = b"application/jwk-set+json"
 PATIENCE = 1.0
 """Seconds that the key set waits for a database that does not answer."""
 
@@ -47,4 +52,26 @@ class Jwks:
 
     def _published(self, max_age: int) -> Published:
         ring = self._services.ring
-        return Published(ring.jwks, ring.jwks_etag, b"application/jwk-set+json", max_age)
+        return Published(ring.jwks, ring.jwks_etag, MEDIA_TYPE, max_age)
+
+
+def words() -> describing.Node:
+    class Jwk(BaseModel):
+        """RFC 7517 §4."""
+
+        model_config = ConfigDict(extra="allow")
+
+        kty: str
+        kid: str
+        alg: str
+        use: Literal["sig"]
+
+    class JwkSet(BaseModel):
+        keys: list[Jwk]
+
+    return {
+        "tags": ["Discovery"],
+        "operationId": "jwks",
+        "summary": "The keys that verify our tokens (RFC 7517)",
+        "responses": describing.published(JwkSet, MEDIA_TYPE.decode()),
+    }

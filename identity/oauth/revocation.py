@@ -4,6 +4,7 @@ from sqlmodel import Session
 
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidGrant, InvalidRequest
+from identity.http import describing
 from identity.http.messages import Request, Response, json_response
 from identity.records import audit
 from identity.service.wiring import Services
@@ -59,3 +60,21 @@ def _refresh_token(session: Session, client: ClientSnapshot, token: str) -> None
 def _check_owner(client: ClientSnapshot, owner: str) -> None:
     if owner != client.id:
         raise InvalidGrant("the token was issued to another client")
+
+
+def words() -> describing.Node:
+    return {
+        "tags": ["OAuth"],
+        "operationId": "revoke",
+        "summary": "Revoke an access or refresh token (RFC 7009)",
+        "description": "A refresh token ends its session. 200 also for tokens unknown.",
+        "security": describing.BY_CLIENT,
+        "requestBody": describing.form(describing.TOKEN, ["token"], {"token": "rt_…"}),
+        "responses": {
+            "200": {
+                "description": "The token is not good, or not any more.",
+                "content": {"application/json": {"schema": {"type": "object", "maxProperties": 0}}},
+            },
+            **describing.oauth_errors(400, 401, 408, 413, 503),
+        },
+    }

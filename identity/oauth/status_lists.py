@@ -3,8 +3,10 @@
 import re
 
 import orjson
+from pydantic import BaseModel
 
 from identity.errors import NotAcceptable, NotFound
+from identity.http import describing
 from identity.http.conditional import Published
 from identity.http.messages import Request, Response
 from identity.service.wiring import Services
@@ -63,3 +65,49 @@ def _quality(parameters: list[bytes]) -> float:
             except ValueError:
                 return 0.0
     return 1.0
+
+
+def aggregation_words() -> describing.Node:
+    class StatusListAggregation(BaseModel):
+        """draft-ietf-oauth-status-list §9."""
+
+        status_lists: list[str]
+
+    return {
+        "tags": ["Discovery"],
+        "operationId": "status_lists",
+        "summary": "The addresses of all status lists",
+        "description": "For verifiers that fetch the lists before they meet a token.",
+        "responses": {
+            "200": {
+                "description": "The addresses.",
+                "content": describing.body(StatusListAggregation),
+            },
+            **describing.unavailable(),
+        },
+    }
+
+
+def one_words() -> describing.Node:
+    media = MEDIA_TYPE.decode()
+    return {
+        "tags": ["Discovery"],
+        "operationId": "status_list",
+        "summary": "Which access tokens are revoked, one bit each",
+        "description": "A Token Status List (draft-ietf-oauth-status-list). An access token's "
+        "claim `status.status_list` names its list and its index there. May be kept for `ttl` "
+        "seconds.",
+        "parameters": [
+            {"name": "list_id", "in": "path", "required": True, "schema": {"type": "integer"}}
+        ],
+        "responses": {
+            "200": {
+                "description": "The signed list.",
+                "content": {media: {"schema": {"type": "string"}}},
+            },
+            "304": {"description": "Unchanged since the `ETag` in `If-None-Match`."},
+            **describing.problem(404, "There is no such list, or all of its tokens have expired."),
+            **describing.problem(406, f"It comes as `{media}`, nothing else."),
+            **describing.unavailable(),
+        },
+    }

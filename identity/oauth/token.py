@@ -3,9 +3,11 @@
 from asyncio import sleep
 from collections.abc import Mapping
 from functools import partial
+from typing import Literal
 from urllib.parse import urlsplit
 
 import orjson
+from pydantic import BaseModel, Field
 
 from identity.clock import now
 from identity.directory.access import granting
@@ -19,11 +21,10 @@ from identity.errors import (
     UnsupportedGrantType,
     header_lines,
 )
+from identity.http import describing
 from identity.http.messages import Request, Response, json_bytes
 from identity.http.wire.in_a_row import Batched
-from identity.oauth.grants.client_credentials import ClientCredentials
-from identity.oauth.grants.password import Password
-from identity.oauth.grants.refresh_token import RefreshToken
+from identity.oauth.grants import registry
 from identity.oauth.grants.request import Grant, Issue, TokenRequest
 from identity.service.wiring import Services
 
@@ -34,25 +35,12 @@ SETTLING = 2.0
 """Seconds that a client which has just been enabled again waits for its token at the most."""
 
 
-def grants(services: Services) -> dict[str, Grant]:
-    """The registry: a grant is added here, and by its file."""
-    s = services
-    listed: list[Grant] = [
-        Password(
-            s.db, s.login, s.lifetimes, s.metrics, s.places, s.settings.sessions.password_grant
-        ),
-        RefreshToken(s.db, s.users, s.lifetimes, s.queue, s.places),
-        ClientCredentials(s.queue, s.places),
-    ]
-    return {grant.grant_type: grant for grant in listed}
-
-
 class TokenEndpoint:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._audience = services.settings.audience
         self._audiences = frozenset({self._audience, services.settings.issuer})
-        self.grants = grants(services)
+        self.grants = {grant.grant_type: grant.of(services) for grant in registry.GRANTS}
 
     async def __call__(self, request: Request) -> Response:
         form = await request.form()
@@ -89,7 +77,8 @@ class TokenEndpoint:
         return await self._services.client_authentication(authorization, form)
 
     def _note(self, refusal: OAuthError, grant_type: str, client: ClientSnapshot) -> None:
-        if grant_type == Password.grant_type and isinstance(refusal, InvalidGrant):
+        grant = self.grants.get(grant_type)
+        if grant is not None and grant.logs_in and isinstance(refusal, InvalidGrant):
             return  # on record as a refused login
         queue, why = self._services.queue, (refusal.audit or refusal.detail)[:200]
         if client.confidential:
@@ -161,3 +150,56 @@ class TokenEndpoint:
         if issue.refresh_token is not None:
             document["refresh_token"] = issue.refresh_token
         return json_bytes(orjson.dumps(document), NO_CACHE)
+
+
+def words() -> describing.Node:
+    class TokenResponse(BaseModel):
+        """RFC 6749 §5.1."""
+
+        access_token: str = Field(examples=["eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"])
+        token_type: Literal["Bearer"]
+        expires_in: int = Field(description="Seconds.", examples=[900])
+        scope: str = Field(
+            description="Scopes granted, separated by spaces.", examples=["users:read"]
+        )
+        refresh_token: str | None = Field(
+            default=None, description="Where a user is behind it.", examples=["rt_…"]
+        )
+
+    listed = ", ".join(f"`{grant.grant_type}`" for grant in registry.GRANTS)
+    return {
+        "tags": ["OAuth"],
+        "operationId": "token",
+        "summary": "Get or refresh tokens (RFC 6749)",
+        "description": f"Grants: {listed}. "
+        "`resource` (RFC 8707) picks the audience; without it, scopes of one resource alone do. "
+        "A request that names no client is served by the built-in client `first-party`.",
+        "security": describing.BY_CLIENT,
+        "requestBody": _form(),
+        "responses": {
+            "200": {"description": "Tokens.", "content": describing.body(TokenResponse)},
+            **describing.oauth_errors(400, 401, 408, 413, 429, 503),
+        },
+    }
+
+
+def _form() -> describing.Node:
+    """What every request has, and between it what each grant states."""
+    members: describing.Node = {
+        "grant_type": {"type": "string", "enum": [grant.grant_type for grant in registry.GRANTS]}
+    }
+    for grant in registry.GRANTS:
+        members |= grant.form
+    members |= {
+        "scope": {
+            "type": "string",
+            "description": "Separated by spaces; `*`: all that the user holds and the client may. "
+            "Without it nothing administrative is granted, unless the client has "
+            "`default_scopes`.",
+        },
+        "resource": {"type": "string", "format": "uri"},
+        **describing.CLIENT,
+    }
+    first = registry.GRANTS[0]
+    example = {"grant_type": first.grant_type, **first.example}
+    return describing.form(members, ["grant_type"], example)

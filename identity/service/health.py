@@ -1,8 +1,12 @@
 """Whether the process is alive, whether it can serve, and what it counts."""
 
 import asyncio
+from functools import cache
+
+from pydantic import BaseModel
 
 from identity.errors import IdentityError
+from identity.http import describing
 from identity.http.messages import Request, Response, json_response
 from identity.http.scrapers import Scrapers
 from identity.service.wiring import Services
@@ -70,3 +74,50 @@ class Health:
         except IdentityError as error:
             return error.detail
         return None
+
+
+@cache
+def _status() -> type[BaseModel]:
+    class Status(BaseModel):
+        status: str
+        reasons: dict[str, str] | None = None
+
+    return Status
+
+
+def alive_words() -> describing.Node:
+    return {
+        "tags": ["Operations"],
+        "operationId": "alive",
+        "summary": "Does the process answer?",
+        "responses": {"200": {"description": "Yes.", "content": describing.body(_status())}},
+    }
+
+
+def ready_words() -> describing.Node:
+    return {
+        "tags": ["Operations"],
+        "operationId": "ready",
+        "summary": "Can it serve? Database, schema, signing key",
+        "responses": {
+            "200": {"description": "Yes.", "content": describing.body(_status())},
+            "503": {"description": "No, and why.", "content": describing.body(_status())},
+        },
+    }
+
+
+def metrics_words() -> describing.Node:
+    return {
+        "tags": ["Operations"],
+        "operationId": "metrics",
+        "summary": "Prometheus metrics",
+        "responses": {
+            "200": {
+                "description": "Text exposition.",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+            **describing.problem(400, "An ambiguous header."),
+            **describing.problem(401, "No token, or not the right one (`IDENTITY_METRICS_ALLOW`)."),
+            **describing.problem(403, "Not from this address (`IDENTITY_METRICS_ALLOW`)."),
+        },
+    }

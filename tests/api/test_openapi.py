@@ -1,13 +1,14 @@
 """The OpenAPI document tells the truth about both lanes, and its pages work without internet."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 from starlette.routing import Route
 
+from identity.app import create_app
 from identity.directory.access.granting import BUILT_IN
 from tests.world import PASSWORD, World
 
@@ -45,13 +46,26 @@ def references(node: Any) -> Iterator[str]:
 
 async def test_every_address_of_both_lanes_is_described(app: Any, document: dict[str, Any]) -> None:
     described = {(method, path) for method, path, _ in operations(document)}
-    served = {(method.lower(), path) for method, path in app.lane.addresses}
+    served = {(method.lower(), path) for method, path, _ in app.lane.described()}
     for route in (await app.administration.built()).routes:
         if isinstance(route, Route) and route.path not in PAGES:
             served |= {(method.lower(), route.path) for method in route.methods or ()}
     served = {(method, path) for method, path in served if method != "head"}
     assert described >= {(m, p) for m, p in served if not p.startswith("/static")}
     assert len(described) > 40
+
+
+async def test_an_issuer_with_a_path_has_both_addresses_of_its_metadata_described(
+    make_settings: Callable[..., Any],
+) -> None:
+    app = create_app(make_settings(issuer="https://id.example/tenant"))
+    paths = app.administration.build().openapi()["paths"]
+    app.services.pool.close()
+    app.services.db.close()
+    plain = "/.well-known/oauth-authorization-server"
+    there = [paths[path]["get"] for path in (plain, f"{plain}/tenant")]
+    assert [each.pop("operationId") for each in there] == ["metadata", "metadata_get"]
+    assert there[0] == there[1]
 
 
 async def test_every_operation_is_complete(document: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ from sqlmodel import col, select
 
 from identity.clock import utcnow
 from identity.directory.clients.table import ClientSecret
+from identity.oauth.grants import registry
+from identity.oauth.grants.client_credentials import ClientCredentials
 from identity.opaque import digest
 from identity.records.audit import AuditEvent
 from identity.store import Database
@@ -153,10 +155,25 @@ def test_an_id_taken_again_is_good_when_the_command_returns(identity: Identity) 
     assert datetime.fromisoformat(listed["created_at"]) <= utcnow()
 
 
-async def test_the_grants_a_client_may_have_are_those_of_the_registry(app: Any) -> None:
-    from identity.cli.clients import _known_grants
+def test_the_grants_a_client_may_have_are_those_of_the_registry(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Please(ClientCredentials):
+        grant_type = "urn:example:please"
 
-    assert set(_known_grants()) == set(app.token.grants)
+    monkeypatch.setattr(registry, "GRANTS", (*registry.GRANTS, Please))
+    assert identity("clients", "create", "usual").code == 0
+    assert identity("clients", "create", "polite", "--grant", Please.grant_type).code == 0
+    assert identity("clients", "create", "desk", "--public").code == 0
+    done = identity("clients", "create", "bad", "--grant", "implicit")
+    assert (done.code, Please.grant_type in done.err) == (1, True)
+    listed = json.loads(identity("clients", "list", "--json").out)
+    assert {client["id"]: client["grants"] for client in listed} == {
+        "usual": ["client_credentials", Please.grant_type],
+        "polite": [Please.grant_type],
+        "desk": ["password", "refresh_token"],
+    }
+    assert Please.grant_type in identity("clients", "list", "--grant", "implicit").err
 
 
 def test_roles_are_named_sets_of_scopes_that_can_be_handed_out(

@@ -11,11 +11,11 @@ from identity.clock import frozen
 from identity.directory.clients import accounts
 from identity.directory.clients.table import Client
 from identity.keys.table import SigningKey
+from identity.oauth.grants.registry import GRANTS
 from identity.store import Database
 from tests.serving import ADMIN_PASSWORD
 
 Identity = Callable[..., Any]
-GRANTS = ("password", "refresh_token")
 LOGIN = {"grant_type": "password", "username": "admin", "password": ADMIN_PASSWORD}
 
 

@@ -213,7 +213,9 @@ async def test_a_client_that_goes_away_gets_no_answer() -> None:
 
 def test_an_address_is_added_once_and_documented() -> None:
     added = lane()
-    assert {("POST", "/token"), ("POST", "/breaks"), ("GET", "/breaks")} <= set(added.addresses)
+    assert {("POST", "/token"), ("POST", "/breaks"), ("GET", "/breaks")} <= {
+        (method, path) for method, path, _ in added.described()
+    }
     with pytest.raises(ValueError, match="POST /token is taken"):
         added.add("POST", "/token", added._routes["/token"]["POST"].handler, oauth=True)
 

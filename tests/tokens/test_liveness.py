@@ -17,6 +17,7 @@ from identity.directory.clients import accounts as clients
 from identity.directory.users import accounts
 from identity.keys.material import prepare
 from identity.keys.rotation import revoke
+from identity.oauth.grants.registry import GRANTS
 from identity.store import changes
 from identity.tokens import live
 from identity.tokens.sessions import lifecycle
@@ -282,8 +283,7 @@ async def test_a_clients_tokens_stay_dead_when_it_is_enabled_again(world: World)
 
 def _set_status(session: Session, client_id: str, status: str) -> None:
     client = clients.get(session, client_id, lock=True)
-    known = ("password", "refresh_token", "client_credentials")
-    clients.update(session, client, {"status": status}, known_grants=known, held=None)
+    clients.update(session, client, {"status": status}, known_grants=GRANTS, held=None)
 
 
 async def test_a_replica_whose_clock_is_behind_takes_what_has_just_been_issued(

@@ -76,7 +76,7 @@ async def create_client(
             scopes=body.scopes,
             default_scopes=body.default_scopes,
             audiences=body.audiences,
-            known_grants=request.app.state.grant_types,
+            known_grants=request.app.state.grants,
             own_audiences=actor.own_audiences,
             held=actor.held,
         )
@@ -127,7 +127,7 @@ async def update_client(
             session,
             client,
             body.members(),
-            known_grants=request.app.state.grant_types,
+            known_grants=request.app.state.grants,
             own_audiences=actor.own_audiences,
             held=actor.held,
         )

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from identity.api.bodies import Body, Line, Moment, Text
 from identity.api.merge_patch import Patch, omitted
+from identity.api.openapi import GRANT_TYPE
 from identity.clock import utcnow
 from identity.directory.clients.table import Client, ClientSecret, ClientType, Status
 from identity.errors import ValidationFailed
@@ -15,7 +16,7 @@ ID = r"^[A-Za-z0-9][A-Za-z0-9._~-]*$"
 TEN_YEARS = 10 * 366 * 24 * 3600
 
 Grants = Annotated[
-    list[Line],
+    list[Annotated[Line, Field(json_schema_extra={"format": GRANT_TYPE})]],
     Field(
         max_length=20,
         description="Grants it may use. Without any it can introspect, no more.",

@@ -1,6 +1,8 @@
 """`GET /users/me`: the user behind a token, from memory."""
 
+from identity.directory.users.shown import UserOut
 from identity.errors import Forbidden, InvalidRequest, ValidationFailed
+from identity.http import describing
 from identity.http.messages import Request, Response, json_bytes
 from identity.service.wiring import Services
 
@@ -28,3 +30,25 @@ def _refuse_parameters(request: Request) -> None:
     if names:
         asked = [f"?{name[:100]}" for name in names]
         raise ValidationFailed([(name, f"no such parameter: {name}") for name in asked])
+
+
+def words() -> describing.Node:
+    return {
+        "tags": ["Self-service"],
+        "operationId": "get_me",
+        "summary": "Who am I?",
+        "security": [{"OAuth2PasswordBearer": []}],
+        "responses": {
+            "200": {
+                "description": "The user behind the token.",
+                "content": describing.body(UserOut),
+            },
+            **describing.problem(400, "An ambiguous header."),
+            **describing.problem(
+                401, "No token, one that is not alive, or one for another audience."
+            ),
+            **describing.problem(403, "The token is a client's own."),
+            **describing.problem(422, "A query parameter: there are none."),
+            **describing.unavailable(),
+        },
+    }

@@ -1,12 +1,12 @@
 """What can be done to a client. Each function is part of the caller's unit of work.
 
 `held` is what the acting administrator may hand out (`access.authority`). Nobody touches a client
-that may do more than they: its secret would let them become it. `known_grants`: the names in the
-grant registry. `own_audiences`: this service's, which no scope has to belong to.
+that may do more than they: its secret would let them become it. `known_grants`: the grant
+registry. `own_audiences`: this service's, which no scope has to belong to.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from identity.clock import utcnow
 from identity.directory import subjects
 from identity.directory.access.authority import Held, check_audiences, check_scopes, unregistered
 from identity.directory.access.granting import ALL, check_exist
+from identity.directory.clients.grant_kinds import GrantKind
 from identity.directory.clients.table import Client, ClientSecret, ClientType
 from identity.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from identity.opaque import digest, mint
@@ -59,7 +60,7 @@ def create(
     scopes: Collection[str] = (),
     default_scopes: Collection[str] | None = None,
     audiences: Collection[str] = (),
-    known_grants: Collection[str],
+    known_grants: Sequence[GrantKind],
     own_audiences: Collection[str] = (),
     held: Held,
 ) -> Client:
@@ -107,7 +108,7 @@ def update(
     client: Client,
     fields: dict[str, Any],
     *,
-    known_grants: Collection[str],
+    known_grants: Sequence[GrantKind],
     own_audiences: Collection[str] = (),
     held: Held,
 ) -> None:
@@ -243,17 +244,18 @@ def valid_audience(audience: str) -> bool:
     return _AUDIENCE.fullmatch(audience) is not None
 
 
-def _check(session: Session, client: Client, known_grants: Collection[str]) -> None:
+def _check(session: Session, client: Client, known_grants: Sequence[GrantKind]) -> None:
+    kinds = {kind.grant_type: kind for kind in known_grants}
     errors = [
-        ("/grants", f"no such grant: {grant}; there are {', '.join(known_grants)}")
+        ("/grants", f"no such grant: {grant}; there are {', '.join(kinds)}")
         for grant in client.grants
-        if grant not in known_grants
+        if grant not in kinds
     ]
-    if "client_credentials" in client.grants:
+    for name in (g for g in client.grants if g in kinds and kinds[g].for_itself):
         if client.type == "public":
-            errors.append(("/grants", "a public client cannot use client_credentials"))
+            errors.append(("/grants", f"a public client cannot use {name}"))
         if ALL in client.scopes:
-            words = f"{ALL} stands for what a user holds; with client_credentials name the scopes"
+            words = f"{ALL} stands for what a user holds; with {name} name the scopes"
             errors.append(("/scopes", words))
     errors += [
         ("/audiences", f"must be a word without spaces and '#', best a URI: {audience}")

@@ -1,12 +1,14 @@
 """A username and password for tokens (RFC 6749 §4.3); see docs/decisions on why it is here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from identity.authentication.password import PasswordLogin, Proven
 from identity.clock import now
 from identity.directory.users import accounts
 from identity.errors import InvalidGrant, UnauthorizedClient
+from identity.oauth.grants.refresh_token import RefreshToken
 from identity.oauth.grants.request import Issue, TokenRequest
 from identity.records import audit
 from identity.records.metrics import Metrics
@@ -15,6 +17,9 @@ from identity.tokens.minting import Subject
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.places import Place, Places
+
+if TYPE_CHECKING:
+    from identity.service.wiring import Services
 
 MUST_CHANGE = "the password must be changed first: POST /password"
 
@@ -28,6 +33,19 @@ class Password:
     places: Places
     allowed: bool
     grant_type: ClassVar[str] = "password"
+    form: ClassVar[Mapping[str, Any]] = {
+        "username": {"type": "string", "description": "Username or e-mail address."},
+        "password": {"type": "string", "format": "password"},
+    }
+    example: ClassVar[Mapping[str, str]] = {"username": "ada", "password": "correct horse battery"}
+    for_itself: ClassVar[bool] = False
+    logs_in: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        s = services
+        allowed = s.settings.sessions.password_grant
+        return cls(s.db, s.login, s.lifetimes, s.metrics, s.places, allowed)
 
     async def authorize(self, request: TokenRequest) -> Issue:
         if not self.allowed:
@@ -64,7 +82,7 @@ class Password:
         )
         audit.record(work, "login", subject=user.id, client_id=client.id, sid=begun.id, scope=scope)
         refresh_token = None
-        if "refresh_token" in client.grants:
+        if RefreshToken.grant_type in client.grants:
             refresh_token = lifecycle.first_refresh_token(work, self.lifetimes, begun)
         subject = Subject(user.id, user.username, roles, begun)
         return Issue(subject, request.audience, scope, place, known_at, refresh_token)

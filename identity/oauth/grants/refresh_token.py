@@ -1,7 +1,8 @@
 """A refresh token for the next access token and the next refresh token (RFC 6749 §6)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from identity.directory.access import granting
 from identity.errors import InvalidGrant, InvalidScope, InvalidTarget
@@ -14,6 +15,9 @@ from identity.tokens.sessions import rotation
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.places import Places
 
+if TYPE_CHECKING:
+    from identity.service.wiring import Services
+
 
 @dataclass(frozen=True)
 class RefreshToken:
@@ -23,6 +27,15 @@ class RefreshToken:
     queue: AuditQueue
     places: Places
     grant_type: ClassVar[str] = "refresh_token"
+    form: ClassVar[Mapping[str, Any]] = {"refresh_token": {"type": "string"}}
+    example: ClassVar[Mapping[str, str]] = {"refresh_token": "rt_…"}
+    for_itself: ClassVar[bool] = False
+    logs_in: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        s = services
+        return cls(s.db, s.users, s.lifetimes, s.queue, s.places)
 
     async def authorize(self, request: TokenRequest) -> Issue:
         token = request.required("refresh_token")

@@ -1,13 +1,16 @@
 """What a grant is given, and what it hands back."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidRequest
 from identity.tokens.minting import Subject
 from identity.tokens.status.places import Place
+
+if TYPE_CHECKING:
+    from identity.service.wiring import Services
 
 
 class TokenRequest(NamedTuple):
@@ -69,5 +72,16 @@ class Grant(Protocol):
     """States only what is unique to it; what every grant needs happens in the endpoint."""
 
     grant_type: ClassVar[str]
+    form: ClassVar[Mapping[str, Any]]
+    """The parameters that are its own: name -> JSON schema."""
+    example: ClassVar[Mapping[str, str]]
+    """A value for each of them."""
+    for_itself: ClassVar[bool]
+    """The client acts for itself: there is no user behind its tokens."""
+    logs_in: ClassVar[bool]
+    """It tries a login, whose refusals are on record as such."""
+
+    @classmethod
+    def of(cls, services: "Services") -> Self: ...
 
     async def authorize(self, request: TokenRequest) -> Issue: ...

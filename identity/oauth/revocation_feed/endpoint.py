@@ -9,9 +9,13 @@ import asyncio
 import random
 import re
 from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, Field
 
 from identity.clock import now
 from identity.errors import Forbidden, InvalidClient, InvalidRequest
+from identity.http import describing
 from identity.http.messages import Request, Response, Stream
 from identity.oauth.revocation_feed.broadcast import Broadcaster, Listener
 from identity.service.wiring import Services
@@ -124,3 +128,50 @@ class _Followed:
         self._timer.cancel()
         self._broadcaster.leave(self._listener)
         self._listener.close()
+
+
+def words() -> describing.Node:
+    class RevocationEntry(BaseModel):
+        """A revocation that a live token may run into."""
+
+        id: int = Field(description="Its position; later ones have greater numbers.")
+        kind: Literal["token", "session", "subject", "client", "key"]
+        ref: str = Field(description="The `jti`, `sid`, `sub`, `client_id` or `kid`.")
+        at: float = Field(
+            description="Unix time. Of `subject` and `client` only tokens with an earlier `iat` "
+            "are dead; with `iat` in the same second ask by introspection."
+        )
+        exp: float = Field(description="Unix time when it can be forgotten.")
+
+    class RevocationPage(BaseModel):
+        entries: list[RevocationEntry]
+        position: int = Field(description="The next request's `after`.")
+        reset: bool = Field(
+            description="Forget all that came before: these entries are everything."
+        )
+        now: float = Field(description="Unix time at which there was nothing newer.")
+
+    position = {"type": "integer", "minimum": 0}
+    wait = {"type": "number", "minimum": 0, "maximum": int(LONGEST_WAIT), "default": 0}
+    return {
+        "tags": ["OAuth"],
+        "operationId": "revocations",
+        "summary": "What has been revoked, as it happens",
+        "description": "For siblings that verify tokens themselves: by a confidential client that "
+        "is allowed the scope `introspect`, or with a bearer token of that scope. With `Accept: "
+        "text/event-stream` Server-Sent Events `snapshot`, `live`, `revoked`, `heartbeat` (every "
+        "second) and `reset`, to be resumed by `Last-Event-ID` at any replica. Else one page: "
+        "without `after` all that matters still, with it what came since.",
+        "security": [{"client": []}, {"OAuth2PasswordBearer": [SCOPE]}],
+        "parameters": [
+            describing.query("after", position, "A position that was named before."),
+            describing.query("wait", wait, "Seconds to wait where there is nothing new."),
+        ],
+        "responses": {
+            "200": {
+                "description": "Revocations, in order.",
+                "content": {**describing.body(RevocationPage), EVENT_STREAM.decode(): {}},
+            },
+            **describing.oauth_errors(400, 401, 403, 503),
+        },
+    }

@@ -17,6 +17,7 @@ from identity.directory.clients import accounts as clients
 from identity.directory.users import accounts
 from identity.keys import rotation
 from identity.keys.material import prepare
+from identity.oauth.grants.registry import GRANTS
 from identity.store import changes
 from identity.tokens.sessions import lifecycle
 from identity.tokens.status.reserving import prune
@@ -191,8 +192,7 @@ async def _client_loses_a_scope(scene: Scene) -> set[str]:
     for name in ("job", "shop"):
         with scene.world.change() as session:
             client = clients.get(session, name, lock=True)
-            known = ["password", "refresh_token", "client_credentials"]
-            clients.update(session, client, {"scopes": ["read"]}, known_grants=known, held=None)
+            clients.update(session, client, {"scopes": ["read"]}, known_grants=GRANTS, held=None)
     return scene.named("job", "ada@shop", "bob@shop")
 
 
@@ -204,8 +204,7 @@ NARROWS: list[Callable[[Scene], Awaitable[set[str]]]] = [
 def _set_status(scene: Scene, client_id: str, status: str) -> None:
     with scene.world.change() as session:
         client = clients.get(session, client_id, lock=True)
-        known = ["password", "refresh_token", "client_credentials"]
-        clients.update(session, client, {"status": status}, known_grants=known, held=None)
+        clients.update(session, client, {"status": status}, known_grants=GRANTS, held=None)
         if status == "disabled":
             lifecycle.end_all(session, "client disabled", client_id=client_id)
 
