@@ -20,8 +20,8 @@ from identity import errors
 from identity.directory.hashes.schemes import SCHEMES
 from identity.settings import described
 from scripts import docs
-from tests.directory.hashes.test_foreign_hashes import FOREIGN
 from tests.databases import ROOT, environment
+from tests.directory.hashes.test_foreign_hashes import FOREIGN
 from tests.serving import ADMIN_PASSWORD
 
 PAGES = {str(page.relative_to(ROOT)): page.read_text() for page in docs.pages()}

@@ -120,6 +120,19 @@ class Database:
             yield session
             self.finish(session)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """One consistent view for synchronous callers, in which nothing is written and nobody is
+        kept waiting."""
+        connection = self.engine.connect()
+        with connection:
+            if self.dialect == "postgresql":
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            with Session(connection) as session:
+                yield session
+
     def finish(self, work: Work) -> None:
         """The last statements of a transaction: what was flushed late, and the change feed."""
         if isinstance(work, Session):
