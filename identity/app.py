@@ -46,7 +46,9 @@ class Identity(Edge):
         self.services = services
         self.token = TokenEndpoint(services)
         self.administration = Deferred(self._build_administration)
-        self.lane = Lane(self.administration)
+        self.lane = Lane(
+            self.administration, with_slashes=(b"/scopes/",)
+        )  # a scope's name may be a URL
         self._revocations = Revocations(services)
         self._add_hot_addresses()
         stages = Router(lifespan=self._run)
