@@ -13,7 +13,7 @@ import bcrypt
 
 from bench import processes, wrk
 from bench.jobs import INTROSPECTED, JOBS
-from bench.paced import flood, percentile, steady
+from bench.paced import flood, not_asked, percentile, steady
 from bench.prepared import prepared
 from bench.report import Figure
 from bench.world import BASIC, PASSWORD, USERNAME, Size
@@ -75,17 +75,19 @@ def passwords(options: argparse.Namespace) -> list[Figure]:
             wrk.request("POST", "/introspect", {"Authorization": BASIC}, f"token={token}")
             for token in world.access_tokens(INTROSPECTED)
         ]
-        ratios, idle, busy, slowest = [], [], [], []
+        ratios, idle, busy, slowest, missed = [], [], [], [], []
         for _ in range(options.rounds):
             floor = _rate_on(options.server_core, bare, long)
             load = wrk.run(server.port, logins, seconds=long, core=options.load_core, connections=4)
             ratios.append(load.rate / floor)
             with pinned_to(options.load_core):
                 idle.append(asyncio.run(steady(server.port, known, rate=500, seconds=seconds)))
-                during, (statuses, refused) = asyncio.run(
+                during, (statuses, refused, unasked) = asyncio.run(
                     _beside(server.port, known, login, rate=20 * floor, seconds=seconds)
                 )
             busy.append(during)
+            missed.append(max(not_asked(idle[-1]), not_asked(during)))
+            missed.append(unasked / (unasked + sum(statuses.values())))
             if not refused or set(statuses) - {200, 503}:
                 raise wrk.LoadFailed(f"the flood was answered {statuses}")
             slowest.append(percentile(refused, 0.99))
@@ -98,6 +100,7 @@ def passwords(options: argparse.Namespace) -> list[Figure]:
         Figure(speed, statistics.median(ratios), "×", at_least=0.95),
         Figure(beside, flooded / quiet, "×", at_most=1.5),
         Figure(refusal, statistics.median(slowest), "ms", at_most=10),
+        Figure("of these paced requests, not asked: the machine was too slow", max(missed), ""),
     ]
 
 

@@ -5,10 +5,15 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 Latencies = list[float]
-"""Milliseconds, one a request, measured from when it was due."""
+"""Milliseconds, one a request, measured from when it was due; `NOT_ASKED` where it was too late for
+that."""
+CONNECTIONS = 32
+WAITING = 1000
+"""Requests of a `flood` that may wait for their answers."""
+NOT_ASKED = float("inf")
 
 
 class _Connection(asyncio.Protocol):
@@ -58,29 +63,24 @@ async def connect(port: int) -> _Connection:
 
 
 async def steady(port: int, requests: Sequence[bytes], *, rate: float, seconds: float) -> Latencies:
-    """Latencies of `rate` requests a second."""
-    free = [await connect(port) for _ in range(32)]
+    """Latencies of `rate` requests a second. Never more than `CONNECTIONS` at once: where all are
+    busy when another is due, it is `NOT_ASKED`, which counts as slower than any that was."""
+    free = [await connect(port) for _ in range(CONNECTIONS)]
     latencies: Latencies = []
-    tasks: set[asyncio.Task[None]] = set()
 
-    async def one(due: float, request: bytes) -> None:
-        connection = free.pop()
+    async def one(connection: _Connection, due: float, request: bytes) -> None:
         await connection.ask(request)
         latencies.append((time.perf_counter() - due) * 1000)
         free.append(connection)
 
-    began = time.perf_counter()
-    for number in range(int(rate * seconds)):
-        due = began + number / rate
-        if (wait := due - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        if not free:
-            latencies.append(1000.0)  # a second late at least: nobody was free to ask
-            continue
-        task = asyncio.create_task(one(due, requests[number % len(requests)]))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
+    async with asyncio.TaskGroup() as tasks:
+        async for number, due in _paced(rate, seconds):
+            if free:
+                request = requests[number % len(requests)]
+                tasks.create_task(one(free.pop(), due, request))
+            else:
+                latencies.append(NOT_ASKED)
+    latencies += [NOT_ASKED] * (int(rate * seconds) - len(latencies))
     for connection in free:
         connection.close()
     return latencies
@@ -88,15 +88,17 @@ async def steady(port: int, requests: Sequence[bytes], *, rate: float, seconds: 
 
 async def flood(
     port: int, request: bytes, *, rate: float, seconds: float
-) -> tuple[dict[int, int], Latencies]:
+) -> tuple[dict[int, int], Latencies, int]:
     """Answers by status, and how long the refused ones (503) took, of `rate` requests a second,
-    each on whichever connection is free; more connections are opened as needed."""
+    each on whichever connection is free; more connections are opened as needed. And how many were
+    not asked, because `WAITING` were waiting."""
     free: list[_Connection] = []
     statuses: dict[int, int] = {}
     refused: Latencies = []
-    tasks: set[asyncio.Task[None]] = set()
+    waiting = asked = 0
 
     async def one() -> None:
+        nonlocal waiting
         connection = free.pop() if free else await connect(port)
         sent = time.perf_counter()
         status = await connection.ask(request)
@@ -104,18 +106,35 @@ async def flood(
         if status == 503:
             refused.append((time.perf_counter() - sent) * 1000)
         free.append(connection)
+        waiting -= 1
 
-    began = time.perf_counter()
-    for number in range(int(rate * seconds)):
-        if (wait := began + number / rate - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        task = asyncio.create_task(one())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
+    async with asyncio.TaskGroup() as tasks:
+        async for _ in _paced(rate, seconds):
+            if waiting < WAITING:
+                waiting += 1
+                asked += 1
+                tasks.create_task(one())
     for connection in free:
         connection.close()
-    return statuses, refused
+    return statuses, refused, int(rate * seconds) - asked
+
+
+async def _paced(rate: float, seconds: float) -> AsyncIterator[tuple[int, float]]:
+    """Each request's number, once it is due, and when that was; those that are not due within
+    twice the time, because the load itself cannot keep up, are left out."""
+    began = time.perf_counter()
+    for number in range(int(rate * seconds)):
+        due = began + number / rate
+        now = time.perf_counter()
+        if now - began > 2 * seconds:
+            return
+        await asyncio.sleep(max(0.0, due - now))
+        yield number, due
+
+
+def not_asked(latencies: Latencies) -> float:
+    """The share of requests that nobody was free to ask."""
+    return sum(each == NOT_ASKED for each in latencies) / len(latencies)
 
 
 def percentile(latencies: Sequence[float], share: float) -> float:

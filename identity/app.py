@@ -50,7 +50,8 @@ class Identity(Edge):
         self.services = services
         self.token = token.TokenEndpoint(services)
         self.administration = Deferred(self._build_administration)
-        self.lane = Lane(self.administration)
+        # A scope's name may be a URL.
+        self.lane = Lane(self.administration, with_slashes=(b"/scopes/",))
         self._revocations = revocations.Revocations(services)
         self._add_hot_addresses()
         stages = Router(lifespan=self._run)

@@ -162,6 +162,15 @@ class BootstrapSettings(Group):
     )
 
 
+class AuditSettings(Group):
+    audit_retention: Duration | None = _setting(
+        None, "age at which audit events leave the database for archive files; unset: never"
+    )
+    audit_archive: Path = _setting(
+        Path("var/audit"), "folder of the archive files, one for all replicas"
+    )
+
+
 class LogSettings(Group):
     log_format: Literal["json", "console", "auto"] = _setting(
         "auto", "`json` or `console`; `auto`: console on a terminal, else json"
@@ -197,6 +206,7 @@ class Settings(BaseSettings):
     sessions: SessionSettings = SessionSettings()
     throttle: ThrottleSettings = ThrottleSettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
+    audit: AuditSettings = AuditSettings()
     logs: LogSettings = LogSettings()
 
     @classmethod

@@ -121,12 +121,13 @@ async def world(app: Any, api: httpx.AsyncClient) -> World:
 def server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """`server(workers=2, ACCESS_TOKEN_TTL="5s")` starts the real command on this test's database.
 
-    Called twice, it starts a second replica: same database, same keys. All end with the test.
+    None takes one of the fixture's own settings out. Called twice, it starts a second replica:
+    same database, same keys. All end with the test.
     """
     ends = ExitStack()
 
-    def start(workers: int = 1, **changed: str) -> Server:
-        chosen = {
+    def start(workers: int = 1, **changed: str | None) -> Server:
+        chosen: dict[str, str | None] = {
             "DATABASE_URL": database_url,
             "KEYS_DIR": str(tmp_path / "keys"),
             "BOOTSTRAP_ADMIN_PASSWORD": ADMIN_PASSWORD,
@@ -134,7 +135,8 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Server]]
             "TEST_WEAK_HASHING": "1",
             **changed,
         }
-        server = Server(tmp_path, chosen, workers=workers)
+        given = {name: value for name, value in chosen.items() if value is not None}
+        server = Server(tmp_path, given, workers=workers)
         ends.callback(server.stop)
         return server
 

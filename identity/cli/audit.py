@@ -1,6 +1,7 @@
 """`identity audit …`"""
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -65,7 +66,67 @@ def list_(
 
 
 @commands.command()
+def archive(
+    before: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="What happened before it, whatever IDENTITY_AUDIT_RETENTION says."
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Move old events into signed files, in the folder of IDENTITY_AUDIT_ARCHIVE.
+
+    Those older than IDENTITY_AUDIT_RETENTION, and sealed. `identity audit verify FILE…` checks the
+    files; the chain in the database goes on where the last one ends.
+    """
+    from identity.clock import utcnow
+    from identity.errors import Conflict
+    from identity.records import audit
+    from identity.records.audit.archiving import Archives, Broken
+    from identity.service.wiring import audit_keys
+
+    with operating() as operation:
+        settings = operation.settings.audit
+        if before is None and settings.audit_retention is None:
+            raise typer.BadParameter("IDENTITY_AUDIT_RETENTION is not set: say --before TIME")
+        if before is not None:
+            horizon = moment(before, "--before")
+        else:
+            assert settings.audit_retention is not None
+            horizon = utcnow() - settings.audit_retention
+        with operation.look() as session:
+            keys = audit_keys(operation.master(session))
+        made: list[audit.AuditArchive] = []
+        try:
+            made += Archives(operation.db, settings.audit_archive, keys).make(horizon)
+        except Broken as why:
+            raise Conflict(f"nothing is archived: {why}") from None
+        if made:
+            with operation.change() as session:
+                audit.record(session, "audit.archived", files=[one.file for one in made])
+    if json:
+        as_json([one.model_dump(mode="json", include=_SHOWN) for one in made])
+        return
+    for one in made:
+        print(settings.audit_archive / one.file)
+    remark(f"Events archived: {sum(one.last - one.first + 1 for one in made)}.")
+
+
+_SHOWN = {"first", "last", "continues", "digest", "file"}
+
+
+@commands.command()
 def verify(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="Archives, the oldest first, in place of the database.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     head: Annotated[
         str | None,
         typer.Option(metavar="SEQ:DIGEST", help="A head from the logs, to be found in the chain."),
@@ -73,6 +134,9 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Check that no event was changed, removed, reordered or cut off. Writes nothing.
+
+    With FILEs these archives are checked, each on its own and that each continues the one before;
+    it takes the master key and no database.
 
     The chain's head is printed: compare it with the heads in the logs ("audit sealed"), which
     whoever can change the database cannot change.
@@ -86,6 +150,8 @@ def verify(
     from identity.settings import SettingsError
 
     wanted = _head(head) if head else None
+    if files:
+        _verify_files(files, wanted, json=json)
     with operating() as operation, operation.look() as session:
         file = operation.settings.keys.keys_dir / master.FILE
         if operation.settings.keys.master_key is None and not file.exists():
@@ -95,14 +161,22 @@ def verify(
         if wanted is not None:
             faults += _not_in_chain(session, *wanted)
         last = session.get(AuditHead, 1)
+        archived = audit.archived(session, keys)[:2]
         unsealed = session.exec(select(func.count()).where(col(AuditEvent.seq).is_(None))).one()
     where = {"seq": last.seq, "digest": last.digest} if last else None
     if json:
-        as_json({"ok": not faults, "faults": faults, "head": where, "unsealed": unsealed})
+        as_json(
+            {
+                "ok": not faults, "faults": faults, "head": where, "unsealed": unsealed,
+                "archived": {"seq": archived[0], "digest": archived[1]} if archived[0] else None,
+            }
+        )  # fmt: skip
     else:
         for words in faults:
             print(f"fault: {words}")
         print(f"head: {last.seq}:{last.digest}" if last else "head: none, nothing is sealed yet")
+        if archived[0]:
+            print("archived: {}:{}".format(*archived))
         print(f"unsealed: {unsealed}")
         remark("The chain is broken." if faults else "The chain is whole.")
     raise typer.Exit(1 if faults else 0)
@@ -120,9 +194,63 @@ def _not_in_chain(session: Any, seq: int, digest: str) -> list[str]:
 
     from identity.records.audit import AuditEvent
 
-    found = session.exec(select(AuditEvent.digest).where(AuditEvent.seq == seq)).first()
+    found: str | None = session.exec(select(AuditEvent.digest).where(AuditEvent.seq == seq)).first()
+    if found is None and (found := _in_archive(session, seq)) == "":
+        return [f"event {seq} is archived: give `audit verify --head` the files up to it"]
     if found is None:
         return [f"the chain does not reach the head {seq}: it was cut off"]
     if found != digest.lower():
         return [f"event {seq} is not the one of that head: the chain was written anew"]
     return []
+
+
+def _in_archive(session: Any, seq: int) -> str | None:
+    """The digest of an archive's last event; empty for another one's, None for one of none."""
+    from sqlmodel import select
+
+    from identity.records.audit import AuditArchive
+
+    query = select(AuditArchive).where(AuditArchive.first <= seq, AuditArchive.last >= seq)
+    archive = session.exec(query).first()
+    if archive is None:
+        return None
+    return str(archive.digest) if archive.last == seq else ""
+
+
+def _verify_files(files: list[Path], wanted: tuple[int, str] | None, *, json: bool) -> NoReturn:
+    from identity.keys import master
+    from identity.records.audit.archive import Stretch, examine
+    from identity.service.wiring import audit_keys
+    from identity.settings import Settings
+
+    keys = audit_keys(master.read(Settings.load()))
+    faults: list[str] = []
+    found: list[Stretch] = []
+    heads: dict[int, str] = {}
+    for path in files:
+        with path.open("rb") as opened:
+            examined = examine(opened, keys, [wanted[0]] if wanted else [])
+        faults += [f"{path}: {words}" for words in examined.faults]
+        heads |= examined.heads
+        stretch = examined.stretch
+        if stretch is None:
+            continue
+        if found and (stretch.first, stretch.continues) != (found[-1].last + 1, found[-1].digest):
+            faults.append(f"{path}: does not continue event {found[-1].last}:{found[-1].digest}")
+        found.append(stretch)
+    if wanted is not None and heads.get(wanted[0]) != wanted[1].lower():
+        faults.append(f"the head {wanted[0]} is not in these archives")
+    if json:
+        end = {"seq": found[-1].last, "digest": found[-1].digest} if found else None
+        as_json({"ok": not faults, "faults": faults, "head": end,
+                 "archives": [one._asdict() for one in found]})  # fmt: skip
+    else:
+        for words in faults:
+            print(f"fault: {words}")
+        for one in found:
+            print(f"events: {one.first} to {one.last}")
+        if found:
+            print(f"continues: {found[0].first - 1}:{found[0].continues}")
+            print(f"head: {found[-1].last}:{found[-1].digest}")
+        remark("The archives are broken." if faults else "The archives are whole.")
+    raise typer.Exit(1 if faults else 0)

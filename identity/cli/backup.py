@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import typer
 
-from identity.cli.files import new_file
 from identity.cli.frame import Operation, operating, sqlite_path
 from identity.cli.printing import remark
+from identity.store.new_files import new_file
 
 if TYPE_CHECKING:
     from identity.settings import Settings

@@ -29,19 +29,9 @@ class Operation:
         """A transaction that is committed at the end."""
         return self.db.transaction()
 
-    @contextmanager
-    def look(self) -> "Iterator[Session]":
+    def look(self) -> "AbstractContextManager[Session]":
         """One consistent view, in which nothing is written and nobody is kept waiting."""
-        from sqlmodel import Session
-
-        connection = self.db.engine.connect()
-        with connection:
-            if self.db.dialect == "postgresql":
-                connection = connection.execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
-            with Session(connection) as session:
-                yield session
+        return self.db.snapshot()
 
     def master(self, session: "Session") -> "MasterKey":
         """The master key in force. Raises `SettingsError`."""

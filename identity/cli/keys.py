@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from identity.cli.confirming import YesAfterKid, sure
-from identity.cli.files import new_file
 from identity.cli.frame import Operation, operating
 from identity.cli.printing import AsJson, as_json, ordered, remark, table
 from identity.cli.secrets import passphrase
+from identity.store.new_files import new_file
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -217,15 +217,18 @@ def _reencrypt_under_setting(operation: Operation, drop_old: bool) -> None:
 
 
 def _sign_head_anew(operation: Operation) -> None:
-    """The audit's head may be signed under the old key; what was just recorded moves it on."""
+    """The audit's head may be signed under the old key; what was just recorded moves it on. So may
+    be the record of its archives; the files themselves stay as they are."""
     from identity.records import audit
+    from identity.records.audit import archiving
     from identity.service.wiring import audit_keys
 
     with operation.change() as session:
-        key = audit_keys(operation.master(session))[0]
+        keys = audit_keys(operation.master(session))
+        archiving.sign_anew(session, keys)
     while True:
         with operation.change() as session:
-            if audit.seal(session, key) is None:
+            if audit.seal(session, keys[0]) is None:
                 return
 
 

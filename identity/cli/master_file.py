@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from identity.cli.files import new_file
 from identity.keys.master import MasterKey
+from identity.store.new_files import new_file
 
 
 def count(file: Path) -> int:

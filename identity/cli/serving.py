@@ -41,7 +41,7 @@ def serve(given: dict[str, Any]) -> int:
     gc.set_threshold(10_000, 50, 1_000)
     from identity.app import create_app
     from identity.http.server import serve
-    from identity.service.bootstrap import first_start
+    from identity.service.bootstrap import first_start, welcome
     from identity.settings import Settings
     from identity.store import migrating, servers
 
@@ -51,7 +51,10 @@ def serve(given: dict[str, Any]) -> int:
     servers.examine(settings)
     if not settings.production:
         migrating.upgrade(settings)
-    welcome = first_start(settings)
-    if welcome:
-        print(welcome, flush=True)
-    return serve(settings, create_app) or 0
+    first_start(settings)
+
+    def greet() -> None:
+        if words := welcome(settings):
+            print(words, flush=True)
+
+    return serve(settings, create_app, answers=greet)

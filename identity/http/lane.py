@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from identity.errors import (
     IdentityError,
     MethodNotAllowed,
+    NotFound,
     ServerError,
     render,
 )
@@ -39,10 +40,16 @@ class Route:
 
 
 class Lane:
-    """ASGI: answers what has been added, and hands everything else to `app`."""
+    """ASGI: answers what has been added, and hands everything else to `app`.
 
-    def __init__(self, app: ASGIApp) -> None:
+    An encoded slash is no slash (RFC 3986 §2.2): what it stands in is no address of ours, whoever
+    decodes it first. Otherwise a proxy that guards `/users/` would let `/users%2Fme` by. Only
+    behind the beginnings `with_slashes` is it part of a name.
+    """
+
+    def __init__(self, app: ASGIApp, *, with_slashes: tuple[bytes, ...] = ()) -> None:
         self.app = app
+        self._with_slashes = with_slashes
         self._routes: dict[str, dict[str, Route]] = {}
         self._under: dict[str, dict[str, Route]] = {}
 
@@ -78,8 +85,13 @@ class Lane:
 
     async def answer(self, scope: Scope, receive: Receive) -> Response | None:
         """The answer, None where it is for `app` to give. Raises Disconnected."""
-        methods = self._routes.get(scope["path"]) if scope["type"] == "http" else None
-        if methods is None and scope["type"] == "http":
+        if scope["type"] != "http":
+            return None
+        raw: bytes = scope.get("raw_path") or b""
+        if b"%" in raw and self._hides_a_slash(raw):
+            return Response(*render(NotFound("there is no such address"), oauth=False))
+        methods = self._routes.get(scope["path"])
+        if methods is None:
             above, _, segment = scope["path"].rpartition("/")
             methods = self._under.get(above) if segment else None
         if methods is None:
@@ -111,6 +123,12 @@ class Lane:
             await self.app(scope, receive, send)
         else:
             await deliver(response, scope, receive, send)
+
+    def _hides_a_slash(self, raw: bytes) -> bool:
+        for beginning in self._with_slashes:
+            if raw.startswith(beginning):
+                return False
+        return b"%2f" in raw.lower()
 
     async def _allowed(self, scope: Scope, here: dict[str, Route]) -> list[str] | None:
         """The methods that this path knows, or None where `app` serves the one asked for."""

@@ -88,21 +88,26 @@ def load(session: Session, settings: Settings) -> MasterKey:
     `SettingsError` names the file or setting and says why the start is refused.
     """
     needed = bool(_encrypted(session))  # asked first: whoever wrote these made the file before
-    if settings.keys.master_key is not None:
-        words = re.split(r"[,\s]+", settings.keys.master_key.get_secret_value().strip(", \n\t\r"))
-        master = MasterKey(_checked(words, SETTING, "key"), SETTING)
-    else:
-        file = settings.keys.keys_dir / FILE
-        if _absent(file):
-            if needed:
-                raise SettingsError(
-                    f"{file}: is missing, but the database holds signing keys encrypted under it; "
-                    f"restore it from its backup, or give the key as {SETTING}"
-                )
-            _make(file)
-        master = MasterKey(_read(file), str(file), file)
+    file = settings.keys.keys_dir / FILE
+    if settings.keys.master_key is None and _absent(file):
+        if needed:
+            raise SettingsError(
+                f"{file}: is missing, but the database holds signing keys encrypted under it; "
+                f"restore it from its backup, or give the key as {SETTING}"
+            )
+        _make(file)
+    master = read(settings)
     check(session, master)
     return master
+
+
+def read(settings: Settings) -> MasterKey:
+    """The master key in force, whatever the database holds. `SettingsError` where there is none."""
+    if settings.keys.master_key is not None:
+        words = re.split(r"[,\s]+", settings.keys.master_key.get_secret_value().strip(", \n\t\r"))
+        return MasterKey(_checked(words, SETTING, "key"), SETTING)
+    file = settings.keys.keys_dir / FILE
+    return MasterKey(_read(file), str(file), file)
 
 
 def check(session: Session, master: MasterKey) -> None:

@@ -5,7 +5,7 @@ import asyncio
 from functools import partial
 
 from identity.keys import rotation
-from identity.keys.master import MasterKey, check
+from identity.keys.master import MasterKey
 from identity.keys.material import Material, prepare
 from identity.settings import Settings
 from identity.store import Database
@@ -14,22 +14,6 @@ from identity.store import Database
 async def material(algorithm: str, master: MasterKey) -> Material:
     """A new key, for `rotation.rotate` and `rotation.revoke`."""
     return await asyncio.to_thread(prepare, algorithm, master)
-
-
-async def start(db: Database, settings: Settings, master: MasterKey) -> None:
-    """See that there are keys that sign, and those of the algorithms in force to come.
-
-    `SettingsError` where another machine, started at the same moment with a master key of its
-    own, was first.
-    """
-    lacking = await db.read(lambda session: rotation.lacking(session, settings))
-    if lacking:
-        made = {
-            serves: await material(settings.keys.algorithm_for(serves), master)
-            for serves in lacking
-        }
-        await db.write(lambda session: rotation.ensure(session, settings, made))
-    await db.read(lambda session: check(session, master))
 
 
 async def tend(db: Database, settings: Settings, master: MasterKey) -> bool:

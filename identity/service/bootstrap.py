@@ -21,51 +21,89 @@ from identity.records.audit import SYSTEM, origin
 from identity.service import served
 from identity.service.opening import open_database
 from identity.settings import Settings, SettingsError
-from identity.store import Database, migrating
+from identity.store import Database, dialect, migrating
 
 LOCK = 0x626F6F74000000
 
 
-def first_start(settings: Settings) -> str | None:
-    """Prepare the database. What to tell whoever started the service, if the first user was made
-    with a random password: it is said once, and nowhere else. Raises `SettingsError`."""
+def first_start(settings: Settings) -> None:
+    """Prepare the database. Raises `SettingsError`."""
     db = open_database(settings)
     try:
         with db.transaction() as session:
             migrating.check(session)
-        welcome = prepare_database(db, settings)
+        prepare_database(db, settings)
         with db.transaction() as session:
             served.note(session, settings)
-        return welcome
     finally:
         db.close()
 
 
-def prepare_database(db: Database, settings: Settings) -> str | None:
+def prepare_database(db: Database, settings: Settings) -> None:
+    """All but a first user whose password is nobody's yet: see `welcome`."""
     with db.transaction() as session:
         master_key = master.load(session, settings)
         lacking = rotation.lacking(session, settings)
-        has_users = session.exec(select(User.id).limit(1)).first() is not None
+        needs_user = not _has_users(session)
     made = {each: prepare(settings.keys.algorithm_for(each), master_key) for each in lacking}
-    password, made_up, password_hash = ("", False, "") if has_users else _password(settings)
+    password_hash = _given_password(settings) if needs_user else None
     origin.set(SYSTEM)
     with db.transaction() as session:
-        if db.dialect == "postgresql":
-            session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        _one_at_a_time(session)
         ensure_built_in(session)
         _ensure_first_party(session)
         if made:
             rotation.ensure(session, settings, made)
-        if has_users or session.exec(select(User.id).limit(1)).first() is not None:
-            return None
-        user = accounts.create(
-            session,
-            username=settings.bootstrap.bootstrap_admin_username,
-            password_hash=password_hash,
-            roles=[ADMIN],
-        )
-        audit.record(session, "service.bootstrapped", subject=user.id)
-    return _welcome(settings, user.username, password) if made_up else None
+        if password_hash and not _has_users(session):
+            _make_user(session, settings, password_hash)
+
+
+def welcome(settings: Settings) -> str | None:
+    """Make the first user with a random password where there is none, and what to tell whoever
+    started the service: it is said once, and nowhere else.
+
+    To be called once the service answers. A start that fails before has made no user, so that the
+    next one can still say the password.
+    """
+    db = open_database(settings)
+    try:
+        with db.transaction() as session:
+            if _has_users(session):
+                return None
+        password = secrets.token_urlsafe(18)
+        password_hash = PasswordHasher(settings.passwords.bcrypt_rounds).hash(password)
+        before = origin.set(SYSTEM)
+        try:
+            with db.transaction() as session:
+                _one_at_a_time(session)
+                if _has_users(session):
+                    return None
+                username = _make_user(session, settings, password_hash)
+        finally:
+            origin.reset(before)
+    finally:
+        db.close()
+    return _welcome(settings, username, password)
+
+
+def _has_users(session: Session) -> bool:
+    return session.exec(select(User.id).limit(1)).first() is not None
+
+
+def _one_at_a_time(session: Session) -> None:
+    if dialect(session) == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+
+
+def _make_user(session: Session, settings: Settings, password_hash: str) -> str:
+    user = accounts.create(
+        session,
+        username=settings.bootstrap.bootstrap_admin_username,
+        password_hash=password_hash,
+        roles=[ADMIN],
+    )
+    audit.record(session, "service.bootstrapped", subject=user.id)
+    return user.username
 
 
 def _ensure_first_party(session: Session) -> None:
@@ -84,23 +122,25 @@ def _ensure_first_party(session: Session) -> None:
         session.flush()
 
 
-def _password(settings: Settings) -> tuple[str, bool, str]:
-    """(password, whether it is random, its hash) of the first user."""
+def _given_password(settings: Settings) -> str | None:
+    """The hash of the first user's password, None where it is to be random."""
     given = settings.bootstrap.bootstrap_admin_password
+    username = settings.bootstrap.bootstrap_admin_username
     name = "IDENTITY_BOOTSTRAP_ADMIN_PASSWORD"
     if given is None and settings.production:
         raise SettingsError(f"{name}: production needs it set while there is no user")
-    password = given.get_secret_value() if given else secrets.token_urlsafe(18)
     try:
-        names.username(settings.bootstrap.bootstrap_admin_username)
+        names.username(username)
     except ValidationFailed as refusal:
         raise SettingsError(f"IDENTITY_BOOTSTRAP_ADMIN_USERNAME: {refusal.detail}") from None
+    if given is None:
+        return None
+    password = given.get_secret_value()
     try:
-        policy.check(password, username=settings.bootstrap.bootstrap_admin_username)
+        policy.check(password, username=username)
     except ValidationFailed as refusal:
         raise SettingsError(f"{name}: {refusal.detail}") from None
-    hashed = PasswordHasher(settings.passwords.bcrypt_rounds).hash(password)
-    return password, given is None, hashed
+    return PasswordHasher(settings.passwords.bcrypt_rounds).hash(password)
 
 
 def _welcome(settings: Settings, username: str, password: str) -> str:

@@ -5,15 +5,17 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import cast
 
 import structlog
 
+from identity.clock import utcnow
 from identity.directory.hashes import kinds
 from identity.errors import Unavailable
 from identity.keys import upkeep
 from identity.records import audit
+from identity.records.audit import archiving
 from identity.service.wiring import Services, audit_keys
 from identity.store import SOME, changes
 from identity.store.files import Files
@@ -28,7 +30,8 @@ PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
 
 
 class Housekeeping:
-    """Seconds between chores: SQLite's files 0.2, the audit 1, the keys 5, pruning about 60."""
+    """Seconds between chores: SQLite's files 0.2, the audit 1, the keys 5, pruning and archiving
+    about 60."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -37,6 +40,8 @@ class Housekeeping:
 
     def start(self) -> None:
         chores = [(1.0, self.write_audit), (5.0, self.tend_keys), (60.0, self.prune)]
+        if self._services.settings.audit.audit_retention is not None:
+            chores.append((60.0, self.archive_audit))
         if self._services.db.files is not None:
             chores.append((0.2, self.watch_files))
         self._tasks = [asyncio.create_task(self._every(*chore)) for chore in chores]
@@ -90,6 +95,31 @@ class Housekeeping:
                     return
                 began = monotonic()
         await kinds.recount(self._services.db, self._services.hasher.kind)
+
+    async def archive_audit(self) -> None:
+        """In a thread: it reads much, and waits for the disk."""
+        services, retention = self._services, self._services.settings.audit.audit_retention
+        assert retention is not None
+        horizon = utcnow() - retention
+        all_of_it = await services.db.read(lambda s: archiving.due(s, horizon, retention))
+        if all_of_it is None:
+            return
+        archives = archiving.Archives(
+            services.db,
+            services.settings.audit.audit_archive,
+            audit_keys(services.master),
+            self._stopping.is_set,
+        )
+
+        def make() -> None:
+            for made in archives.make(horizon, whole=not all_of_it):
+                _log.info("audit archived", file=made.file, seq=made.last, digest=made.digest)
+                sleep(LEAST_PAUSE)
+
+        try:
+            await asyncio.to_thread(make)
+        except (archiving.Broken, OSError) as error:
+            _log.error("audit not archived", reason=str(error))
 
     async def watch_files(self) -> None:
         """That nobody asks is no reason to write on into a file that nobody else has."""

@@ -17,7 +17,7 @@ from identity.directory.hashes.kinds import PasswordKind
 from identity.directory.subjects import Subject
 from identity.directory.users import table as users
 from identity.keys import table as keys
-from identity.records.audit import AuditEvent, AuditHead
+from identity.records.audit import AuditArchive, AuditEvent, AuditHead
 from identity.service.served import Served
 from identity.store.changes import Change
 from identity.tokens import table as tokens
@@ -28,6 +28,7 @@ TABLES = (
     Change,
     AuditEvent,
     AuditHead,
+    AuditArchive,
     LoginFailure,
     KnownAddress,
     PasswordKind,

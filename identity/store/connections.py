@@ -41,6 +41,8 @@ class _Marked:
     pgconn: Any
     generation = 0
     unsure = False
+    fragile = False
+    """Its server has fsync=off."""
     history: History
 
     def judge(self, row: tuple[Any, ...]) -> bool:
@@ -49,8 +51,7 @@ class _Marked:
         system, file, server, read_only, fsync, commit = row
         if file is None or read_only != "off":
             raise Unavailable(audit="this server takes no writes")
-        if fsync == "off":
-            raise Unfit(audit="this server has fsync=off: a crash would lose what was revoked")
+        self.fragile = fsync == "off"
         self.history = History(system, int(file[:8], 16), server)
         return bool(commit == "off")
 
@@ -142,7 +143,7 @@ class Connection(_Marked, psycopg.Connection[Any]):
 
     def _joined(self, histories: Histories) -> Self:
         try:
-            self.generation = histories.meet(self.history)
+            self.generation = histories.meet(self.history, fragile=self.fragile)
         except BaseException:
             self.close()
             raise
@@ -199,7 +200,7 @@ class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
 
     async def _joined(self, histories: Histories) -> Self:
         try:
-            self.generation = histories.meet(self.history)
+            self.generation = histories.meet(self.history, fragile=self.fragile)
         except BaseException:
             await self.close()
             raise

@@ -64,7 +64,7 @@ class Database:
         self.files: Files | None = None
         self.when_lost: Callable[[], object] = lambda: None
         """Called once when SQLite's files are found to be others than those that were opened."""
-        self.histories = Histories()
+        self.histories = Histories(for_tests=settings.passwords.test_weak_hashing)
         threads = 1
         if text.startswith("sqlite:"):
             url = make_url(text)
@@ -143,6 +143,19 @@ class Database:
             raw: Any = connection.connection.dbapi_connection
         if isinstance(raw, Checked):
             raw.check_outcome()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """One consistent view for synchronous callers, in which nothing is written and nobody is
+        kept waiting."""
+        connection = self.engine.connect()
+        with connection:
+            if self.dialect == "postgresql":
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            with Session(connection) as session:
+                yield session
 
     def finish(self, work: Work) -> None:
         """The last statements of a transaction: what was flushed late, and the change feed."""

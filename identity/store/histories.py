@@ -31,6 +31,8 @@ class Histories:
 
     current: History | None = None
     generation: int = 0
+    for_tests: bool = False
+    """Servers that would lose in a crash what they said they have are good enough."""
 
     def __post_init__(self) -> None:
         self.highest: dict[str, int] = {}
@@ -39,9 +41,12 @@ class Histories:
         """Whether no server of its cluster that is known of is ahead."""
         return found.timeline == self.highest.get(found.system)
 
-    def meet(self, found: History) -> int:
+    def meet(self, found: History, *, fragile: bool = False) -> int:
         """The generation that a connection of this history belongs to. `Unavailable` where its
-        server was left behind by a failover."""
+        server was left behind by a failover, `Unfit` where a crash of it loses what was said to
+        be done."""
+        if fragile and not self.for_tests:
+            raise Unfit(audit="this server has fsync=off: a crash would lose what was revoked")
         highest = self.highest.get(found.system, 0)
         if found.timeline < highest:
             raise Unavailable(

@@ -121,3 +121,55 @@ def test_nothing_sealed_yet_is_no_fault_and_no_master_key_is_said(
     done = identity("audit", "verify")
     assert (done.code, head(done)) == (0, "none, nothing is sealed yet")
     assert identity("audit", "list").err == "There are no such events.\n"
+
+
+@pytest.mark.usefixtures("sealed")
+def test_old_events_are_archived_and_files_verify_without_the_database(
+    identity: Identity, settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived = head(identity("audit", "verify"))
+    assert identity("audit", "archive").code == 2
+    assert "IDENTITY_AUDIT_RETENTION" in identity("audit", "archive").err
+    done = identity("audit", "archive", "--before", "0s")
+    assert (done.code, done.err) == (0, "Events archived: 2.\n")
+    first = done.out.strip()
+    whole = identity("audit", "verify")
+    assert (whole.code, f"archived: {archived}\n" in whole.out) == (0, True)
+    assert identity("audit", "verify", "--head", archived).code == 0
+    early = identity("audit", "verify", "--head", f"1:{'0' * 64}")
+    assert (early.code, "is archived" in early.out) == (1, True)
+    listed = json.loads(identity("audit", "list", "--json").out)
+    assert [one["event"] for one in listed] == ["user.disabled", "audit.archived"]
+
+    assert identity("keys", "rotate-master").code == 0
+    assert identity("keys", "rotate-master", "--drop-old").code == 0  # which seals
+    assert identity("audit", "verify").code == 0
+    second = identity("audit", "archive", "--before", "0s").out.strip()
+    stale = identity("audit", "verify", first)
+    assert (stale.code, "not by a master key in force" in stale.out) == (1, True)
+    assert identity("audit", "verify", second).code == 0
+
+
+@pytest.mark.usefixtures("sealed")
+def test_files_must_follow_one_another(
+    identity: Identity, db: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = identity("audit", "archive", "--before", "0s").out.strip()
+    with db.transaction() as session:
+        audit.seal(session, master.load(session, settings).derive("audit"))
+    at = head(identity("audit", "verify"))
+    assert identity("keys", "rotate-master").code == 0
+    second = identity("audit", "archive", "--before", "0s").out.strip()
+    assert first != second
+    monkeypatch.setenv("IDENTITY_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    both = identity("audit", "verify", first, second, "--head", at)
+    assert (both.code, both.err) == (0, "The archives are whole.\n")
+    assert head(both) == at
+    told = json.loads(identity("audit", "verify", first, second, "--json").out)
+    assert told["ok"] and [one["first"] for one in told["archives"]] == [1, 3]
+    wrong = identity("audit", "verify", second, first)
+    assert (wrong.code, "does not continue event" in wrong.out) == (1, True)
+    assert identity("audit", "verify", first, "--head", at).code == 1
+    with open(first, "ab") as opened:
+        opened.write(b"{}\n")
+    assert identity("audit", "verify", first).code == 1

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from identity.app import create_app
 from identity.http.messages import BODY_LIMIT
+from tests.acting import admin
 from tests.serving import running
 from tests.transport import served
-from tests.world import FORM, World, bearer
+from tests.world import FORM, PASSWORD, World, bearer
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"])
 
@@ -121,6 +123,56 @@ async def test_nobody_is_sent_to_the_host_that_a_request_names(api: httpx.AsyncC
             answer = await api.request(method, path, headers={"host": "evil.example"})
             assert answer.status_code in (401, 404, 405), path
             assert "evil" not in str(answer.headers)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/users%2Fme", "/users%2fme", "/%2Ftoken", "/token%2F", "/.well-known%2Fjwks.json",
+        "/status-lists%2F1", "/status-lists/a%2F1", "/users%2F1", "/users/1%2Fsessions",
+        "/users/me%2fsessions", "/roles/a%2Fb", "/docs%2Foauth2-redirect", "/scopes%2Fa",
+    ],
+)  # fmt: skip
+async def test_an_encoded_slash_is_no_slash(api: httpx.AsyncClient, path: str) -> None:
+    """A proxy that guards the addresses under `/users/` does not see `/users%2Fme` as one."""
+    for headers in ({}, {"origin": "https://app.example"}):
+        for method in ("GET", "POST", "DELETE"):
+            answer = await api.request(method, path, headers=headers)
+            assert answer.status_code == 404, (method, path)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert set(answer.headers) >= {*SECURITY, "x-request-id", "cache-control"}
+    assert (await api.get("/users/m%65")).status_code == 401  # the same address in other words
+
+
+async def test_a_scope_whose_name_is_a_url_keeps_its_address(world: World) -> None:
+    boss = await admin(world)
+    name = "https://orders.example/read"
+    await boss.done("POST", "/scopes", {"name": name})
+    assert (await boss.done("GET", f"/scopes/{quote(name, safe='')}"))["name"] == name
+
+
+async def test_a_refusal_repeats_a_few_scopes_however_many_were_asked_for(world: World) -> None:
+    boss = await admin(world)
+    world.user()
+    many = [f"s{n}:{'x' * 90}" for n in range(400)]
+    login = await world.log_in()
+    asked = " ".join(many)
+    hot = [
+        await world.token(grant_type="password", username="ada", password=PASSWORD, scope=asked),
+        await world.token(
+            grant_type="refresh_token", refresh_token=login["refresh_token"], scope=asked
+        ),
+    ]
+    for answer in hot:
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+    cold = [
+        await boss("POST", "/roles", {"name": "r", "scopes": many}),
+        await boss("POST", "/clients", {"name": "c", "scopes": many}),
+    ]
+    assert [answer.status_code for answer in cold] == [422, 422]
+    for answer in (*hot, *cold):
+        assert len(answer.content) < 2_000
+        assert "and 395 more" in answer.text
 
 
 async def test_a_head_request_answers_like_get_without_the_body(api: httpx.AsyncClient) -> None:

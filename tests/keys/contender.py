@@ -9,6 +9,7 @@ import sys
 from identity.keys import master, rotation, upkeep
 from identity.settings import Settings, SettingsError
 from identity.store import Database, changes
+from tests.keys.starting import start
 
 
 async def main(url: str, keys_dir: str) -> None:
@@ -31,10 +32,10 @@ async def do(db: Database, settings: Settings, act: str, *arguments: str) -> str
     if act == "choose":
         choices = {"https://orders.example": arguments[0]}
         keys = settings.keys.model_copy(update={"audience_algorithms": choices})
-        await upkeep.start(db, settings.model_copy(update={"keys": keys}), key)
+        await start(db, settings.model_copy(update={"keys": keys}), key)
         return "chosen"
     if act == "start":
-        await upkeep.start(db, settings, key)
+        await start(db, settings, key)
         return key.derive("comparison").hex()
     made = await upkeep.material(settings.keys.signing_algorithm, key)
     if act == "rotate":

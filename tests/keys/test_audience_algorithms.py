@@ -16,6 +16,7 @@ from identity.keys.material import prepare, seal
 from identity.keys.table import SigningKey
 from identity.settings import Settings, SettingsError
 from identity.store import Database
+from tests.keys.starting import start
 
 CHOSEN = "https://orders.test=RS256"
 Make = Callable[..., Settings]
@@ -42,9 +43,9 @@ def by_algorithm(db: Database) -> Callable[[], dict[str, list[str]]]:
 async def test_at_the_very_first_start_every_algorithm_signs_at_once(
     db: Database, chosen: Settings, master_key: MasterKey, by_algorithm: Any
 ) -> None:
-    await upkeep.start(db, chosen, master_key)
+    await start(db, chosen, master_key)
     assert by_algorithm() == {"ES256": ["active"], "RS256": ["active"]}
-    await upkeep.start(db, chosen, master_key)
+    await start(db, chosen, master_key)
     assert not await upkeep.tend(db, chosen, master_key)
     assert by_algorithm() == {"ES256": ["active"], "RS256": ["active"]}
 
@@ -57,9 +58,9 @@ async def test_one_that_is_chosen_later_signs_once_every_verifier_knows_its_key(
     by_algorithm: Any,
     clock: Frozen,
 ) -> None:
-    await upkeep.start(db, settings, master_key)
+    await start(db, settings, master_key)
     clock.tick(timedelta(hours=1))
-    await upkeep.start(db, chosen, master_key)
+    await start(db, chosen, master_key)
     assert by_algorithm() == {"ES256": ["active"], "RS256": ["next"]}
     clock.tick(rotation.lead(chosen) - timedelta(seconds=1))
     assert not await upkeep.tend(db, chosen, master_key)
@@ -76,7 +77,7 @@ async def test_each_follows_its_own_age_and_one_that_nobody_chooses_any_more_goe
     by_algorithm: Any,
     clock: Frozen,
 ) -> None:
-    await upkeep.start(db, chosen, master_key)
+    await start(db, chosen, master_key)
     for _ in range(3):  # published, promoted; then the retired have expired
         clock.tick(timedelta(days=30, minutes=-6) if _ == 0 else timedelta(minutes=30))
         assert await upkeep.tend(db, chosen, master_key)
@@ -92,7 +93,7 @@ async def test_each_follows_its_own_age_and_one_that_nobody_chooses_any_more_goe
 async def test_a_key_that_is_brought_takes_the_place_of_its_algorithm(
     db: Database, chosen: Settings, master_key: MasterKey, by_algorithm: Any
 ) -> None:
-    await upkeep.start(db, chosen, master_key)
+    await start(db, chosen, master_key)
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     for algorithm, states in (
         ("RS256", {"ES256": ["active"], "RS256": ["retired", "active"]}),

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from identity.clock import Frozen
 from identity.errors import Unavailable
-from identity.keys import exchange, rotation, upkeep
+from identity.keys import exchange, rotation
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare, seal
 from identity.keys.ring import KeyRing
@@ -18,6 +18,7 @@ from identity.settings import Settings
 from identity.store import Database
 from identity.store.changes import ChangeFeed
 from identity.verifier.gate.encoding import b64url_decode
+from tests.keys.starting import start
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ async def feed(db: Database, settings: Settings) -> AsyncIterator[ChangeFeed]:
 async def ring(
     db: Database, feed: ChangeFeed, settings: Settings, master_key: MasterKey
 ) -> KeyRing:
-    await upkeep.start(db, settings, master_key)
+    await start(db, settings, master_key)
     ring = KeyRing(db, feed, master_key)
     await feed.catch_up()
     await ring.refresh()

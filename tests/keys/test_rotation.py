@@ -14,6 +14,7 @@ from identity.keys.material import Material, prepare
 from identity.keys.table import SigningKey
 from identity.settings import Settings, SettingsError
 from identity.store import Database
+from tests.keys.starting import start
 
 Keys = Callable[[], dict[str, str]]
 Told = Callable[..., list[Any]]
@@ -189,14 +190,14 @@ async def test_another_algorithm_in_the_settings_brings_a_successor(
     clock: Frozen,
 ) -> None:
     eddsa = make(signing_algorithm="EdDSA")
-    await upkeep.start(db, eddsa, master_key)
+    await start(db, eddsa, master_key)
     (second,) = keys().keys() - {first}
     assert keys() == {first: "active", second: "next"}
-    await upkeep.start(db, eddsa, master_key)
+    await start(db, eddsa, master_key)
     assert keys() == {first: "active", second: "next"}
 
     # Another change of mind before it has signed: it goes, a third comes in its place.
-    await upkeep.start(db, make(signing_algorithm="RS256"), master_key)
+    await start(db, make(signing_algorithm="RS256"), master_key)
     (third,) = keys().keys() - {first}
     assert keys() == {first: "active", third: "next"}
     assert told(second) == ["key.created", "key.removed", CHANGED]
@@ -209,7 +210,7 @@ async def test_another_algorithm_in_the_settings_brings_a_successor(
 async def test_a_start_makes_the_first_key(
     db: Database, settings: Settings, master_key: MasterKey, keys: Keys
 ) -> None:
-    await upkeep.start(db, settings, master_key)
+    await start(db, settings, master_key)
     assert list(keys().values()) == ["active"]
 
 
@@ -217,9 +218,9 @@ async def test_of_two_machines_with_different_master_keys_one_refuses_to_start(
     db: Database, settings: Settings, master_key: MasterKey, keys: Keys
 ) -> None:
     other = MasterKey([Fernet.generate_key().decode()], "IDENTITY_MASTER_KEY")
-    await upkeep.start(db, settings, master_key)
+    await start(db, settings, master_key)
     with pytest.raises(SettingsError, match="was encrypted under another master key"):
-        await upkeep.start(db, settings, other)
+        await start(db, settings, other)
     assert list(keys().values()) == ["active"]
 
 

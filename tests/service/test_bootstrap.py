@@ -3,6 +3,7 @@ later start changes nothing."""
 
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,13 +22,13 @@ from identity.directory.users import accounts
 from identity.directory.users.table import User, UserRole
 from identity.keys.table import SigningKey
 from identity.records.audit import AuditEvent
-from identity.service.bootstrap import first_start
+from identity.service.bootstrap import first_start, welcome
 from identity.service.tables import metadata
 from identity.service.wiring import open_database
 from identity.settings import Settings, SettingsError
 from identity.store import Database
-from tests.databases import environment, migrate
-from tests.serving import running
+from tests.databases import environment, migrate, wait_until
+from tests.serving import Server, running
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 
@@ -55,15 +56,21 @@ def contents(settings: Settings) -> dict[str, list[Any]]:
         db.close()
 
 
-def password_in(welcome: str | None) -> str:
-    found = re.search(r"^ +password +(\S+)$", welcome or "", re.MULTILINE)
-    assert found, welcome
+def started(settings: Settings) -> str | None:
+    """A start that goes well, and what it tells whoever made it."""
+    first_start(settings)
+    return welcome(settings)
+
+
+def password_in(said: str | None) -> str:
+    found = re.search(r"^ +password +(\S+)$", said or "", re.MULTILINE)
+    assert found, said
     return found[1]
 
 
 def test_the_first_start_makes_what_a_service_needs(make: Callable[..., Settings]) -> None:
     settings = make()
-    first_start(settings)
+    started(settings)
     db = open_database(settings)
     with db.transaction() as session:
         assert set(session.exec(select(Scope.name)).all()) == BUILT_IN.keys()
@@ -84,26 +91,26 @@ def test_the_first_start_makes_what_a_service_needs(make: Callable[..., Settings
 
 def test_a_second_start_changes_nothing(make: Callable[..., Settings]) -> None:
     settings = make()
-    assert first_start(settings)
+    assert started(settings)
     before = contents(settings)
-    assert first_start(settings) is None
+    assert started(settings) is None
     assert contents(settings) == before
     # Not even when the settings of the first user have changed meanwhile.
-    assert first_start(make(bootstrap_admin_username="root")) is None
+    assert started(make(bootstrap_admin_username="root")) is None
     assert contents(settings) == before
 
 
 async def test_the_random_password_is_said_once_and_logs_in(make: Callable[..., Settings]) -> None:
     settings = make()
-    welcome = first_start(settings)
-    password = password_in(welcome)
+    said = started(settings)
+    password = password_in(said)
     assert len(password) == 24
     assert all(password not in str(rows) for rows in contents(settings).values())
     app = create_app(settings)
     transport = httpx.ASGITransport(app=app)
     async with running(app), httpx.AsyncClient(transport=transport, base_url="http://t") as api:
         # The command that is printed is ready to be pasted.
-        command = (welcome or "").partition("curl")[2].replace("\\\n", " ")
+        command = (said or "").partition("curl")[2].replace("\\\n", " ")
         words = shlex.split(command)
         assert words[-1] == "http://127.0.0.1:8000/token"
         form = dict(word.split("=", 1) for word in words[1:-1:2])
@@ -133,9 +140,9 @@ def test_a_scope_that_bears_the_name_of_one_built_in_since_refuses_the_start(
 def test_two_services_are_given_two_passwords(
     make: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    first = password_in(first_start(make()))
+    first = password_in(started(make()))
     migrate(f"sqlite:///{tmp_path / 'two.db'}")
-    second = password_in(first_start(make(database_url=f"sqlite:///{tmp_path / 'two.db'}")))
+    second = password_in(started(make(database_url=f"sqlite:///{tmp_path / 'two.db'}")))
     assert first != second
 
 
@@ -143,7 +150,7 @@ def test_two_services_are_given_two_passwords(
 async def test_a_given_password_is_not_repeated(make: Callable[..., Settings]) -> None:
     given = "p'a\"s$s w%+&rd é"
     settings = make(bootstrap_admin_username="Root", bootstrap_admin_password=given)
-    assert first_start(settings) is None
+    assert started(settings) is None
     app = create_app(settings)
     transport = httpx.ASGITransport(app=app)
     async with running(app), httpx.AsyncClient(transport=transport, base_url="http://t") as api:
@@ -168,8 +175,8 @@ def test_production_wants_the_first_password_set(make: Callable[..., Settings]) 
     production = {"environment": "production", "bcrypt_rounds": 12}
     with pytest.raises(SettingsError, match="IDENTITY_BOOTSTRAP_ADMIN_PASSWORD: production"):
         first_start(make(**production))
-    first_start(make())
-    assert first_start(make(**production)) is None  # there is a user
+    started(make())
+    assert started(make(**production)) is None  # there is a user
 
 
 @SQLITE
@@ -187,14 +194,14 @@ def test_whoever_made_users_first_gets_no_administrator(make: Callable[..., Sett
     with db.transaction() as session:
         accounts.create(session, username="ada")
     db.close()
-    assert first_start(settings) is None
+    assert started(settings) is None
     assert len(contents(settings)["user_account"]) == 1
     assert len(contents(settings)["client"]) == 1
 
 
 def test_what_a_newer_version_brings_is_added_at_its_start(make: Callable[..., Settings]) -> None:
     settings = make()
-    first_start(settings)
+    started(settings)
     whole = contents(settings)
     db = open_database(settings)
     with db.transaction() as session:  # as a version that did not know `introspect` left it
@@ -204,7 +211,7 @@ def test_what_a_newer_version_brings_is_added_at_its_start(make: Callable[..., S
         role = session.get(Role, "admin")
         assert role is not None
     db.close()
-    assert first_start(settings) is None
+    assert started(settings) is None
     again = contents(settings)
     assert again["role_scope"] == whole["role_scope"]
     assert len(again["scope"]) == len(whole["scope"])
@@ -219,9 +226,10 @@ def test_a_database_that_was_not_migrated_refuses_the_start(
 
 
 STARTS = """
-from identity.service.bootstrap import first_start
+from identity.service.bootstrap import first_start, welcome
 from identity.settings import Settings
-print(first_start(Settings.load()) or "")
+first_start(Settings.load())
+print(welcome(Settings.load()) or "")
 """
 
 
@@ -255,3 +263,48 @@ def test_replicas_that_start_at_once_make_one_of_everything(
     rows = contents(settings)
     assert len(rows["user_account"]) == len(rows["client"]) == len(rows["signing_key"]) == 1
     assert len(rows["scope"]) == len(BUILT_IN)
+
+
+@SQLITE
+async def test_an_application_alone_makes_no_user_whose_password_nobody_is_told(
+    make: Callable[..., Settings],
+) -> None:
+    settings = make()
+    async with running(create_app(settings)):
+        assert contents(settings)["user_account"] == []
+
+
+# --- The command ----------------------------------------------------------------------------
+
+
+@SQLITE
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_password_is_said_once_the_service_answers_and_not_when_it_cannot(
+    server: Callable[..., Server], make: Callable[..., Settings], workers: int, tmp_path: Path
+) -> None:
+    migrated = make()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = subprocess.run(
+            [sys.executable, "-m", "identity", "serve", "--port", str(port),
+             "--workers", str(workers)],
+            env=environment(
+                DATABASE_URL=migrated.database.database_url.get_secret_value(),
+                KEYS_DIR=str(migrated.keys.keys_dir), BCRYPT_ROUNDS="4", TEST_WEAK_HASHING="1",
+            ),
+            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert refused.returncode == 1
+    assert "cannot listen" in refused.stderr and "password" not in refused.stdout
+    assert contents(migrated)["user_account"] == []
+
+    service = server(workers=workers, BOOTSTRAP_ADMIN_PASSWORD=None)
+    wait_until(lambda: "curl" in service.log.read_text(), 10, service.log.read_text)
+    said = service.log.read_text()
+    assert said.index('"serving"') < said.index("password  ")
+    form = {"grant_type": "password", "username": "admin", "password": password_in(said)}
+    assert httpx.post(f"{service.url}/token", data=form).status_code == 200
+    service.stop()
+    again = server(workers=workers, BOOTSTRAP_ADMIN_PASSWORD=None)
+    again.stop()
+    assert "password  " not in again.log.read_text()

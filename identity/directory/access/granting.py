@@ -1,7 +1,7 @@
 """Which scopes a request ends up with, and who may hand out which."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from sqlmodel import Session, col, select
@@ -37,6 +37,9 @@ ADMINISTRATIVE = frozenset(BUILT_IN) - {ACCOUNT}
 USUAL = 300
 """Characters of a scope that is remembered once parsed: clients ask for the same all day."""
 
+ECHOED = 5
+"""Scopes that a refusal names."""
+
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
 
 
@@ -58,6 +61,14 @@ def _parsed(scope: str) -> tuple[str, ...]:
 
 
 _remembered = lru_cache(maxsize=500)(_parsed)
+
+
+def shown(names: Sequence[str]) -> str:
+    """`names` for an error's words: the first few where they are many, for who is refused decides
+    how many they are."""
+    if len(names) <= ECHOED:
+        return " ".join(names)
+    return f"{' '.join(names[:ECHOED])} and {len(names) - ECHOED} more"
 
 
 def ensure_built_in(session: Session) -> None:
@@ -137,7 +148,7 @@ def granted(
         names = parse(asked)
         unknown = [name for name in names if name not in home and name != ALL]
         if unknown:
-            raise InvalidScope(f"unknown scope: {' '.join(unknown)}")
+            raise InvalidScope(f"unknown scope: {shown(unknown)}")
         if ALL in names:
             names = home
     elif default is not None:
@@ -167,7 +178,7 @@ def check_exist(session: Session, scopes: Iterable[str], pointer: str = "/scopes
     have = set(session.exec(select(Scope.name).where(col(Scope.name).in_(wanted))).all())
     missing = sorted(set(wanted) - have)
     if missing:
-        raise ValidationFailed([(pointer, f"no such scope: {name}") for name in missing])
+        raise ValidationFailed([(pointer, f"no such scope: {shown(missing)}")])
 
 
 def check_may_grant(held: Collection[str] | None, scopes: Iterable[str]) -> None:
@@ -180,4 +191,4 @@ def check_may_grant(held: Collection[str] | None, scopes: Iterable[str]) -> None
         return
     beyond = sorted(set(scopes) - set(held) - {ALL, ACCOUNT})
     if beyond:
-        raise Forbidden(f"you cannot grant what you do not hold: {' '.join(beyond)}")
+        raise Forbidden(f"you cannot grant what you do not hold: {shown(beyond)}")

@@ -116,10 +116,12 @@ def serve(
     port: int | None = None,
     workers: int | None = None,
     limits: Limits | None = None,
+    answers: Callable[[], object] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code: 0 stopped as asked, 1 could not start.
 
     What is not given comes from `settings`. Each process makes its application by `factory`.
+    `answers` is called once, in this process, when the service does.
     """
     logs.configure(settings.logs)
     host = settings.server.host if host is None else host
@@ -136,10 +138,10 @@ def serve(
     limits = limits or Limits(connections=settings.server.max_connections)
     run = partial(run_process, settings, factory, limits)
     if workers == 1:
-        return run(held)
+        return run(held, answers)
     from identity.http.server.workers import Workers
 
-    return Workers(run, held, workers, settings.server.drain.total_seconds()).run()
+    return Workers(run, held, workers, settings.server.drain.total_seconds(), answers).run()
 
 
 def run_process(

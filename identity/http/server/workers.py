@@ -46,13 +46,22 @@ class Workers:
     """The parent. The first worker starts alone: if it cannot, one message and exit code 1.
 
     `held` keeps the port and does not listen: each worker does, on sockets of its own, once it
-    can serve. When it ends they are gone, and the others get all that comes.
+    can serve. When it ends they are gone, and the others get all that comes. `answers` is called in
+    the parent when the first one does.
     """
 
-    def __init__(self, run: RunProcess, held: Sockets, count: int, drain: float) -> None:
+    def __init__(
+        self,
+        run: RunProcess,
+        held: Sockets,
+        count: int,
+        drain: float,
+        answers: Callable[[], object] | None = None,
+    ) -> None:
         self._run_process = run
         self._held = held
         self._drain = drain
+        self._answers = answers
         self._workers = [Worker() for _ in range(count)]
         self._opened = False
         self._stopping = False
@@ -138,7 +147,10 @@ class Workers:
                 continue
             worker = news[source]
             worker.ready = worker.ready or os.read(source, 1) == b"+"
-            self._opened = self._opened or worker.ready
+            if worker.ready and not self._opened:
+                self._opened = True
+                if self._answers is not None:
+                    self._answers()
             os.close(source)
             worker.news = -1
 

@@ -72,4 +72,4 @@ class RefreshToken:
         # A scope that was deleted since cannot be granted, whatever the login did.
         beyond = asked - (set(scope.split()) & request.scopes.keys())
         if beyond:
-            raise InvalidScope(f"not granted at the login: {' '.join(sorted(beyond))}")
+            raise InvalidScope(f"not granted at the login: {granting.shown(sorted(beyond))}")

@@ -6,13 +6,14 @@ events their place in it within a second, one sealer at a time, and signs the he
 `verify` finds a row that was changed, removed, reordered or cut off at the end.
 """
 
-from identity.records.audit.chain import Fault, Sealed, seal, unsealed, verify
+from identity.records.audit.chain import Fault, Sealed, archived, seal, unsealed, verify
 from identity.records.audit.events import AuditQueue, Outcome, event, record
 from identity.records.audit.origins import SYSTEM, Origin, act_as, origin
-from identity.records.audit.table import AuditEvent, AuditHead
+from identity.records.audit.table import AuditArchive, AuditEvent, AuditHead
 
 __all__ = [
     "SYSTEM",
+    "AuditArchive",
     "AuditEvent",
     "AuditHead",
     "AuditQueue",
@@ -21,6 +22,7 @@ __all__ = [
     "Outcome",
     "Sealed",
     "act_as",
+    "archived",
     "event",
     "origin",
     "record",

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Row, Table, bindparam, text, update
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
-from identity.records.audit.table import AuditEvent, AuditHead
+from identity.records.audit.table import AuditArchive, AuditEvent, AuditHead
 from identity.store import dialect
 from identity.store.driver import stored_time
 
@@ -48,15 +48,20 @@ _IDS_POSTGRESQL = text(
 )
 
 
-def _digest(previous: str, seq: int, event_id: int | None, members: Iterable[Any]) -> str:
+def linked(previous: str, seq: int, event_id: int | None, members: Iterable[Any]) -> str:
     """SHA-256 over the link before and every member of the event, as JSON without spaces, objects
     by name, times as RFC 3339."""
     chained = orjson.dumps((seq, event_id, *members), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(b"%b\n%b" % (previous.encode(), chained)).hexdigest()
 
 
-def _signature(key: bytes, seq: int, digest: str) -> str:
+def head_signature(key: bytes, seq: int, digest: str) -> str:
     return hmac.new(key, f"audit head {seq} {digest}".encode(), hashlib.sha256).hexdigest()
+
+
+def signs(head: AuditHead, keys: Sequence[bytes]) -> bool:
+    """Whether its signature is ours."""
+    return among(head.signature, (head_signature(key, head.seq, head.digest) for key in keys))
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def append(session: Session, key: bytes, events: Sequence[Mapping[str, Any]]) ->
         members = _members(event)
         if sealing:
             seq += 1
-            digest = _digest(digest, seq, event_id, members)
+            digest = linked(digest, seq, event_id, members)
             rows.append((event_id, *members, seq, digest))
         else:
             rows.append((event_id, *members, None, None))
@@ -132,7 +137,7 @@ def _end(session: Session) -> tuple[int, str]:
 def _sign(session: Session, key: bytes, sealed: Sealed) -> Sealed:
     head = session.get(AuditHead, 1) or AuditHead(seq=0, digest="", signature="", at=utcnow())
     head.seq, head.digest, head.at = sealed.seq, sealed.digest, utcnow()
-    head.signature = _signature(key, sealed.seq, sealed.digest)
+    head.signature = head_signature(key, sealed.seq, sealed.digest)
     session.add(head)
     return sealed
 
@@ -161,7 +166,7 @@ def _as_sqlite_has_it(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _link(previous: str, seq: int, row: Row[Any] | AuditEvent) -> str:
-    return _digest(previous, seq, row.id, (getattr(row, name) for name in MEMBERS))
+    return linked(previous, seq, row.id, (getattr(row, name) for name in MEMBERS))
 
 
 @dataclass(frozen=True)
@@ -170,15 +175,46 @@ class Fault:
     words: str
 
 
+def archive_signature(key: bytes, first: int, continues: str, last: int, digest: str) -> str:
+    """That events `first` to `last`, which follow `continues`, end in `digest`."""
+    signed = f"audit archive {first} {continues} {last} {digest}"
+    return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
+
+
+def among(signature: str, possible: Iterable[str]) -> bool:
+    """Whether it is one of them; how much of it is right, the time does not tell."""
+    given = signature.encode()
+    return any(hmac.compare_digest(given, each.encode()) for each in possible)
+
+
+def archived(session: Session, keys: Sequence[bytes]) -> tuple[int, str, list[Fault]]:
+    """The last event that is in an archive, its digest, and what is wrong with what is on record
+    of the archives."""
+    seq, digest, faults = 0, "", []
+    for each in session.exec(select(AuditArchive).order_by(col(AuditArchive.first))):
+        where = (each.first, each.continues, each.last, each.digest)
+        if (each.first, each.continues) != (seq + 1, digest) or each.last < each.first:
+            faults.append(Fault(each.first, f"archive {each.file} does not follow event {seq}"))
+        elif not among(each.signature, (archive_signature(key, *where) for key in keys)):
+            faults.append(Fault(each.first, f"the record of archive {each.file} is not ours"))
+        seq, digest = each.last, each.digest
+    return seq, digest, faults
+
+
 def verify(session: Session, keys: list[bytes]) -> Iterator[Fault]:
-    """Every fault of the chain, first to last; `keys`: the signing keys that may have been used."""
-    seq, digest = 0, ""
+    """Every fault of the chain, first to last; `keys`: the signing keys that may have been used.
+    What is in archives is left to `archive.examine`; the chain goes on where the last one ends."""
+    seq, digest, wrong = archived(session, keys)
+    yield from wrong
     found: ColumnElement[bool] = col(AuditEvent.seq).is_not(None)
     while True:
         begun = seq
         query = select(AuditEvent).where(found).order_by(col(AuditEvent.seq))
         for row in session.exec(query.execution_options(yield_per=BATCH)):
             assert row.seq is not None
+            if row.seq <= seq:
+                yield Fault(row.seq, f"event {row.seq} stands where another one is archived")
+                continue
             if row.seq != seq + 1:
                 yield Fault(seq + 1, f"events {seq + 1} to {row.seq - 1} are missing")
             elif _link(digest, row.seq, row) != row.digest:
@@ -192,9 +228,7 @@ def verify(session: Session, keys: list[bytes]) -> Iterator[Fault]:
     if head is None:
         if seq:
             yield Fault(seq, "the signed head of the chain is missing")
-    elif not any(
-        hmac.compare_digest(_signature(k, head.seq, head.digest), head.signature) for k in keys
-    ):
+    elif not signs(head, keys):
         yield Fault(head.seq, "the head's signature is not ours")
     elif head.seq > seq:
         yield Fault(seq + 1, f"events {seq + 1} to {head.seq} were cut off")

@@ -49,3 +49,23 @@ class AuditHead(SQLModel, table=True):
     digest: str
     signature: str
     at: datetime = Field(sa_type=UtcDateTime)
+
+
+class AuditArchive(SQLModel, table=True):
+    """A stretch of the chain that is in a file and no longer here."""
+
+    __tablename__ = "audit_archive"
+
+    first: int = Field(primary_key=True, sa_type=BIG, sa_column_kwargs={"autoincrement": False})
+    last: int = Field(sa_type=BIG, unique=True)
+    continues: str
+    """The digest of the event before; empty for the first of all."""
+    digest: str
+    signature: str
+    file: str
+    head_seq: int = Field(sa_type=BIG)
+    """The head of the chain at that time, with its signature: whoever archives what comes next
+    need not follow the chain to its end."""
+    head_digest: str
+    head_signature: str
+    at: datetime = Field(sa_type=UtcDateTime)

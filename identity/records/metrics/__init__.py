@@ -1,7 +1,10 @@
-"""Prometheus metrics, counted in plain lists (a prometheus_client `inc` costs microseconds).
+"""Prometheus metrics: what one process counts, in plain numbers and lists. `exposition` renders
+them.
 
-With several workers each writes what it has counted to a file once a second, and whichever
-worker is scraped adds the others' files to its own numbers: the totals are those of the service.
+With several workers each writes its numbers to a file every second and when it stops; whichever is
+scraped adds the others' files to its own. So counters and histograms are those of the service,
+those of workers that have ended included, up to a second old; a gauge is the sum or the greatest
+of the workers that still write.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Files that hold secrets: theirs alone from the first byte, whole or not there at all."""
+"""Files that hold secrets: their owner's alone from the first byte, whole or not there at all."""
 
 import os
 import secrets
