@@ -40,7 +40,7 @@ HISTOGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 Labels = tuple[str, ...]
-Row = list[float]
+Histogram = list[float]
 """Observations by bucket, not cumulated, and last the sum of what was observed."""
 
 _shared: Path | None = None
@@ -56,13 +56,13 @@ class Metrics:
     """All that this process counts. Names on the wire begin with `identity_`."""
 
     def __init__(self) -> None:
-        self._requests: dict[tuple[str, str, int], Row] = {}
+        self._requests: dict[tuple[str, str, int], Histogram] = {}
         self._counts: dict[str, dict[Labels, float]] = {
             "logins": {},
             "tokens_issued": {},
             "change_feed_resets": {},
         }
-        self._waits: Row = _row()
+        self._waits: Histogram = _empty()
         self._caches: dict[str, Lookups] = {}
         self._gauges: dict[str, tuple[str, str, Callable[[], float]]] = {}
         self._lock = Lock()
@@ -72,7 +72,7 @@ class Metrics:
         """`route` must be a template, of which there are few; call in the event loop."""
         row = self._requests.get((method, route, status))
         if row is None:
-            row = self._requests[method, route, status] = _row()
+            row = self._requests[method, route, status] = _empty()
         row[bisect_left(BOUNDS, seconds)] += 1
         row[SUM] += seconds
 
@@ -157,7 +157,11 @@ class Metrics:
         totals = _Totals(self._snapshot())
         for snapshot, alive in self._others():
             totals.add(snapshot, {n: rule for n, (_, rule, _) in self._gauges.items()}, alive)
-        return {"counters": totals.counters, "histograms": totals.rows, "gauges": totals.gauges}
+        return {
+            "counters": totals.counters,
+            "histograms": totals.histograms,
+            "gauges": totals.gauges,
+        }
 
     def _count(self, family: str, labels: Labels) -> None:
         with self._lock:
@@ -175,7 +179,7 @@ class Metrics:
                 yield orjson.loads(path.read_bytes()), alive
 
     def _snapshot(self) -> dict[str, Any]:
-        durations: dict[Labels, Row] = {}
+        durations: dict[Labels, Histogram] = {}
         counters: dict[str, list[tuple[Labels, float]]] = {"requests": []}
         for (method, route, status), row in self._requests.items():
             counters["requests"].append(((method, route, str(status)), sum(row[:SUM])))
@@ -208,7 +212,7 @@ class _Totals:
 
     def __init__(self, first: dict[str, Any]) -> None:
         self.counters: dict[str, dict[Labels, float]] = {}
-        self.rows: dict[str, dict[Labels, Row]] = {}
+        self.histograms: dict[str, dict[Labels, Histogram]] = {}
         self.gauges: dict[str, float] = {}
         self.add(first, {}, alive=True)
 
@@ -218,7 +222,7 @@ class _Totals:
             for labels, count in counts:
                 totals[tuple(labels)] = totals.get(tuple(labels), 0) + count
         for family, histograms in snapshot["histograms"].items():
-            rows = self.rows.setdefault(family, {})
+            rows = self.histograms.setdefault(family, {})
             for labels, row in histograms:
                 rows[tuple(labels)] = _added(rows.get(tuple(labels)), row)
         if not alive:
@@ -228,9 +232,9 @@ class _Totals:
             self.gauges[name] = max(before, value) if rules.get(name) == "max" else before + value
 
 
-def _row() -> Row:
+def _empty() -> Histogram:
     return [0.0] * (SUM + 1)
 
 
-def _added(total: Row | None, row: Row) -> Row:
+def _added(total: Histogram | None, row: Histogram) -> Histogram:
     return [a + b for a, b in zip(total, row, strict=True)] if total else list(row)

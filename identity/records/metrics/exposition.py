@@ -16,7 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from identity.records.metrics import BOUNDS, COUNTERS, HISTOGRAMS, SUM, Metrics, Row
+from identity.records.metrics import BOUNDS, COUNTERS, HISTOGRAMS, SUM, Histogram, Metrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 
@@ -56,7 +56,7 @@ class _Exporter(Collector):
                 yield GaugeMetricFamily(f"identity_{name}", meaning, totals["gauges"][name])
 
 
-def _cumulated(row: Row) -> list[tuple[str, float]]:
+def _cumulated(row: Histogram) -> list[tuple[str, float]]:
     buckets, seen = [], 0.0
     for edge, count in zip(_EDGES, row, strict=False):
         seen += count
