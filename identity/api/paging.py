@@ -17,7 +17,7 @@ from identity.errors import ValidationFailed
 from identity.store import Database
 
 T = TypeVar("T")
-Row = TypeVar("Row")
+Listed = TypeVar("Listed")
 
 
 class Page(BaseModel, Generic[T]):
@@ -53,12 +53,12 @@ class Window:
     def take(
         self,
         session: Session,
-        query: SelectOfScalar[Row],
+        query: SelectOfScalar[Listed],
         key: Any,
         *,
         newest_first: bool = False,
         parse: Callable[[str], Any] = str,
-    ) -> tuple[Sequence[Row], str | None]:
+    ) -> tuple[Sequence[Listed], str | None]:
         """The rows and the cursor of the next page. `key`: the unique column of the order;
         `parse`: a cursor's text as its value, raising `ValueError`."""
         if self.after is not None:
