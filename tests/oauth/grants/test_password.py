@@ -14,6 +14,7 @@ from identity.app import create_app
 from identity.directory.clients import accounts as clients
 from identity.directory.users import accounts
 from identity.directory.users.table import User
+from identity.oauth.grants.registry import GRANTS
 from identity.store import Database
 from identity.tokens.sessions import lifecycle
 from tests.serving import running
@@ -213,9 +214,7 @@ async def test_a_client_disabled_while_the_hash_is_compared_gets_no_session(
     def disabled_meanwhile() -> None:
         with world.change() as session:
             client = clients.get(session, "first-party", lock=True)
-            clients.update(
-                session, client, {"status": "disabled"}, known_grants=client.grants, held=None
-            )
+            clients.update(session, client, {"status": "disabled"}, known_grants=GRANTS, held=None)
             lifecycle.end_all(session, "client disabled", client_id=client.id)
 
     while_compared(disabled_meanwhile)
