@@ -15,7 +15,7 @@ from tests.http.wire.connection.oracle import End, Request
 from tests.http.wire.connection.scripts import Last, Script, Then, scripts
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
-CASES = 100_000 if LONG else 2_000
+BATCHES, CASES = (20, 5_000) if LONG else (1, 2_000)
 REFUSED = [(400, None), (431, None)]
 LATE = (408, None)
 ANY = Request("GET", b"/", "1.1", [], b"")
@@ -80,10 +80,11 @@ def runner() -> "asyncio.Runner":
 
 
 @pytest.mark.fuzz
+@pytest.mark.parametrize("batch", range(BATCHES))
 @settings(max_examples=CASES, suppress_health_check=list(HealthCheck))
 @given(script=scripts())
 def test_a_connection_reads_what_h11_reads_and_answers_in_order(
-    runner: asyncio.Runner, script: Script
+    runner: asyncio.Runner, batch: int, script: Script
 ) -> None:
     line = runner.run(_play(script))
     note(repr(line.transport.sent))
