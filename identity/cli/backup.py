@@ -14,7 +14,6 @@ import typer
 
 from identity.cli.frame import Operation, operating, sqlite_path
 from identity.cli.printing import remark
-from identity.store.new_files import new_file
 
 if TYPE_CHECKING:
     from identity.settings import Settings
@@ -39,6 +38,8 @@ def backup(
     """
     with operating() as operation:
         path = sqlite_path(operation.settings)
+        from identity.store.new_files import new_file
+
         with new_file(file, replace=force) as draft:
             if path is None:
                 head = _dump(operation, draft.descriptor, file)

@@ -82,7 +82,7 @@ def _driver(error: BaseException) -> str | None:
     if not type(error).__module__.startswith("psycopg"):
         return None
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"identity: the database cannot be used: {first}"
+    return f"identity: the database of IDENTITY_DATABASE_URL cannot be used: {first}"
 
 
 def _unexpected(error: BaseException) -> str:

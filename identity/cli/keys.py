@@ -11,7 +11,6 @@ from identity.cli.confirming import YesAfterKid, sure
 from identity.cli.frame import Operation, operating
 from identity.cli.printing import AsJson, as_json, ordered, remark, table
 from identity.cli.secrets import passphrase
-from identity.store.new_files import new_file
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -143,6 +142,8 @@ def export(
     if secret is None and not plain:
         raise typer.BadParameter("there is no terminal: use --passphrase-file or --plain")
     with ExitStack() as ends:
+        from identity.store.new_files import new_file
+
         draft = ends.enter_context(new_file(file)) if str(file) != "-" else None
         with operating() as operation, operation.change() as session:
             found = _find(session, kid)

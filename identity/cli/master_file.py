@@ -6,7 +6,6 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 from identity.keys.master import MasterKey
-from identity.store.new_files import new_file
 
 
 def count(file: Path) -> int:
@@ -33,5 +32,7 @@ def _keys(file: Path) -> list[str]:
 
 
 def _write(file: Path, keys: list[str]) -> None:
+    from identity.store.new_files import new_file
+
     with new_file(file, replace=True) as draft:
         draft.write("".join(f"{key}\n" for key in keys).encode())

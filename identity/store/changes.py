@@ -17,7 +17,6 @@ from contextvars import Context
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-import structlog
 from sqlalchemy import ColumnElement, func, text
 from sqlalchemy.ext.compiler import compiles
 from sqlmodel import Field, Session, SQLModel, col, select
@@ -34,8 +33,6 @@ KEPT = timedelta(days=2)
 """Longer than any access token can live: whoever verifies offline must hear what ends it."""
 
 Listener = Callable[[str, str], None]
-
-_log = structlog.get_logger()
 
 
 class _Random(ColumnElement[int]):
@@ -215,7 +212,9 @@ class ChangeFeed:
             return "start"
         if before.history == position.history and not connected:
             return "connection"
-        _log.warning(
+        import structlog  # commands that only look have nothing to log
+
+        structlog.get_logger().warning(
             "another history of the database: all that was remembered is forgotten",
             before=before.history,
             now=position.history,
