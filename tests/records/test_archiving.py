@@ -408,8 +408,9 @@ def obstructed(folder: Path) -> None:
 @SQLITE
 @pytest.mark.usefixtures("obstructed")
 async def test_a_folder_that_cannot_be_written_to_is_said_and_nothing_lost(
-    world: World, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str], world: World
 ) -> None:
+    logs.configure(world.services.settings.logs)  # into what is captured here
     housekeeping = Housekeeping(world.services)
     await housekeeping.write_audit()
     with clock.frozen() as hand:

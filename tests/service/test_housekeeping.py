@@ -178,11 +178,12 @@ async def test_others_get_their_turn_between_batches(
     with world.change() as session:
         session.add_all(Change(kind="x.y", ref="z", at=over) for _ in range(3 * SOME))
     housekeeping, db = Housekeeping(world.services), world.services.db
-    now, pauses, write = 0.0, [], db.write
+    now, pauses, write, ours = 0.0, [], db.write, asyncio.current_task()
 
     async def slow(unit: Callable[[Session], Any]) -> Any:
         nonlocal now
-        now += 0.25
+        if asyncio.current_task() is ours:  # the service beside has chores too
+            now += 0.25
         return await write(unit)
 
     async def paused(seconds: float) -> bool:
