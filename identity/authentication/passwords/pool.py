@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from identity.authentication.passwords.fair import Asked, FairQueue, Waiting
@@ -54,13 +55,13 @@ class _Job:
         self.work = work
         self.future: Future[Any] = Future()
 
-    def do(self) -> None:
+    def do(self) -> Callable[[], None]:
+        """What comes back tells whoever waits for it."""
         try:
             result = self.work()
         except BaseException as error:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
+            return partial(self.future.set_exception, error)
+        return partial(self.future.set_result, result)
 
     def refuse(self, error: Exception) -> None:
         with suppress(InvalidStateError):  # cancelled meanwhile
@@ -193,9 +194,10 @@ class HashingPool:
         if hasattr(time, "pthread_getcpuclockid"):
             self._clocks.append(time.pthread_getcpuclockid(threading.get_ident()))
         while (entry := self._next()) is not None:
-            self._do(entry)
-            with self._lock:
+            tell = self._do(entry)
+            with self._lock:  # first: who is told may ask again before this thread goes on
                 self._running -= 1
+            tell()
 
     def _next(self) -> Waiting[_Job] | None:
         with self._ready:
@@ -215,7 +217,7 @@ class HashingPool:
                 late = (self._queue.longest() or 0.0) >= self._patience
                 entry = self._queue.take() if late else None
             if entry is not None:
-                self._do(entry)
+                self._do(entry)()
 
     def _wait_for_late(self) -> bool:
         """Until a job has waited too long; False when the pool is closed."""
@@ -242,15 +244,16 @@ class HashingPool:
                 spent += time.clock_gettime(clock)
         return spent
 
-    def _do(self, entry: Waiting[_Job]) -> None:
+    def _do(self, entry: Waiting[_Job]) -> Callable[[], None]:
         if not entry.job.future.set_running_or_notify_cancel():
-            return
+            return lambda: None
         started = time.monotonic()
         if self._on_wait:
             self._on_wait(started - entry.arrived)
-        entry.job.do()
+        tell = entry.job.do()
         with self._lock:
             self._job_seconds += (time.monotonic() - started - self._job_seconds) / 8
+        return tell
 
 
 def _lower_priority(nice: int) -> None:

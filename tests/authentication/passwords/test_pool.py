@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import TypeVar
 
 import pytest
@@ -187,6 +188,32 @@ async def test_one_account_never_has_more_than_two_jobs_waiting(gate: Gate) -> N
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert answers.count("mine") == 2
     wide.close()
+
+
+async def test_whoever_has_been_told_finds_the_thread_free_however_slowly_it_goes_on(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three changes of one password at once, each of which asks twice, all find a place."""
+    goes_on = threading.Event()
+
+    class Told(Future[str]):
+        def set_result(self, result: str) -> None:
+            super().set_result(result)
+            assert goes_on.wait(10)
+
+    monkeypatch.setattr("identity.authentication.passwords.pool.Future", Told)
+    pool = HashingPool(threads=1, queue=32)
+    (first,) = await start(pool, gate, "ada")
+    more = [asyncio.create_task(run(pool, gate.job, "ada")) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert pool.depth == 2
+    gate.open.set()
+    await first
+    again = asyncio.create_task(run(pool, gate.job, "again"))
+    await asyncio.sleep(0)
+    goes_on.set()
+    assert await asyncio.gather(*more, again) == ["ada", "ada", "again"]
+    pool.close()
 
 
 async def test_refusals_leave_at_a_steady_pace(pool: HashingPool, gate: Gate) -> None:
