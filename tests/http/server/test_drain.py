@@ -34,13 +34,13 @@ def get(server: Server, path: str) -> Said:
 def test_readiness_fails_first_and_requests_are_served_until_the_drain_is_over(
     server: Callable[..., Server], workers: int, reader: str
 ) -> None:
-    service = server(workers, DRAIN="2s", HTTP=reader)
+    service = server(workers, DRAIN="4s", HTTP=reader)
     kept = http.client.HTTPConnection("127.0.0.1", service.port, timeout=5)
     assert ask(kept, "/healthz")[:2] == (200, None)
     socket_kept = kept.sock
     began = time.monotonic()
     service.process.terminate()
-    wait_until(lambda: get(service, "/readyz")[0] == 503, 5, lambda: "it goes on being ready")
+    wait_until(lambda: get(service, "/readyz")[0] == 503, 20, lambda: "it goes on being ready")
     status, connection, body = get(service, "/readyz")
     assert (status, connection) == (503, "close")
     assert b"about to stop" in body
@@ -58,13 +58,13 @@ def test_readiness_fails_first_and_requests_are_served_until_the_drain_is_over(
     kept.close()
     assert service.process.poll() is None
     assert service.process.wait(15) == 0
-    assert 1.9 < time.monotonic() - began < 10
+    assert 3.9 < time.monotonic() - began < 15
 
 
 def test_a_second_interrupt_ends_the_drain(server: Callable[..., Server]) -> None:
     service = server(DRAIN="60s")
     service.process.send_signal(signal.SIGINT)
-    wait_until(lambda: get(service, "/readyz")[0] == 503, 5, lambda: "it goes on being ready")
+    wait_until(lambda: get(service, "/readyz")[0] == 503, 20, lambda: "it goes on being ready")
     service.process.send_signal(signal.SIGINT)
     assert service.process.wait(10) == 0
 

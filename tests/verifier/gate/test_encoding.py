@@ -100,11 +100,11 @@ def test_the_eighth_level_is_the_last(levels: int, opens: str, closes: str) -> N
     ["[" * 6000, '{"":' * 1500, '"\\' * 3000, '\\"' * 3000, '{"a":"' + '\\"[' * 2000, "[]" * 3000],
 )
 def test_hostile_text_is_refused_in_linear_time(text: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(5):
         with pytest.raises(ValueError, match="JSON"):
             json_object(text.encode())
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 def test_a_pair_of_surrogates_is_a_character() -> None:
