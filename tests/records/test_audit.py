@@ -334,7 +334,7 @@ async def test_every_event_is_sealed_within_about_a_second(world: World) -> None
     await world.log_in()
     await world.act(world.client())
     services = world.services
-    async with asyncio.timeout(20):  # the housekeeping tells nobody when it has been here
+    async with asyncio.timeout(4):  # the housekeeping tells nobody when it has been here
         while services.queue.depth or await services.db.read(audit.unsealed):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     with world.change() as session:

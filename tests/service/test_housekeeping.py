@@ -124,7 +124,7 @@ async def test_stopping_gives_up_on_what_is_stuck(
     monkeypatch.setattr(housekeeping, "prune", stuck)
     housekeeping.start()
     await begun.wait()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(2):
         await housekeeping.stop()
 
 

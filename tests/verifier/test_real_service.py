@@ -36,11 +36,11 @@ def test_a_user_of_the_real_service_is_verified_until_revoked(identity_service: 
     with identity_service.sync_verifier() as verifier:
         claims = verifier.verify(token, "orders:read")
         assert (claims.subject, claims.username) == (user, "alice")
-        assert verifier.staleness < 20
+        assert verifier.staleness < 5
         with pytest.raises(InsufficientScope):
             verifier.verify(token, "orders:write")
         identity_service.revoke(token)
-        refused_within(20, verifier.verify, token)
+        assert refused_within(5, verifier.verify, token) < 5
 
 
 def test_an_audience_is_held_to(identity_service: Service) -> None:
@@ -58,7 +58,7 @@ def test_the_other_ways_of_knowing_work_too(identity_service: Service, mode: str
         token = identity_service.token()
         verifier.verify(token)
         identity_service.revoke(token)
-        refused_within(20, verifier.verify, token)
+        refused_within(10, verifier.verify, token)
 
 
 async def test_credentials_that_are_wrong_leave_the_verifier_ignorant_and_strict(
@@ -70,13 +70,13 @@ async def test_credentials_that_are_wrong_leave_the_verifier_ignorant_and_strict
             await verifier.verify(identity_service.token())
 
 
-def test_the_service_starts_within_two_seconds_of_work(
+def test_the_service_starts_within_two_seconds(
     identity_service: Service, request: pytest.FixtureRequest, tmp_path: Any
 ) -> None:
     template = request.getfixturevalue("_identity_template")
-    began = time.process_time()
+    began = time.monotonic()
     with Service(template, tmp_path / "another") as another:
-        assert time.process_time() - began < 2
+        assert time.monotonic() - began < 2
         assert another.token()
         assert another.url != identity_service.url
 

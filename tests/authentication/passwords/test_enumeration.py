@@ -148,10 +148,9 @@ def test_what_makes_refusals_alike_would_be_missed(
 
 @pytest.mark.parametrize("password", ["battery staple", PREPARED, "x" * 1000])
 def test_refusals_take_the_same_time_on_this_machine(password: str) -> None:
-    """Twofold, for a busy machine measures badly. Without what makes them alike it is tenfold."""
-    taken = costs(PasswordHasher(rounds=5), password, 11)
+    taken = costs(PasswordHasher(rounds=5), password, 31)
     medians = {name: statistics.median(values) for name, values in taken.items()}
-    assert max(medians.values()) < 2 * min(medians.values()), medians
+    assert max(medians.values()) < 1.25 * min(medians.values()), medians
 
 
 @pytest.mark.fuzz

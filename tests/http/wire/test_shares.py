@@ -58,7 +58,7 @@ def test_an_address_beyond_its_share_is_told_so_while_others_are_served(
         with connected(service, ONE, 1) as (again,):
             return status(ask(again)) == 200
 
-    wait_until(served, 20, lambda: "still too many, and all are gone")
+    wait_until(served, 5, lambda: "still too many, and all are gone")
     assert service.log.read_text().count("too many connections from one address") == 1
 
 

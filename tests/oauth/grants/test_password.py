@@ -331,7 +331,7 @@ async def test_a_full_hashing_queue_answers_503_while_everything_else_stays_quic
             for _ in range(20):
                 assert await world.active(token)
                 assert (await api.get("/healthz")).status_code == 200
-            assert time.perf_counter() - began < 30  # and nothing has been hashed
+            assert time.perf_counter() - began < 2
         finally:
             go_on.set()
         assert all("access_token" in tokens for tokens in await asyncio.gather(*waiting))

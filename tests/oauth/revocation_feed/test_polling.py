@@ -69,7 +69,7 @@ async def test_it_waits_for_something_new_and_not_longer(world: World, sibling: 
     began = time.monotonic()
     empty = await poll(world, sibling, after=answer["position"], wait="0.3")
     assert (empty["entries"], empty["reset"]) == ([], False)
-    assert 0.25 < time.monotonic() - began < 20  # asked for less, it would be as long as it may
+    assert 0.25 < time.monotonic() - began < 3
 
 
 async def test_entries_vanish_with_the_last_token_that_they_could_hit(

@@ -84,10 +84,12 @@ def test_heartbeats_come_every_second_and_are_of_now(watched: Watched) -> None:
     follower = Follower(watched.servers[0].port, watched.authorization)
     follower.wait(lambda f: len(f.named("heartbeat")) >= 6, 30)
     beats = follower.named("heartbeat")
-    assert 0.5 < median(after.at - before.at for before, after in pairwise(beats)) < 2.5
+    pauses = [after.at - before.at for before, after in pairwise(beats)]
+    assert 0.5 < median(pauses) <= max(pauses) < 2.5
     said = beats[-1].data["now"] - beats[0].data["now"]
     assert said == pytest.approx(beats[-1].at - beats[0].at, abs=2)
-    assert abs(beats[-1].data["now"] - time.time()) < 10
+    since = time.perf_counter() - beats[-1].at
+    assert abs(beats[-1].data["now"] - (time.time() - since)) < 2
     assert beats[-1].id == follower.named("live")[0].id
     follower.close()
 
@@ -195,7 +197,7 @@ def test_a_service_that_is_told_to_stop_does_not_wait_for_its_followers(
         assert httpx.get(f"{stopped.url}/healthz", trust_env=False).status_code == 200
     began = time.monotonic()
     assert stopped.stop() == 0
-    assert time.monotonic() - began < 15  # the poll would have waited for 30
+    assert time.monotonic() - began < 4
     assert poll.getresponse().status in (200, 503)
     poll.close()
     for follower in followers:
@@ -224,7 +226,7 @@ def test_two_hundred_streams_hear_of_it_at_once(start: Callable[[int], Watched])
         follower.close()
     gauge = "identity_revocation_streams 0.0"
     url = f"{server.url}/metrics"
-    wait_until(lambda: gauge in httpx.get(url, trust_env=False).text, 20, lambda: "they stayed")
+    wait_until(lambda: gauge in httpx.get(url, trust_env=False).text, 5, lambda: "they stayed")
 
 
 def _resident(pid: int) -> int:
@@ -247,7 +249,7 @@ def test_without_a_database_there_are_no_heartbeats_and_then_all_is_told(
             postgres.stop()
             stopped = time.perf_counter()
             time.sleep(3)
-            assert all(beat.at < stopped + 1 for beat in follower.named("heartbeat"))
+            assert all(beat.at < stopped + 0.1 for beat in follower.named("heartbeat"))
             postgres.start()
             with suppress(Unavailable):  # this process's own connection is dead
                 replicas.change("user.changed", "-")
