@@ -10,13 +10,13 @@ import httpx
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from tests.databases import Postgres, Templates
+from tests import made_once
+from tests.databases import WEAK_BUT_QUICK, Postgres, Templates
 from tests.serving import ADMIN_PASSWORD, Server, running
 from tests.transport import served
 from tests.world import World
 
 DIALECTS = ["sqlite", "postgresql"]
-WEAK_BUT_QUICK = {"bcrypt_rounds": 4, "test_weak_hashing": True}
 
 hypothesis_settings.register_profile("default", deadline=None)
 hypothesis_settings.register_profile("fuzz", deadline=None, max_examples=20_000)
@@ -51,10 +51,26 @@ def dialect(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _made_once() -> Iterator[None]:
+    with made_once.statements(), made_once.routes():
+        yield
+
+
 @pytest.fixture
-def database_url(dialect: str, templates: Templates, tmp_path: Path) -> Iterator[str]:
+def first_start(request: pytest.FixtureRequest) -> bool:
+    """Whether `database_url` has its first start behind it, and its master key beside it: where
+    the test runs the service, unless it is marked `first_start`."""
+    runs = not {"app", "server"}.isdisjoint(request.fixturenames)
+    return runs and request.node.get_closest_marker("first_start") is None
+
+
+@pytest.fixture
+def database_url(
+    dialect: str, first_start: bool, templates: Templates, tmp_path: Path
+) -> Iterator[str]:
     """A fresh, migrated database."""
-    url = templates.fresh(dialect, tmp_path)
+    url = templates.fresh(dialect, tmp_path, started=first_start)
     yield url
     templates.discard(url)
 

@@ -29,6 +29,9 @@ ROOT = Path(__file__).parent.parent
 QUICK = ("synchronous_commit=off", "full_page_writes=off")
 MEMORY = Path("/dev/shm")
 PREFIX = "identity-postgres-"
+ADMIN_PASSWORD = "correct horse battery staple"
+"""The first user's, who is `admin`, in every service that these fixtures start."""
+WEAK_BUT_QUICK: dict[str, Any] = {"bcrypt_rounds": 4, "test_weak_hashing": True}
 HTTP = os.environ.get("TEST_HTTP")
 """Who reads HTTP in the services that tests start, where they do not say it themselves."""
 
@@ -149,9 +152,12 @@ class Postgres:
     def _initialise(self) -> None:
         secret = self._folder / "password"
         secret.write_text(self._password)
-        arguments = ["--username=identity", "--auth=password", f"--pwfile={secret}", "--no-sync"]
+        # Of the password's 4,096 rounds of hashing, which took half of each connection's beginning,
+        # one is enough for a server that lives for a test.
+        arguments = ["--username=identity", "--auth=password", "--set=scram_iterations=1"]
+        arguments += [f"--pwfile={secret}", "--no-sync", "--encoding=UTF8"]
         subprocess.run(
-            [self._binaries / "initdb", "-D", self._data, "--encoding=UTF8", *arguments],
+            [self._binaries / "initdb", "-D", self._data, *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd="/",
@@ -206,12 +212,13 @@ class Postgres:
 
 
 class Templates:
-    """Migrated databases, one a dialect, made when first asked for and copied for each test."""
+    """Databases made when first asked for and copied for each test: of either dialect one that is
+    migrated, and one in which a service has started before, with its master key."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._postgres: Postgres | None = None
-        self._migrated: dict[str, str] = {}
+        self._made: dict[tuple[str, bool], Path | str] = {}
 
     @property
     def postgres(self) -> Postgres:
@@ -219,19 +226,17 @@ class Templates:
             self._postgres = Postgres()
         return self._postgres
 
-    def fresh(self, dialect: str, folder: Path) -> str:
-        """The URL of a migrated database that no other test has seen; SQLite's is in `folder`."""
+    def fresh(self, dialect: str, folder: Path, *, started: bool = False) -> str:
+        """The URL of a migrated database that no other test has seen; SQLite's is in `folder`.
+
+        `started`: the first start is done, as `bootstrap` does it; the master key is in `folder`.
+        """
+        made = self._template(dialect, started)
+        if started:
+            shutil.copytree(self._keys(dialect), folder / "keys")
         if dialect == "postgresql":
-            if dialect not in self._migrated:
-                url = self.postgres.create()
-                migrate(url)
-                self._migrated[dialect] = url.rpartition("/")[2]
-            return self.postgres.create(self._migrated[dialect])
-        if dialect not in self._migrated:
-            template = self._folder / "template.db"
-            migrate(f"sqlite:///{template}")
-            self._migrated[dialect] = str(template)
-        shutil.copy(self._migrated[dialect], folder / "identity.db")
+            return self.postgres.create(str(made))
+        shutil.copy(made, folder / "identity.db")
         return f"sqlite:///{folder / 'identity.db'}"
 
     def discard(self, url: str) -> None:
@@ -241,6 +246,29 @@ class Templates:
     def close(self) -> None:
         if self._postgres is not None:
             self._postgres.remove()
+
+    def _template(self, dialect: str, started: bool) -> Path | str:
+        """SQLite's file, or the name of PostgreSQL's database."""
+        if (dialect, started) not in self._made:
+            before = self._template(dialect, False) if started else None
+            made: Path | str
+            if dialect == "postgresql":
+                url = self.postgres.create(str(before)) if before else self.postgres.create()
+                made = url.rpartition("/")[2]
+            else:
+                made = self._folder / f"{'started' if started else 'migrated'}.db"
+                url = f"sqlite:///{made}"
+                if before:
+                    shutil.copy(before, made)
+            if started:
+                bootstrap(url, self._keys(dialect))
+            else:
+                migrate(url)
+            self._made[dialect, started] = made
+        return self._made[dialect, started]
+
+    def _keys(self, dialect: str) -> Path:
+        return self._folder / f"keys-{dialect}"
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -258,6 +286,24 @@ def migrate(url: str) -> None:
     from identity.store.migrating import upgrade
 
     upgrade(Settings.of(database_url=url))
+
+
+def bootstrap(url: str, keys_dir: Path) -> None:
+    """Let a service of the tests' usual settings start for the first time on a migrated database:
+    its signing key, its built-in scopes, role and client, and the first user."""
+    from identity.service.bootstrap import prepare_database
+    from identity.service.opening import open_database
+    from identity.settings import Settings
+
+    settings = Settings.of(
+        database_url=url,
+        keys_dir=keys_dir,
+        bootstrap_admin_password=ADMIN_PASSWORD,
+        **WEAK_BUT_QUICK,
+    )
+    db = open_database(settings)
+    prepare_database(db, settings)
+    db.close()
 
 
 def _folder(*, in_memory: bool) -> Path:

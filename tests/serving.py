@@ -10,12 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.databases import environment, free_port, wait_until
+from tests.databases import ADMIN_PASSWORD, environment, free_port, wait_until
 
 Asgi = Any
 
-ADMIN_PASSWORD = "correct horse battery staple"
-"""The first user's, who is `admin`, in every service that these fixtures start."""
+__all__ = ["ADMIN_PASSWORD", "Server", "running"]
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ def unprintable(forger: Forger) -> list[Attack]:
 
 @ALGORITHMS
 @SQLITE
+@pytest.mark.first_start
 async def test_introspection_says_of_every_forged_token_only_that_it_is_inactive(
     world: World, forger: Forger, algorithm: str
 ) -> None:
@@ -56,9 +57,11 @@ async def test_introspection_says_of_every_forged_token_only_that_it_is_inactive
 
 @ALGORITHMS
 @SQLITE
+@pytest.mark.first_start
 async def test_no_forged_token_is_a_bearer_token(
     world: World, forger: Forger, algorithm: str
 ) -> None:
+    assert forger.alg == algorithm
     for name, token in corpus(forger):
         answer = await world.api.get("/users/me", headers=bearer(token))
         assert answer.status_code == 401, (name, answer.text)

@@ -30,6 +30,7 @@ from identity.store import Database
 from tests.databases import environment, migrate, wait_until
 from tests.serving import Server, running
 
+pytestmark = pytest.mark.first_start
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 
 

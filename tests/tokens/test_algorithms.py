@@ -17,6 +17,7 @@ from tests.world import World, claims_of
 
 ALGORITHMS = ["ES256", "RS256", "PS256", "EdDSA"]
 pytestmark = [
+    pytest.mark.first_start,
     pytest.mark.parametrize("dialect", ["sqlite"]),
     pytest.mark.parametrize("algorithm", ALGORITHMS),
     # RFC 9864 gives it another name, which few verifiers know yet.

@@ -10,6 +10,8 @@ from tests import acting
 from tests.acting import pointers
 from tests.world import World
 
+pytestmark = pytest.mark.first_start
+
 ORDERS = "https://orders.test"
 
 
