@@ -1,6 +1,7 @@
 """What every test may ask for: fresh databases, settings, the service in or out of process."""
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,10 @@ DIALECTS = ["sqlite", "postgresql"]
 hypothesis_settings.register_profile("default", deadline=None)
 hypothesis_settings.register_profile("fuzz", deadline=None, max_examples=20_000)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# A run starts hundreds of processes of the service, each of which would compile it anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A test never depends on the settings of whoever runs it.
 for name in [name for name in os.environ if name.startswith("IDENTITY_")]:

@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from tests.databases import ROOT, environment
+from tests.proofs import LONG, effort
 from tests.serving import Server
 
 HERE = Path(__file__).parent
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 SECONDS = os.environ.get("FUZZ_SECONDS", "300")
-EXAMPLES = {"sqlite": "8", "postgresql": "4"}
+EXAMPLES = {"sqlite": str(effort(3, 8)), "postgresql": str(effort(2, 4))}
 ANSWERED = re.compile(r'identity_requests_total\{method="(\w+)",route="([^"]+)",status="(\d+)"\}')
 
 

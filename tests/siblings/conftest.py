@@ -1,6 +1,5 @@
 """The service and a sibling of it, both as real servers, and a browser."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -116,9 +115,7 @@ def _sibling(name: str, url: str, folder: Path, **settings: str) -> subprocess.P
             stdout=log,
             stderr=log,
             cwd=ROOT,
-            env=environment()
-            | settings
-            | {"PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", "")},
+            env=environment() | settings,
         )
 
 

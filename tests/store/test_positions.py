@@ -115,7 +115,7 @@ class Following(RuleBasedStateMachine):
             assert heard | again == self.server.visible
 
 
-Following.TestCase.settings = settings(max_examples=400, stateful_step_count=40)
+Following.TestCase.settings = settings(max_examples=effort(100, 400), stateful_step_count=40)
 test_a_position_misses_nothing_and_repeats_nothing = Following.TestCase
 
 
