@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tests.databases import environment
 
-
 LEFT_OUT = ("-p", "no:schemathesis")
 """Of the plugins that this project's tests need: it takes a second to load."""
 

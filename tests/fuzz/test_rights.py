@@ -3,7 +3,6 @@ lines in rights.py that say what may never happen; and that these lines would no
 
 import asyncio
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -27,6 +26,7 @@ from identity.directory.users.table import User
 from identity.oauth import introspection
 from identity.store import changes
 from tests.fuzz.rights import ANYBODYS, State, Token, check_act, check_administrators
+from tests.proofs import LONG, effort
 from tests.serving import running
 from tests.transport import served
 from tests.world import PASSWORD, Caller, World, bearer, claims_of, granted

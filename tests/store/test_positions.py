@@ -3,6 +3,7 @@ commit and roll back in any order, snapshots between them, a server that crashes
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -26,6 +27,7 @@ class Server:
     next_id: int = 1
     nonces: int = 0
     running: dict[int, list[Mark]] = field(default_factory=dict)
+from tests.proofs import effort
     visible: set[Mark] = field(default_factory=set)
     durable_xid: int = 700
     """Above any transaction that was committed: after a crash numbering goes on from there."""
@@ -116,7 +118,7 @@ class Following(RuleBasedStateMachine):
 
 
 Following.TestCase.settings = settings(max_examples=effort(100, 400), stateful_step_count=40)
-test_a_position_misses_nothing_and_repeats_nothing = Following.TestCase
+test_a_position_misses_nothing_and_repeats_nothing = pytest.mark.proof(Following.TestCase)
 
 
 def test_what_postgresql_says_is_under_way_is_read() -> None:

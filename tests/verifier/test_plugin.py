@@ -117,6 +117,7 @@ sys.meta_path.insert(0, Blocked())
 def pytest_run(folder: Path, suite: str, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_suite.py").write_text(suite)
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-W", "error"]
+    command += ["-p", "no:schemathesis"]  # this project's tests need it, and it takes a second
     registered = {point.name for point in entry_points(group="pytest11")}
     plugins = {"identity_verifier": "identity.verifier.testing", "identity_service": PLUGIN}
     missing = [module for name, module in plugins.items() if name not in registered]
