@@ -26,9 +26,9 @@ def test_no_generated_request_is_answered_with_anything_undocumented(
     dialect: str, database_url: str, server: Callable[..., Server], tmp_path: Path
 ) -> None:
     service = server(LOGIN_MAX_FAILURES="1000000", LOG_LEVEL="warning")
-    effort = ["--max-time", SECONDS] if LONG else ["--seed", "1", "-n", EXAMPLES[dialect]]
+    until = ["--max-time", SECONDS] if LONG else ["--seed", "1", "-n", EXAMPLES[dialect]]
     options = ["--config-file", str(HERE / "schemathesis.toml"), "--no-color"]
-    command = [*options, "run", *effort, f"{service.url}/openapi.json"]
+    command = [*options, "run", *until, f"{service.url}/openapi.json"]
     run = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", *command],
         cwd=tmp_path,

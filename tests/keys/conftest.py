@@ -12,8 +12,9 @@ from identity.keys import master
 from identity.keys.master import MasterKey
 from identity.keys.table import SigningKey
 from identity.records import audit
+from identity.service.opening import open_database
 from identity.settings import Settings
-from identity.store import Database, changes
+from identity.store import Database
 from identity.store.changes import Change
 
 
@@ -33,8 +34,7 @@ def settings(make: Callable[..., Settings]) -> Settings:
 
 @pytest.fixture
 def db(settings: Settings) -> Iterator[Database]:
-    db = Database(settings)
-    db.before_commit.append(changes.write_recorded)
+    db = open_database(settings)
     yield db
     db.close()
 

@@ -141,7 +141,16 @@ async def test_numbers_are_published_while_the_worker_runs_and_once_more_at_its_
 
 
 @pytest.mark.anyio
-async def test_a_lone_process_publishes_nothing() -> None:
-    metrics = Metrics()
-    async with metrics.published():
-        metrics.publish()
+async def test_a_lone_process_publishes_nothing(shared: Path) -> None:
+    share_between_workers(None)
+    alone = Metrics()
+    share_between_workers(shared)
+    with_others = Metrics()
+    alone.login("success")
+    async with alone.published():
+        await anyio.lowlevel.checkpoint()
+        alone.publish()
+    assert os.listdir(shared) == []
+    with_others.publish()
+    assert len(os.listdir(shared)) == 1  # it would have been seen here
+    assert "identity_logins_total success" not in scraped(with_others)

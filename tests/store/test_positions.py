@@ -17,6 +17,7 @@ from identity.store.positions import (
     of_cluster,
     under_way,
 )  # fmt: skip
+from tests.proofs import effort
 
 
 @dataclass
@@ -27,7 +28,6 @@ class Server:
     next_id: int = 1
     nonces: int = 0
     running: dict[int, list[Mark]] = field(default_factory=dict)
-from tests.proofs import effort
     visible: set[Mark] = field(default_factory=set)
     durable_xid: int = 700
     """Above any transaction that was committed: after a crash numbering goes on from there."""
