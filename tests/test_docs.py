@@ -22,6 +22,7 @@ from identity.settings import described
 from scripts import docs
 from tests.databases import ROOT, environment
 from tests.directory.hashes.test_foreign_hashes import FOREIGN
+from tests.proofs import WHOLE
 from tests.serving import ADMIN_PASSWORD
 
 PAGES = {str(page.relative_to(ROOT)): page.read_text() for page in docs.pages()}
@@ -238,6 +239,8 @@ def test_a_decision_names_the_tests_that_hold_it(page: str) -> None:
 
 TOUR = "README.md"
 RUN = [page for page in PAGES if fences(page, "bash")]
+SHORT = 1
+"""Pages of each half that `make test` tries; `make test-proofs` tries all."""
 PROLOGUE = """
 member() { python3 -c "import json, sys; print(json.load(sys.stdin)['$1'])"; }
 ACCESS=$(curl -s $API/token -d grant_type=password -d username=admin \\
@@ -245,6 +248,7 @@ ACCESS=$(curl -s $API/token -d grant_type=password -d username=admin \\
 """
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("dialect", ["sqlite"])
 @pytest.mark.parametrize("pages", [RUN[::2], RUN[1::2]], ids=["half", "other-half"])
 def test_what_is_shown_works_line_by_line(
@@ -269,7 +273,7 @@ def test_what_is_shown_works_line_by_line(
     }
     path = f"{shims}{os.pathsep}{os.environ['PATH']}"
     around = environment(**settings) | {"PATH": path, "no_proxy": "*"}
-    for page in pages:
+    for page in pages if WHOLE else pages[:SHORT]:
         output = run(script(page, running.url), tmp_path, around)
         assert '"error"' not in output, page
         assert '"type": "about:blank"' not in output, page

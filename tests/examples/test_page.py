@@ -18,6 +18,7 @@ from identity.verifier import errors as verifier_errors
 from tests.databases import ROOT, environment, free_port
 from tests.examples.plugin import pytest_run
 from tests.interop.npm import installed
+from tests.proofs import WHOLE
 from tests.serving import ADMIN_PASSWORD
 
 PAGE = (ROOT / "docs" / "validating-tokens.md").read_text()
@@ -53,6 +54,11 @@ def missing(section: str) -> str | None:
     return next((each for each in needed if shutil.which(each, path=path) is None), None)
 
 
+BESIDE = ("node", "nginx")
+"""Sections whose programs `test_node.py` and `test_gateway.py` run: the short form leaves them."""
+
+
+@pytest.mark.proof
 @pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_every_command_of_the_page_does_what_it_says(
@@ -63,7 +69,9 @@ def test_every_command_of_the_page_does_what_it_says(
     folder = tmp_path / "checkout"
     (folder / "var").mkdir(parents=True)
     copied(folder, ports)
-    sections = [name for name in SECTIONS if missing(name) is None]
+    sections = [
+        name for name in SECTIONS if missing(name) is None and (WHOLE or name not in BESIDE)
+    ]
     if "node" in sections:
         modules = installed(EXAMPLES / "node" / "package.json", request.config) / "node_modules"
         (folder / "examples" / "node" / "node_modules").symlink_to(modules)

@@ -1,5 +1,9 @@
 """Generated requests against a running service, made from the service's own OpenAPI document and
-sent as an administrator: no answer is a server error or one that the document does not describe."""
+sent as an administrator: no answer is a server error or one that the document does not describe.
+
+The short form sends a few of each operation. Whether each was got through to takes more, and is
+asked of the whole: schemathesis' systematic cases and its chains of requests are in that alone.
+"""
 
 import os
 import re
@@ -12,12 +16,12 @@ import httpx
 import pytest
 
 from tests.databases import ROOT, environment
-from tests.proofs import LONG, effort
+from tests.proofs import LONG, WHOLE, effort
 from tests.serving import Server
 
 HERE = Path(__file__).parent
 SECONDS = os.environ.get("FUZZ_SECONDS", "300")
-EXAMPLES = {"sqlite": str(effort(3, 8)), "postgresql": str(effort(2, 4))}
+EXAMPLES = {"sqlite": effort(2, 8), "postgresql": effort(2, 4)}
 ANSWERED = re.compile(r'identity_requests_total\{method="(\w+)",route="([^"]+)",status="(\d+)"\}')
 
 
@@ -26,7 +30,9 @@ def test_no_generated_request_is_answered_with_anything_undocumented(
     dialect: str, database_url: str, server: Callable[..., Server], tmp_path: Path
 ) -> None:
     service = server(LOGIN_MAX_FAILURES="1000000", LOG_LEVEL="warning")
-    until = ["--max-time", SECONDS] if LONG else ["--seed", "1", "-n", EXAMPLES[dialect]]
+    until = ["--max-time", SECONDS] if LONG else ["--seed", "1", "-n", str(EXAMPLES[dialect])]
+    if not WHOLE:
+        until += ["--phases", "fuzzing"]
     options = ["--config-file", str(HERE / "schemathesis.toml"), "--no-color"]
     command = [*options, "run", *until, f"{service.url}/openapi.json"]
     run = subprocess.run(
@@ -44,7 +50,8 @@ def test_no_generated_request_is_answered_with_anything_undocumented(
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "unhandled exception" not in service.log.read_text(errors="replace")
-    assert never_succeeded(service) == set(), run.stdout
+    if WHOLE:
+        assert never_succeeded(service) == set(), run.stdout
 
 
 def never_succeeded(service: Server) -> set[tuple[str, str]]:
