@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -16,6 +16,9 @@ from tests.databases import WEAK_BUT_QUICK, Postgres, Templates
 from tests.serving import ADMIN_PASSWORD, Server, running
 from tests.transport import served
 from tests.world import World
+
+if TYPE_CHECKING:
+    from identity.store import Database
 
 DIALECTS = ["sqlite", "postgresql"]
 
@@ -113,6 +116,16 @@ def make_settings(database_url: str, tmp_path: Path) -> Callable[..., Any]:
 @pytest.fixture
 def settings(make_settings: Callable[..., Any]) -> Any:
     return make_settings()
+
+
+@pytest.fixture
+def db(settings: Any) -> Iterator["Database"]:
+    """This test's database with the hooks that the service and every command have."""
+    from identity.service.opening import open_database
+
+    db = open_database(settings)
+    yield db
+    db.close()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The `identity` command in this process: its output, its exit code, its database."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from identity.cli import run
-from identity.service.wiring import open_database
-from identity.store import Database
 
 
 @dataclass
@@ -54,10 +52,3 @@ def identity(
         return Outcome(code, captured.out, captured.err)
 
     return command
-
-
-@pytest.fixture
-def db(environ: dict[str, str], settings: Any) -> Iterator[Database]:
-    database = open_database(settings)
-    yield database
-    database.close()

@@ -12,7 +12,6 @@ from identity.keys import master
 from identity.keys.master import MasterKey
 from identity.keys.table import SigningKey
 from identity.records import audit
-from identity.service.opening import open_database
 from identity.settings import Settings
 from identity.store import Database
 from identity.store.changes import Change
@@ -30,13 +29,6 @@ def make(database_url: str, tmp_path: Path) -> Callable[..., Settings]:
 @pytest.fixture
 def settings(make: Callable[..., Settings]) -> Settings:
     return make()
-
-
-@pytest.fixture
-def db(settings: Settings) -> Iterator[Database]:
-    db = open_database(settings)
-    yield db
-    db.close()
 
 
 @pytest.fixture

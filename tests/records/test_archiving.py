@@ -30,13 +30,6 @@ SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 
 
 @pytest.fixture
-def db(settings: Any) -> Iterator[Database]:
-    db = open_database(settings)
-    yield db
-    db.close()
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "archives"
 

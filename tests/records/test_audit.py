@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,13 +30,6 @@ KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 EVENTS = 12
 
 Execute = Callable[..., None]
-
-
-@pytest.fixture
-def db(settings: Any) -> Iterator[Database]:
-    db = open_database(settings)
-    yield db
-    db.close()
 
 
 def happen(db: Database, count: int = 1, name: str = "user.created") -> None:

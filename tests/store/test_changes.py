@@ -1,7 +1,7 @@
 """The change feed: what it hears, in which order, and whom one question answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -12,7 +12,6 @@ from sqlmodel import func, select
 
 from identity.clock import frozen
 from identity.errors import Unavailable
-from identity.service.wiring import open_database
 from identity.store import Database, changes
 from identity.store.changes import KEPT, Change, ChangeFeed
 from identity.store.histories import Histories
@@ -27,13 +26,6 @@ def listening(feed: ChangeFeed, *nouns: str) -> Heard:
     for noun in nouns:
         feed.listen(noun, partial(lambda noun, verb, ref: heard.append((noun, verb, ref)), noun))
     return heard
-
-
-@pytest.fixture
-def db(settings: Any) -> Iterator[Database]:
-    db = open_database(settings)
-    yield db
-    db.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ work never hurts another."""
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -29,13 +28,6 @@ from identity.store.changes import Change
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 POSTGRES = pytest.mark.parametrize("dialect", ["postgresql"])
-
-
-@pytest.fixture
-def db(settings: Any) -> Iterator[Database]:
-    db = open_database(settings)
-    yield db
-    db.close()
 
 
 def add(name: str) -> Any:

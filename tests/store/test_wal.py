@@ -29,13 +29,6 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture
-def db(settings: Any) -> Iterator[Database]:
-    db = open_database(settings)
-    yield db
-    db.close()
-
-
 def path_of(db: Database) -> str:
     return str(db.engine.url.database)
 
