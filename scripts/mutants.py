@@ -97,7 +97,10 @@ def tried(place: str, chosen: list[Mutant], until: float) -> Iterator[tuple[Muta
             assert process.stdout is not None
             for line in process.stdout:
                 number, outcome = line.split()
-                yield warm[int(number)], outcome == "killed"
+                if outcome == "cold":
+                    cold.append(warm[int(number)])
+                else:
+                    yield warm[int(number)], outcome == "killed"
         if process.returncode:
             raise SystemExit(f"the tests of {place} fail as the code stands")
     for mutant in cold:

@@ -2,7 +2,7 @@
 
 `--cold TESTS -- PATH:NUMBER` runs the tests with one change from the import on. `--warm TESTS --
 PATH:NUMBER...` runs them as the code stands, then forks for each change, and prints its place in
-the list and `killed` or `survived`.
+the list and `killed`, `survived`, or `cold`: only that will show it.
 """
 
 import gc
@@ -28,6 +28,7 @@ OPTIONS = [
     "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", "not slow and not fuzz",
     "-k", "not postgresql", "-W", "ignore:Module already imported",
 ]  # fmt: skip
+OUTCOMES = ("survived", "killed", "cold")
 Lines = dict[tuple[str, int], set[Any]]
 
 
@@ -66,16 +67,14 @@ class Forking:
         for number, change in enumerate(self._changes):
             if time.time() > self._until:
                 break
-            outcome = "killed" if self._dies(session, *change) else "survived"
-            print(number, outcome, file=self._out, flush=True)
+            print(number, self._outcome(session, *change), file=self._out, flush=True)
         os._exit(0)  # what the tests hold for the session is the forks' too: nobody tidies twice
 
     def _watch(self, session: pytest.Session) -> None:
         """Run every test as the code stands. One that fails is left out, and said so."""
-        threading.settrace(self._called)
         for item in session.items:
             self._item, self._failed, began = item, False, time.perf_counter()
-            sys.settrace(self._called)
+            sys.settrace(self.called)
             # To the session's end: what is prepared for it stays.
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=session)
             sys.settrace(None)
@@ -87,35 +86,44 @@ class Forking:
         if len(self._took) < len(session.items) * 0.9:
             os._exit(1)
 
-    def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
+    def called(self, frame: FrameType, event: str, argument: Any) -> Any:
         return self._ran if frame.f_code.co_filename in self._files else None
 
     def _ran(self, frame: FrameType, event: str, argument: Any) -> Any:
         self._lines.setdefault((frame.f_code.co_filename, frame.f_lineno), set()).add(self._item)
         return self._ran
 
-    def _dies(self, session: pytest.Session, file: str, mutation: Mutation) -> bool:
+    def _outcome(self, session: pytest.Session, file: str, mutation: Mutation) -> str:
         passing = set().union(*(self._lines.get((file, line), ()) for line in mutation.lines))
+        if None in passing:  # an import came through as well
+            return "cold"
         items = sorted((i for i in passing if i in self._took), key=self._took.__getitem__)
         if not items:
-            return False
+            return "survived"
         child = os.fork()
         if child == 0:
             # A change may turn a loop endless.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(20 + 5 * int(sum(self._took[item] for item in items)))
+            outcome = "killed"
             try:
-                _become(file, mutation)
-                for item in items:
-                    self._failed = False
-                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=session)
-                    if self._failed:
-                        os._exit(1)
-                os._exit(0)
-            except BaseException:
-                os._exit(1)
+                outcome = self._alone(session, file, mutation, items)
+            finally:
+                os._exit(OUTCOMES.index(outcome))
         _, status = os.waitpid(child, 0)
-        return status != 0
+        return OUTCOMES[os.WEXITSTATUS(status)] if os.WIFEXITED(status) else "killed"
+
+    def _alone(
+        self, session: pytest.Session, file: str, mutation: Mutation, items: list[Any]
+    ) -> str:
+        if not _become(file, mutation):
+            return "cold"
+        for item in items:
+            self._failed = False
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=session)
+            if self._failed:
+                return "killed"
+        return "survived"
 
 
 def _codes(code: CodeType) -> dict[tuple[str, int], CodeType]:
@@ -127,17 +135,23 @@ def _codes(code: CodeType) -> dict[tuple[str, int], CodeType]:
     return found
 
 
-def _become(file: str, mutation: Mutation) -> None:
-    """Give every living function of the file the changed code, and forget what was computed."""
+def _become(file: str, mutation: Mutation) -> bool:
+    """Give every living function of the file the changed code, and forget what was computed.
+    False where one cannot take it, as its closure is another."""
     changed = _codes(compile(mutation.apply(), file, "exec"))
     for thing in gc.get_objects():
         if isinstance(thing, FunctionType) and thing.__code__.co_filename == file:
             old = thing.__code__
             new = changed.get((old.co_qualname, old.co_firstlineno))
-            if new is not None and len(new.co_freevars) == len(old.co_freevars):
+            if new is None:
+                continue
+            if len(new.co_freevars) == len(old.co_freevars):
                 thing.__code__ = new
+            elif "<locals>" not in old.co_qualname:
+                return False
         elif isinstance(thing, _lru_cache_wrapper):
             thing.cache_clear()
+    return True
 
 
 class _Changed(importlib.machinery.SourceFileLoader):
@@ -177,7 +191,10 @@ def main() -> None:
     if how == "--cold":
         sys.meta_path.insert(0, _Finder(*numbers[0]))
         raise SystemExit(pytest.main([*OPTIONS, "-x", *tests]))
-    raise SystemExit(pytest.main([*OPTIONS, *tests], plugins=[Forking(numbers)]))
+    forking = Forking(numbers)
+    sys.settrace(forking.called)
+    threading.settrace(forking.called)
+    raise SystemExit(pytest.main([*OPTIONS, *tests], plugins=[forking]))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def test_any_bytes_are_a_form_or_an_invalid_request(body: bytes) -> None:
         (b"scope=&grant_type=password", {"grant_type": "password"}),
         (b"scope", {}),
         (b"a=b=c%3Dd", {"a": "b=c=d"}),
+        (b"a=b=c", {"a": "b=c"}),
         (b"a+b=c+%2B", {"a b": "c +"}),
         (b"%C3%A4=%e2%82%ac", {"ä": "€"}),
     ],
@@ -57,7 +58,7 @@ def test_forms_read_as_the_rfc_says(body: bytes, form: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"scope=a&scope=b", b"scope=&scope=b", b"scope=a&scope", b"scope=a&%73cope=a", b"scope&scope"],
+    [b"scope=a&scope=b", b"scope=&scope=b", b"scope=a&=b&scope=c", b"scope=a&scope", b"scope=a&%73cope=a", b"scope&scope"],
 )
 def test_a_repeated_parameter_is_refused_by_name(body: bytes) -> None:
     with pytest.raises(InvalidRequest, match="parameter scope is repeated"):
@@ -69,6 +70,21 @@ def test_the_name_of_a_repeated_parameter_is_made_printable() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         parse_form(name + b"=1&" + name + b"=1")
     assert refusal.value.detail == "the parameter ???" + "x" * 37 + " is repeated"
+
+
+def test_values_without_a_name_are_a_parameter_too_and_come_once() -> None:
+    assert parse_form(b"=1&a=2") == {"": "1", "a": "2"}
+    with pytest.raises(InvalidRequest, match="parameter  is repeated"):
+        parse_form(b"=1&=2")
+
+
+def test_every_printable_character_of_a_repeated_name_is_shown() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        parse_form(b"!~=1&!~=1")
+    assert refusal.value.detail == "the parameter !~ is repeated"
+    with pytest.raises(InvalidRequest) as refusal:
+        parse_form("a b\x7f=1&a b\x7f=1".encode())
+    assert refusal.value.detail == "the parameter a?b? is repeated"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +114,8 @@ def test_too_many_parameters_are_refused_before_any_is_read() -> None:
         b"application/x-www-form-urlencoded",
         b"Application/X-WWW-Form-Urlencoded; charset=UTF-8",
         b'application/x-www-form-urlencoded;charset="utf-8"; boundary=x',
+        b"application/x-www-form-urlencoded; charset=utf8",
+        b"application/x-www-form-urlencoded; charset=US-ASCII",
     ],
 )
 def test_a_form_may_say_that_it_is_utf8(content_type: bytes) -> None:
@@ -113,6 +131,7 @@ def test_a_form_may_say_that_it_is_utf8(content_type: bytes) -> None:
         b"multipart/form-data; boundary=x",
         b"application/x-www-form-urlencoded-not",
         b"application/x-www-form-urlencoded; charset=iso-8859-1",
+        b"application/x-www-form-urlencoded; charset=~utf-8~",
     ],
 )
 def test_another_content_type_is_an_invalid_request(content_type: bytes | None) -> None:
@@ -145,6 +164,8 @@ def test_any_authorization_header_is_credentials_or_invalid_client(header: bytes
         b"Basic ",
         b"Basic !!!!",
         b"Basic YTp",
+        b"Basic YT*pi",
+        b"Basic ~YTpi~",
         b"Bearer YTpi",
         basic(b"no-colon"),
         basic(b":secret-without-id"),
