@@ -32,8 +32,13 @@ LONGEST = 60.0
 """Seconds for the tests of one change, at the most; then it counts as noticed."""
 
 PLACES: dict[str, tuple[str, ...]] = {
-    "verifier/gate": ("tests/verifier/gate",),
-    "oauth/grants": ("tests/oauth/grants", "tests/tokens/sessions/test_rotation.py"),
+    "verifier/gate": ("tests/verifier/gate", "tests/directory/test_subjects.py"),
+    "oauth/grants": (
+        "tests/oauth/grants",
+        "tests/tokens/sessions/test_rotation.py",
+        "tests/authentication/test_clients.py",
+        "tests/records/test_metrics.py",
+    ),
     "authentication/clients": ("tests/authentication/test_clients.py",),
     "authentication/throttle": ("tests/authentication/test_throttle.py",),
     "http/forms": ("tests/http/test_forms.py", "tests/oauth/grants/test_requests.py"),
@@ -83,7 +88,9 @@ def killed_before() -> set[str]:
     return {entry["key"] for entry in map(json.loads, lines) if entry["killed"]}
 
 
-def tried(place: str, chosen: list[Mutant], until: float) -> Iterator[tuple[Mutant, bool]]:
+def tried(
+    place: str, chosen: list[Mutant], until: float, imports: bool
+) -> Iterator[tuple[Mutant, bool]]:
     """Each with whether it was killed, as far as time reaches."""
     warm = [mutant for mutant in chosen if mutant.mutation.held]
     cold = [mutant for mutant in chosen if not mutant.mutation.held]
@@ -104,7 +111,7 @@ def tried(place: str, chosen: list[Mutant], until: float) -> Iterator[tuple[Muta
         if process.returncode:
             raise SystemExit(f"the tests of {place} fail as the code stands")
     for mutant in cold:
-        if time.time() > until:
+        if time.time() > until or not imports:
             return
         number = f"{mutant.path}:{mutant.number}"
         command = [sys.executable, "-m", "scripts.mutated", "--cold", *PLACES[place], "--", number]
@@ -128,7 +135,9 @@ def sample(size: int, seed: int) -> list[tuple[str, Mutant]]:
     return random.Random(seed).sample(held, min(size, len(held)))  # noqa: S311
 
 
-def run(chosen: Iterable[tuple[str, Mutant]], until: float, *, anew: bool) -> int:
+def run(
+    chosen: Iterable[tuple[str, Mutant]], until: float, *, anew: bool, imports: bool
+) -> int:
     """Prints each survivor; how many are neither killed nor explained."""
     known, reasons = set() if anew else killed_before(), explained(PAGE.read_text())
     todo: dict[str, list[Mutant]] = {}
@@ -142,7 +151,7 @@ def run(chosen: Iterable[tuple[str, Mutant]], until: float, *, anew: bool) -> in
             told = [mutant for mutant in rest if mutant.explained in reasons]
             rest = [mutant for mutant in rest if mutant.explained not in reasons]
             killed, count = len(all_of_it) - len(rest) - len(told), 0
-            for mutant, dead in tried(place, rest, until) if rest else ():
+            for mutant, dead in tried(place, rest, until, imports) if rest else ():
                 count += 1
                 killed += dead
                 store.write(json.dumps({"key": mutant.key, "killed": dead}) + "\n")
@@ -165,13 +174,16 @@ def main() -> None:
     parser.add_argument("places", nargs="*", choices=[[], *PLACES], metavar="PLACE")
     parser.add_argument("--sample", type=int, metavar="N", help="so many at random, each tried anew")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--imports", action="store_true", help="what runs at an import as well")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after as many")
     asked = parser.parse_args()
     if asked.sample is not None:
         chosen = sample(asked.sample, asked.seed)
     else:
-        chosen = [(place, m) for place in asked.places or PLACES for m in mutants(place)]
-    survivors = run(chosen, time.time() + asked.seconds, anew=asked.sample is not None)
+        every = [(place, m) for place in asked.places or PLACES for m in mutants(place)]
+        chosen = [pair for pair in every if asked.imports or pair[1].mutation.held]
+    until, anew = time.time() + asked.seconds, asked.sample is not None
+    survivors = run(chosen, until, anew=anew, imports=asked.imports)
     if survivors:
         raise SystemExit(f"{survivors} survived and are not explained in docs/mutation.md")
 

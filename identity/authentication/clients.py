@@ -67,7 +67,7 @@ class ClientAuthentication:
                 await self._clients.look_up(NOBODY)
             raise self._refused(client_id, refusal, known=client is not None) from None
         assert client is not None
-        if header is not None and (client.confidential or secret is not None):
+        if header is not None and client.confidential:
             self._remember(header, client, expires)
         audit.act_as("client", client.id)
         return client

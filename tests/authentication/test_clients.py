@@ -1,13 +1,15 @@
 """Who is asking, at every OAuth endpoint alike (RFC 6749 §2.3)."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from hmac import compare_digest
 from typing import Any
 
 import httpx
 import pytest
 
 from identity.app import create_app
+from identity.authentication import clients
 from identity.clock import frozen, utcnow
 from tests.serving import running
 from tests.world import PASSWORD, Caller, World, granted, refused
@@ -106,6 +108,16 @@ async def test_whoever_fails_gets_the_same_answer(world: World, path: str) -> No
     refusals = await world.events("client.authentication")
     assert {event.outcome for event in refusals} == {"refused"}
     assert len(refusals) == 2 * len(attempts) - 1
+    assert {event.detail["why"] for event in refusals} == {
+        "wrong secret", "expired secret", "no secret given", "unknown", "disabled"
+    }  # fmt: skip
+    assert {event.client_id for event in refusals} == {"shop", "gone", "nobody"}
+
+
+async def test_a_long_id_is_on_record_by_its_beginning(world: World) -> None:
+    refused(await world.token(Caller("x" * 200, "secret"), **OWN), 401, "invalid_client")
+    [event] = await world.events("client.authentication")
+    assert event.client_id == "x" * 100
 
 
 MALFORMED = [
@@ -139,6 +151,11 @@ async def test_basic_credentials_of_nobody_name_no_client(world: World) -> None:
     """Swagger UI's Authorize button sends them where its client fields were left empty."""
     world.user()
     login = {"grant_type": "password", "username": "ada", "password": PASSWORD}
+    for scheme in ("Bearer", "Negotiate"):
+        answer = await world.api.post(
+            "/token", data=login, headers={"authorization": f"{scheme} Og=="}
+        )
+        refused(answer, 401, "invalid_client")
     nobody = {"authorization": "Basic Og=="}
     granted(await world.api.post("/token", data=login, headers=nobody))
     app = world.client("app", public=True)
@@ -180,6 +197,71 @@ async def test_two_secrets_may_overlap_and_each_ends_at_its_time(world: World) -
         refused(await world.token(ending, **OWN), 401, "invalid_client")
         for caller in (old, new):
             await world.act(caller)
+
+
+async def test_a_secret_that_has_proved_its_client_still_ends_at_its_time(world: World) -> None:
+    with frozen(datetime(2030, 1, 1, tzinfo=UTC)) as clock:
+        shop = world.client()
+        ending = world.secret(shop.id, expires_at=utcnow() + timedelta(minutes=10))
+        headers = Caller(shop.id, ending).basic
+        for seconds in (0, 1, 598):
+            clock.tick(seconds)
+            granted(await world.api.post("/token", data=OWN, headers=headers))
+        clock.tick(1)
+        for way in ({"headers": headers}, {"data": OWN | Caller(shop.id, ending).post}):
+            answer = await world.api.post("/token", **{"data": OWN, **way})
+            refused(answer, 401, "invalid_client")
+
+
+async def test_a_header_that_has_proved_its_client_names_no_other(world: World) -> None:
+    shop, other = world.client("shop"), world.client("other")
+    granted(await world.api.post("/token", data=OWN, headers=shop.basic))
+    for more in ({"client_id": other.id}, {"client_secret": other.secret or ""}):
+        answer = await world.api.post("/token", data=OWN | more, headers=shop.basic)
+        refused(answer, 400, "invalid_request")
+
+
+async def test_so_many_headers_are_known_again_and_the_oldest_goes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+
+    def comparing(known: str, given: str) -> bool:
+        compared.append(known)
+        return compare_digest(known, given)
+
+    monkeypatch.setattr(clients, "compare_digest", comparing)
+    monkeypatch.setattr(clients, "PROVEN", 2)
+
+    async def known_again(headers: dict[str, str]) -> bool:
+        compared.clear()
+        answer = await world.api.post("/introspect", data={"token": "x"}, headers=headers)
+        assert answer.status_code == 200
+        return not compared
+
+    first, third = (world.client(name, scopes=["introspect"]) for name in ("first", "third"))
+    assert [await known_again(first.basic) for _ in range(3)] == [False, True, True]
+    ending = Caller(first.id, world.secret(first.id, expires_at=utcnow() + timedelta(minutes=1)))
+    assert [await known_again(first.basic) for _ in range(2)] == [False, True]  # it has changed
+    assert [await known_again(ending.basic) for _ in range(2)] == [False, True]
+    assert [await known_again(caller.basic) for caller in (first, ending)] == [True, True]
+    assert [await known_again(third.basic) for _ in range(2)] == [False, True]
+    assert await known_again(ending.basic) and not await known_again(first.basic)
+    # Nobody proves anything by a public client's id, nor pushes others out with it.
+    app = Caller(world.client("app", public=True).id, "")
+    for spaces in range(1, 4):
+        header = app.basic["authorization"].replace(" ", " " * spaces)
+        await world.api.post("/revoke", data={"token": "x"}, headers={"authorization": header})
+    assert await known_again(third.basic) and await known_again(first.basic)
+
+
+async def test_what_a_client_does_is_on_record_as_its_own(world: World) -> None:
+    shop = world.client()
+    for _ in range(2):
+        granted(await world.api.post("/token", data=OWN, headers=shop.basic))
+    granted(await world.token(shop, **OWN))
+    issued = await world.events("token.issued")
+    assert [(event.actor_type, event.actor) for event in issued] == [("client", shop.id)] * 3
 
 
 async def test_a_client_that_is_disabled_or_deleted_is_refused_at_once(world: World) -> None:

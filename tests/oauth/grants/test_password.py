@@ -45,6 +45,16 @@ async def test_a_login_by_the_built_in_client_answers_all_that_the_contract_name
     assert (await world.me(tokens["access_token"])).json()["last_login_at"] is not None
 
 
+async def test_a_login_is_on_record_as_the_users_own(world: World) -> None:
+    user = world.user()
+    tokens = await world.log_in()
+    [event] = await world.events("login")
+    assert (event.outcome, event.actor_type, event.actor) == ("success", "user", user.id)
+    assert (event.subject, event.client_id) == (user.id, "first-party")
+    assert event.detail["sid"] == claims_of(tokens["access_token"])["sid"]
+    assert event.detail["scope"] == tokens["scope"]
+
+
 async def test_username_and_email_log_in_whatever_their_case(world: World) -> None:
     user = world.user("Ada", email="ada@example.com")
     for login in ("ada", "ADA", "ada@example.com", "Ada@EXAMPLE.com"):

@@ -8,6 +8,7 @@ import pytest
 
 from identity.app import create_app
 from identity.clock import frozen
+from identity.directory.users import accounts
 from identity.opaque import digest
 from identity.tokens.sessions import rotation
 from tests.serving import running
@@ -37,6 +38,27 @@ async def test_a_refresh_swaps_the_token_and_keeps_the_session(world: World) -> 
         assert await world.active(first["access_token"])
         third = granted(await world.refresh(second["refresh_token"]))
         assert await world.active(third["access_token"])
+
+
+async def test_a_refresh_is_on_record(world: World) -> None:
+    user = world.user()
+    first = await world.log_in()
+    second = granted(await world.refresh(first["refresh_token"]))
+    [event] = await world.events("token.issued")
+    assert (event.subject, event.client_id) == (user.id, "first-party")
+    assert event.detail["grant"] == "refresh_token"
+    assert event.detail["scope"] == second["scope"]
+    assert event.detail["sid"] == claims_of(second["access_token"])["sid"]
+
+
+async def test_a_disabled_user_is_refused_even_where_the_session_has_not_ended(
+    world: World,
+) -> None:
+    user = world.user()
+    tokens = await world.log_in()
+    with world.change() as session:
+        accounts.set_status(session, accounts.get(session, user.id, lock=True), "disabled", None)
+    refused(await world.refresh(tokens["refresh_token"]), 400, "invalid_grant")
 
 
 async def test_only_digests_are_stored(world: World) -> None:

@@ -12,7 +12,8 @@ import pytest
 import identity
 from identity.verifier import VerifiedClaims
 from identity.verifier.gate.claims import KeptClaims
-from tests.verifier.sample import CLAIMS, NOW, forger, gate
+from tests.verifier.forger import Forger
+from tests.verifier.sample import CLAIMS, NOW, forger, gate, kid_of, private_key
 
 
 @pytest.fixture
@@ -83,6 +84,43 @@ def test_kept_claims_are_asked_again_whether_they_are_still_good(claims: Verifie
     assert claims.valid_at(NOW - 15)
     assert not claims.valid_at(NOW - 15.1)
     assert not claims.valid_at(NOW - 5.1, leeway=0)
+
+
+def test_what_is_made_when_asked_for_is_made_once(claims: VerifiedClaims) -> None:
+    for name in ("audience", "scopes", "roles"):
+        assert getattr(claims, name) is getattr(claims, name)
+
+
+def test_a_token_is_good_from_its_nbf_or_else_its_iat() -> None:
+    later = gate().check(forger("EdDSA").with_claims(iat=NOW - 9, nbf=NOW - 3))
+    assert (later.issued_at, later.not_before) == (NOW - 9, NOW - 3)
+    without = {name: value for name, value in CLAIMS.items() if name != "nbf"}
+    token = Forger(private_key("EdDSA"), kid_of("EdDSA"), "EdDSA", without).token()
+    assert gate().check(token).not_before == CLAIMS["iat"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "itself"),
+    [
+        ({"sub": "shop", "client_id": "shop"}, True),
+        ({"sub": "shop", "client_id": "shop", "sid": "s"}, False),
+        ({"sub": "ada", "client_id": "shop"}, False),
+        ({"sub": "ada", "client_id": "shop", "sid": "s"}, False),
+    ],
+)
+def test_a_client_acts_for_itself_where_it_is_the_subject_and_nobody_logged_in(
+    changes: dict[str, str], itself: bool
+) -> None:
+    claims = {name: value for name, value in CLAIMS.items() if name != "sid"} | changes
+    token = Forger(private_key("EdDSA"), kid_of("EdDSA"), "EdDSA", claims).token()
+    assert gate().check(token).is_client is itself
+
+
+def test_kept_claims_unfold_when_nobody_has_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = forger("ES256").token()
+    kept = gate().check(token).keep()
+    monkeypatch.setattr("identity.verifier.gate.claims._unfolded", None)
+    assert kept.unfold(token).claims == CLAIMS
 
 
 def test_kept_claims_unfold_from_their_own_token_alone() -> None:

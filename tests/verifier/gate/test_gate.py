@@ -194,6 +194,13 @@ def test_the_token_must_be_for_an_audience_that_the_gate_serves(
         assert reason(token, gate(audience=accepted)) == "aud"
 
 
+@pytest.mark.parametrize("seconds", [-0.1, 30.1, float("nan")])
+@pytest.mark.parametrize("name", ["leeway", "skew"])
+def test_clocks_may_differ_by_half_a_minute_and_no_more(name: str, seconds: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 0 to 30 seconds"):
+        gate(**{name: seconds})
+
+
 @pytest.mark.parametrize("leeway", [0, 0.5, 30])
 def test_a_token_lives_from_not_before_until_just_before_its_expiry(leeway: float) -> None:
     token = forger("EdDSA").with_claims(iat=NOW, nbf=NOW + 10, exp=NOW + 20)

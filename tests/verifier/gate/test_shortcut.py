@@ -63,6 +63,11 @@ def test_times_come_to_the_same_at_every_edge(exp: Any, iat: Any, nbf: Any) -> N
     assert outcome(warm("EdDSA", leeway=30), token) == outcome(gate(leeway=30), token)
 
 
+def test_a_token_for_somebody_else_is_refused_behind_a_header_that_has_passed() -> None:
+    for other in ("https://other.example", CLAIMS["aud"] + "/", ["https://other.example"]):
+        assert outcome(warm("EdDSA"), forger("EdDSA").with_claims(aud=other))[0] == "aud"  # type: ignore[index]
+
+
 def test_a_header_that_was_only_explained_is_not_believed() -> None:
     """Signed by the issuer, but no access token: `explain` goes on behind what it refuses."""
     mine = gate()
@@ -103,6 +108,23 @@ def test_a_bad_signature_is_checked_once() -> None:
         before = len(asked)
         outcome(mine, token)
         assert len(asked) == before + 1
+
+
+def test_a_verifier_that_fails_has_not_found_the_signature_good() -> None:
+    """The header has passed before: the shortcut must take an error for a refusal as well."""
+    broken = False
+
+    def failing(message: bytes, signature: bytes) -> bool:
+        if broken:
+            raise RuntimeError("the backend is gone")
+        return trusted()[kid].verify(message, signature)
+
+    kid = kid_of("ES256")
+    mine = gate(keys={kid: VerificationKey(kid, "ES256", failing)}.get)
+    token = forger("ES256").token()
+    mine.check(token)
+    broken = True
+    assert outcome(mine, token)[0] == "signature"  # type: ignore[index]
 
 
 def test_headers_are_kept_within_bounds() -> None:
