@@ -96,7 +96,15 @@ def tried(
     cold = [mutant for mutant in chosen if not mutant.mutation.held]
     if warm:
         numbers = [f"{mutant.path}:{mutant.number}" for mutant in warm]
-        command = [sys.executable, "-m", "scripts.mutated", "--warm", *PLACES[place], "--", *numbers]
+        command = [
+            sys.executable,
+            "-m",
+            "scripts.mutated",
+            "--warm",
+            *PLACES[place],
+            "--",
+            *numbers,
+        ]
         environment = {**os.environ, "MUTANTS_UNTIL": str(until)}
         with subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment
@@ -119,7 +127,9 @@ def tried(
 
 
 def _fails(command: list[str]) -> bool:
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         return process.wait(LONGEST) != 0
     except subprocess.TimeoutExpired:
@@ -135,9 +145,7 @@ def sample(size: int, seed: int) -> list[tuple[str, Mutant]]:
     return random.Random(seed).sample(held, min(size, len(held)))  # noqa: S311
 
 
-def run(
-    chosen: Iterable[tuple[str, Mutant]], until: float, *, anew: bool, imports: bool
-) -> int:
+def run(chosen: Iterable[tuple[str, Mutant]], until: float, *, anew: bool, imports: bool) -> int:
     """Prints each survivor; how many are neither killed nor explained."""
     known, reasons = set() if anew else killed_before(), explained(PAGE.read_text())
     todo: dict[str, list[Mutant]] = {}
@@ -172,7 +180,9 @@ def run(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("places", nargs="*", choices=[[], *PLACES], metavar="PLACE")
-    parser.add_argument("--sample", type=int, metavar="N", help="so many at random, each tried anew")
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="so many at random, each tried anew"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--imports", action="store_true", help="what runs at an import as well")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after as many")

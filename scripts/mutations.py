@@ -93,7 +93,9 @@ def _made(tree: ast.Module, where: _Where, slot: tuple[Any, str, int | None], ne
         _put(slot, new)
         after = ast.unparse(where.whole)
         _put(slot, child)
-    lines = range(getattr(child, "lineno", where.line), getattr(child, "end_lineno", where.line) + 1)
+    lines = range(
+        getattr(child, "lineno", where.line), getattr(child, "end_lineno", where.line) + 1
+    )
     words = f"{_short(before)} → {_short(after)}"
     return Mutation(where.place, where.held, lines, words, tree, slot, new)
 
