@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import httpx
 import pytest
@@ -63,6 +64,23 @@ def dialect(request: pytest.FixtureRequest) -> str:
 def _made_once() -> Iterator[None]:
     with made_once.statements(), made_once.routes():
         yield
+
+
+PATIENCE = 30.0
+"""Seconds that a request to a service in this process may wait for its database: a machine that is
+busy, or stands still, is no fault of the service."""
+
+
+@pytest.fixture(autouse=True)
+def _patience(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Only a test of `deadlines` holds the service to its own."""
+    from identity.store import deadlines
+
+    if request.node.get_closest_marker("deadlines") is not None:
+        yield
+    else:
+        with mock.patch.object(deadlines, "BUDGET", PATIENCE):
+            yield
 
 
 @pytest.fixture

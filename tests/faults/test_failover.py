@@ -17,6 +17,8 @@ from tests.databases import Postgres, migrate, wait_until
 from tests.faults.refusing import says_try_again
 from tests.world import Caller, World
 
+pytestmark = pytest.mark.deadlines
+
 
 @pytest.fixture
 def pair() -> Iterator[tuple[Postgres, Postgres]]:

@@ -19,6 +19,8 @@ from tests.databases import Postgres, migrate
 from tests.faults.refusing import says_try_again
 from tests.world import PASSWORD, World
 
+pytestmark = pytest.mark.deadlines
+
 SOON = 4.0
 """Seconds from a request to its refusal."""
 

@@ -15,6 +15,8 @@ from tests.databases import Postgres, migrate
 from tests.faults.refusing import says_try_again
 from tests.world import PASSWORD, World, bearer
 
+pytestmark = pytest.mark.deadlines
+
 RECOVERY = 2.0  # seconds
 
 
