@@ -14,9 +14,9 @@ import pytest
 from identity.store import Database, changes
 from identity.store.changes import ChangeFeed
 from identity.store.positions import PAGE
-from tests.store.test_changes import change, db, feed, listening
+from tests.store.test_changes import change, feed, listening
 
-__all__ = ["db", "feed"]
+__all__ = ["feed"]
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("dialect", ["postgresql"])]
 
 Connection = psycopg.Connection[Any]
