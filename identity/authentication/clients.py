@@ -53,8 +53,6 @@ class ClientAuthentication:
             client_id = FIRST_PARTY
         if client_id == FIRST_PARTY and not self._default:
             raise self._refused(client_id, _Refused("the built-in client is switched off"))
-        if "\0" in client_id:
-            raise self._refused(client_id, _Refused("malformed"))
         client = self._clients.at_hand(client_id)
         looked_up = client is None
         if client is None:

@@ -156,6 +156,8 @@ async def test_basic_credentials_of_nobody_name_no_client(world: World) -> None:
             "/token", data=login, headers={"authorization": f"{scheme} Og=="}
         )
         refused(answer, 401, "invalid_client")
+    answer = await world.api.post("/token", data=login, headers={"authorization": "Basic ~Og=="})
+    refused(answer, 401, "invalid_client")
     nobody = {"authorization": "Basic Og=="}
     granted(await world.api.post("/token", data=login, headers=nobody))
     app = world.client("app", public=True)
@@ -252,6 +254,8 @@ async def test_so_many_headers_are_known_again_and_the_oldest_goes(
     for spaces in range(1, 4):
         header = app.basic["authorization"].replace(" ", " " * spaces)
         await world.api.post("/revoke", data={"token": "x"}, headers={"authorization": header})
+    # Nor does whoever sends the secret in the form.
+    await world.api.post("/introspect", data={"token": "x"} | third.post)
     assert await known_again(third.basic) and await known_again(first.basic)
 
 
@@ -284,8 +288,12 @@ async def test_the_built_in_client_can_be_switched_off(make_settings: Callable[.
         world = World(app, api)
         world.user()
         login = {"grant_type": "password", "username": "ada", "password": PASSWORD}
-        refused(await world.token(**login), 401, "invalid_client")
+        said = refused(await world.token(**login), 401, "invalid_client")
+        assert said == "the request names no client"
+        assert await world.events("client.authentication") == []
         refused(await world.token(client_id="first-party", **login), 401, "invalid_client")
+        [event] = await world.events("client.authentication")
+        assert event.detail["why"] == "the built-in client is switched off"
         await world.log_in(client=world.client("app", public=True))
 
 

@@ -1,5 +1,7 @@
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +9,13 @@ import pytest
 from sqlmodel import SQLModel, func, select
 
 from identity import clock
-from identity.authentication.throttle import KnownAddress, LoginFailure, Throttle
+from identity.authentication.throttle import (
+    KnownAddress,
+    LoginFailure,
+    Throttle,
+    locks_of,
+    unlock,
+)
 from identity.errors import TooManyRequests
 from identity.settings import Settings, ThrottleSettings
 from identity.store import Database
@@ -190,6 +198,107 @@ async def test_guesses_in_parallel_do_not_pass_the_limit(
     assert all(isinstance(o, TooManyRequests) for o in outcomes if o is not None)
 
 
+async def let_through(attempts: list[Any]) -> int:
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    assert all(isinstance(o, TooManyRequests) for o in outcomes if o is not None)
+    return sum(outcome is None for outcome in outcomes)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_guesses_in_parallel_after_others_do_not_pass_the_limit_either(
+    fail: Callable[..., Any],
+) -> None:
+    await fail(times=LIMIT - 1)
+    assert await let_through([fail() for _ in range(10)]) == 1
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+@pytest.mark.parametrize("before", [0, 4])
+async def test_guesses_in_parallel_from_many_addresses_or_at_many_accounts_do_not_pass_the_totals(
+    fail: Callable[..., Any], before: int
+) -> None:
+    for number in range(before):
+        await fail("ada", f"203.0.113.{number}")
+        await fail(f"user{number}", HOME)
+    left = TOTAL - before
+    far = [fail("ada", f"198.51.100.{number}") for number in range(TOTAL + 5)]
+    assert await let_through(far) == left
+    near = [fail(f"another{number}", HOME) for number in range(TOTAL + 5)]
+    assert await let_through(near) == left
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_while_one_attempt_waits_others_count_as_ever(
+    throttle: Throttle, fail: Callable[..., Any], log_in: Callable[..., Any]
+) -> None:
+    """What this process knows of a counter lasts from the first of them to the last."""
+    with throttle.attempt("ada", HOME):
+        for _ in range(2 * LIMIT):
+            await log_in()
+        assert await let_through([fail() for _ in range(10)]) == LIMIT
+        await refused(fail)
+    with throttle.attempt("grace", AWAY):
+        await fail("grace", AWAY, LIMIT)
+        await refused(fail, "grace", AWAY)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_what_was_found_wrong_counts_before_it_is_written(
+    db: Database, throttle: Throttle, fail: Callable[..., Any]
+) -> None:
+    with ExitStack() as under_way:
+        for _ in range(LIMIT):
+            attempt = under_way.enter_context(throttle.attempt("ada", HOME))
+            await attempt.check(db)
+            with attempt.turn():
+                attempt.wrong = True
+        assert await refused(fail) == 1
+        assert await counts(db) == []
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_counters_are_stored_under_the_digests_that_every_version_knows(
+    db: Database, fail: Callable[..., Any], log_in: Callable[..., Any]
+) -> None:
+    """Two versions share a database while the later comes in."""
+    await fail("Ada", HOME)
+    await log_in("grace", HOME)
+    counted = await db.read(lambda session: set(session.exec(select(LoginFailure.key))))
+    known = await db.read(lambda session: set(session.exec(select(KnownAddress.key))))
+    keys = [f"pair\nada\n{HOME}", "account\nada", f"address\n{HOME}"]
+    assert counted == {hashlib.sha256(key.encode()).hexdigest() for key in keys}
+    assert known == {hashlib.sha256(f"pair\ngrace\n{HOME}".encode()).hexdigest()}
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_an_administrator_sees_what_is_locked_and_unlocks_it(
+    db: Database, fail: Callable[..., Any], time: clock.Frozen
+) -> None:
+    end = clock.utcnow() + timedelta(minutes=5)
+
+    async def locked(*addresses: str | None) -> list[tuple[str | None, Any]]:
+        names = ["ada", "ada@example.com"]
+        found = await db.read(lambda session: locks_of(session, names, addresses, LIMIT))
+        return sorted(found, key=str)
+
+    await fail("ADA", HOME, LIMIT - 1)
+    assert await locked(HOME) == []
+    await fail("ADA", HOME)
+    assert await locked(HOME, AWAY) == [(HOME, end)]
+    for number in range(TOTAL - LIMIT - 1):
+        await fail("ada", f"203.0.113.{number}")
+    assert await locked(AWAY) == []
+    await fail("ada", AWAY)
+    assert await locked(HOME, AWAY) == [(HOME, end), (None, end)]
+    forgotten = await db.write(lambda session: unlock(session, ["ada"], [HOME, AWAY]))
+    assert forgotten == 3
+    assert await locked(HOME, AWAY) == []
+    await fail("ada", HOME, LIMIT)
+    assert await locked(HOME) == [(HOME, end)]
+    time.tick(300)
+    assert await locked(HOME) == []
+
+
 async def test_logins_in_parallel_leave_nothing_counted(
     db: Database, log_in: Callable[..., Any]
 ) -> None:
@@ -245,8 +354,10 @@ async def test_pruning_deletes_only_what_no_longer_counts(
     time.tick(300)
     await fail("grace", AWAY)
     assert await db.write(throttle.prune) == 2  # grace at home, home in total
-    time.tick(timedelta(days=180))
-    assert await db.write(throttle.prune) == 4
+    time.tick(timedelta(days=180) - timedelta(minutes=5, seconds=1))
+    assert await db.write(throttle.prune) == 3
+    time.tick(1)
+    assert await db.write(throttle.prune) == 1  # where ada was 180 days ago
     assert (
         await db.read(lambda s: s.exec(select(func.count()).select_from(KnownAddress)).one()) == 0
     )

@@ -55,6 +55,18 @@ async def test_a_login_is_on_record_as_the_users_own(world: World) -> None:
     assert event.detail["scope"] == tokens["scope"]
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_logins_are_counted_by_their_outcome(world: World) -> None:
+    world.user()
+    await world.log_in()
+    for password in ("not hers", "nor this"):
+        answer = await world.token(grant_type="password", username="ada", password=password)
+        refused(answer, 400, "invalid_grant")
+    counted = (await world.api.get("/metrics")).text
+    assert 'identity_logins_total{outcome="success"} 1.0' in counted
+    assert 'identity_logins_total{outcome="refused"} 2.0' in counted
+
+
 async def test_username_and_email_log_in_whatever_their_case(world: World) -> None:
     user = world.user("Ada", email="ada@example.com")
     for login in ("ada", "ADA", "ada@example.com", "Ada@EXAMPLE.com"):

@@ -61,6 +61,23 @@ async def test_a_disabled_user_is_refused_even_where_the_session_has_not_ended(
     refused(await world.refresh(tokens["refresh_token"]), 400, "invalid_grant")
 
 
+async def test_a_user_deleted_in_the_middle_of_a_refresh_gets_no_tokens(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = world.user()
+    tokens = await world.log_in()
+    users = world.services.users
+    get = users.get
+
+    async def deleted_before(user_id: str) -> Any:
+        with world.change() as session:
+            accounts.remove(session, accounts.get(session, user.id, lock=True), None)
+        return await get(user_id)
+
+    monkeypatch.setattr(users, "get", deleted_before)
+    refused(await world.refresh(tokens["refresh_token"]), 400, "invalid_grant")
+
+
 async def test_only_digests_are_stored(world: World) -> None:
     world.user()
     tokens = await world.log_in()
