@@ -43,7 +43,14 @@ PLACES: dict[str, tuple[str, ...]] = {
     "authentication/throttle": ("tests/authentication/test_throttle.py",),
     "http/forms": ("tests/http/test_forms.py", "tests/oauth/grants/test_requests.py"),
     "tokens/sessions": ("tests/tokens/sessions", "tests/api/me"),
-    "directory/access": ("tests/api/access", "tests/oauth/grants/test_scopes.py"),
+    "directory/access": (
+        "tests/api/access",
+        "tests/api/clients",
+        "tests/api/users/test_privileges.py",
+        "tests/oauth/grants/test_scopes.py",
+        "tests/cli/test_clients_and_roles.py",
+        "tests/service/test_bootstrap.py",
+    ),
 }
 """What is changed, and which tests are to notice."""
 

@@ -40,7 +40,8 @@ class _Where:
 @dataclass(frozen=True)
 class Mutation:
     """`place`: the function or class it is in, dotted; empty at the module's top.
-    `held`: it is in a function's body, so that the module need not be imported again."""
+    `held`: it is in a function's body, so that the module need not be imported again.
+    `lines`: from its statement's beginning to its end; a constant's own line may never run."""
 
     place: str
     held: bool
@@ -93,9 +94,7 @@ def _made(tree: ast.Module, where: _Where, slot: tuple[Any, str, int | None], ne
         _put(slot, new)
         after = ast.unparse(where.whole)
         _put(slot, child)
-    lines = range(
-        getattr(child, "lineno", where.line), getattr(child, "end_lineno", where.line) + 1
-    )
+    lines = range(where.line, getattr(child, "end_lineno", where.line) + 1)
     words = f"{_short(before)} → {_short(after)}"
     return Mutation(where.place, where.held, lines, words, tree, slot, new)
 
