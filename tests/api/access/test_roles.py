@@ -1,11 +1,15 @@
 """Roles and scopes: made, changed, deleted, and felt at once."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from sqlmodel import col, func, select
 
+from identity.clock import frozen, utcnow
+from identity.store.changes import Change
 from tests import acting
 from tests.acting import Actor, pointers, problem
 from tests.world import Caller, World, refused
@@ -31,6 +35,75 @@ async def test_an_administrator_hands_out_a_new_scope_with_the_token_in_hand(
     assert answer.json()["scopes"] == [READ]
     world.user(roles=["picker"])
     assert (await world.log_in(scope=READ))["scope"] == READ
+
+
+async def test_what_is_done_to_roles_and_scopes_is_on_record(world: World) -> None:
+    boss = await acting.admin(world)
+    await scope(boss, audience="https://orders.example.com")
+    await boss.done("PATCH", f"/scopes/{READ}", {"description": "Orders", "audience": None})
+    await boss.done("PATCH", f"/scopes/{READ}", {"description": "Orders", "audience": None})
+    await boss.done("POST", "/roles", {"name": "picker", "scopes": [READ, "keys:read"]})
+    await boss.done("PATCH", "/roles/picker", {"scopes": ["users:read", READ]})
+    await boss.done("PATCH", "/roles/picker", {"scopes": [READ, "users:read"]})
+    await boss.done("DELETE", "/roles/picker")
+    await boss.done("DELETE", f"/scopes/{READ}")
+    found = {
+        name: [(event.subject, event.detail) for event in await world.events(name)]
+        for noun in ("scope", "role")
+        for name in (f"{noun}.created", f"{noun}.updated", f"{noun}.deleted")
+    }
+    assert found == {
+        "scope.created": [(READ, {"audience": "https://orders.example.com"})],
+        "scope.updated": [(READ, {"changed": ["audience", "description"]})],
+        "scope.deleted": [(READ, {})],
+        "role.created": [("picker", {"scopes": ["keys:read", READ]})],
+        "role.updated": [
+            ("picker", {"before": ["keys:read", READ], "after": [READ, "users:read"]})
+        ],
+        "role.deleted": [("picker", {})],
+    }
+
+
+async def test_each_change_has_its_time_and_outdates_the_tags_before(world: World) -> None:
+    boss = await acting.admin(world)
+    with frozen() as clock:
+        await scope(boss)
+        await boss.done("POST", "/roles", {"name": "picker", "scopes": [READ]})
+        for path, body in (
+            ("/roles/picker", {"description": "Picks"}),
+            ("/roles/picker", {"scopes": []}),
+            (f"/scopes/{READ}", {"description": "Orders"}),
+        ):
+            tag = (await boss("GET", path)).headers["etag"]
+            clock.tick(60)
+            changed = await boss("PATCH", path, body, headers={"if-match": tag})
+            shown = changed.json()
+            assert shown == (await boss.done("GET", path))
+            assert body.items() <= shown.items()
+            assert datetime.fromisoformat(shown["updated_at"]) == utcnow()
+            problem(await boss("PATCH", path, {"description": ""}, headers={"if-match": tag}), 412)
+            again = await boss("PATCH", path, body)
+            assert again.headers["etag"] == changed.headers["etag"]
+
+
+async def test_what_a_role_loses_is_told_to_those_who_verify_alone(world: World) -> None:
+    boss = await acting.admin(world)
+    await scope(boss)
+    users = {}
+    for name in ("narrowed", "widened", "deprived"):
+        role = {"name": name, "scopes": [READ if name == "deprived" else "users:read"]}
+        await boss.done("POST", "/roles", role)
+        users[name] = world.user(name, roles=[name]).id
+        await world.log_in(name)
+    with world.change() as session:
+        before = session.exec(select(func.max(Change.id))).one() or 0
+    await boss.done("PATCH", "/roles/widened", {"scopes": ["users:read", "keys:read"]})
+    await boss.done("PATCH", "/roles/narrowed", {"scopes": ["keys:read"]})
+    await boss.done("DELETE", f"/scopes/{READ}")
+    with world.change() as session:
+        told = select(Change.ref).where(Change.kind == "user.narrowed", col(Change.id) > before)
+        assert set(session.exec(told)) >= {users["narrowed"], users["deprived"]}
+        assert users["widened"] not in set(session.exec(told))
 
 
 async def test_a_changed_role_is_felt_by_tokens_already_issued(world: World) -> None:
@@ -107,7 +180,7 @@ async def test_a_scope_is_patched(world: World) -> None:
     [
         "orders", "/orders", "orders.example.com", "//orders.example.com", "https://", "https:",
         "https://orders.example.com/#x", "https://orders.example.com/a b", "https://örders.example",
-        "urn:", "1:x", "https://a/" + "b" * 200, "https://a\n", "",
+        "urn:", "1:x", "https://a/" + "b" * 191, "https://a\n", "",
     ],
 )  # fmt: skip
 async def test_a_scope_belongs_to_a_valid_resource_or_to_any(world: World, audience: str) -> None:
@@ -125,6 +198,7 @@ async def test_any_absolute_uri_is_a_resource(world: World) -> None:
     await scope(boss)
     for audience in (
         "https://orders.example.com", "https://[2001:db8::1]:8443/v1?tenant=7",
+        "https://a/" + "b" * 190,
         "urn:example:orders", "http://localhost:9000/", "api://0f9a/orders", "https://a/%C3%A9",
     ):  # fmt: skip
         patched = await boss.done("PATCH", f"/scopes/{READ}", {"audience": audience})
