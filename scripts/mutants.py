@@ -42,7 +42,13 @@ PLACES: dict[str, tuple[str, ...]] = {
     "authentication/clients": ("tests/authentication/test_clients.py",),
     "authentication/throttle": ("tests/authentication/test_throttle.py",),
     "http/forms": ("tests/http/test_forms.py", "tests/oauth/grants/test_requests.py"),
-    "tokens/sessions": ("tests/tokens/sessions", "tests/api/me"),
+    "tokens/sessions": (
+        "tests/tokens/sessions",
+        "tests/tokens/status",
+        "tests/tokens/test_liveness.py",
+        "tests/api/me",
+        "tests/api/users/test_administration.py",
+    ),
     "directory/access": (
         "tests/api/access",
         "tests/api/clients",
