@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, text
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
@@ -29,13 +29,13 @@ from identity.errors import NotFound, ValidationFailed
 from identity.keys.table import SigningKey, State
 from identity.records import audit
 from identity.settings import Settings
-from identity.store import changes, dialect
+from identity.store import changes
+from identity.store.locks import Lock, take
 from identity.verifier.gate.claims import MAX_LEEWAY
 
 if TYPE_CHECKING:  # all that loads and seals keys is no business of who asks how long tokens live
     from identity.keys.material import Material
 
-LOCK = 0x6B6579730000  # the advisory lock of whoever changes signing keys
 MARGIN = timedelta(seconds=60)
 """For clocks that differ and answers under way; no longer than JWKS_MAX_AGE itself."""
 
@@ -48,8 +48,7 @@ def lead(settings: Settings) -> timedelta:
 
 def lock(session: Session) -> None:
     """One transition at a time. SQLite's write transaction is that already."""
-    if dialect(session) == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    take(session, Lock.KEYS)
 
 
 def find(session: Session, state: State, serves: str = "") -> SigningKey | None:

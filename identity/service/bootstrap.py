@@ -3,7 +3,6 @@
 
 import secrets
 
-from sqlalchemy import text
 from sqlmodel import Session, select
 
 from identity.authentication.passwords import policy
@@ -21,9 +20,8 @@ from identity.records.audit import SYSTEM, origin
 from identity.service import served
 from identity.service.opening import open_database
 from identity.settings import Settings, SettingsError
-from identity.store import Database, dialect, migrating
-
-LOCK = 0x626F6F74000000
+from identity.store import Database, migrating
+from identity.store.locks import Lock, take
 
 
 def first_start(settings: Settings) -> None:
@@ -49,7 +47,7 @@ def prepare_database(db: Database, settings: Settings) -> None:
     password_hash = _given_password(settings) if needs_user else None
     origin.set(SYSTEM)
     with db.transaction() as session:
-        _one_at_a_time(session)
+        take(session, Lock.FIRST_START)
         ensure_built_in(session)
         _ensure_first_party(session)
         if made:
@@ -75,7 +73,7 @@ def welcome(settings: Settings) -> str | None:
         before = origin.set(SYSTEM)
         try:
             with db.transaction() as session:
-                _one_at_a_time(session)
+                take(session, Lock.FIRST_START)
                 if _has_users(session):
                     return None
                 username = _make_user(session, settings, password_hash)
@@ -88,11 +86,6 @@ def welcome(settings: Settings) -> str | None:
 
 def _has_users(session: Session) -> bool:
     return session.exec(select(User.id).limit(1)).first() is not None
-
-
-def _one_at_a_time(session: Session) -> None:
-    if dialect(session) == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
 
 
 def _make_user(session: Session, settings: Settings, password_hash: str) -> str:

@@ -12,8 +12,7 @@ from sqlmodel import Session
 
 from identity.settings import Settings, SettingsError
 from identity.store import Database
-
-LOCK = 0x6D696772617465  # the advisory lock of the one who migrates
+from identity.store.locks import Lock, take
 
 
 def scripts() -> Path:
@@ -51,9 +50,8 @@ def upgrade(settings: Settings) -> tuple[str | None, str | None]:
     db = Database(settings)
     try:
         with db.transaction() as session:
+            take(session, Lock.MIGRATION)
             connection = session.connection()
-            if db.dialect == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             before = current(connection)
             if before is None or before < head():
                 _run(connection)

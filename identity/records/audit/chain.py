@@ -16,8 +16,8 @@ from identity.clock import utcnow
 from identity.records.audit.table import AuditArchive, AuditEvent, AuditHead
 from identity.store import dialect
 from identity.store.driver import stored_time
+from identity.store.locks import Lock, try_to_take
 
-LOCK = 0x61756469740000  # the advisory lock of the one sealer at work
 BATCH = 1000
 
 MEMBERS = (
@@ -82,7 +82,7 @@ def unsealed(session: Session) -> bool:
 def seal(session: Session, key: bytes) -> Sealed | None:
     """Chain up to `BATCH` committed events and sign the new head; None when there is nothing to
     do or another sealer is at it. `key`: 32 bytes derived from the master key."""
-    if not _alone(session):
+    if not try_to_take(session, Lock.AUDIT_CHAIN):
         return None
     rows = session.execute(
         select(*_CHAINED).where(_EVENTS.c.seq.is_(None)).order_by(_EVENTS.c.id).limit(BATCH)
@@ -105,7 +105,7 @@ def append(session: Session, key: bytes, events: Sequence[Mapping[str, Any]]) ->
 
     At full load thousands of events a second come by here, so the driver takes them as they are.
     """
-    sealing = _alone(session)
+    sealing = try_to_take(session, Lock.AUDIT_CHAIN)
     seq, digest = _end(session) if sealing else (0, "")
     rows: list[tuple[Any, ...]] = []
     for event_id, event in zip(_ids(session, len(events)), events, strict=True):
@@ -118,14 +118,6 @@ def append(session: Session, key: bytes, events: Sequence[Mapping[str, Any]]) ->
             rows.append((event_id, *members, None, None))
     _insert(session, rows)
     return _sign(session, key, Sealed(len(rows), seq, digest)) if sealing else None
-
-
-def _alone(session: Session) -> bool:
-    """Whether this transaction is the one that seals; SQLite has one writer anyway."""
-    if dialect(session) != "postgresql":
-        return True
-    locked = session.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": LOCK})
-    return bool(locked.scalar())
 
 
 def _end(session: Session) -> tuple[int, str]:

@@ -1,0 +1,34 @@
+"""PostgreSQL's advisory locks, all that the service takes, each until the transaction ends.
+
+Versions that share a database must mean the same by a number: none is ever given another meaning.
+SQLite has no such locks; its write transaction is one at a time by itself.
+"""
+
+from enum import IntEnum
+
+from sqlmodel import Session, func, select
+
+from identity.store.driver import dialect
+
+
+class Lock(IntEnum):
+    MIGRATION = 0x6D696772617465
+    FIRST_START = 0x626F6F74000000
+    KEYS = 0x6B6579730000
+    """Whoever makes, rotates or revokes signing keys."""
+    AUDIT_CHAIN = 0x61756469740000
+    """The one sealer at work."""
+
+
+def take(session: Session, lock: Lock) -> None:
+    """Return once nobody else holds it."""
+    if dialect(session) == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(lock.value)))
+
+
+def try_to_take(session: Session, lock: Lock) -> bool:
+    """False where somebody else holds it."""
+    if dialect(session) != "postgresql":
+        return True
+    asked = select(func.pg_try_advisory_xact_lock(lock.value))
+    return bool(session.execute(asked).scalar_one())
