@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-proofs test-plain check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
+.PHONY: help run test test-proofs mutants test-plain check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: $(VENV)/.dev ## Every test, on SQLite and on a real PostgreSQL
 
 test-proofs: $(VENV)/.dev ## The long proofs whole; `make test` runs a short form of each
 	TEST_PROOFS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "proof or fuzz" $(ARGS)
+
+mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=PLACE; all take hours
+	$(BIN)/python -m scripts.mutants $(ARGS)
 
 test-plain: $(VENV)/.dev ## The same on uvicorn as it comes (IDENTITY_HTTP=plain); `make test` has a short form
 	TEST_HTTP=plain $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not wire" $(ARGS)

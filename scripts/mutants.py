@@ -151,11 +151,9 @@ def _fails(command: list[str]) -> bool:
         return True
 
 
-def sample(size: int, seed: int) -> list[tuple[str, Mutant]]:
-    """As many of functions' changes, the same ones for the same seed and code."""
-    every = [(place, mutant) for place in PLACES for mutant in mutants(place)]
-    held = [pair for pair in every if pair[1].mutation.held]
-    return random.Random(seed).sample(held, min(size, len(held)))  # noqa: S311
+def sample(every: list[tuple[str, Mutant]], size: int, seed: int) -> list[tuple[str, Mutant]]:
+    """As many of them, the same ones for the same seed and code."""
+    return random.Random(seed).sample(every, min(size, len(every)))  # noqa: S311
 
 
 def run(chosen: Iterable[tuple[str, Mutant]], until: float, *, anew: bool, imports: bool) -> int:
@@ -200,11 +198,10 @@ def main() -> None:
     parser.add_argument("--imports", action="store_true", help="what runs at an import as well")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after as many")
     asked = parser.parse_args()
+    every = [(place, m) for place in asked.places or PLACES for m in mutants(place)]
+    chosen = [pair for pair in every if asked.imports or pair[1].mutation.held]
     if asked.sample is not None:
-        chosen = sample(asked.sample, asked.seed)
-    else:
-        every = [(place, m) for place in asked.places or PLACES for m in mutants(place)]
-        chosen = [pair for pair in every if asked.imports or pair[1].mutation.held]
+        chosen = sample(chosen, asked.sample, asked.seed)
     until, anew = time.time() + asked.seconds, asked.sample is not None
     survivors = run(chosen, until, anew=anew, imports=asked.imports)
     if survivors:

@@ -95,11 +95,11 @@ class Forking:
 
     def _outcome(self, session: pytest.Session, file: str, mutation: Mutation) -> str:
         passing = set().union(*(self._lines.get((file, line), ()) for line in mutation.lines))
-        if None in passing:  # an import came through as well
-            return "cold"
+        # Where an import came through as well, what it made is as it was.
+        unnoticed = "cold" if None in passing else "survived"
         items = sorted((i for i in passing if i in self._took), key=self._took.__getitem__)
         if not items:
-            return "survived"
+            return unnoticed
         child = os.fork()
         if child == 0:
             # A change may turn a loop endless.
@@ -111,7 +111,8 @@ class Forking:
             finally:
                 os._exit(OUTCOMES.index(outcome))
         _, status = os.waitpid(child, 0)
-        return OUTCOMES[os.WEXITSTATUS(status)] if os.WIFEXITED(status) else "killed"
+        outcome = OUTCOMES[os.WEXITSTATUS(status)] if os.WIFEXITED(status) else "killed"
+        return unnoticed if outcome == "survived" else outcome
 
     def _alone(
         self, session: pytest.Session, file: str, mutation: Mutation, items: list[Any]
