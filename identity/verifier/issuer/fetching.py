@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -59,8 +60,8 @@ class Credentials:
         self._basic: str | None = None
         if client_id is not None and client_secret is not None:
             # RFC 6749 §2.3.1 wants both parts form-encoded.
-            pair = (quote_plus(client_id), quote_plus(client_secret))
-            self._basic = httpx.BasicAuth(*pair)._auth_header
+            pair = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
+            self._basic = f"Basic {b64encode(pair.encode()).decode()}"
 
     def __bool__(self) -> bool:
         return self._basic is not None or self._token is not None
