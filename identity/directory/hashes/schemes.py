@@ -1,20 +1,8 @@
-"""The hash formats that may be stored: how each is recognised, and what it may cost to check.
+"""The hash formats that may be stored, and how each is recognised.
 
 A stored hash is text from outside (an import, another system's table), so nothing in it is
-believed: only the exact shape of a known scheme is recognised, and only at a cost that cannot
-hold a hashing thread for more than a few seconds:
-
-| scheme | most |
-|---|---|
-| bcrypt, and everything around it | cost 16 |
-| argon2 (i, d, id) | 256 MiB, memory x passes 2 GiB, 16 lanes |
-| scrypt, Firebase's too, and yescrypt | 128 MiB, N x r x p 2^22 |
-| pbkdf2, with SHA-1, SHA-256 or SHA-512 | 5,000,000 rounds |
-| sha256-crypt, sha512-crypt | 1,000,000 rounds |
-| phpass | 2^20 rounds |
-
-Measured: 0.4 to 4 s each. The last two run in Python, so that while they last other requests
-wait some milliseconds for the interpreter; that ends with the user's first login.
+believed: only the exact shape of a known scheme is recognised, and only at a bearable cost
+(`hashes.costs`).
 
 Not recognised, on purpose: plain text, anything without a salt (hex digests, `{SHA}`, `{MD5}`),
 DES crypt (eight characters), and bcrypt's `$2$` and `$2x$` (broken).
@@ -24,25 +12,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from identity.directory.hashes import foreign
+from identity.directory.hashes import costs, foreign
 
 MAX_ENCODED = 1024
 """Characters of the longest stored hash that is looked at."""
 
-_BCRYPT_COSTS = range(4, 17)
-_PBKDF2_ROUNDS = range(1, 5_000_001)
-_SHA_CRYPT_ROUNDS = range(1_000, 1_000_001)
-_PHPASS_COSTS = range(7, 21)
-_ARGON2_MEMORY = 256 * 1024  # KiB
-_ARGON2_WORK = 2 * 1024 * 1024  # KiB x passes
-_SCRYPT_MEMORY = 2**20  # N x r, in units of 128 bytes
-_SCRYPT_WORK = 2**22  # N x r x p
-
-_ITOA64 = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _H64 = "./0-9A-Za-z"  # the alphabet of crypt(3) and of passlib's own pbkdf2 and bcrypt hashes
 _B64 = "+/0-9A-Za-z"
-
-Fits = Callable[[re.Match[str]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +28,8 @@ class Scheme:
     handler: str
     """passlib's handler for it; empty where passlib has none, and `check` compares."""
     shape: re.Pattern[str]
-    fits: Fits
+    fits: costs.Fits
+    """Whether its cost can be borne."""
     prefix: str = ""
     """What stands before the text that the handler understands."""
     first_72_bytes: bool = False
@@ -72,63 +49,6 @@ class Recognised:
     found: re.Match[str]
 
 
-def _number(group: str, within: range) -> Fits:
-    return lambda found: int(found[group]) in within
-
-
-def _any(_: re.Match[str]) -> bool:
-    return True
-
-
-def _argon2(found: re.Match[str]) -> bool:
-    memory, passes, lanes = int(found["m"]), int(found["t"]), int(found["p"])
-    return (
-        1 <= lanes <= 16
-        and 8 * lanes <= memory <= _ARGON2_MEMORY
-        and passes >= 1
-        and memory * passes <= _ARGON2_WORK
-    )
-
-
-def _scrypt(n: int, r: int, p: int) -> bool:
-    return n > 1 and r > 0 and p > 0 and n * r <= _SCRYPT_MEMORY and n * r * p <= _SCRYPT_WORK
-
-
-def _scrypt_phc(found: re.Match[str]) -> bool:
-    return _scrypt(1 << int(found["ln"]), int(found["r"]), int(found["p"]))
-
-
-def _scrypt_django(found: re.Match[str]) -> bool:
-    n = int(found["n"])
-    return n & (n - 1) == 0 and _scrypt(n, int(found["r"]), int(found["p"]))
-
-
-def _scrypt_spring(found: re.Match[str]) -> bool:
-    return int(found["costs"], 16) >> 16 < 32 and _scrypt(*foreign.spring_costs(found))
-
-
-def _scrypt_firebase(found: re.Match[str]) -> bool:
-    return int(found["ln"]) < 32 and _scrypt(1 << int(found["ln"]), int(found["r"]), 1)
-
-
-def _yescrypt(found: re.Match[str]) -> bool:
-    """N and r are one character each; what needs more is dearer than anything here."""
-    log, r = (_ITOA64.index(found[part]) + 1 for part in ("n", "r"))
-    return log < 32 and _scrypt(1 << log, r, 1) and foreign.libcrypt() is not None
-
-
-def _aspnet(found: re.Match[str]) -> bool:
-    return foreign.aspnet_parts(found)[1] in _PBKDF2_ROUNDS
-
-
-def _phpass(found: re.Match[str]) -> bool:
-    return _ITOA64.index(found["cost"]) in _PHPASS_COSTS
-
-
-def _sha_crypt(found: re.Match[str]) -> bool:
-    return found["cost"] is None or int(found["cost"]) in _SHA_CRYPT_ROUNDS
-
-
 def _shape(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.ASCII)
 
@@ -145,8 +65,6 @@ def _pbkdf2_of(length: int) -> str:
     return rf"(?P<cost>[0-9]{{1,12}})\$(?P<secret>[{_H64}]{{0,342}}\$[{_H64}]{{{length}}})"
 
 
-_bcrypt, _pbkdf2 = _number("cost", _BCRYPT_COSTS), _number("cost", _PBKDF2_ROUNDS)
-
 CURRENT = Scheme(
     "bcrypt_sha256",
     "bcrypt_sha256",
@@ -154,14 +72,14 @@ CURRENT = Scheme(
         rf"\$bcrypt-sha256\$(?:v=2,t=2b,r=|2[ab],)(?P<cost>[0-9]{{1,2}})"
         rf"\$(?P<secret>[{_H64}]{{22}}\$[{_H64}]{{31}})"
     ),
-    _bcrypt,
+    costs.bcrypt,
     zero=".",
 )
 """What new passwords are stored in."""
 
 _FOREIGN = [
-    Scheme("bcrypt", "bcrypt", _shape(_BCRYPT), _bcrypt, first_72_bytes=True, zero="."),
-    Scheme("argon2", "argon2", _shape(_ARGON2), _argon2, own_threads=True),
+    Scheme("bcrypt", "bcrypt", _shape(_BCRYPT), costs.bcrypt, first_72_bytes=True, zero="."),
+    Scheme("argon2", "argon2", _shape(_ARGON2), costs.argon2, own_threads=True),
     Scheme(
         "scrypt",
         "scrypt",
@@ -169,27 +87,33 @@ _FOREIGN = [
             rf"\$scrypt\$ln=(?P<ln>[0-9]{{1,2}}),r=(?P<r>[0-9]{{1,9}}),p=(?P<p>[0-9]{{1,9}})"
             rf"\$(?P<secret>[{_B64}]{{0,342}}\$[{_B64}]{{43}})"
         ),
-        _scrypt_phc,
+        costs.scrypt_phc,
     ),
-    Scheme("pbkdf2_sha1", "pbkdf2_sha1", _shape(rf"\$pbkdf2\${_pbkdf2_of(27)}"), _pbkdf2),
+    Scheme("pbkdf2_sha1", "pbkdf2_sha1", _shape(rf"\$pbkdf2\${_pbkdf2_of(27)}"), costs.pbkdf2),
     Scheme(
-        "pbkdf2_sha256", "pbkdf2_sha256", _shape(rf"\$pbkdf2-sha256\${_pbkdf2_of(43)}"), _pbkdf2
+        "pbkdf2_sha256",
+        "pbkdf2_sha256",
+        _shape(rf"\$pbkdf2-sha256\${_pbkdf2_of(43)}"),
+        costs.pbkdf2,
     ),
     Scheme(
-        "pbkdf2_sha512", "pbkdf2_sha512", _shape(rf"\$pbkdf2-sha512\${_pbkdf2_of(86)}"), _pbkdf2
+        "pbkdf2_sha512",
+        "pbkdf2_sha512",
+        _shape(rf"\$pbkdf2-sha512\${_pbkdf2_of(86)}"),
+        costs.pbkdf2,
     ),
     Scheme(
         "phpass",
         "phpass",
         _shape(rf"\$[PH]\$(?P<cost>[{_H64}])(?P<secret>[{_H64}]{{30}})"),
-        _phpass,
+        costs.phpass,
         zero=".",
     ),
     Scheme(
         "md5_crypt",
         "md5_crypt",
         _shape(rf"\$1\$(?P<secret>[{_H64}]{{0,8}}\$[{_H64}]{{22}})"),
-        _any,
+        costs.anything,
         zero=".",
     ),
     *(
@@ -200,7 +124,7 @@ _FOREIGN = [
                 rf"\${digit}\$(?:rounds=(?P<cost>[1-9][0-9]{{0,11}})\$)?"
                 rf"(?P<secret>[{_H64}]{{0,16}}\$[{_H64}]{{{length}}})"
             ),
-            _sha_crypt,
+            costs.sha_crypt,
             zero=".",
         )
         for name, digit, length in (("sha256_crypt", 5, 43), ("sha512_crypt", 6, 86))
@@ -212,7 +136,7 @@ _FOREIGN = [
         _shape(
             rf"pbkdf2_sha256\$(?P<cost>[0-9]{{1,12}})\$(?P<secret>[0-9A-Za-z]{{1,64}}\$[{_B64}]{{43}})="
         ),
-        _pbkdf2,
+        costs.pbkdf2,
     ),
     Scheme(
         "django_pbkdf2_sha1",
@@ -220,34 +144,34 @@ _FOREIGN = [
         _shape(
             rf"pbkdf2_sha1\$(?P<cost>[0-9]{{1,12}})\$(?P<secret>[0-9A-Za-z]{{1,64}}\$[{_B64}]{{27}})="
         ),
-        _pbkdf2,
+        costs.pbkdf2,
     ),
     Scheme(
         "django_salted_sha1",
         "django_salted_sha1",
         _shape(r"sha1\$(?P<secret>[0-9A-Za-z]{1,64}\$[0-9a-f]{40})"),
-        _any,
+        costs.anything,
         zero="0",
     ),
     Scheme(
         "django_salted_md5",
         "django_salted_md5",
         _shape(r"md5\$(?P<secret>[0-9A-Za-z]{1,64}\$[0-9a-f]{32})"),
-        _any,
+        costs.anything,
         zero="0",
     ),
     Scheme(
         "django_bcrypt_sha256",
         "django_bcrypt_sha256",
         _shape(rf"bcrypt_sha256\${_BCRYPT}"),
-        _bcrypt,
+        costs.bcrypt,
         zero=".",
     ),
     Scheme(
         "django_bcrypt",
         "bcrypt",
         _shape(rf"bcrypt\${_BCRYPT}"),
-        _bcrypt,
+        costs.bcrypt,
         prefix="bcrypt$",
         first_72_bytes=True,
         zero=".",
@@ -256,7 +180,7 @@ _FOREIGN = [
         "django_argon2",
         "argon2",
         _shape(rf"argon2{_ARGON2}"),
-        _argon2,
+        costs.argon2,
         prefix="argon2",
         own_threads=True,
     ),
@@ -267,7 +191,7 @@ _FOREIGN = [
             r"scrypt\$(?P<n>[0-9]{1,12})\$(?P<salt>[0-9A-Za-z]{1,64})\$(?P<r>[0-9]{1,9})"
             rf"\$(?P<p>[0-9]{{1,9}})\$(?P<digest>[{_B64}]{{86}}==)"
         ),
-        _scrypt_django,
+        costs.scrypt_django,
         check=foreign.django_scrypt,
     ),
     Scheme(
@@ -277,7 +201,7 @@ _FOREIGN = [
             r"scrypt:(?P<n>[0-9]{1,12}):(?P<r>[0-9]{1,9}):(?P<p>[0-9]{1,9})"
             r"\$(?P<salt>[0-9A-Za-z]{1,64})\$(?P<digest>[0-9A-Fa-f]{128})"
         ),
-        _scrypt_django,
+        costs.scrypt_django,
         check=foreign.werkzeug_scrypt,
         zero="0",
     ),
@@ -288,7 +212,7 @@ _FOREIGN = [
             r"pbkdf2:(?P<prf>sha1|sha256|sha512):(?P<cost>[0-9]{1,12})\$(?P<salt>[0-9A-Za-z]{1,64})"
             r"\$(?P<digest>[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128})"
         ),
-        _pbkdf2,
+        costs.pbkdf2,
         check=foreign.werkzeug_pbkdf2,
         zero="0",
     ),
@@ -296,14 +220,14 @@ _FOREIGN = [
         "aspnet_identity",
         "",
         _shape(rf"AQAAAA[{_B64}]{{12}}(?P<secret>[{_B64}]{{14,170}})={{0,2}}"),
-        _aspnet,
+        costs.aspnet,
         check=foreign.aspnet_identity,
     ),
     Scheme(
         "wordpress",
         "",
         _shape(rf"\$wp(?P<bcrypt>{_BCRYPT})"),
-        _bcrypt,
+        costs.bcrypt,
         check=foreign.wordpress,
         zero=".",
     ),
@@ -313,7 +237,7 @@ _FOREIGN = [
         _shape(
             rf"\$y\$j(?P<n>[{_H64}])(?P<r>[./0-9A-Za-j])\$(?P<secret>[{_H64}]{{1,86}}\$[{_H64}]{{43}})"
         ),
-        _yescrypt,
+        costs.yescrypt,
         check=foreign.yescrypt,
         zero=".",
     ),
@@ -325,7 +249,7 @@ _FOREIGN = [
             rf",ss=(?P<separator>[{_B64}]{{0,64}}={{0,2}}),sk=(?P<key>[{_B64}]{{16,200}}={{0,2}})"
             rf"\$(?P<salt>[{_B64}]{{1,128}}={{0,2}})\$(?P<digest>[{_B64}]{{16,200}}={{0,2}})"
         ),
-        _scrypt_firebase,
+        costs.scrypt_firebase,
         check=foreign.firebase,
     ),
     # Spring Security's, as `_unwrapped` writes their `{id}`.
@@ -333,7 +257,7 @@ _FOREIGN = [
         "spring_pbkdf2",
         "",
         _shape(r"\{PBKDF2\}(?P<secret>[0-9A-Fa-f]{80}|[0-9A-Fa-f]{96})"),
-        _any,
+        costs.anything,
         check=foreign.spring_pbkdf2,
         zero="0",
     ),
@@ -344,7 +268,7 @@ _FOREIGN = [
             rf"\{{SCRYPT\}}\$(?P<costs>[0-9a-f]{{5,7}})\$(?P<salt>[{_B64}]{{8,128}}={{0,2}})"
             rf"\$(?P<digest>[{_B64}]{{20,128}}={{0,2}})"
         ),
-        _scrypt_spring,
+        costs.scrypt_spring,
         check=foreign.spring_scrypt,
     ),
     # OpenLDAP's `{SCHEME}`; see also `_unwrapped` for {CRYPT}.
@@ -352,38 +276,40 @@ _FOREIGN = [
         "ldap_salted_md5",
         "ldap_salted_md5",
         _shape(rf"{{SMD5}}(?P<secret>[{_B64}]{{27,43}})={{0,2}}"),
-        _any,
+        costs.anything,
     ),
     Scheme(
         "ldap_salted_sha1",
         "ldap_salted_sha1",
         _shape(rf"{{SSHA}}(?P<secret>[{_B64}]{{32,48}})={{0,2}}"),
-        _any,
+        costs.anything,
     ),
     Scheme(
         "ldap_salted_sha256",
         "ldap_salted_sha256",
         _shape(rf"{{SSHA256}}(?P<secret>[{_B64}]{{48,64}})={{0,2}}"),
-        _any,
+        costs.anything,
     ),
     Scheme(
         "ldap_salted_sha512",
         "ldap_salted_sha512",
         _shape(rf"{{SSHA512}}(?P<secret>[{_B64}]{{91,107}})={{0,2}}"),
-        _any,
+        costs.anything,
     ),
-    Scheme("ldap_pbkdf2_sha1", "ldap_pbkdf2_sha1", _shape(rf"{{PBKDF2}}{_pbkdf2_of(27)}"), _pbkdf2),
+    Scheme(
+        "ldap_pbkdf2_sha1", "ldap_pbkdf2_sha1", _shape(rf"{{PBKDF2}}{_pbkdf2_of(27)}"), costs.pbkdf2
+    ),
     Scheme(
         "ldap_pbkdf2_sha256",
         "ldap_pbkdf2_sha256",
         _shape(rf"{{PBKDF2-SHA256}}{_pbkdf2_of(43)}"),
-        _pbkdf2,
+        costs.pbkdf2,
     ),
     Scheme(
         "ldap_pbkdf2_sha512",
         "ldap_pbkdf2_sha512",
         _shape(rf"{{PBKDF2-SHA512}}{_pbkdf2_of(86)}"),
-        _pbkdf2,
+        costs.pbkdf2,
     ),
 ]
 
