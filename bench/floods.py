@@ -11,21 +11,25 @@ from bench.paced import connect
 from bench.prepared import prepared
 from bench.report import Figure
 from bench.world import PASSWORD, Size
+from identity.authentication.passwords.fair import LONGEST_WAIT
 
 CONNECTIONS = 60
-EVERY = 1.0
-"""Seconds from one login of the others to the next."""
-SETTLED = 10.0
+EVERY = 4
+"""Times the idle time from one login of the others to the next: they alone are no flood."""
+SETTLED = LONGEST_WAIT * 4 / 3 + 3
 """Seconds until addresses that flood are known by what they ask for. As long as hundred addresses
-are new, so is everybody, and whoever came first goes first."""
+are new, so is everybody, and whoever came first goes first; nobody waits for longer. Meanwhile
+others come, and are a quarter of the work (tests/authentication/passwords/test_fair_floods.py)."""
 WITHIN = 4
 """Times the idle time, in which a login must succeed."""
+IDLE = 8
+"""Logins before the flood, and as many after it, that say what the idle time is."""
 
 
 def floods(options: argparse.Namespace) -> list[Figure]:
     """With rightly typed passwords, so that counting failures does not help; and others who have
     never logged in before, so that nothing speaks for them."""
-    seconds = 5.0 if options.smoke else max(30.0, 4 * options.seconds)
+    count = 5 if options.smoke else 40
     figures = []
     for addresses in (1, 100):
         with (
@@ -36,7 +40,7 @@ def floods(options: argparse.Namespace) -> list[Figure]:
             pinned_to(options.load_core),
         ):
             hostile = world.who_log_in("hostile", addresses)
-            others = world.who_log_in("other", int(seconds / EVERY) + 8)
+            others = world.who_log_in("other", count + 2 * IDLE)
             idle, taken = asyncio.run(_beside(server.port, hostile, others))
         share = sum(one <= WITHIN * idle for one in taken) / len(taken)
         name = "logins that succeed within 4 × their idle time, beside "
@@ -52,33 +56,41 @@ def floods(options: argparse.Namespace) -> list[Figure]:
 async def _beside(port: int, hostile: list[str], others: list[str]) -> tuple[float, list[float]]:
     """Seconds of a login on the idle service, and of each of the others' beside the flood; those
     refused have taken for ever."""
-    first, others = others[:8], others[8:]
-    idle = [await _login(port, name, f"10.1.{n}.1") for n, name in enumerate(first)]
-    until = time.perf_counter() + SETTLED + EVERY * len(others)
+    idle = await _one_by_one(port, others[:IDLE])
+    every = EVERY * statistics.median(idle)
+    meanwhile = others[IDLE:-IDLE]
+    ended = asyncio.Event()
     flood = [
         asyncio.create_task(
-            _hammer(port, hostile[n % len(hostile)], f"10.9.{n % len(hostile)}.1", until)
+            _hammer(port, hostile[n % len(hostile)], f"10.9.{n % len(hostile)}.1", ended)
         )
         for n in range(max(CONNECTIONS, len(hostile)))
     ]
     await asyncio.sleep(SETTLED)
     logins = []
-    for n, name in enumerate(others):
-        logins.append(asyncio.create_task(_login(port, name, f"10.2.{n}.1")))
-        await asyncio.sleep(EVERY)
+    for name in meanwhile:
+        logins.append(asyncio.create_task(_login(port, name)))
+        await asyncio.sleep(every)
     taken = await asyncio.gather(*logins)
+    ended.set()
     await asyncio.gather(*flood)
-    return statistics.median(idle), taken
+    return statistics.median(idle + await _one_by_one(port, others[-IDLE:])), taken
 
 
-async def _hammer(port: int, username: str, address: str, until: float) -> None:
+async def _one_by_one(port: int, names: list[str]) -> list[float]:
+    return [await _login(port, name) for name in names]
+
+
+async def _hammer(port: int, username: str, address: str, ended: asyncio.Event) -> None:
     connection = await connect(port)
-    while time.perf_counter() < until:
+    while not ended.is_set():
         await connection.ask(_request(username, address))
     connection.close()
 
 
-async def _login(port: int, username: str, address: str) -> float:
+async def _login(port: int, username: str) -> float:
+    """By somebody at an address of their own."""
+    address = f"10.1.{username.rpartition('-')[2]}.1"
     began = time.perf_counter()
     connection = await connect(port)
     status = await connection.ask(_request(username, address))

@@ -7,9 +7,11 @@ served least is next; a quiet address is not held up by a busy one, whether that
 thousands, right passwords or wrong ones; and nobody waits for ever, because a job keeps its time
 while all that come later are due later.
 
-Bounds: `PER_ACCOUNT` jobs of one account wait, `size` in all. Over a bound it is not the newcomer
-who is refused, but the newest job of the address with most jobs there; among equals, of the one
-that asked for most.
+Bounds: `PER_ACCOUNT` jobs of one account wait, `size` in all, and none for longer than
+`LONGEST_WAIT`: as long as a hundred addresses are new nothing tells them from users, so those who
+came first are in front, and on a slow machine they would be for most of a minute. Over a bound it
+is not the newcomer who is refused, but the newest job of the address with most jobs there; among
+equals, of the one that asked for most.
 
 Pure: no thread, no lock, and the time is given.
 """
@@ -34,6 +36,8 @@ soon be ahead of whoever comes."""
 HEAD_START = 30.0
 """Seconds that a job goes before others where the account has logged in from its address before:
 in a flood from many addresses that are new, users come first where they usually are."""
+LONGEST_WAIT = 10.0
+"""Seconds after which a job is refused instead of hashed."""
 REMEMBERED = 4096
 """Addresses and accounts of whose asking something is known, the latest."""
 
@@ -107,6 +111,10 @@ class FairQueue(Generic[J]):
         first = min(self._waiting, key=lambda one: (one.due, one.number))
         self._waiting.remove(first)
         return first
+
+    def in_time(self, entry: Waiting[J]) -> bool:
+        """Whether a job that was taken is still to be done."""
+        return self._clock() - entry.arrived <= LONGEST_WAIT
 
     def withdraw(self, entry: Waiting[J]) -> None:
         """Give up its place, if it still has one."""

@@ -115,8 +115,8 @@ class HashingPool:
         return asked
 
     async def run(self, asked: Asked, job: Callable[..., T], *args: object) -> T:
-        """`job(*args)` in a hashing thread. `Overloaded` where no place is left, or while it waits
-        for its turn, when somebody comes who has taken fewer places.
+        """`job(*args)` in a hashing thread. `Overloaded` where no place is left, while it waits for
+        its turn when somebody comes who has taken fewer places, and when it has waited too long.
 
         A caller that is cancelled while it waits gives its place up, and nothing is hashed for it.
         """
@@ -247,6 +247,10 @@ class HashingPool:
     def _do(self, entry: Waiting[_Job]) -> Callable[[], None]:
         if not entry.job.future.set_running_or_notify_cancel():
             return lambda: None
+        if not self._queue.in_time(entry):
+            with self._lock:
+                error = Overloaded(retry_after=self._retry_after())
+            return partial(entry.job.refuse, error)
         started = time.monotonic()
         if self._on_wait:
             self._on_wait(started - entry.arrived)

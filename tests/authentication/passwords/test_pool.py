@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pytest
 
+from identity.authentication.passwords import fair
 from identity.authentication.passwords.pool import AT_ONCE, REFUSALS, HashingPool, cores
 from identity.errors import Overloaded
 
@@ -32,7 +33,9 @@ class Gate:
 
 
 @pytest.fixture
-def gate() -> Gate:
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """However slow the machine, nobody has waited too long for it."""
+    monkeypatch.setattr(fair, "LONGEST_WAIT", 60)
     return Gate()
 
 
@@ -155,6 +158,22 @@ def test_threads_are_the_cores_shared_among_workers_and_at_least_one() -> None:
         pool = HashingPool(threads, workers=workers)
         assert pool.threads == expected
         pool.close()
+
+
+async def test_whoever_has_waited_too_long_is_refused_and_is_not_hashed(
+    pool: HashingPool, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing, *waiting = await start(pool, gate, "hashing", "waiting", "waiting too")
+    monkeypatch.setattr(fair, "LONGEST_WAIT", 0)
+    gate.open.set()
+    assert await hashing == "hashing"
+    for task in waiting:
+        with pytest.raises(Overloaded) as refused:
+            await task
+        assert refused.value.retry_after >= 1
+    assert (gate.ran, pool.depth) == (["hashing"], 0)
+    monkeypatch.setattr(fair, "LONGEST_WAIT", 60)
+    assert await run(pool, gate.job, "later") == "later"
 
 
 async def test_somebody_else_takes_the_place_of_the_newest_job_of_whoever_has_most(

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from identity.app import create_app
+from identity.authentication.passwords import fair
 from tests import acting
 from tests.serving import running
 from tests.world import PASSWORD, World
@@ -25,6 +26,7 @@ async def app(make_settings: Callable[..., Any]) -> AsyncIterator[Any]:
 @pytest.fixture
 def held(world: World, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Until it is set, a comparison that has begun does not end."""
+    monkeypatch.setattr(fair, "LONGEST_WAIT", 60)
     go_on, compare = threading.Event(), world.services.hasher.verify
     monkeypatch.setattr(
         world.services.hasher, "verify", lambda *given: go_on.wait(20) and compare(*given)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from identity.app import create_app
+from identity.authentication.passwords import fair
 from identity.directory.clients import accounts as clients
 from identity.directory.users import accounts
 from identity.directory.users.table import User
@@ -326,6 +327,7 @@ async def test_a_login_ends_unanswered_if_the_user_is_disabled_while_the_hash_is
 async def test_a_full_hashing_queue_answers_503_while_everything_else_stays_quick(
     make_settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fair, "LONGEST_WAIT", 60)
     app = create_app(make_settings(hashing_threads=1, hashing_queue=2))
     async with (
         running(app),
