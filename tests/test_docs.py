@@ -311,7 +311,7 @@ def test_the_script_that_moves_to_postgresql_moves_everything(
     from identity.keys import master
     from identity.records import audit
     from identity.records.audit import AuditEvent
-    from identity.service.wiring import audit_keys
+    from identity.service.opening import audit_keys
     from identity.settings import Settings
     from identity.store import Database
 

@@ -20,7 +20,8 @@ from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.opaque import digest, mint
 from identity.records.audit import AuditEvent
-from identity.service.wiring import Services, audit_keys
+from identity.service.opening import audit_keys
+from identity.service.wiring import Services
 from identity.store import changes
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.table import RefreshToken

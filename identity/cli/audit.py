@@ -84,7 +84,7 @@ def archive(
     from identity.errors import Conflict
     from identity.records import audit
     from identity.records.audit.archiving import Archives, Broken
-    from identity.service.wiring import audit_keys
+    from identity.service.opening import audit_keys
 
     with operating() as operation:
         settings = operation.settings.audit
@@ -146,7 +146,7 @@ def verify(
     from identity.keys import master
     from identity.records import audit
     from identity.records.audit import AuditEvent, AuditHead
-    from identity.service.wiring import audit_keys
+    from identity.service.opening import audit_keys
     from identity.settings import SettingsError
 
     wanted = _head(head) if head else None
@@ -220,7 +220,7 @@ def _in_archive(session: Any, seq: int) -> str | None:
 def _verify_files(files: list[Path], wanted: tuple[int, str] | None, *, json: bool) -> NoReturn:
     from identity.keys import master
     from identity.records.audit.archive import Stretch, examine
-    from identity.service.wiring import audit_keys
+    from identity.service.opening import audit_keys
     from identity.settings import Settings
 
     keys = audit_keys(master.read(Settings.load()))

@@ -222,7 +222,7 @@ def _sign_head_anew(operation: Operation) -> None:
     be the record of its archives; the files themselves stay as they are."""
     from identity.records import audit
     from identity.records.audit import archiving
-    from identity.service.wiring import audit_keys
+    from identity.service.opening import audit_keys
 
     with operation.change() as session:
         keys = audit_keys(operation.master(session))

@@ -16,7 +16,8 @@ from identity.errors import Unavailable
 from identity.keys import upkeep
 from identity.records import audit
 from identity.records.audit import archiving
-from identity.service.wiring import Services, audit_keys
+from identity.service.opening import audit_keys
+from identity.service.wiring import Services
 from identity.store import SOME, changes
 from identity.store.files import Files
 from identity.tokens import live

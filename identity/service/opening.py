@@ -4,8 +4,13 @@ What a hook needs is imported when it has something to do: a command that only r
 for it, nor for anything else of the service.
 """
 
+from typing import TYPE_CHECKING
+
 from identity.settings import Settings
 from identity.store import Database, Work, changes
+
+if TYPE_CHECKING:
+    from identity.keys.master import MasterKey
 
 _NARROWED = frozenset(("user.narrowed", "client.narrowed", "role.narrowed"))
 
@@ -15,6 +20,11 @@ def open_database(settings: Settings) -> Database:
     db = Database(settings)
     db.before_commit += [_show_narrowed, changes.write_recorded]
     return db
+
+
+def audit_keys(master_key: "MasterKey") -> list[bytes]:
+    """The keys that may have signed the audit chain's head, the one in force first."""
+    return master_key.derive_all("audit")
 
 
 def _show_narrowed(work: Work) -> None:

@@ -33,11 +33,6 @@ USERS_REMEMBERED = 10_000
 CLIENTS_REMEMBERED = 2_000
 
 
-def audit_keys(master_key: MasterKey) -> list[bytes]:
-    """The keys that may have signed the audit chain's head, the one in force first."""
-    return master_key.derive_all("audit")
-
-
 @dataclass(frozen=True)
 class Services:
     settings: Settings

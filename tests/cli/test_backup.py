@@ -16,7 +16,7 @@ from sqlmodel import select
 from identity.keys import master
 from identity.records import audit
 from identity.records.audit import AuditEvent
-from identity.service.wiring import audit_keys
+from identity.service.opening import audit_keys
 from identity.store import Database
 
 Identity = Callable[..., Any]

@@ -54,6 +54,17 @@ def test_commands_that_look_into_the_database_import_nothing_of_the_service(
     assert "cryptography.hazmat.primitives.asymmetric" not in modules
 
 
+@SQLITE
+def test_commands_that_need_the_master_key_import_nothing_of_the_service_either(
+    database_url: str, tmp_path: Path
+) -> None:
+    settings = {"DATABASE_URL": database_url, "BCRYPT_ROUNDS": "4", "TEST_WEAK_HASHING": "1"}
+    loaded(tmp_path, "keys rotate", **settings)
+    modules = loaded(tmp_path, "audit verify", "doctor --offline", **settings)
+    assert modules & SERVICE == set()
+    assert {"identity.keys.master", "identity.records.audit.chain"} <= modules
+
+
 def test_help_imports_neither_the_database_nor_the_settings(tmp_path: Path) -> None:
     for command in ("--help", "users --help"):
         assert loaded(tmp_path, command) & (SERVICE | {"sqlalchemy", "identity.settings"}) == set()

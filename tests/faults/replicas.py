@@ -20,7 +20,7 @@ from identity.directory.users.table import User
 from identity.keys import master
 from identity.opaque import digest, mint, new_id
 from identity.records.audit import AuditEvent, Fault, verify
-from identity.service.wiring import audit_keys, open_database
+from identity.service.opening import audit_keys, open_database
 from identity.settings import Settings
 from identity.store import changes
 from identity.tokens.sessions.table import LoginSession, RefreshToken

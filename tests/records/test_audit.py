@@ -20,7 +20,7 @@ from identity.directory.users.accounts import find_by_login
 from identity.errors import Overloaded, Unavailable
 from identity.records import audit
 from identity.records.audit import AuditEvent, AuditHead, AuditQueue, Fault, Origin, chain, origin
-from identity.service.wiring import audit_keys, open_database
+from identity.service.opening import audit_keys, open_database
 from identity.store import Database
 from tests.acting import admin, clerk
 from tests.serving import ADMIN_PASSWORD

@@ -13,7 +13,7 @@ from identity.errors import Unavailable
 from identity.keys.table import SigningKey
 from identity.records.audit import AuditEvent, AuditHead
 from identity.service.housekeeping import Housekeeping
-from identity.service.wiring import audit_keys
+from identity.service.opening import audit_keys
 from identity.store import SOME, Work, execute
 from identity.store.changes import Change
 from identity.tokens.sessions.table import LoginSession, RefreshToken
