@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import processes, siblings, wrk
+from bench.commands import commands
 from bench.floods import floods
 from bench.hashing import passwords, rsa_signing
 from bench.jobs import JOBS, Job
@@ -146,7 +147,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=1_000_000, help="size of the large database")
     parser.add_argument(
         "--parts",
-        default="sqlite,postgresql,rsa,passwords,floods,workers,siblings,sizes",
+        default="sqlite,postgresql,rsa,passwords,floods,commands,workers,siblings,sizes",
         help="what to measure",
     )
     parser.add_argument("--no-report", action="store_true", help="print only, write no file")
@@ -170,6 +171,7 @@ def main() -> int:
         "rsa": rsa_signing,
         "passwords": passwords,
         "floods": floods,
+        "commands": commands,
         "workers": two_processes,
         "sizes": sizes,
         "siblings": siblings_part,
