@@ -37,7 +37,8 @@ _CALENDAR = (
     "sunday", "spring", "summer", "autumn", "winter",
 )  # fmt: skip
 # Possessive, longest first: to try all ways to cut a password into words could take for ever.
-_OWN = re.compile(rf"(?:(?>{'|'.join(sorted(_WORDS, key=len, reverse=True))})[\W_]*+)++")
+_BETWEEN = r"[\W_]*+(?:\d{1,4}+[\W_]*+)?+"  # as in "oauth2"; more digits may be what is secret
+_OWN = re.compile(rf"(?:(?>{'|'.join(sorted(_WORDS, key=len, reverse=True))}){_BETWEEN})++")
 _OTHERS = r"[\W\d_]+"  # no letters of any script
 _BEHIND, _AROUND = re.compile(rf"{_OTHERS}\Z"), re.compile(rf"\A{_OTHERS}|{_OTHERS}\Z")
 _REPEATED = re.compile(r"(.+?)\1+", re.DOTALL)
@@ -59,14 +60,23 @@ def objection(password: str, names: Collection[str]) -> str | None:
             return OWN
         if word in _CALENDAR or (len(word) >= SHORTEST and is_common(word)):
             return DERIVED
-    if _turns(_unit(caseless)) < FEWEST_TURNS:
+    # What was put around it may be the better half, and then is no ornament.
+    if any(
+        len(bare) > len(caseless) / 2 and _turns(_unit(bare)) < FEWEST_TURNS
+        for bare in _bare(caseless)
+    ):
         return REGULAR
     return None
 
 
+def _bare(caseless: str) -> Iterator[str]:
+    """The password, and without what stands behind its letters, and around them."""
+    yield from dict.fromkeys((caseless, _BEHIND.sub("", caseless), _AROUND.sub("", caseless)))
+
+
 def _undone(caseless: str) -> Iterator[str]:
     """What the password may have been made of."""
-    for bare in dict.fromkeys((caseless, _BEHIND.sub("", caseless), _AROUND.sub("", caseless))):
+    for bare in _bare(caseless):
         for spelling in dict.fromkeys((bare, *(bare.translate(table) for table in _LOOK_ALIKES))):
             yield spelling
             yield _AROUND.sub("", spelling)

@@ -101,7 +101,16 @@ def test_a_common_word_is_refused_whatever_was_put_around_it_or_in_place_of_its_
 
 
 @pytest.mark.parametrize(
-    "password", ["admin12345", "identity1", "Identity-Service", "4dm1n!!!", "changeme2026"]
+    "password",
+    [
+        "admin12345",
+        "identity1",
+        "Identity-Service",
+        "4dm1n!!!",
+        "changeme2026",
+        "oauth2token",
+        "user-1-secret",
+    ],
 )
 def test_the_services_own_words_are_refused(password: str) -> None:
     assert "words of this service" in refusal(password)
@@ -109,10 +118,25 @@ def test_the_services_own_words_are_refused(password: str) -> None:
 
 @pytest.mark.parametrize(
     "password",
-    ["aaaaaaab", "87654321!", "x1x1x1x1x1", "11223344556677", "kjhgfdsa0987", "zzzzyyyyxxxx"],
+    [
+        "aaaaaaab",
+        "87654321!",
+        "x1x1x1x1x1",
+        "11223344556677",
+        "kjhgfdsa0987",
+        "zzzzyyyyxxxx",
+        "abcabcabc1",
+        "!!hamhamham2026",
+        "7xyzxyzxyz!",
+    ],
 )
 def test_repeats_and_sequences_are_refused(password: str) -> None:
     assert "repeats or counts" in refusal(password)
+
+
+@pytest.mark.parametrize("password", ["abc48273645", "ham-83910275-ham", "user8274619274token"])
+def test_digits_that_are_more_than_an_ornament_are_none(password: str) -> None:
+    check(password, username="ada", email=None)
 
 
 @given(st.integers())
