@@ -19,7 +19,7 @@ from identity.directory.users import table as users
 from identity.keys import table as keys
 from identity.records.audit import AuditArchive, AuditEvent, AuditHead
 from identity.service.served import Served
-from identity.store.changes import Change
+from identity.store.table import Change
 from identity.tokens import table as tokens
 from identity.tokens.sessions import table as sessions
 from identity.tokens.status import table as status

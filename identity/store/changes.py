@@ -14,58 +14,25 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, func, text
-from sqlalchemy.ext.compiler import compiles
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlalchemy import func, text
+from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
 from identity.errors import Unavailable
 from identity.settings import Settings
-from identity.store import BIG, Database, UtcDateTime, Work, delete_some, dialect, execute
+from identity.store import Database, Work, delete_some, dialect, execute
 from identity.store.feed_postgresql import PostgresSource
 from identity.store.feed_sqlite import SqliteSource
 from identity.store.positions import Position, Row, Tell
+from identity.store.table import Change
 
 KEPT = timedelta(days=2)
 """Longer than any access token can live: whoever verifies offline must hear what ends it."""
 
 Listener = Callable[[str, str], None]
-
-
-class _Random(ColumnElement[int]):
-    """62 random bits, drawn by the database."""
-
-    inherit_cache = True
-
-
-@compiles(_Random, "sqlite")
-def _on_sqlite(element: _Random, compiler: Any, **options: Any) -> str:
-    return "(random() & 4611686018427387903)"
-
-
-@compiles(_Random, "postgresql")
-def _on_postgresql(element: _Random, compiler: Any, **options: Any) -> str:
-    return "floor(random() * 4611686018427387904)::bigint"
-
-
-class Change(SQLModel, table=True):
-    """On PostgreSQL there is one column more: `xid`, the transaction that wrote the row. The
-    database fills in that and `nonce`, for writers that do not know of them too."""
-
-    __tablename__ = "change"
-    __table_args__ = {"sqlite_autoincrement": True}
-
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    kind: str
-    ref: str
-    at: datetime = Field(sa_type=UtcDateTime, index=True)
-    nonce: int | None = Field(
-        default=None, sa_type=BIG, nullable=False, sa_column_kwargs={"server_default": _Random()}
-    )
-    """No other row has it: after a restore another one may have the same id."""
 
 
 _INSERT = "INSERT INTO change (kind, ref, at) VALUES (:kind, :ref, :at)"

@@ -15,7 +15,7 @@ from identity.oauth.grants.client_credentials import ClientCredentials
 from identity.opaque import digest
 from identity.records.audit import AuditEvent
 from identity.store import Database
-from identity.store.changes import Change
+from identity.store.table import Change
 from tests.cli.test_users import log_in
 
 Identity = Callable[..., Any]

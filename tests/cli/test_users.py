@@ -14,7 +14,7 @@ from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.records.audit import AuditEvent
 from identity.store import Database
-from identity.store.changes import Change
+from identity.store.table import Change
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.sessions.table import LoginSession

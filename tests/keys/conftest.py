@@ -14,7 +14,7 @@ from identity.keys.table import SigningKey
 from identity.records import audit
 from identity.settings import Settings
 from identity.store import Database
-from identity.store.changes import Change
+from identity.store.table import Change
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from identity.records.audit import AuditEvent, AuditHead
 from identity.service.housekeeping import Housekeeping
 from identity.service.opening import audit_keys
 from identity.store import SOME, Work, execute
-from identity.store.changes import Change
+from identity.store.table import Change
 from identity.tokens.sessions.table import LoginSession, RefreshToken
 from identity.tokens.table import RevokedToken
 from tests.world import World

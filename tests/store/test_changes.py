@@ -13,9 +13,10 @@ from sqlmodel import func, select
 from identity.clock import frozen
 from identity.errors import Unavailable
 from identity.store import Database, changes
-from identity.store.changes import KEPT, Change, ChangeFeed
+from identity.store.changes import KEPT, ChangeFeed
 from identity.store.histories import Histories
 from identity.store.positions import PAGE, Position, Row, Tell
+from identity.store.table import Change
 
 Heard = list[tuple[str, str, str]]
 

@@ -24,7 +24,7 @@ from identity.errors import (
 from identity.service.wiring import open_database
 from identity.settings import Settings, SettingsError
 from identity.store import Database, Work, changes, execute, insert_unique
-from identity.store.changes import Change
+from identity.store.table import Change
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 POSTGRES = pytest.mark.parametrize("dialect", ["postgresql"])

@@ -21,7 +21,7 @@ from identity.keys.table import SigningKey
 from identity.records.audit import AuditEvent
 from identity.settings import SettingsError
 from identity.store import migrating
-from identity.store.changes import Change
+from identity.store.table import Change
 
 APART = 5.0
 """Seconds by which two clocks may differ; tokens have no more leeway than thirty."""

@@ -16,7 +16,7 @@ from identity.directory.clients.table import Client
 from identity.errors import InvalidClient
 from identity.keys.table import SigningKey
 from identity.store import delete_some, insert_on_conflict
-from identity.store.changes import Change
+from identity.store.table import Change
 from identity.tokens.status.table import BLOCK, CAPACITY, RevokedPlace, StatusBlock
 
 BLOCKS = CAPACITY // BLOCK

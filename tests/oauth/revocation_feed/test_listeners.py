@@ -12,7 +12,7 @@ from sqlmodel import col, update
 from identity.oauth.revocation_feed.broadcast import BACKLOG, Listener
 from identity.opaque import new_id
 from identity.store import changes
-from identity.store.changes import Change
+from identity.store.table import Change
 from tests.world import World, bearer
 
 pytestmark = pytest.mark.anyio

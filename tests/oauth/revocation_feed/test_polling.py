@@ -11,7 +11,7 @@ from sqlmodel import delete
 from identity import clock
 from identity.directory.users import accounts
 from identity.store import changes
-from identity.store.changes import Change
+from identity.store.table import Change
 from tests.world import Caller, World, bearer, refused
 
 pytestmark = pytest.mark.anyio

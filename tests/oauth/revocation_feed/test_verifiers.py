@@ -10,7 +10,7 @@ from sqlmodel import col, update
 
 from identity.opaque import new_id
 from identity.store import changes
-from identity.store.changes import Change
+from identity.store.table import Change
 from identity.verifier.clocks import SystemClock
 from identity.verifier.revocations.feed import Feed
 from identity.verifier.revocations.sse import Event, Parser

@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlmodel import Session, func, select
 
 from identity.clock import frozen
-from identity.store.changes import Change
+from identity.store.table import Change
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.table import LoginSession, RefreshToken
 from tests.world import World, claims_of
