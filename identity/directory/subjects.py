@@ -6,12 +6,14 @@ or a client's for ever: rows are never deleted, and two at once meet at the prim
 """
 
 from string import hexdigits
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import String, text
-from sqlmodel import Field, Session, SQLModel, col
+from sqlalchemy import String
+from sqlmodel import Field, Session, SQLModel, col, select
 
+from identity.directory.clients.table import Client
+from identity.directory.users.table import User
 from identity.errors import Conflict
 from identity.store import insert_on_conflict
 
@@ -25,10 +27,7 @@ class Subject(SQLModel, table=True):
     type: SubjectType = Field(sa_type=String)
 
 
-_OTHERS = {
-    "user": "SELECT 1 FROM client WHERE id = :id",
-    "client": "SELECT 1 FROM user_account WHERE id = :id",
-}
+_OTHERS: dict[str, Any] = {"user": Client.id, "client": User.id}
 """An older version that shares the database leaves no row with the ids that it gives."""
 
 
@@ -40,7 +39,7 @@ def claim(session: Session, subject_id: str, type_: SubjectType) -> None:
         index_elements=["id"], set_={"type": col(Subject.type)}
     ).returning(col(Subject.type))
     owner = session.execute(claimed).scalar_one()
-    if owner != type_ or session.execute(text(_OTHERS[type_]), {"id": subject_id}).first():
+    if owner != type_ or _has(session, _OTHERS[type_], subject_id):
         raise Conflict(f"the {type_} id is taken")
 
 
@@ -56,15 +55,22 @@ def spelling(subject_id: str) -> str:
 def shared(session: Session) -> list[str]:
     """Ids of clients that are, or were, a user's, in whatever spelling: of before this was looked
     at."""
-    ids = session.execute(text("SELECT id FROM client")).scalars()
-    respelt = [(each, spelling(each)) for each in ids if spelling(each) != each]
-    users = text(
-        "SELECT 1 FROM user_account WHERE id = :id "
-        "UNION SELECT 1 FROM subject WHERE id = :id AND type = 'user'"
+    was_user = select(Subject.id).where(Subject.type == "user")
+    respelt = [(each, spelling(each)) for each in session.exec(select(Client.id))]
+    also = [
+        each
+        for each, as_user in respelt
+        if as_user != each
+        and (
+            _has(session, User.id, as_user)
+            or session.exec(was_user.where(Subject.id == as_user)).first()
+        )
+    ]
+    both = select(Client.id).where(
+        col(Client.id).in_(select(User.id)) | col(Client.id).in_(was_user)
     )
-    also = [each for each, as_user in respelt if session.execute(users, {"id": as_user}).first()]
-    both = text(
-        "SELECT c.id FROM client c WHERE EXISTS (SELECT 1 FROM user_account u WHERE u.id = c.id) "
-        "OR EXISTS (SELECT 1 FROM subject s WHERE s.id = c.id AND s.type = 'user') ORDER BY c.id"
-    )
-    return sorted({*session.execute(both).scalars(), *also})
+    return sorted({*session.exec(both), *also})
+
+
+def _has(session: Session, column: Any, subject_id: str) -> bool:
+    return session.exec(select(column).where(column == subject_id)).first() is not None

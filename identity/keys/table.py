@@ -12,10 +12,10 @@ Whoever signs no more loses its private half: nothing can leak or be exported th
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import JSON, CheckConstraint, String, text
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, SQLModel, col
 
 from identity.store import UtcDateTime
 
@@ -25,11 +25,6 @@ PUBLISHED: tuple[State, ...] = ("active", "next", "retired")
 
 class SigningKey(SQLModel, table=True):
     __tablename__ = "signing_key"
-    __table_args__ = (
-        CheckConstraint(
-            "state IN ('next', 'active', 'retired', 'revoked')", name="ck_signing_key_state"
-        ),
-    )
 
     kid: str = Field(primary_key=True)
     """The RFC 7638 thumbprint of `public`."""
@@ -54,3 +49,7 @@ class SigningKey(SQLModel, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When a retired key's last token has expired, and its row goes."""
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+# Beside the class, for only here the column has a name of its own.
+CheckConstraint(col(SigningKey.state).in_(get_args(State)), name="ck_signing_key_state")

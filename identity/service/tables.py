@@ -7,7 +7,7 @@ not import this, can do without.
 
 from typing import Any
 
-from sqlalchemy import Index, text
+from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
 from identity.authentication.throttle import KnownAddress, LoginFailure
@@ -51,15 +51,15 @@ TABLES = (
 )
 
 
-def _partial(name: str, column: Any, where: str, *, unique: bool = False) -> None:
-    only = text(where)
-    Index(name, col(column), unique=unique, sqlite_where=only, postgresql_where=only)
+def _partial(name: str, column: Any, where: Any, *, unique: bool = False) -> None:
+    Index(name, col(column), unique=unique, sqlite_where=where, postgresql_where=where)
 
 
-_partial("ix_audit_event_unsealed", AuditEvent.id, "seq IS NULL")
+_partial("ix_audit_event_unsealed", AuditEvent.id, col(AuditEvent.seq).is_(None))
 # At most one key in either state that serves the same, whichever processes are at work: the
 # database sees to it.
-_partial("uq_signing_key_serves_active", keys.SigningKey.serves, "state = 'active'", unique=True)
-_partial("uq_signing_key_serves_next", keys.SigningKey.serves, "state = 'next'", unique=True)
+_serves, _state = keys.SigningKey.serves, col(keys.SigningKey.state)
+_partial("uq_signing_key_serves_active", _serves, _state == "active", unique=True)
+_partial("uq_signing_key_serves_next", _serves, _state == "next", unique=True)
 
 metadata = SQLModel.metadata
