@@ -11,7 +11,10 @@ from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, case, update
+from sqlmodel import col
 
 from identity.authentication.passwords.fair import Asked
 from identity.authentication.passwords.hashing import PasswordHasher
@@ -21,13 +24,13 @@ from identity.authentication.throttle import Attempt, Throttle, account_key
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
 from identity.directory.users import names
-from identity.directory.users.table import Status
+from identity.directory.users.table import LoginName, Status, User
 from identity.errors import InvalidGrant, InvalidRequest, TooManyRequests
 from identity.records import audit
 from identity.records.audit import AuditQueue
 from identity.records.audit.origins import network_of
 from identity.records.metrics import Metrics
-from identity.store import Database, Work, changes, execute, moment
+from identity.store import Database, Statement, Work, changes, execute, moment, select_of, value_of
 from identity.store.remembered import Remembered
 
 WRONG = "the username or password is wrong"
@@ -35,15 +38,44 @@ LONGEST = 512
 """Characters of what may name a user. No name is that long, however it is typed."""
 
 
-_ACCOUNT = """
-SELECT u.id, u.username, u.email, u.status, u.password_hash, u.must_change_password, u.version,
-       u.password_expires_at
-FROM login_name n JOIN user_account u ON u.id = n.user_id WHERE n.name = :name"""
-_NOTE = """
-UPDATE user_account SET
-    last_login_at = :now,
-    password_hash = CASE WHEN password_hash = :compared THEN :better ELSE password_hash END
-WHERE id = :id AND status = 'active' AND (password_hash = :compared OR version = :version)"""
+_ACCOUNT = Statement(
+    lambda: (
+        select_of(
+            User.id,
+            User.username,
+            User.email,
+            User.status,
+            User.password_hash,
+            User.must_change_password,
+            User.version,
+            User.password_expires_at,
+        )
+        .join_from(LoginName, User)
+        .where(col(LoginName.name) == bindparam("name"))
+    )
+)
+
+
+def _note() -> Any:
+    same = col(User.password_hash) == bindparam("compared")
+    better = value_of(User.password_hash, "better")
+    return (
+        update(User)
+        .where(
+            col(User.id) == bindparam("id"),
+            col(User.status) == "active",
+            same | (col(User.version) == bindparam("version")),
+        )
+        .values(
+            {
+                User.last_login_at: bindparam("now"),
+                User.password_hash: case((same, better), else_=col(User.password_hash)),
+            }
+        )
+    )
+
+
+_NOTE = Statement(_note)
 """Another login may have given the same password a better hash: that alone leaves the version."""
 
 

@@ -27,14 +27,28 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Lock
+from typing import Any
 
-from sqlmodel import Field, Session, SQLModel, col, delete, select
+from sqlalchemy import bindparam, case, delete, literal, select, union_all
+from sqlmodel import Field, Session, SQLModel, col
 
 from identity.clock import utcnow
 from identity.errors import TooManyRequests
 from identity.records.audit.origins import network_of
 from identity.settings import ThrottleSettings
-from identity.store import Database, UtcDateTime, Work, delete_some, execute, moment
+from identity.store import (
+    Database,
+    Statement,
+    StatementBy,
+    UtcDateTime,
+    Work,
+    delete_some,
+    execute,
+    insert_for,
+    moment,
+    value_of,
+)
+from identity.store.statements import DialectName
 
 TOTAL_FACTOR = 10
 """How much more an account, or an address, may fail in total than the two together."""
@@ -61,22 +75,51 @@ class KnownAddress(SQLModel, table=True):
     seen_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
-_RUNNING = """
-SELECT key, count, expires_at FROM login_failure
-WHERE key IN (:pair, :account, :address) AND expires_at > :now
-UNION ALL SELECT 'known', 0, seen_at FROM known_address WHERE key = :pair"""
-_FORGIVE = "DELETE FROM login_failure WHERE key = :pair"
-_REMEMBER = """
-INSERT INTO known_address (key, seen_at) VALUES (:pair, :now)
-ON CONFLICT (key) DO UPDATE SET seen_at = excluded.seen_at"""
-_COUNT = """
-INSERT INTO login_failure (key, count, expires_at) VALUES (:key, 1, :end)
-ON CONFLICT (key) DO UPDATE SET
-    count = CASE WHEN login_failure.expires_at <= :now THEN 1 ELSE login_failure.count + 1 END,
-    expires_at = CASE
-        WHEN login_failure.expires_at <= :now OR login_failure.count + 1 >= :limit
-        THEN excluded.expires_at ELSE login_failure.expires_at END
-WHERE login_failure.expires_at <= :now OR login_failure.count < :limit"""
+def _running() -> Any:
+    pair: Any = bindparam("pair")
+    keys = [pair, bindparam("account"), bindparam("address")]
+    counted = select(col(LoginFailure.key), col(LoginFailure.count), col(LoginFailure.expires_at))
+    known = select(literal("known"), literal(0), col(KnownAddress.seen_at))
+    return union_all(
+        counted.where(
+            col(LoginFailure.key).in_(keys), col(LoginFailure.expires_at) > bindparam("now")
+        ),
+        known.where(col(KnownAddress.key) == pair),
+    )
+
+
+def _remember(dialect: DialectName) -> Any:
+    new = insert_for(dialect, KnownAddress).values(
+        {KnownAddress.key: bindparam("pair"), KnownAddress.seen_at: bindparam("now")}
+    )
+    seen: Any = col(KnownAddress.seen_at)
+    return new.on_conflict_do_update(
+        index_elements=[KnownAddress.key], set_={seen: new.excluded[seen.key]}
+    )
+
+
+def _count(dialect: DialectName) -> Any:
+    count: Any = col(LoginFailure.count)
+    ends: Any = col(LoginFailure.expires_at)
+    now, limit = value_of(ends, "now"), value_of(count, "limit")
+    new = insert_for(dialect, LoginFailure).values(
+        {LoginFailure.key: bindparam("key"), count: 1, ends: bindparam("end")}
+    )
+    over = ends <= now
+    return new.on_conflict_do_update(
+        index_elements=[LoginFailure.key],
+        set_={
+            count: case((over, 1), else_=count + 1),
+            ends: case((over | (count + 1 >= limit), new.excluded[ends.key]), else_=ends),
+        },
+        where=over | (count < limit),
+    )
+
+
+_RUNNING = Statement(_running)
+_FORGIVE = Statement(lambda: delete(LoginFailure).where(col(LoginFailure.key) == bindparam("pair")))
+_REMEMBER = StatementBy(_remember)
+_COUNT = StatementBy(_count)
 
 
 class _Count:
@@ -231,11 +274,11 @@ def locks_of(
     as a whole. Counters do not say whose they are, so the addresses must be known."""
     keys = _keys(names, addresses)
     running = select(LoginFailure).where(
-        col(LoginFailure.key).in_(keys), LoginFailure.expires_at > utcnow()
+        col(LoginFailure.key).in_(keys), col(LoginFailure.expires_at) > utcnow()
     )
     return [
         (keys[row.key], row.expires_at)
-        for row in session.exec(running)
+        for row in session.scalars(running)
         if row.count >= (limit if keys[row.key] else limit * TOTAL_FACTOR)
     ]
 

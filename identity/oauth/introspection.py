@@ -108,10 +108,10 @@ class Introspection:
 
     async def _refresh_token(self, token: str, caller: _Caller) -> dict[str, Any]:
         def look(session: Session) -> tuple[RefreshToken, LoginSession] | None:
-            return rotation.find(session, token)
+            return rotation.find_usable(session, token)
 
         found = await self._services.db.read(look)
-        if found is None or not rotation.alive(*found):
+        if found is None:
             return INACTIVE
         stored, login = found
         if not caller.sees(login.client_id):

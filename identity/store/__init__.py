@@ -9,25 +9,39 @@ SQLite answers reads in the event loop (microseconds, measured: quicker than any
 writes on one thread that commits all waiting units at once, each in a savepoint of its own.
 PostgreSQL runs both on a small pool of threads.
 
-`query`, `apply` and `execute` take a statement in the driver's own words, and a unit that needs
-nothing but `execute` may be given to `write_plain`. They are for the few on which the hot addresses
-and a login hang (docs/performance.md); nothing else should need them.
+`query`, `apply` and `execute` take a `Statement`, which SQLAlchemy puts together once a process,
+and a unit that needs nothing but `execute` may be given to `write_plain`. They are for the few on
+which the hot addresses and a login hang (docs/performance.md); nothing else should need them.
 """
 
 from identity.store.database import SOME, Database, delete_some, insert_on_conflict, insert_unique
 from identity.store.driver import Work, dialect, execute, moment
+from identity.store.statements import (
+    Statement,
+    StatementBy,
+    insert_for,
+    insert_of,
+    select_of,
+    value_of,
+)
 from identity.store.types import BIG, UtcDateTime
 
 __all__ = [
     "BIG",
     "SOME",
     "Database",
+    "Statement",
+    "StatementBy",
     "UtcDateTime",
     "Work",
     "delete_some",
     "dialect",
     "execute",
+    "insert_for",
+    "insert_of",
     "insert_on_conflict",
     "insert_unique",
     "moment",
+    "select_of",
+    "value_of",
 ]

@@ -17,17 +17,17 @@ from contextvars import Context
 from datetime import timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import func, text
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
 from identity.errors import Unavailable
 from identity.settings import Settings
-from identity.store import Database, Work, delete_some, dialect, execute
+from identity.store import Database, Statement, Work, delete_some, dialect, execute, insert_of
 from identity.store.feed_postgresql import PostgresSource
 from identity.store.feed_sqlite import SqliteSource
 from identity.store.positions import Position, Row, Tell
-from identity.store.table import Change
+from identity.store.table import XID, Change
 
 KEPT = timedelta(days=2)
 """Longer than any access token can live: whoever verifies offline must hear what ends it."""
@@ -35,7 +35,9 @@ KEPT = timedelta(days=2)
 Listener = Callable[[str, str], None]
 
 
-_INSERT = "INSERT INTO change (kind, ref, at) VALUES (:kind, :ref, :at)"
+_INSERT = Statement(
+    lambda: insert_of(Change, {Change.kind: "kind", Change.ref: "ref", Change.at: "at"})
+)
 
 
 def record(work: Work, kind: str, ref: str) -> None:
@@ -63,7 +65,8 @@ def prune(session: Session) -> int:
     How many that were, here and in all that is called so."""
     newest: Any = select(func.max(Change.id)).scalar_subquery()
     if dialect(session) == "postgresql":
-        newest = text("(SELECT id FROM change ORDER BY xid DESC, id DESC LIMIT 1)")
+        by_xid = select(Change.id).order_by(XID.desc(), col(Change.id).desc())
+        newest = by_xid.limit(1).scalar_subquery()
     return delete_some(session, Change, col(Change.at) < utcnow() - KEPT, col(Change.id) != newest)
 
 

@@ -20,7 +20,6 @@ from identity.store.driver import (
     PostgresPool,
     Row,
     SqliteReader,
-    Values,
     Work,
     dialect,
     unusable,
@@ -28,6 +27,7 @@ from identity.store.driver import (
 from identity.store.files import Files
 from identity.store.histories import Histories
 from identity.store.jobs import current_job, in_thread
+from identity.store.statements import Statement, Values, insert_for
 from identity.store.wal import WalIndex
 from identity.store.writer import PlainJob, StatementsJob, UnitJob, Writer
 
@@ -107,14 +107,16 @@ class Database:
             return await self._writer.submit(PlainJob(lambda work: self.run_unit(work, unit)))
         return await self._in_thread(self._write, unit)
 
-    async def query(self, statement: str, values: Values) -> list[Row]:
+    async def query(self, statement: Statement, values: Values) -> list[Row]:
         """What the driver answers to one look-up. Raises `Unavailable`."""
         if self._reader is not None:
             return await self._reader.query(statement, values)
         assert self._pool is not None
         return await self._pool.query(statement, values)
 
-    async def apply(self, *, sqlite: Sequence[str], postgresql: str, values: Values) -> bool:
+    async def apply(
+        self, *, sqlite: Sequence[Statement], postgresql: Statement, values: Values
+    ) -> bool:
         """Change exactly one row by each of SQLite's statements, or by PostgreSQL's one, in a
         transaction; False where a row was not as the conditions say. Durable on return."""
         if self._writer is not None:
@@ -263,15 +265,8 @@ def delete_some(session: Session, table: type[SQLModel], *where: ColumnElement[b
 
 
 def insert_on_conflict(session: Session, table: type[SQLModel] | Table) -> Any:
-    """Both dialects spell INSERT … ON CONFLICT alike, each with a class of its own. The other
-    one's is not imported: PostgreSQL's is two megabytes that SQLite does without."""
-    if dialect(session) == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(table)
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(table)
+    """An INSERT that has the methods `on_conflict_…` of its dialect."""
+    return insert_for(dialect(session), table)
 
 
 @contextmanager

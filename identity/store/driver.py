@@ -1,16 +1,13 @@
-"""Statements given to the driver as they are: `:name` parameters, tuples back.
+"""Statements (`store.statements`) given to the driver as text: tuples back.
 
-SQLAlchemy costs ten times what SQLite itself takes for a look-up. What is asked on nearly every
-request, or written by every login, goes this way (docs/performance.md): by a connection of its own,
-or within a unit of work by `execute`.
+What is asked on nearly every request, or written by every login, goes this way
+(docs/performance.md): by a connection of its own, or within a unit of work by `execute`.
 """
 
 import asyncio
-import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlmodel import Session
@@ -18,6 +15,7 @@ from sqlmodel import Session
 from identity.errors import Unavailable
 from identity.store.deadlines import left
 from identity.store.histories import Histories
+from identity.store.statements import DialectName, Statement, Values
 
 if TYPE_CHECKING:
     import psycopg
@@ -25,15 +23,13 @@ if TYPE_CHECKING:
     from identity.store.connections import AsyncConnection
 
 Row = tuple[Any, ...]
-Values = Mapping[str, Any]
-
 
 CACHE = "cache_size=-512"
 """KiB a connection of SQLite's; the operating system caches the file for all of them."""
 
 
 class Driver(Protocol):
-    async def query(self, statement: str, values: Values) -> list[Row]: ...
+    async def query(self, statement: Statement, values: Values) -> list[Row]: ...
 
     async def close(self) -> None: ...
 
@@ -43,19 +39,6 @@ def moment(value: "str | datetime") -> datetime:
     if isinstance(value, str):
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
     return value.astimezone(UTC)
-
-
-def stored_time(at: datetime) -> str:
-    """An aware UTC datetime as SQLAlchemy writes it into SQLite."""
-    return at.isoformat(" ", "microseconds")[:26]
-
-
-def stored(values: Values) -> dict[str, Any]:
-    """`values` as SQLite stores them."""
-    return {
-        name: stored_time(value) if isinstance(value, datetime) else value
-        for name, value in values.items()
-    }
 
 
 class Plain:
@@ -77,25 +60,27 @@ class Result(Protocol):
     def fetchall(self) -> Sequence[Any]: ...
 
 
-def execute(work: Work, statement: str, values: Values | Sequence[Values]) -> Result:
+def execute(work: Work, statement: Statement, values: Values | Sequence[Values]) -> Result:
     """`statement` within the unit of work, or once for each of several values. In a session it
     costs a fifth of what SQLAlchemy takes to put it together; what the session holds back is not
     written before."""
     if isinstance(work, Plain):
+        spelt = statement.sqlite
         if isinstance(values, Mapping):
-            return work.connection.execute(statement, stored(values))
-        return work.connection.executemany(statement, map(stored, values))
+            return work.connection.execute(spelt.text, spelt.stored(values))
+        return work.connection.executemany(spelt.text, map(spelt.stored, values))
     connection = work.connection()
-    if connection.dialect.name == "postgresql":
-        return connection.exec_driver_sql(_pyformat(statement), values)
+    on_sqlite = connection.dialect.name == "sqlite"
+    spelt = statement.sqlite if on_sqlite else statement.postgresql
     if isinstance(values, Mapping):
-        return connection.exec_driver_sql(statement, stored(values))
-    return connection.exec_driver_sql(statement, [stored(each) for each in values])
+        return connection.exec_driver_sql(spelt.text, spelt.stored(values))
+    return connection.exec_driver_sql(spelt.text, [spelt.stored(each) for each in values])
 
 
-def dialect(work: Work) -> str:
-    """`sqlite` or `postgresql`."""
-    return "sqlite" if isinstance(work, Plain) else work.get_bind().dialect.name
+def dialect(work: Work) -> DialectName:
+    if isinstance(work, Plain) or work.get_bind().dialect.name == "sqlite":
+        return "sqlite"
+    return "postgresql"
 
 
 def unusable(error: BaseException) -> bool:
@@ -111,14 +96,15 @@ class SqliteReader:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
-    async def query(self, statement: str, values: Values) -> list[Row]:
+    async def query(self, statement: Statement, values: Values) -> list[Row]:
         try:
             if self._connection is None:
                 self._connection = sqlite3.connect(
                     f"file:{self._path}?mode=rw", uri=True, isolation_level=None, timeout=1
                 )
                 self._connection.execute(f"PRAGMA {CACHE}")
-            return self._connection.execute(statement, stored(values)).fetchall()
+            spelt = statement.sqlite
+            return self._connection.execute(spelt.text, spelt.stored(values)).fetchall()
         except sqlite3.DatabaseError as error:
             if not unusable(error):
                 raise
@@ -142,11 +128,11 @@ class PostgresPool:
         self.in_use = 0
         """Connections at work."""
 
-    async def query(self, statement: str, values: Values) -> list[Row]:
+    async def query(self, statement: Statement, values: Values) -> list[Row]:
         cursor = await self._execute(statement, values, attempts=2)
         return await cursor.fetchall()
 
-    async def apply(self, statement: str, values: Values) -> bool:
+    async def apply(self, statement: Statement, values: Values) -> bool:
         """Whether `statement` changed exactly one row. Not tried again: where the connection is
         lost, nobody knows whether it did."""
         return (await self._execute(statement, values, attempts=1)).rowcount == 1
@@ -156,15 +142,17 @@ class PostgresPool:
             await self._free.pop().close()
 
     async def _execute(
-        self, statement: str, values: Values, attempts: int
+        self, statement: Statement, values: Values, attempts: int
     ) -> "psycopg.AsyncCursor[Any]":
         import psycopg
 
+        spelt = statement.postgresql
+        bound = spelt.stored(values)
         try:
             async with asyncio.timeout(left()), self._places:
                 for attempt in range(attempts):
                     try:
-                        return await self._try(_pyformat(statement), values)
+                        return await self._try(spelt.text, bound)
                     except psycopg.OperationalError:
                         # If one is dead, so are probably all that were kept.
                         await self.close()
@@ -200,20 +188,15 @@ class PostgresPool:
 
 
 def change_one_each(
-    connection: sqlite3.Connection, statements: Sequence[str], values: Values
+    connection: sqlite3.Connection, statements: Sequence[Statement], values: Values
 ) -> bool:
     """Whether every one of `statements` changed exactly one row; if not, nothing is kept."""
     connection.execute("SAVEPOINT one_each")
-    bound = stored(values)
     for statement in statements:
-        if connection.execute(statement, bound).rowcount != 1:
+        spelt = statement.sqlite
+        if connection.execute(spelt.text, spelt.stored(values)).rowcount != 1:
             connection.execute("ROLLBACK TO one_each")
             connection.execute("RELEASE one_each")
             return False
     connection.execute("RELEASE one_each")
     return True
-
-
-@cache
-def _pyformat(statement: str) -> str:
-    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", statement)

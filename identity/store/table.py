@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, literal_column
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.types import UserDefinedType
 from sqlmodel import Field, SQLModel
 
 from identity.store.types import BIG, UtcDateTime
@@ -41,3 +42,14 @@ class Change(SQLModel, table=True):
         default=None, sa_type=BIG, nullable=False, sa_column_kwargs={"server_default": _Random()}
     )
     """No other row has it: after a restore another one may have the same id."""
+
+
+class Xid8(UserDefinedType[str]):
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+XID: ColumnElement[str] = literal_column(f"{Change.__tablename__}.xid", Xid8())
+"""PostgreSQL's column that the model does not have."""

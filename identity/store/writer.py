@@ -16,9 +16,10 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import Session
 
 from identity.errors import Unavailable
-from identity.store.driver import Plain, Values, change_one_each, unusable
+from identity.store.driver import Plain, change_one_each, unusable
 from identity.store.engines import PRAGMAS, WRITES
 from identity.store.files import Files
+from identity.store.statements import Statement, Values
 
 T = TypeVar("T")
 GROUP = 64
@@ -116,7 +117,7 @@ class PlainJob(DriverJob[T]):
 class StatementsJob(DriverJob[bool]):
     """Statements for the driver, all or nothing."""
 
-    def __init__(self, statements: Sequence[str], values: Values) -> None:
+    def __init__(self, statements: Sequence[Statement], values: Values) -> None:
         super().__init__()
         self._statements = statements
         self._values = values

@@ -10,6 +10,7 @@ from functools import partial
 from hashlib import sha256
 from typing import NamedTuple, Protocol, TypeVar
 
+from sqlalchemy import bindparam, exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session as DatabaseSession
 from sqlmodel import col
@@ -19,10 +20,11 @@ from identity.directory.clients.registry import Clients, ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.keys.ring import KeyRing
 from identity.settings import Settings
-from identity.store import Database, changes, delete_some
+from identity.store import Database, Statement, changes, delete_some
 from identity.store.changes import ChangeFeed
 from identity.store.remembered import Lookups, Remembered
 from identity.tokens.known import Known, KnownTokens, Session
+from identity.tokens.sessions.table import LoginSession
 from identity.tokens.status.table import place_in
 from identity.tokens.table import RevokedToken
 from identity.verifier.gate.gate import Gate, Refused, VerifiedClaims
@@ -40,9 +42,14 @@ class InARow(Protocol):
 SKEW = 5.0
 """Seconds by which the clocks of replicas may differ: what one has just issued is good at all."""
 
-_STATE = """
-SELECT EXISTS (SELECT 1 FROM revoked_token WHERE jti = :jti),
-       EXISTS (SELECT 1 FROM session WHERE id = :sid AND ended_at IS NULL)"""
+_STATE = Statement(
+    lambda: select(
+        exists().where(col(RevokedToken.jti) == bindparam("jti")),
+        exists().where(
+            col(LoginSession.id) == bindparam("sid"), col(LoginSession.ended_at).is_(None)
+        ),
+    )
+)
 """Not whether the session has expired: no token outlives it (`minting`)."""
 
 

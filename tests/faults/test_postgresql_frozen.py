@@ -14,7 +14,7 @@ from sqlalchemy import text
 from identity.errors import Unavailable
 from identity.service.wiring import open_database
 from identity.settings import Settings
-from identity.store import changes, deadlines
+from identity.store import Statement, changes, deadlines
 from tests.databases import Postgres, migrate
 from tests.faults.refusing import says_try_again
 from tests.world import PASSWORD, World
@@ -38,6 +38,10 @@ def database_url(mortal: Postgres) -> Iterator[str]:
     migrate(url)
     yield url
     mortal.drop(url)
+
+
+def _said(words: str) -> Statement:
+    return Statement(lambda: text(words))
 
 
 async def timed(answering: Awaitable[httpx.Response]) -> tuple[float, httpx.Response]:
@@ -100,7 +104,7 @@ async def test_more_requests_than_connections_are_refused_as_soon(
     deadlines.arrived()
     with mortal.frozen():
         took = await asyncio.gather(
-            *(refused(db.query("SELECT 1", {})) for _ in range(20)),
+            *(refused(db.query(_said("SELECT 1"), {})) for _ in range(20)),
             *(
                 refused(db.read(lambda session: session.execute(text("SELECT 1"))))
                 for _ in range(20)
@@ -118,7 +122,7 @@ async def test_a_question_that_is_given_up_is_not_cancelled(
         monkeypatch.setattr(kind, "cancel", lambda self: sent.append("cancel"))
         monkeypatch.setattr(kind, "_cancel_gen", lambda self, **_: sent.append("cancel"))
     db = world.services.db
-    asking = asyncio.create_task(db.query("SELECT pg_sleep(60)", {}))
+    asking = asyncio.create_task(db.query(_said("SELECT pg_sleep(60)"), {}))
     await asyncio.sleep(0.2)
     began = time.monotonic()
     asking.cancel()
@@ -126,7 +130,7 @@ async def test_a_question_that_is_given_up_is_not_cancelled(
     assert asking.cancelled()
     assert time.monotonic() - began < 1
     assert sent == []
-    assert (await db.query("SELECT 7", {})) == [(7,)]
+    assert (await db.query(_said("SELECT 7"), {})) == [(7,)]
 
 
 async def test_a_commit_that_no_longer_waits_for_its_standby_is_refused(tmp_path: Any) -> None:
@@ -154,7 +158,7 @@ async def test_a_commit_that_no_longer_waits_for_its_standby_is_refused(tmp_path
                 db.write(lambda session: changes.record(session, "user.changed", "ada"))
             )
             written = "INSERT INTO change (kind, ref, at) VALUES ('user.changed', 'bob', now())"
-            await is_unknown(db.apply(sqlite=[], postgresql=written, values={}))
+            await is_unknown(db.apply(sqlite=[], postgresql=_said(written), values={}))
             other.execute("ALTER SYSTEM RESET synchronous_standby_names")
             other.execute("SELECT pg_reload_conf()")
         await db.aclose()

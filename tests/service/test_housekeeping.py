@@ -14,7 +14,7 @@ from identity.keys.table import SigningKey
 from identity.records.audit import AuditEvent, AuditHead
 from identity.service.housekeeping import Housekeeping
 from identity.service.opening import audit_keys
-from identity.store import SOME, Work, execute
+from identity.store import SOME, Statement, Work, execute
 from identity.store.table import Change
 from identity.tokens.sessions.table import LoginSession, RefreshToken
 from identity.tokens.table import RevokedToken
@@ -157,11 +157,12 @@ async def test_what_has_expired_is_forgotten_and_nothing_else(world: World) -> N
 async def test_much_that_has_expired_is_forgotten_bit_by_bit(world: World) -> None:
     """One statement for all would hold up every other write until it is done."""
     over, left = utcnow() - timedelta(days=1), []
+    revoked = Statement(lambda: select(func.count()).select_from(RevokedToken))
     with world.change() as session:
         session.add_all(RevokedToken(jti=f"t{n}", expires_at=over) for n in range(2 * SOME + 1))
 
     def note(work: Work) -> None:
-        rows = execute(work, "SELECT count(*) FROM revoked_token", {}).fetchall()
+        rows = execute(work, revoked, {}).fetchall()
         left.append(rows[0][0])
 
     world.services.db.before_commit.append(note)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import bindparam, insert, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, func, select
 
@@ -23,7 +23,7 @@ from identity.errors import (
 )
 from identity.service.wiring import open_database
 from identity.settings import Settings, SettingsError
-from identity.store import Database, Work, changes, execute, insert_unique
+from identity.store import Database, Statement, Work, changes, execute, insert_of, insert_unique
 from identity.store.table import Change
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
@@ -180,9 +180,20 @@ async def test_a_failing_unit_does_not_hurt_those_committed_with_it(db: Database
     assert roles(db) == noted(db) == sorted(expected)
 
 
-_ADD = """
-INSERT INTO role (name, description, builtin, version, created_at, updated_at)
-VALUES (:name, '', false, 1, :now, :now)"""
+_ADD = Statement(
+    lambda: insert(Role).values(
+        {
+            Role.name: bindparam("name"),
+            Role.description: "",
+            Role.builtin: False,
+            Role.version: 1,
+            Role.created_at: bindparam("now"),
+            Role.updated_at: bindparam("now"),
+        }
+    )
+)
+_NO_SQL = Statement(lambda: text("this is no SQL"))
+_GIVE = Statement(lambda: insert_of(RoleScope, {RoleScope.role: "no", RoleScope.scope: "no"}))
 
 
 def add_plain(name: str) -> Any:
@@ -202,9 +213,9 @@ def fails_plain(number: int) -> Any:
         if number % 4 == 0:
             raise ZeroDivisionError
         if number % 4 == 1:
-            execute(work, "this is no SQL", {})
+            execute(work, _NO_SQL, {})
         if number % 4 == 2:
-            execute(work, "INSERT INTO role_scope (role, scope) VALUES (:no, :no)", {"no": "no"})
+            execute(work, _GIVE, {"no": "no"})
         if number % 4 == 3:
             add_plain("taken")(work)
 

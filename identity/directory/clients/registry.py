@@ -3,8 +3,12 @@
 import json
 from dataclasses import dataclass
 
+from sqlalchemy import bindparam
+from sqlmodel import col
+
 from identity.directory.access.granting import ALL
-from identity.store import Database, moment
+from identity.directory.clients.table import Client, ClientSecret
+from identity.store import Database, Statement, moment, select_of
 from identity.store.remembered import Remembered
 
 
@@ -32,11 +36,25 @@ class ClientSnapshot:
 Clients = Remembered[ClientSnapshot]
 
 
-_CLIENT = """
-SELECT c.id, c.type, c.status, c.grants, c.scopes, c.default_scopes, c.audiences, c.good_from,
-       c.builtin, s.digest, s.expires_at
-FROM client c LEFT JOIN client_secret s ON s.client_id = c.id
-WHERE c.id = :id"""
+_CLIENT = Statement(
+    lambda: (
+        select_of(
+            Client.id,
+            Client.type,
+            Client.status,
+            Client.grants,
+            Client.scopes,
+            Client.default_scopes,
+            Client.audiences,
+            Client.good_from,
+            Client.builtin,
+            ClientSecret.digest,
+            ClientSecret.expires_at,
+        )
+        .join_from(Client, ClientSecret, isouter=True)
+        .where(col(Client.id) == bindparam("id"))
+    )
+)
 
 
 async def load(db: Database, client_id: str) -> ClientSnapshot | None:

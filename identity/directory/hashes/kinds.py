@@ -8,12 +8,26 @@ has stored comes in.
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlmodel import Field, Session, SQLModel
+from sqlalchemy import bindparam, delete
+from sqlmodel import Field, Session, SQLModel, col
 
 from identity.clock import utcnow
 from identity.directory.hashes.schemes import specimen
-from identity.store import Database, UtcDateTime, Work, changes, execute
+from identity.directory.users.table import User
+from identity.store import (
+    Database,
+    Statement,
+    StatementBy,
+    UtcDateTime,
+    Work,
+    changes,
+    execute,
+    insert_for,
+    select_of,
+)
+from identity.store.statements import DialectName
 
 RECOUNTED = timedelta(days=1)
 FRESH = timedelta(hours=1)
@@ -34,35 +48,61 @@ class PasswordKind(SQLModel, table=True):
     seen_at: datetime = Field(sa_type=UtcDateTime)
 
 
-_NOTE = """
-INSERT INTO password_kind (specimen, seen_at) VALUES (:specimen, :now)
-ON CONFLICT (specimen) DO UPDATE SET seen_at = excluded.seen_at
-WHERE password_kind.seen_at < :stale"""
-_STORED = "SELECT specimen FROM password_kind WHERE specimen <> :counted ORDER BY specimen"
-_TURN = """
-INSERT INTO password_kind (specimen, seen_at) VALUES (:counted, :now)
-ON CONFLICT (specimen) DO UPDATE SET seen_at = excluded.seen_at
-WHERE password_kind.seen_at < :due"""
-_DROP = """
-DELETE FROM password_kind
-WHERE specimen = :specimen AND specimen <> :counted AND seen_at < :unseen"""
-_HASHES = f"""
-SELECT id, password_hash FROM user_account
-WHERE id > :after AND password_hash IS NOT NULL ORDER BY id LIMIT {PAGE}"""  # noqa: S608
+def _seen(specimen: Any) -> StatementBy:
+    """Notes it, unless that was done since `due`."""
+
+    def build(dialect: DialectName) -> Any:
+        seen: Any = col(PasswordKind.seen_at)
+        new = insert_for(dialect, PasswordKind).values(
+            {PasswordKind.specimen: specimen, seen: bindparam("now")}
+        )
+        return new.on_conflict_do_update(
+            index_elements=[PasswordKind.specimen],
+            set_={seen: new.excluded[seen.key]},
+            where=seen < bindparam("due"),
+        )
+
+    return StatementBy(build)
+
+
+_NOTE = _seen(bindparam("specimen"))
+_TURN = _seen(COUNTED)
+_STORED = Statement(
+    lambda: (
+        select_of(PasswordKind.specimen)
+        .where(col(PasswordKind.specimen) != COUNTED)
+        .order_by(col(PasswordKind.specimen))
+    )
+)
+_DROP = Statement(
+    lambda: delete(PasswordKind).where(
+        col(PasswordKind.specimen) == bindparam("specimen"),
+        col(PasswordKind.specimen) != COUNTED,
+        col(PasswordKind.seen_at) < bindparam("unseen"),
+    )
+)
+_HASHES = Statement(
+    lambda: (
+        select_of(User.id, User.password_hash)
+        .where(col(User.id) > bindparam("after"), col(User.password_hash).is_not(None))
+        .order_by(col(User.id))
+        .limit(PAGE)
+    )
+)
 
 
 def note(work: Work, *encoded: str | None) -> None:
     """Hashes like these are stored from here on."""
     now = utcnow()
     for kind in {specimen(one) for one in encoded if one}:
-        values = {"specimen": kind, "now": now, "stale": now - FRESH}
+        values = {"specimen": kind, "now": now, "due": now - FRESH}
         if kind is not None and execute(work, _NOTE, values).rowcount:
             changes.record(work, "password_kind.noted", "*")
 
 
 async def stored(db: Database) -> tuple[str, ...]:
     """Specimens of all kinds that are stored."""
-    return tuple(kind for (kind,) in await db.query(_STORED, {"counted": COUNTED}))
+    return tuple(kind for (kind,) in await db.query(_STORED, {}))
 
 
 async def recount(db: Database, today: str) -> bool:
@@ -84,17 +124,17 @@ async def recount(db: Database, today: str) -> bool:
 
 def _our_turn(session: Session, now: datetime) -> bool:
     """For an hour: who is stopped on the way does not leave it undone for a day."""
-    values = {"counted": COUNTED, "now": now - RECOUNTED + FRESH, "due": now - RECOUNTED}
+    values = {"now": now - RECOUNTED + FRESH, "due": now - RECOUNTED}
     return execute(session, _TURN, values).rowcount == 1
 
 
 def _settle(session: Session, found: set[str], began: datetime) -> None:
     """Drop what was not found, unless it has been noted meanwhile."""
-    values = {"counted": COUNTED, "now": began, "due": began + RECOUNTED}
+    values = {"now": began, "due": began + RECOUNTED}
     execute(session, _TURN, values)
     note(session, *found)
-    rows = execute(session, _STORED, {"counted": COUNTED}).fetchall()
+    rows = execute(session, _STORED, {}).fetchall()
     for gone in {kind for (kind,) in rows} - found:
-        values = {"specimen": gone, "counted": COUNTED, "unseen": began - 2 * FRESH}
+        values = {"specimen": gone, "unseen": began - 2 * FRESH}
         if execute(session, _DROP, values).rowcount:
             changes.record(session, "password_kind.gone", "*")

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlalchemy import update as update_rows
 from sqlmodel import Session, col, delete, select
 
@@ -15,19 +16,22 @@ from identity.clock import utcnow
 from identity.directory import subjects
 from identity.directory.access.authority import Held, check_roles, check_scopes
 from identity.directory.access.granting import ACCOUNT, ADMIN, scopes_of_roles
-from identity.directory.access.table import Role
+from identity.directory.access.table import Role, RoleScope
 from identity.directory.hashes import kinds
 from identity.directory.hashes.schemes import recognise
 from identity.directory.users import names
 from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.records import audit
-from identity.store import Work, changes, execute, insert_unique
+from identity.store import Statement, Work, changes, execute, insert_unique, select_of
 
-_RIGHTS = """
-SELECT mine.role, held.scope
-FROM user_role mine LEFT JOIN role_scope held ON held.role = mine.role
-WHERE mine.user_id = :id"""
+_RIGHTS = Statement(
+    lambda: (
+        select_of(UserRole.role, RoleScope.scope)
+        .join_from(UserRole, RoleScope, col(RoleScope.role) == col(UserRole.role), isouter=True)
+        .where(col(UserRole.user_id) == bindparam("id"))
+    )
+)
 
 
 def get(session: Session, user_id: str, *, lock: bool = False) -> User:

@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import bindparam
+from sqlmodel import col
+
 from identity.directory.access.granting import ACCOUNT
+from identity.directory.access.table import RoleScope
 from identity.directory.users.shown import UserOut
-from identity.store import Database, moment
+from identity.directory.users.table import User, UserRole
+from identity.store import Database, Statement, moment, select_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +24,37 @@ class UserSnapshot:
     version: int
 
 
-_USER = """
-SELECT id, username, email, email_verified, name, status, created_at, updated_at, last_login_at,
-       version, must_change_password, password_expires_at
-FROM user_account WHERE id = :id"""
-_ROLES = "SELECT role FROM user_role WHERE user_id = :id ORDER BY role"
-_SCOPES = """
-SELECT DISTINCT held.scope
-FROM user_role JOIN role_scope held ON held.role = user_role.role
-WHERE user_role.user_id = :id"""
+_USER = Statement(
+    lambda: select_of(
+        User.id,
+        User.username,
+        User.email,
+        User.email_verified,
+        User.name,
+        User.status,
+        User.created_at,
+        User.updated_at,
+        User.last_login_at,
+        User.version,
+        User.must_change_password,
+        User.password_expires_at,
+    ).where(col(User.id) == bindparam("id"))
+)
+_ROLES = Statement(
+    lambda: (
+        select_of(UserRole.role)
+        .where(col(UserRole.user_id) == bindparam("id"))
+        .order_by(col(UserRole.role))
+    )
+)
+_SCOPES = Statement(
+    lambda: (
+        select_of(RoleScope.scope)
+        .join_from(UserRole, RoleScope, col(RoleScope.role) == col(UserRole.role))
+        .where(col(UserRole.user_id) == bindparam("id"))
+        .distinct()
+    )
+)
 
 
 async def load(db: Database, user_id: str) -> UserSnapshot | None:

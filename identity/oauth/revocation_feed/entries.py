@@ -8,11 +8,17 @@ from operator import attrgetter
 from typing import Any
 
 import orjson
+from sqlalchemy import String, bindparam, case, cast, func, literal, select, tuple_
+from sqlmodel import col
 
 from identity.clock import utcnow
+from identity.keys.table import SigningKey
 from identity.settings import Settings
-from identity.store import Database, moment
+from identity.store import Database, Statement, StatementBy, moment, select_of, value_of
 from identity.store.positions import Row, Travelled
+from identity.store.statements import DialectName
+from identity.store.table import XID, Change
+from identity.tokens.table import RevokedToken
 from identity.verifier.gate.claims import MAX_LEEWAY
 
 KINDS = {
@@ -26,18 +32,52 @@ KINDS = {
 PAGE = 1000
 LEEWAY = timedelta(seconds=MAX_LEEWAY)
 
-_LONGEST = "SELECT max(token_ttl) FROM signing_key WHERE state <> 'next'"
+_LONGEST = Statement(
+    lambda: select(func.max(col(SigningKey.token_ttl))).where(col(SigningKey.state) != "next")
+)
 TOGETHER = 100  # tokens of one query
-_SNAPSHOT = f"""
-SELECT c.at, c.id, %s, c.nonce, c.kind, c.ref,
-       CASE c.kind WHEN 'token.revoked'
-                   THEN (SELECT t.expires_at FROM revoked_token t WHERE t.jti = c.ref) END
-FROM change c
-WHERE (c.at, c.id) > (:at, :id) AND c.kind IN ({", ".join(f"'{kind}'" for kind in KINDS)})
-ORDER BY c.at, c.id LIMIT {PAGE}"""  # noqa: S608 - words of ours
-_KNOWN = "SELECT 1 FROM change WHERE %s AND nonce = :nonce"
-_JTIS = ", ".join(f":r{n}" for n in range(TOGETHER))
-_EXPIRES = f"SELECT jti, expires_at FROM revoked_token WHERE jti IN ({_JTIS})"  # noqa: S608
+
+
+def _snapshot(dialect: DialectName) -> Any:
+    xid: Any = cast(XID, String) if dialect == "postgresql" else col(Change.id)
+    expires = select_of(RevokedToken.expires_at).where(col(RevokedToken.jti) == col(Change.ref))
+    return (
+        select_of(
+            Change.at,
+            Change.id,
+            xid,
+            Change.nonce,
+            Change.kind,
+            Change.ref,
+            case((col(Change.kind) == "token.revoked", expires.scalar_subquery())),
+        )
+        .where(
+            tuple_(Change.at, Change.id)
+            > tuple_(value_of(Change.at, "at"), value_of(Change.id, "id")),
+            col(Change.kind).in_([literal(kind) for kind in KINDS]),
+        )
+        .order_by(col(Change.at), col(Change.id))
+        .limit(PAGE)
+    )
+
+
+def _known(dialect: DialectName) -> Any:
+    newest: Any = col(Change.id) == bindparam("newest")
+    if dialect == "postgresql":
+        newest = cast(bindparam("newest", type_=String), XID.type) == XID
+    return select(literal(1)).where(newest, col(Change.nonce) == bindparam("nonce"))
+
+
+def _expires() -> Any:
+    jtis: list[Any] = [bindparam(f"r{n}") for n in range(TOGETHER)]
+    return select_of(RevokedToken.jti, RevokedToken.expires_at).where(
+        col(RevokedToken.jti).in_(jtis)
+    )
+
+
+_SNAPSHOT = StatementBy(_snapshot)
+_KNOWN = StatementBy(_known)
+_EXPIRES = Statement(_expires)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +112,10 @@ async def lifetime(db: Database, settings: Settings) -> timedelta:
 async def snapshot(db: Database, kept: timedelta) -> list[Entry]:
     """Every change that matters still, in order. Page by page: reading may happen in the event
     loop."""
-    statement = _SNAPSHOT % ("c.xid::text" if db.dialect == "postgresql" else "c.id")
     found: list[Entry] = []
     values: dict[str, Any] = {"at": utcnow() - kept, "id": 2**63 - 1}
     while True:
-        rows = await db.query(statement, values)
+        rows = await db.query(_SNAPSHOT, values)
         for at, number, xid, nonce, kind, ref, expires_at in rows:
             found.append(_entry(Row(int(xid), number, nonce, kind, ref, at), kept, expires_at))
         if len(rows) < PAGE:
@@ -97,14 +136,12 @@ async def of_rows(db: Database, kept: timedelta, rows: Sequence[Row]) -> list[En
 
 async def known(db: Database, position: Travelled) -> bool:
     """Whether history goes back to `position`: its newest row is still there."""
+    newest: str | int = position.xid
     if db.dialect == "postgresql":
-        statement, xid = _KNOWN % "xid = :xid::xid8", str(position.xid)
-        values: dict[str, Any] = {"xid": xid, "nonce": position.nonce}
-    else:
-        statement, values = _KNOWN % "id = :id", {"id": position.xid, "nonce": position.nonce}
-        if position.xid >= 2**63:
-            return False
-    return bool(await db.query(statement, values))
+        newest = str(newest)
+    elif position.xid >= 2**63:
+        return False
+    return bool(await db.query(_KNOWN, {"newest": newest, "nonce": position.nonce}))
 
 
 def _entry(row: Row, kept: timedelta, expires_at: Any) -> Entry:

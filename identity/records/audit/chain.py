@@ -2,21 +2,34 @@
 
 import hashlib
 import hmac
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, Table, bindparam, text, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Integer,
+    Row,
+    String,
+    Table,
+    bindparam,
+    column,
+    func,
+    insert,
+    literal,
+    table,
+    update,
+)
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
 from identity.records.audit.table import AuditArchive, AuditEvent, AuditHead
-from identity.store import dialect
-from identity.store.driver import stored_time
+from identity.store import Statement, StatementBy, dialect, execute, insert_of, select_of
 from identity.store.locks import Lock, try_to_take
+from identity.store.statements import DialectName
 
 BATCH = 1000
 
@@ -34,18 +47,38 @@ _PLACE = (
     .where(_EVENTS.c.id == bindparam("event_id"))
     .values(seq=bindparam("place"), digest=bindparam("link"))
 )
-_COLUMNS = ("id", *MEMBERS, "seq", "digest")
-_INSERT_SQLITE = "INSERT INTO audit_event ({}) VALUES ({})".format(  # noqa: S608
-    ", ".join(_COLUMNS), ", ".join("?" * len(_COLUMNS))
-)
-_INSERT_POSTGRESQL = text(
-    f"INSERT INTO audit_event ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)} "  # noqa: S608
-    "FROM jsonb_populate_recordset(CAST(NULL AS audit_event), CAST(:events AS jsonb))"
-)
-_IDS_SQLITE = text("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'audit_event'")
-_IDS_POSTGRESQL = text(
-    "SELECT nextval(pg_get_serial_sequence('audit_event', 'id')) FROM generate_series(1, :count)"
-)
+WRITTEN: dict[Any, str] = {getattr(AuditEvent, name): name for name in MEMBERS}
+_CHAINED_AT_ONCE: dict[Any, str] = {
+    AuditEvent.id: "id",
+    **WRITTEN,
+    AuditEvent.seq: "seq",
+    AuditEvent.digest: "digest",
+}
+
+
+def _all_together() -> Any:
+    """PostgreSQL takes a row for each of `events` at once."""
+    columns = [column(name, field.type) for field, name in _CHAINED_AT_ONCE.items()]
+    events = func.json_to_recordset(bindparam("events", type_=JSON))
+    rows = events.table_valued(*columns).render_derived(with_types=True)
+    return insert(AuditEvent).from_select([*_CHAINED_AT_ONCE], select_of(*rows.c))
+
+
+def _ids_to_give(dialect: DialectName) -> Any:
+    name = literal(_EVENTS.name, String)
+    if dialect == "postgresql":
+        serial = func.pg_get_serial_sequence(name, literal(_EVENTS.c.id.name, String))
+        turns = func.generate_series(1, bindparam("count", type_=Integer))
+        return select(func.nextval(serial)).select_from(turns)
+    given = table("sqlite_sequence", column("name"), column("seq"))
+    return select(func.coalesce(func.max(given.c.seq), 0)).where(given.c.name == name)
+
+
+_ONE_BY_ONE = Statement(lambda: insert_of(AuditEvent, _CHAINED_AT_ONCE))
+_ALL_TOGETHER = Statement(_all_together, "postgresql")
+_IDS = StatementBy(_ids_to_give)
+"""The ids that come next: one a row; of SQLite, which has one writer, the last one given."""
+HEAD = Statement(lambda: select_of(AuditHead.seq, AuditHead.digest).where(col(AuditHead.id) == 1))
 
 
 def linked(previous: str, seq: int, event_id: int | None, members: Iterable[Any]) -> str:
@@ -107,15 +140,15 @@ def append(session: Session, key: bytes, events: Sequence[Mapping[str, Any]]) ->
     """
     sealing = try_to_take(session, Lock.AUDIT_CHAIN)
     seq, digest = _end(session) if sealing else (0, "")
-    rows: list[tuple[Any, ...]] = []
+    rows: list[dict[str, Any]] = []
     for event_id, event in zip(_ids(session, len(events)), events, strict=True):
         members = _members(event)
         if sealing:
             seq += 1
             digest = linked(digest, seq, event_id, members)
-            rows.append((event_id, *members, seq, digest))
+            rows.append({"id": event_id, **event, "seq": seq, "digest": digest})
         else:
-            rows.append((event_id, *members, None, None))
+            rows.append({"id": event_id, **event, "seq": None, "digest": None})
     _insert(session, rows)
     return _sign(session, key, Sealed(len(rows), seq, digest)) if sealing else None
 
@@ -135,26 +168,18 @@ def _sign(session: Session, key: bytes, sealed: Sealed) -> Sealed:
 
 
 def _ids(session: Session, count: int) -> Sequence[int]:
+    found = [row[0] for row in execute(session, _IDS, {"count": count}).fetchall()]
     if dialect(session) == "postgresql":
-        return session.execute(_IDS_POSTGRESQL, {"count": count}).scalars().all()
-    last: int = session.execute(_IDS_SQLITE).scalar_one()
+        return found
+    (last,) = found
     return range(last + 1, last + 1 + count)
 
 
-def _insert(session: Session, rows: list[tuple[Any, ...]]) -> None:
-    """`rows`: in the order of `_COLUMNS`."""
+def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
     if dialect(session) == "postgresql":
-        named = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
-        session.execute(_INSERT_POSTGRESQL, {"events": orjson.dumps(named).decode()})
-        return
-    driver = session.connection().connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    driver.executemany(_INSERT_SQLITE, map(_as_sqlite_has_it, rows))
-
-
-def _as_sqlite_has_it(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    event_id, at, *between, detail, seq, digest = row
-    return (event_id, stored_time(at), *between, orjson.dumps(detail).decode(), seq, digest)
+        execute(session, _ALL_TOGETHER, {"events": rows})
+    else:
+        execute(session, _ONE_BY_ONE, rows)
 
 
 def _link(previous: str, seq: int, row: Row[Any] | AuditEvent) -> str:

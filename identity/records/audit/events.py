@@ -4,21 +4,18 @@ import asyncio
 from functools import partial
 from typing import Any, Literal
 
-import orjson
-
 from identity.clock import now, utcnow
 from identity.errors import Overloaded
-from identity.records.audit.chain import MEMBERS, Sealed, append
+from identity.records.audit.chain import WRITTEN, Sealed, append
 from identity.records.audit.origins import network_of, origin
 from identity.records.audit.refusals import Refusals, Whom
-from identity.store import Database, Work, execute
+from identity.records.audit.table import AuditEvent
+from identity.store import Database, Statement, Work, execute, insert_of
 
 BATCH = 500
 """Events written at once."""
 Outcome = Literal["success", "refused"]
-_INSERT = "INSERT INTO audit_event ({}) VALUES ({})".format(  # noqa: S608
-    ", ".join(MEMBERS), ", ".join(f":{name}" for name in MEMBERS)
-)
+_INSERT = Statement(lambda: insert_of(AuditEvent, WRITTEN))
 
 
 def event(
@@ -68,7 +65,7 @@ def record(
 ) -> None:
     """Write an event in the caller's transaction; it stands or falls with what it tells of."""
     members = event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
-    execute(work, _INSERT, {**members, "detail": orjson.dumps(members["detail"]).decode()})
+    execute(work, _INSERT, members)
 
 
 class AuditQueue:

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-import orjson
-from sqlalchemy import ColumnElement, update
-from sqlmodel import Session, col, select
+from sqlalchemy import ColumnElement, bindparam, literal, select, update
+from sqlmodel import Session, col
 
 from identity.clock import utcnow
+from identity.directory.clients.table import Client
 from identity.errors import InvalidGrant
 from identity.opaque import digest, mint, new_id
 from identity.records import audit
 from identity.settings import Settings
-from identity.store import Work, changes, delete_some, dialect, execute
+from identity.store import Statement, Work, changes, delete_some, execute, insert_of
 from identity.tokens.sessions.ends import show_ended
-from identity.tokens.sessions.table import LoginSession
+from identity.tokens.sessions.table import LoginSession, RefreshToken
 
 PREFIX = "rt"
 
@@ -53,19 +53,45 @@ class Begun(NamedTuple):
     amr: list[str]
 
 
-_CLIENT = "SELECT 1 FROM client WHERE id = :client_id AND status = 'active'"
-_CLIENT_POSTGRESQL = f"{_CLIENT} FOR SHARE"  # so that it stays as it is until we commit
-_BEGIN = """
-INSERT INTO session (
-    id, user_id, client_id, scope, audience, amr, created_at, last_used_at, expires_at,
-    access_expires_at, status_index, address, user_agent
-) VALUES (
-    :id, :user_id, :client_id, :scope, :audience, :amr, :now, :now, :expires_at,
-    :access_expires_at, :status_index, :address, :user_agent
-)"""
-_FIRST = """
-INSERT INTO refresh_token (digest, session_id, issued_at, expires_at)
-VALUES (:digest, :session_id, :now, :expires_at)"""
+_CLIENT = Statement(
+    lambda: (
+        select(literal(1))
+        .select_from(Client)
+        .where(col(Client.id) == bindparam("client_id"), col(Client.status) == "active")
+        .with_for_update(read=True)
+    )  # so that it stays as it is until we commit
+)
+_BEGIN = Statement(
+    lambda: insert_of(
+        LoginSession,
+        {
+            LoginSession.id: "id",
+            LoginSession.user_id: "user_id",
+            LoginSession.client_id: "client_id",
+            LoginSession.scope: "scope",
+            LoginSession.audience: "audience",
+            LoginSession.amr: "amr",
+            LoginSession.created_at: "now",
+            LoginSession.last_used_at: "now",
+            LoginSession.expires_at: "expires_at",
+            LoginSession.access_expires_at: "access_expires_at",
+            LoginSession.status_index: "status_index",
+            LoginSession.address: "address",
+            LoginSession.user_agent: "user_agent",
+        },
+    )
+)
+_FIRST = Statement(
+    lambda: insert_of(
+        RefreshToken,
+        {
+            RefreshToken.digest: "digest",
+            RefreshToken.session_id: "session_id",
+            RefreshToken.issued_at: "now",
+            RefreshToken.expires_at: "expires_at",
+        },
+    )
+)
 
 
 def start(
@@ -82,8 +108,7 @@ def start(
 ) -> Begun:
     """A new session of a user who has just been authenticated (`amr`: RFC 8176 names), and whose
     row this transaction holds."""
-    look = _CLIENT_POSTGRESQL if dialect(work) == "postgresql" else _CLIENT
-    if not execute(work, look, {"client_id": client_id}).fetchall():
+    if not execute(work, _CLIENT, {"client_id": client_id}).fetchall():
         raise InvalidGrant("the login is not valid any more", audit="client gone meanwhile")
     now = utcnow()
     begun = Begun(new_id(), now, now + lifetimes.absolute, amr)
@@ -93,7 +118,7 @@ def start(
         "client_id": client_id,
         "scope": scope,
         "audience": audience,
-        "amr": orjson.dumps(amr).decode(),
+        "amr": amr,
         "now": now,
         "expires_at": begun.expires_at,
         "access_expires_at": now + lifetimes.access,
@@ -175,12 +200,12 @@ def end_all(
 def live_of(session: Session, user_id: str) -> list[LoginSession]:
     """The user's sessions that have neither ended nor expired, newest first."""
     return list(
-        session.exec(
+        session.scalars(
             select(LoginSession)
             .where(
-                LoginSession.user_id == user_id,
+                col(LoginSession.user_id) == user_id,
                 col(LoginSession.ended_at).is_(None),
-                LoginSession.expires_at > utcnow(),
+                col(LoginSession.expires_at) > utcnow(),
             )
             .order_by(col(LoginSession.id).desc())
         ).all()

@@ -5,9 +5,9 @@ again: within the retry window, while nobody has used its successor, it gets ano
 the unused one dies. Any other use of a spent token means that two parties hold it: the session
 ends. Ages go by the database's clock, for replicas' own differ.
 
-`look` and `swap` are the plain case in the driver's own words, a token that was never used, of a
-session that lives; at full rate SQLAlchemy would cost four times what the rest of a refresh costs.
-`rotate` decides everything, within the caller's unit of work.
+A rotation holds the session, spends the token, and gives it a successor. `swap` does the three at
+once, for the plain case: a token that was never used, of a session that lives. `rotate` does them
+one by one within the caller's unit of work, and decides everything.
 """
 
 import json
@@ -15,15 +15,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import update
-from sqlmodel import Session, col, select
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, exists, insert, select, update
+from sqlmodel import Session, col
 
 from identity.clock import utcnow
 from identity.errors import InvalidGrant
 from identity.opaque import digest, mint
 from identity.records import audit
-from identity.store import Database, moment
-from identity.store.moments import CLOCK, database_time
+from identity.store import (
+    Database,
+    Statement,
+    execute,
+    insert_of,
+    moment,
+    select_of,
+    value_of,
+)
+from identity.store.moments import DatabaseClock, database_time
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.lifecycle import PREFIX, Lifetimes
 from identity.tokens.sessions.table import LoginSession, RefreshToken
@@ -32,29 +40,99 @@ CLOCKS_DIFFER = timedelta(seconds=5)
 """A use that lies this far ahead at the most is taken for one of this moment; one further ahead is
 a clock that was set back, and proves nothing against anybody."""
 
-_LOOK = """
-SELECT s.id, s.user_id, s.client_id, s.scope, s.audience, s.amr, s.created_at, s.expires_at,
-       t.spent_at IS NULL AND s.ended_at IS NULL AND t.expires_at > :now AND s.expires_at > :now
-FROM refresh_token t JOIN session s ON s.id = t.session_id
-WHERE t.digest = :digest"""
+_UNUSED = col(RefreshToken.spent_at).is_(None)
+_PRESENTED = col(RefreshToken.digest) == bindparam("digest")
 
-_HOLD = """
-UPDATE session SET last_used_at = :now, access_expires_at = :access_expires_at
-WHERE id = :session AND ended_at IS NULL AND expires_at > :now"""
-_SPEND = """
-UPDATE refresh_token SET spent_at = {now}, spent = 'rotated', successor = :successor
-WHERE digest = :digest AND spent_at IS NULL"""
-_SUCCEED = """
-INSERT INTO refresh_token (digest, session_id, issued_at, expires_at, status_index)
-VALUES (:successor, :session, :now, :expires_at, :status_index)"""
-_SQLITE = (_HOLD, _SPEND.format(now=":now"), _SUCCEED)
-_POSTGRESQL = f"""
-WITH held AS ({_HOLD} RETURNING id),
-     spent AS ({_SPEND.format(now=CLOCK)} AND EXISTS (SELECT 1 FROM held) RETURNING digest)
-INSERT INTO refresh_token (digest, session_id, issued_at, expires_at, status_index)
-SELECT CAST(:successor AS text), CAST(:session AS text), CAST(:now AS timestamptz),
-       CAST(:expires_at AS timestamptz), CAST(:status_index AS bigint)
-FROM spent"""  # noqa: S608 - put together from the statements above
+
+def _lives(now: Any) -> ColumnElement[bool]:
+    return and_(col(LoginSession.ended_at).is_(None), col(LoginSession.expires_at) > now)
+
+
+def _usable(now: Any) -> ColumnElement[bool]:
+    return and_(_UNUSED, col(RefreshToken.expires_at) > now, _lives(now))
+
+
+_NOW: BindParameter[datetime] = bindparam("now")
+_LOOK = Statement(
+    lambda: (
+        select_of(
+            LoginSession.id,
+            LoginSession.user_id,
+            LoginSession.client_id,
+            LoginSession.scope,
+            LoginSession.audience,
+            LoginSession.amr,
+            LoginSession.created_at,
+            LoginSession.expires_at,
+            _usable(_NOW),
+        )
+        .join_from(RefreshToken, LoginSession)
+        .where(_PRESENTED)
+    )
+)
+_HOLD = Statement(
+    lambda: (
+        update(LoginSession)
+        .where(col(LoginSession.id) == bindparam("session"), _lives(_NOW))
+        .values(
+            {
+                LoginSession.last_used_at: bindparam("now"),
+                LoginSession.access_expires_at: bindparam("access_expires_at"),
+            }
+        )
+    )
+)
+"""Takes the session's row, unless it has ended: rotations of one session queue up here."""
+_SPEND = Statement(
+    lambda: (
+        update(RefreshToken)
+        .where(_PRESENTED, _UNUSED)
+        .values(
+            {
+                RefreshToken.spent_at: DatabaseClock(),
+                RefreshToken.spent: "rotated",
+                RefreshToken.successor: bindparam("successor"),
+            }
+        )
+    )
+)
+_SPEND_AGAIN = Statement(
+    lambda: (
+        update(RefreshToken)
+        .where(_PRESENTED)
+        .values({RefreshToken.successor: bindparam("successor")})
+    )
+)
+"""Of a retry: it stays spent since its first use."""
+_SUPERSEDE = Statement(
+    lambda: (
+        update(RefreshToken)
+        .where(col(RefreshToken.digest) == bindparam("successor"), _UNUSED)
+        .values({RefreshToken.spent_at: bindparam("now"), RefreshToken.spent: "superseded"})
+    )
+)
+_SUCCESSOR: dict[Any, str] = {
+    RefreshToken.digest: "successor",
+    RefreshToken.session_id: "session",
+    RefreshToken.issued_at: "now",
+    RefreshToken.expires_at: "expires_at",
+    RefreshToken.status_index: "status_index",
+}
+_SUCCEED = Statement(lambda: insert_of(RefreshToken, _SUCCESSOR))
+
+
+def _at_once() -> Any:
+    """PostgreSQL's one statement for the three: nothing is written where a row is not as it must
+    be."""
+    held = _HOLD.core("postgresql").returning(LoginSession.id).cte("held")
+    spend = _SPEND.core("postgresql").where(exists(select(held)))
+    spent = spend.returning(RefreshToken.digest).cte("spent")
+    values = [value_of(c, name) for c, name in _SUCCESSOR.items()]
+    return insert(RefreshToken).from_select([*_SUCCESSOR], select(*values).select_from(spent))
+
+
+_ONE_BY_ONE = (_HOLD, _SPEND, _SUCCEED)
+_AT_ONCE = Statement(_at_once, "postgresql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +174,21 @@ async def swap(
     db: Database, lifetimes: Lifetimes, token: str, login: Login, status_index: int
 ) -> str | None:
     """The successor of `token`, durable; None where somebody was quicker, and nothing changed."""
-    now, successor = utcnow(), mint(PREFIX)
-    values: dict[str, Any] = {
+    successor = mint(PREFIX)
+    values = _values(lifetimes, token, successor, login, status_index)
+    done = await db.apply(sqlite=_ONE_BY_ONE, postgresql=_AT_ONCE, values=values)
+    return successor if done else None
+
+
+def _values(
+    lifetimes: Lifetimes,
+    token: str,
+    successor: str,
+    login: Login | LoginSession,
+    status_index: int | None,
+) -> dict[str, Any]:
+    now = utcnow()
+    return {
         "digest": digest(token),
         "session": login.id,
         "successor": digest(successor),
@@ -106,27 +197,24 @@ async def swap(
         "expires_at": min(now + lifetimes.idle, login.expires_at),
         "status_index": status_index,
     }
-    done = await db.apply(sqlite=_SQLITE, postgresql=_POSTGRESQL, values=values)
-    return successor if done else None
 
 
 def find(session: Session, token: str) -> tuple[RefreshToken, LoginSession] | None:
     """The stored token and its session, in whatever state they are."""
-    return session.exec(
-        select(RefreshToken, LoginSession)
-        .join(LoginSession)
-        .where(RefreshToken.digest == digest(token))
-    ).first()
+    return _found(session, token)
 
 
-def alive(token: RefreshToken, login: LoginSession) -> bool:
-    now = utcnow()
-    return (
-        token.spent_at is None
-        and token.expires_at > now
-        and login.ended_at is None
-        and login.expires_at > now
-    )
+def find_usable(session: Session, token: str) -> tuple[RefreshToken, LoginSession] | None:
+    """The same where it could be used now for the first time."""
+    return _found(session, token, _usable(utcnow()))
+
+
+def _found(
+    session: Session, token: str, *where: ColumnElement[bool]
+) -> tuple[RefreshToken, LoginSession] | None:
+    query = select(RefreshToken, LoginSession).join(LoginSession)
+    row = session.execute(query.where(_PRESENTED, *where), {"digest": digest(token)}).first()
+    return None if row is None else (row[0], row[1])
 
 
 def rotate(
@@ -137,46 +225,25 @@ def rotate(
     if found is None:
         raise InvalidGrant("the refresh token is not valid", audit="unknown")
     presented, login = found
-    now = utcnow()
-    if not _hold(session, login, lifetimes):
+    successor = mint(PREFIX)
+    values = _values(lifetimes, token, successor, login, status_index)
+    if not _done(session, _HOLD, values):
         raise InvalidGrant("the session has ended", audit=f"session {login.id} has ended")
     session.refresh(presented)  # as of now that the session is ours
-    if presented.expires_at <= now and presented.spent_at is None:
+    if presented.expires_at <= values["now"] and presented.spent_at is None:
         raise InvalidGrant("the refresh token has expired")
+    spend = _SPEND
     if presented.spent_at is not None:
         _retry_or_replay(session, lifetimes.retry, presented, login)
-    successor = mint(PREFIX)
-    presented.spent_at = presented.spent_at or database_time(session)
-    presented.spent = "rotated"
-    presented.successor = digest(successor)
-    session.add(presented)
-    session.add(
-        RefreshToken(
-            digest=presented.successor,
-            session_id=login.id,
-            issued_at=now,
-            expires_at=min(now + lifetimes.idle, login.expires_at),
-            status_index=status_index,
-        )
-    )
-    session.flush()
+        spend = _SPEND_AGAIN
+    for step in (spend, _SUCCEED):
+        if not _done(session, step, values):
+            raise AssertionError("somebody else has changed what hangs on the session's row")
     return successor
 
 
-def _hold(session: Session, login: LoginSession, lifetimes: Lifetimes) -> bool:
-    """Take the session's row, unless it has ended: rotations of one session queue up here."""
-    now = utcnow()
-    held = session.execute(
-        update(LoginSession)
-        .where(
-            col(LoginSession.id) == login.id,
-            col(LoginSession.ended_at).is_(None),
-            col(LoginSession.expires_at) > now,
-        )
-        .values(last_used_at=now, access_expires_at=now + lifetimes.access)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(held.rowcount == 1)  # type: ignore[attr-defined]
+def _done(session: Session, step: Statement, values: dict[str, Any]) -> bool:
+    return execute(session, step, values).rowcount == 1
 
 
 def _retry_or_replay(
@@ -190,16 +257,8 @@ def _retry_or_replay(
             "the refresh token is not valid", audit=f"spent {-age} ahead of the database's clock"
         )
     if presented.spent == "rotated" and age <= window:
-        killed = session.execute(
-            update(RefreshToken)
-            .where(
-                col(RefreshToken.digest) == presented.successor,
-                col(RefreshToken.spent_at).is_(None),
-            )
-            .values(spent_at=utcnow(), spent="superseded")
-            .execution_options(synchronize_session=False)
-        )
-        if killed.rowcount == 1:  # type: ignore[attr-defined]
+        values = {"successor": presented.successor, "now": utcnow()}
+        if _done(session, _SUPERSEDE, values):
             return
     lifecycle.end(session, login.id, "refresh token replayed")
     audit.record(

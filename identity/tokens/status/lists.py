@@ -14,12 +14,18 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
+from sqlalchemy import bindparam, literal, select
+from sqlmodel import col
+
 from identity.clock import now, utcnow
 from identity.keys.ring import KeyRing
+from identity.keys.table import SigningKey
 from identity.settings import Settings
-from identity.store import Database
+from identity.store import Database, Statement, select_of
 from identity.store.changes import ChangeFeed
-from identity.tokens.status.table import BLOCK, CAPACITY, path_of
+from identity.store.table import Change
+from identity.tokens.status.table import BLOCK, CAPACITY, RevokedPlace, StatusBlock, path_of
+from identity.tokens.table import RevokedToken
 from identity.verifier.gate.encoding import b64url_encode
 
 AGGREGATION = "/status-lists"
@@ -36,28 +42,69 @@ LONGEST = timedelta(days=1, minutes=2)  # that a token can live
 
 _SET = b"\xff" * (BLOCK // 8)
 
-_REFS = ", ".join(f":r{n}" for n in range(TOGETHER))
-_TOKENS = f"SELECT status_index FROM revoked_token WHERE jti IN ({_REFS})"  # noqa: S608
-_OTHERS = f"SELECT place FROM revoked_place WHERE ref IN ({_REFS})"  # noqa: S608
-_OWNED = "SELECT list_id, number FROM status_block WHERE owner = :owner AND born < :change"
-_SIGNED = "SELECT list_id, number FROM status_block WHERE kid = :kid"
-_LIVE = "SELECT 1 FROM status_block WHERE list_id = :list AND expires_at > :now LIMIT 1"
-_LISTS = "SELECT DISTINCT list_id FROM status_block WHERE expires_at > :now ORDER BY list_id"
-_ALL = (
-    """
-SELECT status_index FROM revoked_token
-WHERE status_index > :after AND status_index < :end ORDER BY status_index LIMIT :page""",
-    """
-SELECT place FROM revoked_place
-WHERE place > :after AND place < :end ORDER BY place LIMIT :page""",
+
+def _places_of(place: Any, ref: Any) -> Statement:
+    """Those of `TOGETHER` refs."""
+    refs: list[Any] = [bindparam(f"r{n}") for n in range(TOGETHER)]
+    return Statement(lambda: select_of(place).where(col(ref).in_(refs)))
+
+
+def _page_of(place: Any) -> Statement:
+    return Statement(
+        lambda: (
+            select_of(place)
+            .where(col(place) > bindparam("after"), col(place) < bindparam("end"))
+            .order_by(place)
+            .limit(bindparam("page"))
+        )
+    )
+
+
+_TOKENS = _places_of(RevokedToken.status_index, RevokedToken.jti)
+_OTHERS = _places_of(RevokedPlace.place, RevokedPlace.ref)
+_OWNED = Statement(
+    lambda: select(col(StatusBlock.list_id), col(StatusBlock.number)).where(
+        col(StatusBlock.owner) == bindparam("owner"), col(StatusBlock.born) < bindparam("change")
+    )
 )
-_DEAD_BLOCKS = """
-SELECT b.number FROM status_block b JOIN change c ON c.ref = b.owner
-WHERE b.list_id = :list AND c.kind IN ('client.revoked', 'client.narrowed')
-  AND c.id > b.born AND c.at > :horizon
-UNION
-SELECT b.number FROM status_block b JOIN signing_key k ON k.kid = b.kid
-WHERE b.list_id = :list AND k.state = 'revoked'"""
+_SIGNED = Statement(
+    lambda: select(col(StatusBlock.list_id), col(StatusBlock.number)).where(
+        col(StatusBlock.kid) == bindparam("kid")
+    )
+)
+_LIVE = Statement(
+    lambda: (
+        select(literal(1))
+        .where(
+            col(StatusBlock.list_id) == bindparam("list"),
+            col(StatusBlock.expires_at) > bindparam("now"),
+        )
+        .limit(1)
+    )
+)
+_LISTS = Statement(
+    lambda: (
+        select(col(StatusBlock.list_id))
+        .where(col(StatusBlock.expires_at) > bindparam("now"))
+        .distinct()
+        .order_by(col(StatusBlock.list_id))
+    )
+)
+_ALL = (_page_of(RevokedToken.status_index), _page_of(RevokedPlace.place))
+
+
+def _dead_blocks() -> Any:
+    here = select(col(StatusBlock.number)).where(col(StatusBlock.list_id) == bindparam("list"))
+    ended = here.join(Change, col(Change.ref) == col(StatusBlock.owner)).where(
+        col(Change.kind).in_([literal("client.revoked"), literal("client.narrowed")]),
+        col(Change.id) > col(StatusBlock.born),
+        col(Change.at) > bindparam("horizon"),
+    )
+    signed = here.join(SigningKey, col(SigningKey.kid) == col(StatusBlock.kid))
+    return ended.union(signed.where(col(SigningKey.state) == "revoked"))
+
+
+_DEAD_BLOCKS = Statement(_dead_blocks)
 
 
 class SignedList(NamedTuple):
