@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from identity.settings import Settings
 
 
-_HEAD = "SELECT seq || ':' || digest FROM audit_head WHERE id = 1"
-
-
 def add_to(app: typer.Typer) -> None:
     app.command()(backup)
 
@@ -53,6 +50,9 @@ def backup(
 
 def _copy(path: Path, target: Path) -> str | None:
     """SQLite's online backup: one snapshot, writers are not kept waiting. The chain's head."""
+    from identity.records.audit import AuditHead
+    from identity.records.audit.chain import HEAD
+
     with (
         closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as source,
         closing(sqlite3.connect(target)) as copy,
@@ -61,23 +61,28 @@ def _copy(path: Path, target: Path) -> str | None:
         copy.execute("PRAGMA journal_mode=DELETE")  # one file, nothing beside it
         sound = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
         # Where the schema has no such table yet, nothing is sealed.
-        sealed = copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'audit_head'").fetchone()
-        head = copy.execute(_HEAD).fetchone() if sealed else None
+        named = "SELECT 1 FROM sqlite_master WHERE name = ?"
+        sealed = copy.execute(named, [AuditHead.__tablename__]).fetchone()
+        head = copy.execute(HEAD.sqlite.text).fetchone() if sealed else None
     if sound != "ok":
         raise OSError(5, f"the database is damaged: {sound}", str(path))
-    return head[0] if head else None
+    return "{}:{}".format(*head) if head else None
 
 
 def _dump(operation: Operation, descriptor: int, file: Path) -> str | None:
     """pg_dump of a snapshot that is ours as well, so that we know its head."""
-    from sqlalchemy import text
+    from sqlalchemy import func, select
+
+    from identity.records.audit import AuditHead
+    from identity.records.audit.chain import HEAD
+    from identity.store import execute
 
     with operation.look() as session:
-        snapshot = session.scalar(text("SELECT pg_export_snapshot()"))
-        sealed = session.scalar(text("SELECT to_regclass('audit_head')"))
-        head: str | None = session.scalar(text(_HEAD)) if sealed else None
+        snapshot = session.scalar(select(func.pg_export_snapshot()))
+        sealed = session.scalar(select(func.to_regclass(AuditHead.__tablename__)))
+        found = execute(session, HEAD, {}).fetchall() if sealed else []
         _pg_dump(operation.settings, descriptor, file, str(snapshot))
-    return head
+    return "{}:{}".format(*found[0]) if found else None
 
 
 def _pg_dump(settings: "Settings", descriptor: int, file: Path, snapshot: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from identity.errors import Unavailable
 from identity.store.deadlines import BUDGET
+from identity.store.feed_questions import FOREIGN, KNOWN, NEWEST, NEXT_PAGE, OPEN, QUIET
 from identity.store.histories import Histories
 from identity.store.positions import (
     NOTHING,
@@ -22,30 +23,10 @@ from identity.store.positions import (
     of_cluster,
     under_way,
 )  # fmt: skip
+from identity.store.statements import Statement, Values
 
 if TYPE_CHECKING:
     from identity.store.connections import AsyncConnection
-
-_ROW = "c.xid::text, c.id, c.nonce, c.kind, c.ref, c.at"
-_ASK = f"""
-SELECT s.snap::text, current_setting('transaction_read_only'), c.tableoid, {_ROW}
-FROM (SELECT pg_current_snapshot() AS snap) s LEFT JOIN change c ON %s
-ORDER BY c.xid, c.id LIMIT {PAGE + 1}"""  # noqa: S608 - words of ours
-_QUIET = _ASK.replace("%s", "(c.xid, c.id) >= (%s::xid8, %s)")
-"""Where nothing was under way. By the whole pair: the newest row's transaction may have written
-thousands, all of them known."""
-_OPEN = _ASK.replace("%s", "c.xid > %s::xid8 OR c.xid = ANY (%s::xid8[]) OR c.id = %s")
-_PAGE = f"""
-SELECT {_ROW} FROM change c
-WHERE (c.xid > %s::xid8 OR c.xid = ANY (%s::xid8[])) AND (c.xid, c.id) > (%s::xid8, %s)
-ORDER BY c.xid, c.id LIMIT {PAGE}"""  # noqa: S608
-_NEWEST = """
-SELECT s.snap::text, current_setting('transaction_read_only'), 'change'::regclass::oid::bigint,
-       c.xid::text, c.id, c.nonce, c.xid >= pg_snapshot_xmax(s.snap)
-FROM (SELECT pg_current_snapshot() AS snap) s
-LEFT JOIN LATERAL (SELECT * FROM change ORDER BY xid DESC, id DESC LIMIT 1) c ON true"""
-_FOREIGN = """
-UPDATE change SET xid = '0' WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())"""
 
 
 class PostgresSource:
@@ -107,7 +88,7 @@ class PostgresSource:
 
     async def _newest(self) -> Position:
         while True:
-            (row,) = await self._execute(_NEWEST)
+            (row,) = await self._ask(NEWEST)
             snapshot, read_only, self._table, xid, *mark, foreign = row
             _check_writable(read_only)
             found = self._histories.current
@@ -119,15 +100,15 @@ class PostgresSource:
                 newest = Mark(int(xid), *mark)
                 return advanced(Position(history, NOTHING), newest, under_way(snapshot))
             # Copied from another cluster, whose transactions have had higher numbers.
-            await self._execute(_FOREIGN)
+            await self._ask(FOREIGN)
 
     async def _follow(self, position: Position, tell: Tell) -> Position | None:
         newest = position.newest
         xid = str(newest.xid)
         if position.open:
-            answer = await self._execute(_OPEN, xid, _array(position.open), newest.id)
+            answer = await self._ask(OPEN, xid=xid, open=_array(position.open), id=newest.id)
         else:
-            answer = await self._execute(_QUIET, xid, newest.id)
+            answer = await self._ask(QUIET, xid=xid, id=newest.id)
         snapshot, read_only, *_ = answer[0]
         _check_writable(read_only)
         if newest == NOTHING:
@@ -148,36 +129,40 @@ class PostgresSource:
 
     async def _follow_pages(self, position: Position, tell: Tell) -> Position | None:
         """More than one page: all of it in one snapshot. The position moves after the last."""
-        await self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        await self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", {})
         newest = position.newest
-        ((snapshot, known),) = await self._execute(
-            "SELECT pg_current_snapshot()::text, EXISTS (SELECT 1 FROM change"
-            " WHERE id = %s AND nonce = %s AND tableoid = %s)",
-            newest.id, newest.nonce, self._table,
-        )  # fmt: skip
+        ((snapshot, known),) = await self._ask(
+            KNOWN, id=newest.id, nonce=newest.nonce, table=self._table
+        )
         if not known:
-            await self._execute("ROLLBACK")
+            await self._execute("ROLLBACK", {})
             return None
-        after, last, floor, late = ("0", 0), newest, str(newest.xid), _array(position.open)
+        last = newest
+        asked: dict[str, Any] = {"floor": str(newest.xid), "late": _array(position.open)}
+        after: dict[str, Any] = {"after_xid": "0", "after_id": 0}
         while True:
-            answer = await self._execute(_PAGE, floor, late, *after)
+            answer = await self._ask(NEXT_PAGE, **asked, **after)
             rows = [Row(int(row[0]), *row[1:]) for row in answer]
             if rows:
                 tell(rows)
-                after, last = (str(rows[-1].xid), rows[-1].id), max(last, rows[-1].mark)
+                after = {"after_xid": str(rows[-1].xid), "after_id": rows[-1].id}
+                last = max(last, rows[-1].mark)
             if len(rows) < PAGE:
                 break
-        await self._execute("COMMIT")
+        await self._execute("COMMIT", {})
         return advanced(position, last, under_way(snapshot))
 
-    async def _execute(self, query: str, *values: object) -> list[Any]:
+    async def _ask(self, statement: Statement, **values: object) -> list[Any]:
+        return await self._execute(statement.postgresql.text, values)
+
+    async def _execute(self, query: str, values: Values) -> list[Any]:
         assert self._connection is not None
         cursor = await self._connection.execute(query, values, prepare=True)
         return await cursor.fetchall() if cursor.description else []
 
 
-def _array(xids: frozenset[int]) -> str:
-    return "{" + ",".join(map(str, xids)) + "}"
+def _array(xids: frozenset[int]) -> list[str]:
+    return [*map(str, xids)]
 
 
 def _check_writable(read_only: str) -> None:

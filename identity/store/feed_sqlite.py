@@ -6,14 +6,27 @@ One writer at a time draws ids and makes them visible, so they are commit order.
 import sqlite3
 from typing import Any
 
+from sqlalchemy import bindparam
+from sqlmodel import col
+
 from identity.errors import Unavailable
 from identity.store.database import Database
 from identity.store.positions import NOTHING, PAGE, Mark, Position, Row, Tell
+from identity.store.statements import Statement, select_of
+from identity.store.table import Change
 from identity.store.wal import WalIndex
 
-_COLUMNS = "id, id, nonce, kind, ref, at"
-_SINCE = f"SELECT {_COLUMNS} FROM change WHERE id >= ? ORDER BY id LIMIT {PAGE}"  # noqa: S608
-_NEWEST = "SELECT id, id, nonce FROM change ORDER BY id DESC LIMIT 1"
+_MARK = (Change.id, Change.id, Change.nonce)
+_SINCE = Statement(
+    lambda: (
+        select_of(*_MARK, Change.kind, Change.ref, Change.at)
+        .where(col(Change.id) >= bindparam("id"))
+        .order_by(col(Change.id))
+        .limit(PAGE)
+    ),
+    "sqlite",
+)
+_NEWEST = Statement(lambda: select_of(*_MARK).order_by(col(Change.id).desc()).limit(1), "sqlite")
 
 
 class SqliteSource:
@@ -41,7 +54,7 @@ class SqliteSource:
         if header and header == self._quiet and position.newest is self._newest:
             return True
         newest = position.newest
-        rows = self._execute(_SINCE, newest.id)
+        rows = self._execute(_SINCE, id=newest.id)
         unchanged = len(rows) == 1 and rows[0][:3] == newest
         if unchanged:
             self._quiet, self._newest = header, newest
@@ -53,7 +66,7 @@ class SqliteSource:
 
     async def follow(self, position: Position, tell: Tell) -> Position | None:
         while True:
-            rows = [Row(*row) for row in self._execute(_SINCE, position.newest.id)]
+            rows = [Row(*row) for row in self._execute(_SINCE, id=position.newest.id)]
             if position.newest == NOTHING:
                 return None if rows else position  # the first row ever
             if not rows or rows[0].mark != position.newest:
@@ -75,7 +88,8 @@ class SqliteSource:
         self._db.files.log_closed()
         self._connection = None
 
-    def _execute(self, query: str, *values: int) -> list[Any]:
+    def _execute(self, statement: Statement, **values: int) -> list[Any]:
+        query = statement.sqlite.text
         try:
             if self._connection is None:
                 connection = sqlite3.connect(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import cast, literal, text
 from sqlmodel import Session, col, func, select
 
 from identity.authentication.passwords.hashing import PasswordHasher
@@ -20,8 +20,8 @@ from identity.keys import master, rotation
 from identity.keys.table import SigningKey
 from identity.records.audit import AuditEvent
 from identity.settings import SettingsError
-from identity.store import migrating
-from identity.store.table import Change
+from identity.store import migrating, moments
+from identity.store.table import XID, Change, Xid8
 
 APART = 5.0
 """Seconds by which two clocks may differ; tokens have no more leeway than thirty."""
@@ -122,9 +122,8 @@ def _writers(operation: Operation, session: Session) -> Findings:
     if oldest is None:
         yield Finding("ok", "change feed", "no writer is open beneath the newest change")
         return
-    above = session.execute(
-        text("SELECT count(*) FROM change WHERE xid >= CAST(:oldest AS xid8)"), {"oldest": oldest}
-    ).scalar_one()
+    later = select(func.count()).select_from(Change).where(cast(literal(oldest), Xid8) <= XID)
+    above = session.exec(later).one()
     words = f"the oldest open writer has been at it for {seconds:.0f} s, {above} changes since"
     if seconds > LONG_OPEN:
         yield Finding("note", "change feed", words, "pg_stat_activity and pg_prepared_xacts say "
@@ -136,7 +135,7 @@ def _writers(operation: Operation, session: Session) -> Findings:
 def _clock(operation: Operation, session: Session) -> Findings:
     if operation.db.dialect == "postgresql":
         before = utcnow()
-        theirs = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+        theirs = moments.database_time(session)
         apart = (theirs - (before + (utcnow() - before) / 2)).total_seconds()
         if abs(apart) > APART:
             yield Finding(
