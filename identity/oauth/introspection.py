@@ -10,17 +10,16 @@ from typing import Any, Literal, NamedTuple
 import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
-from sqlmodel import Session
 
 from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidClient, InvalidRequest
 from identity.http import describing
 from identity.http.messages import Request, Response, json_bytes, json_response
+from identity.opaque import digest
 from identity.service.wiring import Services
 from identity.tokens.live import Live
 from identity.tokens.sessions import lifecycle, rotation
-from identity.tokens.sessions.table import LoginSession, RefreshToken
 
 INACTIVE: dict[str, Any] = {"active": False}
 SCOPE = "introspect"
@@ -107,14 +106,8 @@ class Introspection:
         return _access_token(live)
 
     async def _refresh_token(self, token: str, caller: _Caller) -> dict[str, Any]:
-        def look(session: Session) -> tuple[RefreshToken, LoginSession] | None:
-            return rotation.find_usable(session, token)
-
-        found = await self._services.db.read(look)
-        if found is None:
-            return INACTIVE
-        stored, login = found
-        if not caller.sees(login.client_id):
+        login = await rotation.look(self._services.db, token)
+        if login is None or not login.unused or not caller.sees(login.client_id):
             return INACTIVE
         user = await self._services.users.get(login.user_id)
         client = await self._services.clients.get(login.client_id)
@@ -128,14 +121,14 @@ class Introspection:
             "client_id": login.client_id,
             "username": user.username,
             "token_type": "refresh_token",
-            "exp": int(stored.expires_at.timestamp()),
-            "iat": int(stored.issued_at.timestamp()),
-            "nbf": int(stored.issued_at.timestamp()),
+            "exp": int(login.token_expires_at.timestamp()),
+            "iat": int(login.token_issued_at.timestamp()),
+            "nbf": int(login.token_issued_at.timestamp()),
             "sub": user.id,
             "subject_type": "user",
             "aud": login.audience,
             "iss": self._services.settings.issuer,
-            "jti": stored.digest,
+            "jti": digest(token),
             "sid": login.id,
             "roles": list(user.roles),
         }

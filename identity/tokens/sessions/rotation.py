@@ -64,6 +64,8 @@ _LOOK = Statement(
             LoginSession.amr,
             LoginSession.created_at,
             LoginSession.expires_at,
+            RefreshToken.issued_at,
+            RefreshToken.expires_at,
             _usable(_NOW),
         )
         .join_from(RefreshToken, LoginSession)
@@ -137,7 +139,7 @@ _AT_ONCE = Statement(_at_once, "postgresql")
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A session as far as a refresh needs it."""
+    """A session as far as a refresh needs it, and the token presented."""
 
     id: str
     user_id: str
@@ -147,6 +149,8 @@ class Login:
     amr: list[str]
     created_at: datetime
     expires_at: datetime
+    token_issued_at: datetime
+    token_expires_at: datetime
     unused: bool
     """Whether the token presented was still unused, in a session that lives."""
 
@@ -156,7 +160,8 @@ async def look(db: Database, token: str) -> Login | None:
     rows = await db.query(_LOOK, {"digest": digest(token), "now": utcnow()})
     if not rows:
         return None
-    id_, user_id, client_id, scope, audience, amr, created, expires, unused = rows[0]
+    id_, user_id, client_id, scope, audience, amr, created, expires, *token_times, unused = rows[0]
+    issued, ends = map(moment, token_times)
     return Login(
         id=id_,
         user_id=user_id,
@@ -166,6 +171,8 @@ async def look(db: Database, token: str) -> Login | None:
         amr=json.loads(amr) if isinstance(amr, str) else amr,
         created_at=moment(created),
         expires_at=moment(expires),
+        token_issued_at=issued,
+        token_expires_at=ends,
         unused=bool(unused),
     )
 
@@ -201,19 +208,8 @@ def _values(
 
 def find(session: Session, token: str) -> tuple[RefreshToken, LoginSession] | None:
     """The stored token and its session, in whatever state they are."""
-    return _found(session, token)
-
-
-def find_usable(session: Session, token: str) -> tuple[RefreshToken, LoginSession] | None:
-    """The same where it could be used now for the first time."""
-    return _found(session, token, _usable(utcnow()))
-
-
-def _found(
-    session: Session, token: str, *where: ColumnElement[bool]
-) -> tuple[RefreshToken, LoginSession] | None:
     query = select(RefreshToken, LoginSession).join(LoginSession)
-    row = session.execute(query.where(_PRESENTED, *where), {"digest": digest(token)}).first()
+    row = session.execute(query.where(_PRESENTED), {"digest": digest(token)}).first()
     return None if row is None else (row[0], row[1])
 
 
