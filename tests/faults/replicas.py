@@ -101,12 +101,27 @@ class Line:
             raise
 
 
-class Replicas:
-    """`count` servers; `db` is this process's own way to their database, as the command line's."""
+def settings_of(url: str, folder: Path) -> dict[str, str]:
+    """What a server is told that is to be one of several."""
+    return {
+        "DATABASE_URL": url,
+        "KEYS_DIR": str(folder / "keys"),
+        "ISSUER": ISSUER,
+        "BOOTSTRAP_ADMIN_PASSWORD": ADMIN_PASSWORD,
+        "BCRYPT_ROUNDS": "4",
+        "TEST_WEAK_HASHING": "1",
+        "LOG_LEVEL": "warning",
+    }
 
-    def __init__(self, url: str, folder: Path, count: int) -> None:
+
+class Replicas:
+    """`count` servers, told what `changed` says too; `db` is this process's own way to their
+    database, as the command line's."""
+
+    def __init__(self, url: str, folder: Path, count: int, **changed: str) -> None:
         self._folder = folder
         self._url = url
+        self._changed = changed
         self._ends = ExitStack()
         self.settings = Settings.of(
             database_url=url, keys_dir=folder / "keys", issuer=ISSUER,
@@ -121,18 +136,7 @@ class Replicas:
 
     def start(self) -> Server:
         """One more server; it ends with these."""
-        server = Server(
-            self._folder,
-            {
-                "DATABASE_URL": self._url,
-                "KEYS_DIR": str(self._folder / "keys"),
-                "ISSUER": ISSUER,
-                "BOOTSTRAP_ADMIN_PASSWORD": ADMIN_PASSWORD,
-                "BCRYPT_ROUNDS": "4",
-                "TEST_WEAK_HASHING": "1",
-                "LOG_LEVEL": "warning",
-            },
-        )
+        server = Server(self._folder, settings_of(self._url, self._folder) | self._changed)
         self._ends.callback(server.stop)
         return server
 
