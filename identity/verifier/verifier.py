@@ -371,7 +371,7 @@ class Verifier:
         if not self._introspector.able:
             if stale:
                 raise self._stale()
-            raise Revoked(f"{known.claims!r} cannot be told from those revoked in its second")
+            raise Revoked(f"{known.claims!r} cannot be told from those revoked in its minute")
         acts = self.source.denylist.last_act(known)
         try:
             active = await self._introspector.ask(text, known)

@@ -139,7 +139,7 @@ def words() -> describing.Node:
         ref: str = Field(description="The `jti`, `sid`, `sub`, `client_id` or `kid`.")
         at: float = Field(
             description="Unix time. Of `subject` and `client` only tokens with an earlier `iat` "
-            "are dead; with `iat` in the same second ask by introspection."
+            "are dead; with `iat` up to 60 seconds later ask by introspection."
         )
         exp: float = Field(description="Unix time when it can be forgotten.")
 

@@ -20,6 +20,7 @@ from identity.store.statements import DialectName
 from identity.store.table import XID, Change
 from identity.tokens.table import RevokedToken
 from identity.verifier.gate.claims import MAX_LEEWAY
+from identity.verifier.revocations.denylist import LATE
 
 KINDS = {
     "token.revoked": "token",
@@ -30,7 +31,7 @@ KINDS = {
     "key.revoked": "key",
 }
 PAGE = 1000
-LEEWAY = timedelta(seconds=MAX_LEEWAY)
+LEEWAY, MARGIN = timedelta(seconds=MAX_LEEWAY), timedelta(seconds=LATE)
 
 _LONGEST = Statement(
     lambda: select(func.max(col(SigningKey.token_ttl))).where(col(SigningKey.state) != "next")
@@ -83,8 +84,9 @@ _EXPIRES = Statement(_expires)
 @dataclass(frozen=True, slots=True)
 class Entry:
     """`token`: the `jti` is dead. `session`: every token of that `sid`. `subject`, `client`: every
-    token of that `sub`, `client_id` with `iat` before `at`, rounded down to the second; in that
-    second itself nobody can tell. `key`: every token of that `kid`. Forgotten after `exp`."""
+    token of that `sub`, `client_id` with `iat` before `at`, rounded down to the second; of those up
+    to a minute later only the service can tell. `key`: every token of that `kid`. Forgotten after
+    `exp`."""
 
     xid: int
     """The transaction that recorded it; on SQLite its `id`."""
@@ -104,9 +106,10 @@ class Entry:
 
 async def lifetime(db: Database, settings: Settings) -> timedelta:
     """For how long a token can run into a revocation: the longest that any published key has
-    signed for, by whichever process with whatever setting, and what verifiers allow for clocks."""
+    signed for, by whichever process with whatever setting, and what verifiers allow for clocks and
+    for a commit."""
     ((signed,),) = await db.query(_LONGEST, {})
-    return max(timedelta(seconds=signed or 0), settings.tokens.access_token_ttl) + LEEWAY
+    return max(timedelta(seconds=signed or 0), settings.tokens.access_token_ttl) + LEEWAY + MARGIN
 
 
 async def snapshot(db: Database, kept: timedelta) -> list[Entry]:

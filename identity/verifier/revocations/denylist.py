@@ -20,6 +20,9 @@ KINDS: Final = frozenset({"token", "session", "subject", "client", "key"})
 GRACE: Final = 60.0
 """Seconds for which an entry outlives its `exp`: a clock that is slow, and the gate's leeway,
 accept its tokens a little longer than the issuer does."""
+LATE: Final = 60.0
+"""Seconds from `at`, which is before the commit, in which tokens may still have been issued as if
+nothing had happened: half of it for the commit, half for clocks."""
 _PRUNE_EVERY: Final = 60.0
 
 
@@ -38,7 +41,8 @@ class Verdict(Enum):
 class Entry:
     """One revocation. `ref` is a `jti`, `sid`, `sub`, `client_id` or `kid`, as `kind` says.
 
-    Of a subject or client the tokens issued before `at` are dead, of the others all.
+    Of a subject or client the tokens issued before `at` are dead, of those issued up to `LATE`
+    seconds later only the issuer knows; of the other kinds all are dead.
     `at` and `exp` (when it can be forgotten) are Unix time.
     """
 
@@ -139,7 +143,7 @@ class Denylist:
             # `iat` is in whole seconds: of the second of the act itself it cannot be told.
             if token.issued_at < floor(at):
                 return Verdict.DEAD
-            if token.issued_at <= at and at > token.cleared:
+            if token.issued_at <= at + LATE and at > token.cleared:
                 verdict = Verdict.UNSURE
         return verdict
 

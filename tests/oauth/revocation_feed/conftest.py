@@ -18,7 +18,7 @@ class Watched(Replicas):
 
     def __init__(self, url: str, folder: Path, count: int) -> None:
         super().__init__(url, folder, count)
-        secret = mint("cs")
+        self.siblings_secret = secret = mint("cs")
         with self.db.transaction() as session:
             session.add(Client(id="sibling", grants=[], scopes=["introspect"]))
             session.flush()

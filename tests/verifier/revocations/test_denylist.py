@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from identity.verifier.revocations.denylist import GRACE, Denylist, Entry, Subject, Verdict
+from identity.verifier.revocations.denylist import GRACE, LATE, Denylist, Entry, Subject, Verdict
 from tests.verifier.sample import CLAIMS, NOW, forger, gate, kid_of
 
 
@@ -38,9 +38,11 @@ def test_a_token_session_or_key_dies_whole(kind: str, ref: str) -> None:
 @pytest.mark.parametrize(
     ("iat", "verdict"),
     [
-        (NOW - 6, Verdict.DEAD),
+        (NOW - LATE - 6, Verdict.DEAD),
+        (NOW - LATE - 5, Verdict.UNSURE),
+        (NOW - LATE - 4.75, Verdict.UNSURE),
+        (NOW - LATE - 4, Verdict.UNSURE),
         (NOW - 5, Verdict.UNSURE),
-        (NOW - 4.75, Verdict.UNSURE),
         (NOW - 4, Verdict.ALIVE),
     ],
 )
@@ -48,7 +50,7 @@ def test_a_subject_or_client_loses_what_it_got_before(
     kind: str, ref: str, iat: float, verdict: Verdict
 ) -> None:
     denied = Denylist()
-    denied.add(entry(kind, ref, at=NOW - 4.5))
+    denied.add(entry(kind, ref, at=NOW - LATE - 4.5))
     assert denied.judge(subject(iat=iat, nbf=iat)) is verdict
 
 
