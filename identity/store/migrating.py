@@ -7,7 +7,7 @@ and replicas that start together do it once. Alembic is imported only when there
 from collections.abc import Mapping
 from pathlib import Path
 
-from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy import Connection, inspect, text
 from sqlmodel import Session
 
 from identity.settings import Settings, SettingsError
