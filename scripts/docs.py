@@ -5,6 +5,7 @@
 else than the code.
 """
 
+import json
 import re
 import sys
 import tempfile
@@ -180,6 +181,26 @@ def scopes(_: Service) -> str:
     return table(("scope", "allows"), ((f"`{name}`", words) for name, words in BUILT_IN.items()))
 
 
+def client_settings(_: Service) -> str:
+    from identity.directory.clients.settings import ClientSettings
+
+    return table(
+        ("setting", "default", "meaning"),
+        (
+            (
+                f"`{name}`",
+                _json(field.get_default(call_default_factory=True)),
+                field.description or "",
+            )
+            for name, field in ClientSettings.model_fields.items()
+        ),
+    )
+
+
+def _json(value: Any) -> str:
+    return f"`{json.dumps(value)}`"
+
+
 def metrics(service: Service) -> str:
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -198,6 +219,7 @@ TABLES: dict[str, Callable[[Service], str]] = {
     "commands": commands,
     "addresses": addresses,
     "scopes": scopes,
+    "client_settings": client_settings,
     "metrics": metrics,
 }
 

@@ -46,7 +46,7 @@ class ClientAuthentication:
             if client := self._known_again(header):
                 audit.act_as("client", client.id)
                 return client
-        client_id, secret = _credentials(authorization, form)
+        client_id, secret, method = _credentials(authorization, form)
         if client_id is None:
             if not self._default:
                 raise InvalidClient("the request names no client")
@@ -58,7 +58,7 @@ class ClientAuthentication:
         if client is None:
             client = await self._clients.get(client_id)
         try:
-            expires = self._check(client, secret)
+            expires = self._check(client, secret, method)
         except _Refused as refusal:
             if not looked_up:
                 # What is remembered exists: without this the time would say so.
@@ -81,7 +81,9 @@ class ClientAuthentication:
             del self._proven[next(iter(self._proven))]
         self._proven[header] = (client, expires)
 
-    def _check(self, client: ClientSnapshot | None, secret: str | None) -> float | None:
+    def _check(
+        self, client: ClientSnapshot | None, secret: str | None, method: str
+    ) -> float | None:
         """When the secret expires, None for never. As much work for a client that is not there."""
         given, moment = digest(secret or ""), now()
         secrets = client.secrets if client is not None else ((NOBODY, None),)
@@ -99,6 +101,7 @@ class ClientAuthentication:
             raise _Refused("public client sent a secret", words)
         for expires in matches:
             if expires is None or expires > moment:
+                _check_method(client, method)
                 return expires
         raise _Refused("expired secret" if matches else "wrong secret")
 
@@ -120,21 +123,30 @@ class _Refused(Exception):
         self.public = public
 
 
+def _check_method(client: ClientSnapshot, method: str) -> None:
+    """One that has proved itself hears by which method it was to do so."""
+    registered = client.settings.token_endpoint_auth_method
+    if registered not in (None, method):
+        words = f"the client is registered to authenticate by {registered}"
+        raise _Refused(f"by {method} instead of {registered}", words)
+
+
 def _credentials(
     authorization: bytes | None, form: dict[str, str]
-) -> tuple[str | None, str | None]:
-    """The client's id and secret by the one method used (RFC 6749 §2.3: not more than one)."""
+) -> tuple[str | None, str | None, str]:
+    """The client's id and secret, and the one method used (RFC 6749 §2.3: not more than one)."""
     posted_id, posted_secret = form.get("client_id"), form.get("client_secret")
     if authorization is None or _is_blank(authorization):
         if posted_secret is not None and posted_id is None:
             raise InvalidRequest("client_secret came without client_id")
-        return posted_id, posted_secret
+        return posted_id, posted_secret, "client_secret_post" if posted_secret else "none"
     client_id, secret = parse_basic(authorization)
     if posted_secret is not None:
         raise InvalidRequest("the client authenticates in two ways at once")
     if posted_id is not None and posted_id != client_id:
         raise InvalidRequest("client_id differs from the authenticated client")
-    return client_id, secret or None  # an empty secret is none (RFC 6749 §2.3.1)
+    # An empty secret is none (RFC 6749 §2.3.1).
+    return client_id, secret or None, "client_secret_basic"
 
 
 def _is_blank(authorization: bytes) -> bool:

@@ -183,7 +183,7 @@ class Service:
             {
                 "name": "a test's",
                 "scopes": list(scopes),
-                "grants": list(grants),
+                "grant_types": list(grants),
                 "audiences": list(audiences),
             },
         )

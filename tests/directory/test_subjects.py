@@ -16,7 +16,7 @@ from tests import acting
 from tests.acting import Actor, pointers, problem
 from tests.world import Caller, World, claims_of
 
-CLIENT = {"name": "Eve's", "grants": ["client_credentials"]}
+CLIENT = {"name": "Eve's", "grant_types": ["client_credentials"]}
 
 
 @pytest.fixture

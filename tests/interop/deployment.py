@@ -45,7 +45,7 @@ class Deployment:
             user = {"username": name, "password": PASSWORD, "roles": [f"role-of-{name}"]}
             self.administer("POST", "/users", user)
         app = {"id": "storefront", "name": "Storefront", "type": "public", "scopes": ["*"]}
-        app |= {"grants": ["password", "refresh_token"], "audiences": [AUDIENCE]}
+        app |= {"grant_types": ["password", "refresh_token"], "audiences": [AUDIENCE]}
         self.administer("POST", "/clients", app)
         sibling = {"id": "orders", "name": "Orders", "scopes": ["introspect"]}
         made = self.administer("POST", "/clients", sibling)

@@ -17,6 +17,7 @@ from identity.api.clients.schemas import (
     SecretOut,
     SecretShown,
 )
+from identity.api.clients.settings import chosen, patched
 from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
 from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
@@ -24,6 +25,7 @@ from identity.clock import utcnow
 from identity.directory.clients import accounts
 from identity.directory.clients.listing import matching
 from identity.directory.clients.table import Client, ClientSecret, Status
+from identity.errors import ValidationFailed
 from identity.tokens.sessions import lifecycle
 
 Reader = Annotated[Acting, Security(acting, scopes=["clients:read"])]
@@ -63,28 +65,31 @@ async def list_clients(
 async def create_client(
     request: Request, actor: Writer, body: NewClient, response: Response
 ) -> ClientCreated:
-    """Nobody can give a client scopes that they do not hold themselves, or audiences of which they
-    hold no scope."""
+    """Nobody can give a client scopes that they do not hold themselves, audiences of which they
+    hold no scope, or settings by which it may more than they."""
+    named = body.named()
+    if "name" not in named:
+        raise ValidationFailed([("/name", "Field required")])
 
     def unit(session: Session) -> tuple[Client, ClientCreated]:
         client = accounts.create(
             session,
             client_id=body.id,
-            name=body.name,
+            **named,
             type=body.type,
-            grants=body.grants,
-            scopes=body.scopes,
             default_scopes=body.default_scopes,
             audiences=body.audiences,
+            chosen=chosen(body),
             known_grants=request.app.state.grants,
             own_audiences=actor.own_audiences,
             held=actor.held,
         )
         secret = None
-        if client.type == "confidential":
+        if accounts.takes_secret(client):
             secret = accounts.add_secret(session, client, held=actor.held).secret
-        out = ClientOut.of(client, accounts.secrets_of(session, client.id))
-        return client, ClientCreated(client_id=client.id, client_secret=secret, **dict(out))
+        secrets = accounts.secrets_of(session, client.id)
+        shown = ClientCreated.of(client, secrets, client_id=client.id, client_secret=secret)
+        return client, shown
 
     client, created = await actor.services.db.write(unit)
     await asyncio.sleep(max(0.0, (client.created_at - utcnow()).total_seconds()))
@@ -115,18 +120,19 @@ async def update_client(
     response: Response,
     if_match: IfMatch = None,
 ) -> ClientOut:
-    """A JSON merge patch; lists are replaced as a whole. Takes effect at once, also for tokens
-    already issued. Disabling ends the client's sessions, and taking an audience away those for
-    that audience."""
+    """A JSON merge patch; lists are replaced as a whole, null sets a default again. Takes effect at
+    once, also for tokens already issued. Disabling ends the client's sessions, and taking an
+    audience away those for that audience."""
 
     def unit(session: Session) -> ClientOut:
         client = accounts.get(session, client_id, lock=True)
         check_unchanged(if_match, client.version)
         before = {*client.audiences}
+        fields = patched(client.settings or {}, body.members()) | body.named()
         accounts.update(
             session,
             client,
-            body.members(),
+            fields,
             known_grants=request.app.state.grants,
             own_audiences=actor.own_audiences,
             held=actor.held,

@@ -1,37 +1,21 @@
 """What comes in and goes out at the clients' routes."""
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from identity.api.bodies import Body, Line, Moment, Text
-from identity.api.merge_patch import Patch, omitted
-from identity.api.openapi import GRANT_TYPE
+from identity.api.clients.settings import Named, SettingsPatch
+from identity.api.merge_patch import omitted
 from identity.clock import utcnow
+from identity.directory.clients.settings import ClientSettings, load
 from identity.directory.clients.table import Client, ClientSecret, ClientType, Status
 from identity.errors import ValidationFailed
 
 ID = r"^[A-Za-z0-9][A-Za-z0-9._~-]*$"
 TEN_YEARS = 10 * 366 * 24 * 3600
 
-Grants = Annotated[
-    list[Annotated[Line, Field(json_schema_extra={"format": GRANT_TYPE})]],
-    Field(
-        max_length=20,
-        description="Grants it may use. Without any it can introspect, no more.",
-        examples=[["client_credentials"]],
-    ),
-]
-Scopes = Annotated[
-    list[Line],
-    Field(
-        max_length=500,
-        description="Scopes it may ask for; `*`: whatever the user behind a request holds. "
-        "`introspect` also lets it see every token at `/introspect`.",
-        examples=[["introspect"]],
-    ),
-]
 DefaultScopes = Annotated[
     list[Line] | None,
     Field(
@@ -55,12 +39,17 @@ Audiences = Annotated[
 ]
 
 
-class NewClient(Body):
+class NewClient(ClientSettings, Named):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"name": "Nightly report", "grants": ["client_credentials"], "scopes": []},
-                {"name": "Shop", "type": "public", "grants": ["password"], "scopes": ["*"]},
+                {"name": "Nightly report", "grant_types": ["client_credentials"], "scopes": []},
+                {
+                    "name": "Shop",
+                    "grant_types": ["password", "refresh_token"],
+                    "redirect_uris": ["https://shop.example.com/callback"],
+                    "scopes": ["*"],
+                },
             ]
         }
     )
@@ -68,21 +57,15 @@ class NewClient(Body):
     id: Annotated[Text, Field(max_length=64, json_schema_extra={"pattern": ID})] | None = Field(
         default=None, description="The `client_id`; made up when left out.", examples=["report"]
     )
-    name: Line
     type: ClientType = "confidential"
-    grants: Grants = Field(default_factory=list)
-    scopes: Scopes = Field(default_factory=list)
     default_scopes: DefaultScopes = None
     audiences: Audiences = Field(default_factory=list)
 
 
-class ClientPatch(Patch):
+class ClientPatch(SettingsPatch, Named):
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "disabled"}]})
 
-    name: Line = Field(default_factory=omitted)
     status: Status = Field(default_factory=omitted)
-    grants: Grants = Field(default_factory=omitted)
-    scopes: Scopes = Field(default_factory=omitted)
     default_scopes: DefaultScopes = None
     audiences: Audiences = Field(default_factory=omitted)
 
@@ -120,13 +103,19 @@ class SecretShown(SecretOut):
     secret: str = Field(description="Shown this once.", examples=["cs_…"])
 
 
-class ClientOut(BaseModel):
+class ClientFacts(BaseModel):
     id: str
     name: str
+    client_name: str
     type: ClientType
     status: Status
-    grants: list[str]
+    grant_types: list[str]
+    grants: list[str] = Field(
+        json_schema_extra={"deprecated": True},
+        description="`grant_types`, for one more version.",
+    )
     scopes: list[str]
+    scope: str
     default_scopes: list[str] | None
     audiences: list[str]
     builtin: bool
@@ -134,14 +123,29 @@ class ClientOut(BaseModel):
     created_at: datetime
     updated_at: datetime
 
+
+class ClientOut(ClientSettings, ClientFacts):
+    model_config = ConfigDict(extra="ignore", strict=False)
+
     @classmethod
-    def of(cls, client: Client, secrets: list[ClientSecret]) -> "ClientOut":
-        return cls(**client.model_dump(), secrets=[SecretOut.of(row) for row in secrets])
+    def of(cls, client: Client, secrets: list[ClientSecret], **more: Any) -> Self:
+        """Nothing is looked at again: what was stored under rules of before is shown too."""
+        facts = client.model_dump(exclude={"settings", "version", "good_from"})
+        made = cls.model_construct(
+            **dict(load(client.settings)),
+            **facts,
+            client_name=client.name,
+            grant_types=client.grants,
+            scope=" ".join(client.scopes),
+            secrets=[SecretOut.of(row) for row in secrets],
+            **more,
+        )
+        return cast("Self", made)
 
 
 class ClientCreated(ClientOut):
     client_id: str = Field(description="The `id` once more, under the protocol's name.")
     client_secret: str | None = Field(
-        description="Of a confidential client its first secret, shown this once.",
+        description="Shown this once; null where the client proves itself without one.",
         examples=["cs_…"],
     )

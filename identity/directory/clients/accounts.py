@@ -6,7 +6,7 @@ registry. `own_audiences`: this service's, which no scope has to belong to.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,8 +15,9 @@ from sqlmodel import Session, col, delete, select
 
 from identity.clock import utcnow
 from identity.directory import subjects
-from identity.directory.access.authority import Held, check_audiences, check_scopes, unregistered
-from identity.directory.access.granting import ALL, check_exist
+from identity.directory.access.authority import Held
+from identity.directory.access.granting import ALL
+from identity.directory.clients import consistency, rules, settings
 from identity.directory.clients.grant_kinds import GrantKind
 from identity.directory.clients.table import Client, ClientSecret, ClientType
 from identity.errors import Conflict, Forbidden, NotFound, ValidationFailed
@@ -32,7 +33,6 @@ SETTLING = timedelta(seconds=2)
 of replicas differ a little."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
-_AUDIENCE = re.compile(r"[^\s#\x00-\x20\x7f]{1,200}")
 
 
 def get(session: Session, client_id: str, *, lock: bool = False) -> Client:
@@ -60,11 +60,13 @@ def create(
     scopes: Collection[str] = (),
     default_scopes: Collection[str] | None = None,
     audiences: Collection[str] = (),
+    chosen: Mapping[str, Any] | None = None,
     known_grants: Sequence[GrantKind],
     own_audiences: Collection[str] = (),
     held: Held,
 ) -> Client:
-    """A new active client, without a secret yet. Its id is made up unless given.
+    """A new active client, without a secret yet. Its id is made up unless given. `chosen`: its
+    `settings`, as JSON.
 
     Taken again right after its deletion, an id is good from `created_at` on, up to `SETTLING`
     from now; the caller waits until then before it answers. Raises `Conflict` where the id is
@@ -84,13 +86,14 @@ def create(
         default_scopes=None if default_scopes is None else _once(default_scopes),
         audiences=_once(audiences),
     )
+    rules.choose(client, chosen or {})
     if client_id is not None:
         client.id = client_id
         begins = _free_from(session, client_id)
         client.created_at = client.updated_at = client.good_from = begins
-    _check(session, client, known_grants)
-    _check_may_give(session, client, held)
-    _check_registered(session, client.audiences, own_audiences)
+    rules.check(session, client, known_grants)
+    rules.check_may_give(session, client, held)
+    rules.check_registered(session, client.audiences, own_audiences)
     subjects.claim(session, client.id, "client")
     insert_unique(session, client, Conflict("the client id is taken"))
     changes.record(session, "client.changed", client.id)
@@ -98,7 +101,7 @@ def create(
         session, "client.created", subject=client.id,
         called=client.name, type=client.type, grants=client.grants, scopes=client.scopes,
         default_scopes=client.default_scopes,
-        audiences=client.audiences,
+        audiences=client.audiences, settings=client.settings,
     )  # fmt: skip
     return client
 
@@ -112,8 +115,8 @@ def update(
     own_audiences: Collection[str] = (),
     held: Held,
 ) -> None:
-    """Set `name`, `status`, `grants`, `scopes`, `default_scopes`, `audiences`; other members are
-    ignored.
+    """Set `name`, `status`, `grants`, `scopes`, `default_scopes`, `audiences`, and what
+    `settings.NAMES` has, None for its default; other members are ignored.
 
     The caller ends the sessions of a client that it disables.
     """
@@ -126,16 +129,20 @@ def update(
     }
     before = {key: getattr(client, key) for key in changed}
     changed = {key: value for key, value in changed.items() if before[key] != value}
-    if not changed:
+    was = client.settings or {}
+    if chosen := {name: fields[name] for name in fields if name in settings.NAMES}:
+        rules.choose(client, chosen)
+    now_set = client.settings or {}
+    if not changed and was == now_set:
         return
     client.sqlmodel_update(changed)
     if changed.get("status") == "disabled":
         # Its tokens stay dead when it is enabled again. They know whole seconds only.
         client.good_from = now.replace(microsecond=0) + timedelta(seconds=1)
-    _check(session, client, known_grants)
-    _check_may_give(session, client, held)
+    rules.check(session, client, known_grants)
+    rules.check_may_give(session, client, held)
     added = [each for each in client.audiences if each not in before.get("audiences", ())]
-    _check_registered(session, added if "audiences" in changed else (), own_audiences)
+    rules.check_registered(session, added if "audiences" in changed else (), own_audiences)
     touch(session, client)
     if ALL not in client.scopes and set(before.get("scopes", ())) - set(client.scopes):
         changes.record(session, "client.narrowed", client.id)
@@ -144,7 +151,10 @@ def update(
             changes.record(session, "client.revoked", client.id)
         event = "client.disabled" if client.status == "disabled" else "client.enabled"
         audit.record(session, event, subject=client.id)
-    if rest := {key: changed[key] for key in changed if key != "status"}:
+    before |= {name: was.get(name) for name in was.keys() | now_set.keys()}
+    changed |= {name: now_set.get(name) for name in before if name in settings.NAMES}
+    rest = {key: changed[key] for key in changed if key != "status" and changed[key] != before[key]}
+    if rest:
         was = {key: before[key] for key in rest}
         audit.record(session, "client.updated", subject=client.id, before=was, after=rest)
 
@@ -172,11 +182,14 @@ def add_secret(
 ) -> NewSecret:
     """A new secret beside the one in use. The caller has locked `client`.
 
-    Raises `Conflict` for a public client, and where two are live already.
+    Raises `Conflict` for a client that has no secrets, and where two are live already.
     """
     guard(session, client, held)
     if client.type != "confidential":
         raise Conflict("a public client has no secrets")
+    if not takes_secret(client):
+        method = settings.load(client.settings).token_endpoint_auth_method
+        raise Conflict(f"a client that authenticates by {method} has no secrets")
     now = utcnow()
     if expires_at is not None and expires_at <= now:
         raise ValidationFailed([("/expires_at", "must lie in the future")])
@@ -226,7 +239,12 @@ def guard(session: Session, client: Client, held: Held) -> None:
     who log in without naming a client: to change it takes what the role `admin` holds."""
     if client.builtin and held is not None and not held.holds_everything:
         raise Forbidden("only who holds every built-in scope may change a built-in client")
-    _check_may_give(session, client, held)
+    rules.check_may_give(session, client, held)
+
+
+def takes_secret(client: Client) -> bool:
+    """Whether it proves itself with a secret of ours."""
+    return consistency.takes_secret(settings.load(client.settings), client.type)
 
 
 def touch(session: Session, client: Client) -> None:
@@ -236,57 +254,6 @@ def touch(session: Session, client: Client) -> None:
     session.add(client)
     session.flush()
     changes.record(session, "client.changed", client.id)
-
-
-def valid_audience(audience: str) -> bool:
-    """A resource (RFC 8707): in practice an absolute URI, but any word without spaces and
-    fragment, 200 characters at the most, names one."""
-    return _AUDIENCE.fullmatch(audience) is not None
-
-
-def _check(session: Session, client: Client, known_grants: Sequence[GrantKind]) -> None:
-    kinds = {kind.grant_type: kind for kind in known_grants}
-    errors = [
-        ("/grants", f"no such grant: {grant}; there are {', '.join(kinds)}")
-        for grant in client.grants
-        if grant not in kinds
-    ]
-    for name in (g for g in client.grants if g in kinds and kinds[g].for_itself):
-        if client.type == "public":
-            errors.append(("/grants", f"a public client cannot use {name}"))
-        if ALL in client.scopes:
-            words = f"{ALL} stands for what a user holds; with {name} name the scopes"
-            errors.append(("/scopes", words))
-    errors += [
-        ("/audiences", f"must be a word without spaces and '#', best a URI: {audience}")
-        for audience in client.audiences
-        if not valid_audience(audience)
-    ]
-    errors += [
-        ("/default_scopes", f"is not among the client's scopes: {scope}")
-        for scope in client.default_scopes or ()
-        if scope == ALL or not {scope, ALL} & {*client.scopes}
-    ]
-    if errors:
-        raise ValidationFailed(errors)
-    check_exist(session, [scope for scope in client.scopes if scope != ALL])
-    check_exist(session, client.default_scopes or (), "/default_scopes")
-
-
-def _check_may_give(session: Session, client: Client, held: Held) -> None:
-    """What the client may do, `held` may give."""
-    check_scopes(held, [*client.scopes, *(client.default_scopes or ())])
-    check_audiences(session, held, client.audiences)
-
-
-def _check_registered(
-    session: Session, audiences: Collection[str], own_audiences: Collection[str]
-) -> None:
-    """An audience is a resource that is known here: a scope belongs to it."""
-    unknown = unregistered(session, audiences, own_audiences)
-    if unknown:
-        words = "no such resource: {}; make a scope that belongs to it first"
-        raise ValidationFailed([("/audiences", words.format(each)) for each in unknown])
 
 
 def _free_from(session: Session, client_id: str) -> datetime:

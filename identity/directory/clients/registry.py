@@ -2,11 +2,14 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import bindparam
 from sqlmodel import col
 
 from identity.directory.access.granting import ALL
+from identity.directory.clients.settings import DEFAULTS, ClientSettings
+from identity.directory.clients.settings import load as settings_of
 from identity.directory.clients.table import Client, ClientSecret
 from identity.store import Database, Statement, moment, select_of
 from identity.store.remembered import Remembered
@@ -28,6 +31,7 @@ class ClientSnapshot:
     """Unix time, rounded down. Tokens from before are dead."""
     builtin: bool
     """It is our own pages': the scopes asked for pick any audience."""
+    settings: ClientSettings = DEFAULTS
 
     def may_hold(self, scope: str) -> bool:
         return ALL in self.scopes or scope in self.scopes
@@ -48,6 +52,7 @@ _CLIENT = Statement(
             Client.audiences,
             Client.good_from,
             Client.builtin,
+            Client.settings,
             ClientSecret.digest,
             ClientSecret.expires_at,
         )
@@ -63,7 +68,9 @@ async def load(db: Database, client_id: str) -> ClientSnapshot | None:
     rows = await db.query(_CLIENT, {"id": client_id})
     if not rows:
         return None
-    id_, type_, status, grants, scopes, default_scopes, audiences, good_from, builtin, *_ = rows[0]
+    id_, type_, status, grants, scopes, default_scopes, audiences, good_from, builtin, *more = rows[
+        0
+    ]
     return ClientSnapshot(
         id=id_,
         confidential=type_ == "confidential",
@@ -79,9 +86,15 @@ async def load(db: Database, client_id: str) -> ClientSnapshot | None:
         ),
         good_from=int(moment(good_from).timestamp()),
         builtin=bool(builtin),
+        settings=settings_of(_document(more[0])),
     )
 
 
 def _names(stored: str | list[str]) -> tuple[str, ...]:
     """JSON, which one driver reads itself and the other does not."""
     return tuple(json.loads(stored) if isinstance(stored, str) else stored)
+
+
+def _document(stored: str | dict[str, Any] | None) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = json.loads(stored) if isinstance(stored, str) else stored
+    return found

@@ -14,7 +14,7 @@ ClientType = Literal["confidential", "public"]
 Status = Literal["active", "disabled"]
 
 FIRST_PARTY = "first-party"
-_LIST_OR_NULL: Any = JSON(none_as_null=True)
+_JSON_OR_NULL: Any = JSON(none_as_null=True)
 
 
 class Client(SQLModel, table=True):
@@ -28,11 +28,14 @@ class Client(SQLModel, table=True):
     grants: list[str] = Field(default_factory=list, sa_type=JSON)
     scopes: list[str] = Field(default_factory=list, sa_type=JSON)
     """Scopes it may ask for; `*`: whatever the user behind it holds."""
-    default_scopes: list[str] | None = Field(default=None, sa_type=_LIST_OR_NULL)
+    default_scopes: list[str] | None = Field(default=None, sa_type=_JSON_OR_NULL)
     """Those of a request that names none; None: all that is not administrative."""
     audiences: list[str] = Field(default_factory=list, sa_type=JSON)
     """Resources it may name (RFC 8707), besides the default audience, and whose tokens it may
     introspect."""
+    settings: dict[str, Any] | None = Field(default=None, sa_type=_JSON_OR_NULL)
+    """What differs from the defaults of `clients.settings`, None if nothing does; a newer
+    version's may be among them."""
     builtin: bool = False
     version: int = 1
     good_from: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

@@ -135,7 +135,7 @@ async def test_a_deleted_scope_is_gone_from_roles_clients_and_tokens(world: Worl
     await boss.done("POST", "/roles", {"name": "picker", "scopes": [READ, "users:read"]})
     made = await boss.done(
         "POST", "/clients",
-        {"id": "robot", "name": "Robot", "grants": ["client_credentials"], "scopes": [READ]},
+        {"id": "robot", "name": "Robot", "grant_types": ["client_credentials"], "scopes": [READ]},
     )  # fmt: skip
     robot = Caller("robot", made["client_secret"])
     own = (await world.act(robot))["access_token"]

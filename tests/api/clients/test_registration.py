@@ -12,7 +12,7 @@ from tests.acting import Actor, pointers, problem
 from tests.world import Caller, World, bearer, refused
 
 REPORT = {
-    "id": "report", "name": "Nightly report", "grants": ["client_credentials"],
+    "id": "report", "name": "Nightly report", "grant_types": ["client_credentials"],
     "scopes": ["users:read", "introspect"], "audiences": ["https://orders.example.com"],
 }  # fmt: skip
 
@@ -52,7 +52,7 @@ async def test_a_public_client_has_no_secret_and_cannot_get_one(world: World) ->
     boss = await acting.admin(world)
     app = await boss.done(
         "POST", "/clients",
-        {"name": "App", "type": "public", "grants": ["password"], "scopes": ["*"]},
+        {"name": "App", "type": "public", "grant_types": ["password"], "scopes": ["*"]},
     )  # fmt: skip
     assert (app["client_secret"], app["secrets"]) == (None, [])
     problem(await boss("POST", f"/clients/{app['id']}/secrets"), 409)
@@ -69,15 +69,18 @@ BAD_CLIENTS: list[tuple[dict[str, Any], set[str]]] = [
     ({"id": "a\n"}, {"/id"}),
     ({"id": "a" * 65}, {"/id"}),
     ({"type": "secret"}, {"/type"}),
-    ({"grants": ["implicit"]}, {"/grants"}),
+    ({"grant_types": ["implicit"]}, {"/grant_types"}),
     ({"scopes": ["no:such"]}, {"/scopes"}),
     ({"scopes": ["*"]}, {"/scopes"}),
-    ({"type": "public"}, {"/grants"}),
+    ({"type": "public"}, {"/grant_types"}),
     ({"audiences": ["a b"]}, {"/audiences"}),
     ({"audiences": ["https://a.example#b"]}, {"/audiences"}),
     ({"audiences": ["", "\0"]}, {"/audiences/1"}),
     ({"secret": "mine"}, {"/secret"}),
-    ({"grants": ["implicit"], "scopes": ["*"], "audiences": [""]}, {"/grants", "/audiences"}),
+    (
+        {"grant_types": ["implicit"], "scopes": ["*"], "audiences": [""]},
+        {"/grant_types", "/audiences"},
+    ),
 ]
 
 
@@ -103,17 +106,18 @@ async def test_a_patch_takes_effect_on_tokens_already_issued(world: World) -> No
         "PATCH", "/clients/report", {"scopes": ["introspect"], "name": "Weekly"}
     )
     assert patched == client_out(client) | {
-        "scopes": ["introspect"], "name": "Weekly", "updated_at": patched["updated_at"],
+        "scopes": ["introspect"], "scope": "introspect",
+        "name": "Weekly", "client_name": "Weekly", "updated_at": patched["updated_at"],
     }  # fmt: skip
     assert (await world.introspect(token))["scope"] == "introspect"
-    await boss.done("PATCH", "/clients/report", {"grants": []})
+    await boss.done("PATCH", "/clients/report", {"grant_types": []})
     refused(await world.token(caller, grant_type="client_credentials"), 400, "unauthorized_client")
 
 
 async def test_everything_of_a_disabled_client_is_dead_at_once(world: World) -> None:
     boss = await acting.admin(world)
     grants = ["password", "refresh_token", "client_credentials"]
-    _, caller = await register(boss, grants=grants)
+    _, caller = await register(boss, grant_types=grants)
     world.user()
     own = (await world.act(caller))["access_token"]
     tokens = await world.log_in(client=caller)
@@ -150,7 +154,7 @@ async def test_an_audience_taken_from_a_client_ends_its_sessions_there(world: Wo
     boss = await acting.admin(world)
     orders, stock = "https://orders.example.com", world.services.settings.issuer
     _, caller = await register(
-        boss, grants=["password", "refresh_token"], audiences=[orders, stock]
+        boss, grant_types=["password", "refresh_token"], audiences=[orders, stock]
     )
     world.user()
     lost = await world.log_in(client=caller, resource=orders)
@@ -167,7 +171,9 @@ async def test_tokens_of_a_deleted_client_never_pass_for_those_of_its_namesake(
     world: World,
 ) -> None:
     boss = await acting.admin(world)
-    _, caller = await register(boss, grants=["password", "refresh_token", "client_credentials"])
+    _, caller = await register(
+        boss, grant_types=["password", "refresh_token", "client_credentials"]
+    )
     world.user()
     old = [(await world.act(caller))["access_token"]]
     tokens = await world.log_in(client=caller)
@@ -224,7 +230,7 @@ async def test_nobody_touches_a_client_whose_users_may_do_more(world: World) -> 
     """`*` stands for whatever its users hold, administrators among them."""
     boss = await acting.admin(world)
     clerk = await acting.clerk(world, "clients:read", "clients:write")
-    await register(boss, scopes=["*"], audiences=[], grants=["password", "refresh_token"])
+    await register(boss, scopes=["*"], audiences=[], grant_types=["password", "refresh_token"])
     await refuse_every_change(clerk)
     problem(await clerk("POST", "/clients", {"name": "Trap", "scopes": ["*"]}), 403)
 

@@ -12,7 +12,9 @@ from tests.world import Caller, World, refused
 
 async def client(boss: Actor) -> Caller:
     made = await boss.done(
-        "POST", "/clients", {"id": "report", "name": "Report", "grants": ["client_credentials"]}
+        "POST",
+        "/clients",
+        {"id": "report", "name": "Report", "grant_types": ["client_credentials"]},
     )
     return Caller("report", made["client_secret"])
 

@@ -71,7 +71,7 @@ async def test_the_document_has_its_name_and_its_parameters(api: httpx.AsyncClie
     assert members["please"] == {"type": "string"}
     assert f"`{Courtesy.grant_type}`" in operation["description"]
     for model in ("NewClient", "ClientPatch"):
-        grants = document["components"]["schemas"][model]["properties"]["grants"]
+        grants = document["components"]["schemas"][model]["properties"]["grant_types"]
         assert grants["items"]["enum"] == NAMES
 
 
@@ -83,7 +83,7 @@ async def test_a_client_is_registered_for_it(world: World) -> None:
     async def register(**fields: Any) -> httpx.Response:
         return await world.api.post("/clients", json={"name": "P", **fields}, headers=bearer(token))
 
-    done = await register(grants=[Courtesy.grant_type])
+    done = await register(grant_types=[Courtesy.grant_type])
     assert (done.status_code, done.json()["grants"]) == (201, [Courtesy.grant_type])
     public = await register(grants=[Courtesy.grant_type], type="public")
     assert f"a public client cannot use {Courtesy.grant_type}" in public.text

@@ -81,7 +81,7 @@ async def test_a_client_says_what_a_request_without_scope_asks_for(world: World)
     world.user("root", roles=["admin", "editor"])
     boss = Actor(world, await world.log_in("root", scope="*"))
     made = {"id": "desk", "name": "Desk", "type": "public", "scopes": ["*"]}
-    made |= {"grants": ["password"], "default_scopes": ["users:read", "write"]}
+    made |= {"grant_types": ["password"], "default_scopes": ["users:read", "write"]}
     answer = await boss.done("POST", "/clients", made)
     assert answer["default_scopes"] == ["users:read", "write"]
     desk = Caller("desk", None)
@@ -115,7 +115,7 @@ async def test_nobody_makes_logins_ask_for_what_they_do_not_hold(world: World) -
     """Who holds every built-in scope may register a client of `*`, and still not have it ask
     unsaid for what siblings made."""
     clerk = await acting.clerk(world, *BUILT_IN)
-    desk = {"name": "Desk", "type": "public", "scopes": ["*"], "grants": ["password"]}
+    desk = {"name": "Desk", "type": "public", "scopes": ["*"], "grant_types": ["password"]}
     problem(await clerk("POST", "/clients", desk | {"default_scopes": ["write"]}), 403)
     made = await clerk.done("POST", "/clients", desk | {"default_scopes": ["account"]})
     path = f"/clients/{made['id']}"

@@ -1,0 +1,82 @@
+"""What a client has to be as a whole, whoever makes or changes it, and from where."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlmodel import Session
+
+from identity.directory.access.authority import Held, check_audiences, check_scopes, unregistered
+from identity.directory.access.granting import ALL, check_exist
+from identity.directory.clients import consistency, settings, unbuilt
+from identity.directory.clients.grant_kinds import GrantKind
+from identity.directory.clients.privileges import check_settings
+from identity.directory.clients.table import Client
+from identity.errors import ValidationFailed
+
+_AUDIENCE = re.compile(r"[^\s#\x00-\x20\x7f]{1,200}")
+
+
+def valid_audience(audience: str) -> bool:
+    """A resource (RFC 8707): in practice an absolute URI, but any word without spaces and
+    fragment, 200 characters at the most, names one."""
+    return _AUDIENCE.fullmatch(audience) is not None
+
+
+def choose(client: Client, chosen: Mapping[str, Any]) -> None:
+    """Give a client settings, None for the default. What a newer version has stored stays."""
+    before = client.settings or {}
+    kept = {name: value for name, value in before.items() if name in settings.NAMES}
+    document = {name: value for name, value in {**kept, **chosen}.items() if value is not None}
+    valid = settings.parse(consistency.implied(document))
+    if errors := [*unbuilt.problems(valid)] or consistency.problems(valid, client.type):
+        raise ValidationFailed(errors)
+    newer = {name: before[name] for name in sorted(before.keys() - settings.NAMES)}
+    client.settings = (newer | valid.stored()) or None
+
+
+def check(session: Session, client: Client, known_grants: Sequence[GrantKind]) -> None:
+    """Its grants, scopes and audiences."""
+    kinds = {kind.grant_type: kind for kind in known_grants}
+    errors = [
+        ("/grant_types", f"no such grant: {grant}; there are {', '.join(kinds)}")
+        for grant in client.grants
+        if grant not in kinds
+    ]
+    for name in (g for g in client.grants if g in kinds and kinds[g].for_itself):
+        if client.type == "public":
+            errors.append(("/grant_types", f"a public client cannot use {name}"))
+        if ALL in client.scopes:
+            words = f"{ALL} stands for what a user holds; with {name} name the scopes"
+            errors.append(("/scopes", words))
+    errors += [
+        ("/audiences", f"must be a word without spaces and '#', best a URI: {audience}")
+        for audience in client.audiences
+        if not valid_audience(audience)
+    ]
+    errors += [
+        ("/default_scopes", f"is not among the client's scopes: {scope}")
+        for scope in client.default_scopes or ()
+        if scope == ALL or not {scope, ALL} & {*client.scopes}
+    ]
+    if errors:
+        raise ValidationFailed(errors)
+    check_exist(session, [scope for scope in client.scopes if scope != ALL])
+    check_exist(session, client.default_scopes or (), "/default_scopes")
+
+
+def check_may_give(session: Session, client: Client, held: Held) -> None:
+    """What the client may do, `held` may give."""
+    check_scopes(held, [*client.scopes, *(client.default_scopes or ())])
+    check_audiences(session, held, client.audiences)
+    check_settings(held, settings.load(client.settings))
+
+
+def check_registered(
+    session: Session, audiences: Collection[str], own_audiences: Collection[str]
+) -> None:
+    """An audience is a resource that is known here: a scope belongs to it."""
+    unknown = unregistered(session, audiences, own_audiences)
+    if unknown:
+        words = "no such resource: {}; make a scope that belongs to it first"
+        raise ValidationFailed([("/audiences", words.format(each)) for each in unknown])
