@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
+from identity.cli import client_settings
 from identity.cli.printing import ordered
 from identity.directory.clients.listing import matching
 from identity.directory.clients.table import Client, ClientSecret
@@ -35,6 +36,10 @@ def view(session: Session, client: Client) -> dict[str, Any]:
 def _shown(client: Client, secrets: list[ClientSecret]) -> dict[str, Any]:
     """Never a digest."""
     hidden = {"digest", "client_id"}
-    return ordered(client, exclude={"version"}) | {
-        "secrets": [ordered(secret, exclude=hidden) for secret in secrets]
-    }
+    facts = ordered(client, exclude={"version", "settings"})
+    return (
+        facts
+        | {"grant_types": client.grants}
+        | {"secrets": [ordered(secret, exclude=hidden) for secret in secrets]}
+        | client_settings.shown(client)
+    )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from identity.cli import client_settings
 from identity.cli.confirming import Yes, sure
 from identity.cli.frame import operating
 from identity.cli.naming import ClientName, find_client
@@ -57,16 +58,19 @@ def list_(
 
 @commands.command()
 def show(client: ClientName, json: AsJson = False) -> None:
-    """Show one client, and how old its secrets are. The secrets themselves are not kept."""
+    """Show one client: what it may, which settings are not the defaults, and how old its secrets
+    are. The secrets themselves are not kept."""
     from identity.cli.client_view import view
 
     with operating() as operation, operation.look() as session:
-        shown = view(session, find_client(session, client))
+        found = find_client(session, client)
+        shown = view(session, found)
     if json:
         as_json(shown)
         return
     secrets = shown.pop("secrets")
-    facts(shown.items())
+    of_their_own = {"grant_types", *client_settings.shown(found)} - {*(found.settings or ())}
+    facts((name, value) for name, value in shown.items() if name not in of_their_own)
     for secret in secrets:
         until = f", good until {cell(secret['expires_at'])}" if secret["expires_at"] else ""
         print(f"secret ..{secret['hint']} of {cell(secret['created_at'])}{until}")
@@ -100,6 +104,7 @@ def create(
     audience: Annotated[
         list[str] | None, typer.Option(help="A resource it may name; may be repeated.")
     ] = None,
+    set_: client_settings.Set = None,
     json: AsJson = False,
 ) -> None:
     """Register a client. Its secret is printed, this once.
@@ -112,6 +117,7 @@ def create(
     from identity.directory.clients import accounts
     from identity.oauth.grants import registry
 
+    chosen = client_settings.chosen(set_ or ())
     usual = [kind.grant_type for kind in registry.GRANTS if kind.for_itself is not public]
     with operating() as operation:
         with operation.change() as session:
@@ -125,11 +131,14 @@ def create(
                 scopes=scope or (["*"] if public else []),
                 default_scopes=default_scope or None,
                 audiences=audience or [],
+                chosen=chosen,
                 known_grants=registry.GRANTS,
                 own_audiences=(operation.settings.issuer, operation.settings.audience),
                 held=None,
             )  # fmt: skip
-            secret = None if public else accounts.add_secret(session, client, held=None).secret
+            secret = None
+            if accounts.takes_secret(client):
+                secret = accounts.add_secret(session, client, held=None).secret
         # An id taken again so soon after its deletion is good a moment later.
         time.sleep(max(0.0, client.created_at.timestamp() - now()))
     if json:
@@ -156,8 +165,11 @@ def update(
         list[str] | None,
         typer.Option(help="Instead of the audiences it has; may be repeated. An empty one: none."),
     ] = None,
+    set_: client_settings.Set = None,
+    unset: client_settings.Unset = None,
 ) -> None:
-    """Change what a client is called, and what it may. Tokens lose at once what it loses."""
+    """Change what a client is called, what it may, and its settings. Tokens lose at once what it
+    loses."""
     from identity.directory.clients import accounts
     from identity.oauth.grants import registry
 
@@ -167,8 +179,10 @@ def update(
         for key, value in given.items()
         if value is not None
     }
+    fields |= client_settings.chosen(set_ or (), unset or ())
     if not fields:
-        raise typer.BadParameter("say what is to change: --name, --grant, --scope, --audience")
+        words = "say what is to change: --name, --grant, --scope, --audience, --set, --unset"
+        raise typer.BadParameter(words)
     with operating() as operation, operation.change() as session:
         found = find_client(session, client, lock=True)
         accounts.update(

@@ -6,6 +6,9 @@ import traceback
 import typer
 
 _NO_SUCH = ("no such table", "no such column", "has no column named")
+_PREDICATES = ("may ", "must ", "is ", "has ", "cannot ", "goes ", "takes ")
+_KINDS = ("Input ", "Tuple ", "List ", "Dictionary ", "String ")
+"""How what pydantic says of a value begins."""
 _UNDEFINED = ("42P01", "42703")  # PostgreSQL: undefined table, undefined column
 
 
@@ -52,8 +55,12 @@ def _refusal(error: Exception) -> str:
     if isinstance(error, ValidationFailed):
         lines = []
         for pointer, text in error.errors:
-            predicate = text.startswith(("may ", "must ", "is ", "has ", "cannot "))
-            lines.append(f"{pointer.strip('/')} {text}" if predicate else text.rstrip("."))
+            name = pointer.strip("/")
+            if text.startswith(_PREDICATES):
+                text = f"{name} {text}"
+            elif text.startswith(_KINDS):
+                text = f"{name}: {text}"
+            lines.append(text.rstrip("."))
         return "; ".join(lines) or error.detail
     assert isinstance(error, IdentityError)
     return error.detail.rstrip(".")
