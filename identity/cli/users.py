@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from identity.cli import user_sessions, user_state
+from identity.cli import user_changes, user_sessions, user_state
 from identity.cli.confirming import Yes, sure
 from identity.cli.frame import operating
 from identity.cli.importing import command
@@ -26,7 +26,6 @@ commands = typer.Typer(name="users", help="See and change users.", rich_markup_m
 
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
 Generate = Annotated[bool, typer.Option("--generate", help="Make up a password and print it.")]
-RoleNames = Annotated[list[str], typer.Argument(metavar="ROLE...", help="Names of roles.")]
 
 
 @commands.command("list")
@@ -156,37 +155,6 @@ def create(
 
 
 @commands.command()
-def update(
-    user: UserName,
-    username: Annotated[str | None, typer.Option(help="Another username.")] = None,
-    email: Annotated[
-        str | None, typer.Option(help="Another e-mail address; an empty one takes it away.")
-    ] = None,
-    email_verified: Annotated[
-        bool | None,
-        typer.Option("--email-verified/--email-unverified", help="Whether it is proven."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Another name for people; an empty one takes it away.")
-    ] = None,
-) -> None:
-    """Change what a user is called, or its e-mail address. Roles: `grant` and `revoke`."""
-    from identity.directory.users import accounts
-
-    given = {"username": username, "email": email, "name": name, "email_verified": email_verified}
-    fields: dict[str, object] = {k: value for k, value in given.items() if value is not None}
-    if not fields:
-        raise typer.BadParameter("say what is to change: --username, --email, --name")
-    for key in ("email", "name"):
-        if fields.get(key) == "":
-            fields[key] = None
-    with operating() as operation, operation.change() as session:
-        found = find_user(session, user, lock=True)
-        accounts.update(session, found, fields, None)
-    remark(f"{found.username} is changed.")
-
-
-@commands.command()
 def disable(user: UserName) -> None:
     """Refuse the user's logins; sessions and tokens end at once."""
     from identity.directory.users import accounts
@@ -268,18 +236,7 @@ def set_password(
     _hand_over(password if made_up else None, None if permanent else expires)
 
 
-@commands.command()
-def grant(user: UserName, role: RoleNames) -> None:
-    """Give the user roles, beside those it has."""
-    _change_roles(user, add=role)
-
-
-@commands.command()
-def revoke(user: UserName, role: RoleNames) -> None:
-    """Take roles from the user."""
-    _change_roles(user, take=role)
-
-
+user_changes.add_to(commands)
 command.add_to(commands)
 user_state.add_to(commands)
 user_sessions.add_to(commands)
@@ -307,21 +264,3 @@ def _hand_over(password: str | None, expires: "datetime | None") -> None:
     if expires is not None:
         until = f"{expires:%Y-%m-%d %H:%M} UTC"
         remark(f"It must be changed before the first login, until {until}: POST /password.")
-
-
-def _change_roles(user: str, *, add: list[str] = [], take: list[str] = []) -> None:  # noqa: B006
-    from identity.directory.access.granting import ensure_built_in
-    from identity.directory.users import accounts
-    from identity.errors import ValidationFailed
-
-    with operating() as operation, operation.change() as session:
-        ensure_built_in(session)
-        found = find_user(session, user, lock=True)
-        before = set(accounts.roles_of(session, found.id))
-        lacking = sorted(set(take) - before)
-        if lacking:
-            words = f"{found.username} does not have the role {' '.join(lacking)}"
-            raise ValidationFailed([("/roles", words)])
-        after = sorted((before | set(add)) - set(take))
-        accounts.set_roles(session, found, after, None)
-    remark(f"{found.username} has the roles: {' '.join(after) or 'none'}.")
