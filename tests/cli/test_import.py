@@ -13,7 +13,8 @@ from sqlmodel import col, select
 
 from identity.cli.importing import batches
 from identity.cli.importing.batches import Import
-from identity.cli.importing.reading import Bad, Lines, login_key, records
+from identity.cli.importing.reading import Lines, records
+from identity.cli.importing.rows import Bad, login_key
 from identity.directory.users import accounts, names
 from identity.directory.users.table import User
 from identity.errors import ValidationFailed

@@ -21,7 +21,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.cli.importing.reading import Bad, Lines, Record, Row, read_row, records
+from identity.cli.importing.reading import Lines, Record, records
+from identity.cli.importing.rows import Bad, Row, read_row
 from identity.clock import utcnow
 from identity.directory.access.table import Role
 from identity.directory.hashes import kinds
