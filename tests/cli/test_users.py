@@ -75,7 +75,8 @@ def test_a_created_user_is_listed_and_shown_as_the_api_shows_it(identity: Identi
     assert set(shown) == {
         "id", "username", "email", "email_verified", "name", "status", "roles",
         "created_at", "updated_at", "last_login_at", "must_change_password",
-        "password_expires_at",
+        "password_expires_at", "given_name", "family_name", "locale", "zoneinfo", "picture",
+        "phone_number", "phone_number_verified", "address", "attributes",
     }  # fmt: skip
     assert (shown["email"], shown["roles"]) == ("Ada@example.com", ["admin"])
     assert "$bcrypt" not in identity("users", "show", shown["id"]).out

@@ -19,7 +19,7 @@ from identity.authentication.password import WRONG, Proven
 from identity.authentication.passwords import policy
 from identity.authentication.passwords.preparing import prepare
 from identity.clock import now
-from identity.directory.users import accounts
+from identity.directory.users import accounts, profile
 from identity.directory.users.shown import UserOut
 from identity.errors import (
     Conflict,
@@ -47,7 +47,7 @@ class MySession(SessionOut):
 
 
 @router.patch(
-    "/users/me", operation_id="update_me", summary="Change my name or e-mail address",
+    "/users/me", operation_id="update_me", summary="Change my profile or e-mail address",
     responses=administrative(
         409, 412, 429, body=True,
         s403="The token lacks the scope, the current password is wrong, or nothing proves who asks "
@@ -77,7 +77,8 @@ async def update_me(
         if proven is None and not recent and accounts.other_email(user, fields):
             words = "a new e-mail address takes current_password, or a new login"
             raise LoginTooOld(words, max_age=RECENT)
-        accounts.update(session, user, fields, None)
+        changed = profile.patched(user.model_dump(include={*profile.OBJECTS}), fields)
+        accounts.update(session, user, changed, None)
         response.headers["etag"] = etag(user.version)
         return UserOut.of(user, accounts.roles_of(session, user.id))
 

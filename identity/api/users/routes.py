@@ -23,7 +23,7 @@ from identity.api.users.schemas import (
 )
 from identity.authentication.passwords import policy
 from identity.clock import utcnow
-from identity.directory.users import accounts, names
+from identity.directory.users import accounts, names, profile
 from identity.directory.users.listing import matching
 from identity.directory.users.shown import UserOut
 from identity.directory.users.table import Status, User, UserRole
@@ -88,6 +88,7 @@ async def create_user(actor: Writer, body: NewUser, response: Response) -> UserO
             username=username,
             email=body.email,
             name=body.name,
+            known=body.model_dump(exclude_unset=True),
             password_hash=password_hash,
             roles=body.roles,
             held=actor.held,
@@ -120,7 +121,7 @@ async def update_user(
     def unit(session: Session) -> UserOut:
         user = accounts.get(session, user_id, lock=True)
         check_unchanged(if_match, user.version)
-        fields = body.members()
+        fields = profile.patched(user.model_dump(include={*profile.OBJECTS}), body.members())
         accounts.update(session, user, fields, actor.held)
         if "status" in fields:
             accounts.set_status(session, user, fields["status"], actor.held)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag
 
 from identity.api.bodies import LIST, OBJECT, Body, Line, Text
 from identity.api.merge_patch import Patch, omitted
+from identity.api.users.profile import OwnProfile, Profile
 from identity.directory.users.table import Status
 
 Name = Annotated[Text, Field(min_length=1, max_length=256, examples=["ada"])]
@@ -18,7 +19,7 @@ Password = Annotated[
 ]
 
 
-class NewUser(Body):
+class NewUser(Profile):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -36,7 +37,7 @@ class NewUser(Body):
     roles: RoleNames = Field(default_factory=list)
 
 
-class UserPatch(Patch):
+class UserPatch(Profile, Patch):
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "disabled"}]})
 
     username: Name = Field(default_factory=omitted)
@@ -46,7 +47,7 @@ class UserPatch(Patch):
     status: Status = Field(default_factory=omitted)
 
 
-class MyPatch(Patch):
+class MyPatch(OwnProfile, Patch):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Ada Lovelace"}]})
 
     email: Email | None = Field(

@@ -19,7 +19,7 @@ from identity.directory.access.granting import ACCOUNT, ADMIN, scopes_of_roles
 from identity.directory.access.table import Role, RoleScope
 from identity.directory.hashes import kinds
 from identity.directory.hashes.schemes import recognise
-from identity.directory.users import names
+from identity.directory.users import names, profile
 from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.records import audit
@@ -72,12 +72,13 @@ def create(
     password_expires_at: datetime | None = None,
     roles: Collection[str] = (),
     email_verified: bool = False,
+    known: Mapping[str, Any] | None = None,
     user_id: str | None = None,
     held: Held = None,
 ) -> User:
     """A new active user; its id is made up unless it brings one. `password_expires_at`: of a
-    one-time password. Raises `Conflict` where a name or the id is taken, `ValidationFailed`,
-    `Forbidden` for roles that hold more than `held`."""
+    one-time password. `known`: members of `profile`. Raises `Conflict` where a name or the id is
+    taken, `ValidationFailed`, `Forbidden` for roles that hold more than `held`."""
     user = User(
         username=names.username(username),
         email=names.email(email) if email else None,
@@ -86,6 +87,7 @@ def create(
         password_hash=password_hash,
         must_change_password=must_change_password,
         password_expires_at=password_expires_at if must_change_password else None,
+        **profile.checked(known or {}),
     )
     if user_id is not None:
         user.id = user_id
@@ -99,7 +101,8 @@ def create(
 
 
 def update(session: Session, user: User, fields: dict[str, Any], held: Held) -> None:
-    """Set `username`, `email`, `email_verified`, `name`; other members are ignored."""
+    """Set `username`, `email`, `email_verified`, `name` and members of `profile`; others are
+    ignored."""
     guard(session, user, held)
     changed: dict[str, Any] = {}
     if "username" in fields:
@@ -109,11 +112,13 @@ def update(session: Session, user: User, fields: dict[str, Any], held: Held) -> 
     for plain in ("name", "email_verified"):
         if plain in fields:
             changed[plain] = fields[plain]
+    changed |= profile.checked(fields)
     changed = {key: value for key, value in changed.items() if getattr(user, key) != value}
     if not changed:
         return
-    if "email" in changed and "email_verified" not in fields:
-        changed["email_verified"] = False
+    for proven in ("email", "phone_number"):
+        if proven in changed and f"{proven}_verified" not in fields:
+            changed[f"{proven}_verified"] = False
     if "username" in changed:
         taken = select(User.id).where(User.username == changed["username"])
         if session.exec(taken).first():

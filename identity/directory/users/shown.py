@@ -1,8 +1,9 @@
 """A user as administrators, the user and the command line are shown it."""
 
 from datetime import datetime
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from identity.directory.users.table import Status, User
 
@@ -15,6 +16,17 @@ class UserOut(BaseModel):
     email: str | None
     email_verified: bool
     name: str | None
+    given_name: str | None
+    family_name: str | None
+    locale: str | None
+    zoneinfo: str | None
+    picture: str | None
+    phone_number: str | None
+    phone_number_verified: bool
+    address: dict[str, str] | None
+    attributes: dict[str, Any] = Field(
+        description="What administrators have written down about the user."
+    )
     status: Status
     roles: list[str]
     must_change_password: bool
@@ -26,4 +38,6 @@ class UserOut(BaseModel):
 
     @classmethod
     def of(cls, user: User, roles: list[str]) -> "UserOut":
-        return cls.model_validate({**user.model_dump(), "roles": roles})
+        return cls.model_validate(
+            {**user.model_dump(), "attributes": user.attributes or {}, "roles": roles}
+        )

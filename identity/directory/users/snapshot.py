@@ -1,6 +1,8 @@
 """What the process remembers of a user: enough to answer for a token without a query."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import bindparam
 from sqlmodel import col
@@ -38,6 +40,15 @@ _USER = Statement(
         User.version,
         User.must_change_password,
         User.password_expires_at,
+        User.given_name,
+        User.family_name,
+        User.locale,
+        User.zoneinfo,
+        User.picture,
+        User.phone_number,
+        User.phone_number_verified,
+        User.address,
+        User.attributes,
     ).where(col(User.id) == bindparam("id"))
 )
 _ROLES = Statement(
@@ -63,8 +74,11 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
     rows = await db.query(_USER, {"id": user_id})
     if not rows:
         return None
-    id_, username, email, verified, name, status, *times, version, must_change, expires = rows[0]
+    row = rows[0]
+    id_, username, email, verified, name, status, *times, version, must_change, expires = row[:12]
     created, updated, seen, expires = (moment(at) if at else None for at in (*times, expires))
+    given_name, family_name, locale, zoneinfo, picture, phone, phone_verified, *objects = row[12:]
+    address, attributes = map(_document, objects)
     roles = [role for (role,) in await db.query(_ROLES, {"id": user_id})]
     scopes = await db.query(_SCOPES, {"id": user_id}) if roles else []
     shown = UserOut(
@@ -73,6 +87,15 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         email=email,
         email_verified=verified,
         name=name,
+        given_name=given_name,
+        family_name=family_name,
+        locale=locale,
+        zoneinfo=zoneinfo,
+        picture=picture,
+        phone_number=phone,
+        phone_number_verified=phone_verified,
+        address=address,
+        attributes=attributes or {},
         status=status,
         roles=roles,
         must_change_password=must_change,
@@ -90,3 +113,8 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         shown=shown.model_dump_json().encode(),
         version=version,
     )
+
+
+def _document(stored: Any) -> Any:
+    """JSON, which one driver reads itself and the other does not."""
+    return json.loads(stored) if isinstance(stored, str) else stored

@@ -1,9 +1,9 @@
 """A user, the names that log it in, and its roles."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import String
+from sqlalchemy import JSON, String, false
 from sqlmodel import Field, SQLModel
 
 from identity.clock import utcnow
@@ -11,6 +11,8 @@ from identity.opaque import new_id
 from identity.store import UtcDateTime
 
 Status = Literal["active", "disabled"]
+
+_OBJECT_OR_NULL: Any = JSON(none_as_null=True)
 
 
 class User(SQLModel, table=True):
@@ -21,6 +23,17 @@ class User(SQLModel, table=True):
     email: str | None = None
     email_verified: bool = False
     name: str | None = None
+    given_name: str | None = None
+    family_name: str | None = None
+    locale: str | None = None
+    zoneinfo: str | None = None
+    picture: str | None = None
+    phone_number: str | None = None
+    phone_number_verified: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    address: dict[str, str] | None = Field(default=None, sa_type=_OBJECT_OR_NULL)
+    """Members as `profile.ADDRESS` names them."""
+    attributes: dict[str, Any] | None = Field(default=None, sa_type=_OBJECT_OR_NULL)
+    """What administrators write; clients are told what they map to claims."""
     status: Status = Field(default="active", sa_type=String)
     password_hash: str | None = None
     must_change_password: bool = False

@@ -14,6 +14,8 @@ ADA = {"username": "ada", "email": "Ada@Example.com", "name": "Ada", "password":
 SHOWN = {
     "id", "username", "email", "email_verified", "name", "status", "roles",
     "created_at", "updated_at", "last_login_at", "must_change_password", "password_expires_at",
+    "given_name", "family_name", "locale", "zoneinfo", "picture", "phone_number",
+    "phone_number_verified", "address", "attributes",
 }  # fmt: skip
 
 
