@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from identity.cli import user_profile
 from identity.cli.frame import operating
 from identity.cli.naming import UserName, find_user
 from identity.cli.printing import remark
@@ -29,19 +30,25 @@ def update(
     name: Annotated[
         str | None, typer.Option(help="Another name for people; an empty one takes it away.")
     ] = None,
+    set_: user_profile.Set = None,
+    unset: user_profile.Unset = None,
 ) -> None:
-    """Change what a user is called, or its e-mail address. Roles: `grant` and `revoke`."""
-    from identity.directory.users import accounts
+    """Change what a user is called, its e-mail address, or what else is known of it. Roles: `grant`
+    and `revoke`."""
+    from identity.directory.users import accounts, profile
 
     given = {"username": username, "email": email, "name": name, "email_verified": email_verified}
     fields: dict[str, object] = {k: value for k, value in given.items() if value is not None}
-    if not fields:
-        raise typer.BadParameter("say what is to change: --username, --email, --name")
+    patch = user_profile.patch(set_ or (), unset or ())
+    if not fields and not patch:
+        words = "say what is to change: --username, --email, --name, --set, --unset"
+        raise typer.BadParameter(words)
     for key in ("email", "name"):
         if fields.get(key) == "":
             fields[key] = None
     with operating() as operation, operation.change() as session:
         found = find_user(session, user, lock=True)
+        fields |= profile.patched(found.model_dump(include={*profile.OBJECTS}), patch)
         accounts.update(session, found, fields, None)
     remark(f"{found.username} is changed.")
 

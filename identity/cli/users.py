@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from identity.cli import user_changes, user_sessions, user_state
+from identity.cli import user_changes, user_profile, user_sessions, user_state
 from identity.cli.confirming import Yes, sure
 from identity.cli.frame import operating
 from identity.cli.importing import command
@@ -90,6 +90,7 @@ def create(
     email: Annotated[str | None, typer.Option(help="E-mail address; logs in as well.")] = None,
     name: Annotated[str | None, typer.Option(help="Name for people to read.")] = None,
     role: Annotated[list[str] | None, typer.Option(help="A role; may be repeated.")] = None,
+    set_: user_profile.Set = None,
     password_stdin: FromStdin = False,
     generate: Generate = False,
     one_time: Annotated[
@@ -125,10 +126,11 @@ def create(
         raise typer.BadParameter("either USERNAME or --from FILE is needed")
     if username is None or from_ is not None:
         assert from_ is not None
-        if email or name or role or password_stdin or one_time is not None:
+        if email or name or role or set_ or password_stdin or one_time is not None:
             raise typer.BadParameter("with --from, the file says all but --generate")
         command.create_from(from_, format_, generate=generate, json=json)
         return
+    known = user_profile.patch(set_ or ())
     with operating() as operation:
         password, made_up = new_password(from_stdin=password_stdin, generate=generate)
         hashed = _hashed(operation.settings.passwords.bcrypt_rounds, password, username, email)
@@ -145,6 +147,7 @@ def create(
                 must_change_password=must_change,
                 password_expires_at=expires,
                 roles=role or [],
+                known=known,
             )
             out = _out(session, user)
     if json:

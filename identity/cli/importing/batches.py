@@ -27,7 +27,7 @@ from identity.clock import utcnow
 from identity.directory.access.table import Role
 from identity.directory.hashes import kinds
 from identity.directory.subjects import Subject
-from identity.directory.users import accounts
+from identity.directory.users import accounts, profile
 from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import IdentityError
 from identity.opaque import new_id
@@ -198,11 +198,9 @@ class Import:
         bad: list[Bad],
     ) -> None:
         """A user who exists."""
-        fields = {
-            name: value
-            for name in ("email", "name", "email_verified")
-            if (value := getattr(row, name)) is not None and value != getattr(user, name)
-        }
+        said = {name: getattr(row, name) for name in ("email", "name", "email_verified")}
+        said |= row.known
+        fields = {n: v for n, v in said.items() if v is not None and v != getattr(user, n)}
         status = row.status if row.status not in (None, user.status) else None
         roles = row.roles if row.roles is not None and list(row.roles) != held else None
         if not fields and status is None and roles is None:
@@ -273,6 +271,8 @@ def _insert(session: Session, rows: list[Row]) -> None:
                 "email": row.email,
                 "email_verified": bool(row.email_verified),
                 "name": row.name,
+                **profile.UNKNOWN,
+                **row.known,
                 "status": row.status or "active",
                 "password_hash": row.password_hash,
                 "must_change_password": row.must_change,

@@ -45,9 +45,9 @@ def import_(
     """Create the users of a file, with the password hashes of the system they come from.
 
     Columns (CSV) or members (JSONL): username, and optionally email, name, password_hash, roles,
-    status (active, disabled), email_verified. Exports of Keycloak (a realm), Auth0 and Firebase
-    are read as they are. Users who exist stay as they are, so that a file can be imported again;
-    bad rows are reported by line, the others are imported.
+    status (active, disabled), email_verified, and the members of a profile. Exports of Keycloak (a
+    realm), Auth0 and Firebase are read as they are. Users who exist stay as they are, so that a
+    file can be imported again; bad rows are reported by line, the others are imported.
     """
     from identity.cli.importing import exports
     from identity.cli.importing.batches import Import

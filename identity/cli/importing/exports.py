@@ -65,6 +65,8 @@ def keycloak(user: Members) -> dict[str, Any] | None:
         "email": user.get("email"),
         "email_verified": user.get("emailVerified"),
         "name": " ".join(name for name in names if isinstance(name, str) and name),
+        "given_name": names[0] if isinstance(names[0], str) else None,
+        "family_name": names[1] if isinstance(names[1], str) else None,
         "status": "disabled" if user.get("enabled") is False else None,
         "roles": [r for r in roles if not _KEYCLOAKS_OWN_ROLES.fullmatch(str(r))]
         if isinstance(roles, list)
@@ -86,6 +88,8 @@ def auth0(user: Members) -> dict[str, Any]:
         "email": user.get("email"),
         "email_verified": user.get("email_verified"),
         "name": user.get("name"),
+        "given_name": user.get("given_name"),
+        "family_name": user.get("family_name"),
         "status": "disabled" if user.get("blocked") is True else None,
         "password_hash": user.get("passwordHash") or user.get("password_hash"),
     }

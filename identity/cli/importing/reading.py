@@ -14,11 +14,12 @@ from typing import Any
 
 from identity.cli.importing import exports
 from identity.cli.importing.rows import Bad, explained
+from identity.directory.users import profile
 from identity.errors import ValidationFailed
 
 COLUMNS = frozenset(
     ("username", "email", "name", "password_hash", "roles", "status", "email_verified")
-)
+).union(profile.MEMBERS)
 FORMATS = ("csv", "jsonl", "keycloak", "auth0", "firebase")
 _AUTH0 = frozenset(("_id", "user_id", "passwordHash", "identities"))
 """Members by which a line of Auth0's is known."""

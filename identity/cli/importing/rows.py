@@ -1,5 +1,6 @@
 """One user of a file: right in itself, or `Bad` with its line and the reason."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from unicodedata import category
 
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.directory.hashes import refusing
-from identity.directory.users import names
+from identity.directory.users import names, profile
 from identity.errors import ValidationFailed
 
 LONGEST_NAME = 200
@@ -32,6 +33,8 @@ class Row:
     roles: tuple[str, ...] | None
     status: str | None
     email_verified: bool | None
+    known: Mapping[str, Any]
+    """What the file says of the user's profile, in form."""
     must_change: bool = False
     """Whether the password is good for choosing another one only."""
     password_expires_at: datetime | None = None
@@ -76,7 +79,8 @@ def _row(line: int, members: Mapping[str, Any], hasher: PasswordHasher) -> Row:
         password_hash=password_hash,
         roles=_roles(members.get("roles")),
         status=status,
-        email_verified=_flag(members.get("email_verified")),
+        email_verified=_flag(members, "email_verified"),
+        known=_profile(members),
         must_change=members.get("must_change") is True,
     )
 
@@ -109,13 +113,33 @@ def _roles(value: object) -> tuple[str, ...] | None:
     return tuple(sorted(set(parts)))
 
 
-def _flag(value: object) -> bool | None:
+def _profile(members: Mapping[str, Any]) -> dict[str, Any]:
+    """In CSV an object is JSON, or an address its one text."""
+    given = {name: members[name] for name in profile.MEMBERS if name in members}
+    for name in profile.OBJECTS:
+        text = given.get(name)
+        if not isinstance(text, str):
+            continue
+        if name == "address" and not text.lstrip().startswith("{"):
+            given[name] = {"formatted": text}
+            continue
+        try:
+            given[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValidationFailed([(f"/{name}", "must be a JSON object")]) from None
+    if (verified := _flag(members, "phone_number_verified")) is not None:
+        given["phone_number_verified"] = verified
+    return profile.checked(given) if given else {}
+
+
+def _flag(members: Mapping[str, Any], name: str) -> bool | None:
+    value = members.get(name)
     if value is None or isinstance(value, bool):
         return value
     word = str(value).strip().lower()
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
-    raise ValidationFailed([("/email_verified", "must be true or false")])
+    raise ValidationFailed([(f"/{name}", "must be true or false")])
 
 
 def explained(mistake: ValidationFailed) -> str:
