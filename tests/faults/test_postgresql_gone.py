@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlmodel import Session
 
-from identity.store import changes
+from identity.store import Statement, changes
 from tests.databases import Postgres, migrate
 from tests.faults.refusing import says_try_again
 from tests.world import PASSWORD, World, bearer
@@ -168,10 +168,11 @@ async def test_a_refresh_whose_commit_is_cut_may_be_repeated(
     assert pool is not None
     apply = pool.apply
 
-    async def apply_and_cut(statement: str, values: Any) -> bool:
+    async def apply_and_cut(statement: Statement, values: Any) -> bool:
         if moment == "after":
             await apply(statement, values)
-            statement = "SELECT 1"  # the client learns of nothing but the cut
+            # The client learns of nothing but the cut.
+            statement = Statement(lambda: text("SELECT 1"))
         with psycopg.connect(database_url, autocommit=True) as other:
             for kept in pool._free:
                 other.execute("SELECT pg_terminate_backend(%s, 5000)", [kept.info.backend_pid])
