@@ -94,7 +94,7 @@ _CHUNKED = re.compile(rb"(?im)^transfer-encoding:")
 _HOST = rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[\w.~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)(?::\d*)?"
 _TARGET = rb"(?s)/[\x21-\x7e]*|(?i:https?)://(?=[^:/?#])" + _HOST + rb"(?:[/?#].*)?"
 _CONTROL = rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
-_EXTENSION = rb'(?:;?[!#$%&\'*+.^`|~\w-]+(?:=(?:[!#$%&\'*+.^`|~\w-]+|"[^"\r\n]*"))?)*'
+_EXTENSION = rb'(?:;?[!#$%&\'*+.^`|~\w-]++(?:=(?:[!#$%&\'*+.^`|~\w-]++|"[^"\r\n]*"))?)*+'
 
 STRICTER = {
     # what we refuse though h11 takes it: why
