@@ -74,6 +74,7 @@ class Forking:
         """Run every test as the code stands. One that fails is left out, and said so."""
         for item in session.items:
             self._item, self._failed, began = item, False, time.perf_counter()
+            _forget_statements()  # so that each test comes by what makes those that it uses
             sys.settrace(self.called)
             # To the session's end: what is prepared for it stays.
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=session)
@@ -152,7 +153,17 @@ def _become(file: str, mutation: Mutation) -> bool:
                 return False
         elif isinstance(thing, _lru_cache_wrapper):
             thing.cache_clear()
+    _forget_statements()
     return True
+
+
+def _forget_statements() -> None:
+    """They are put together once a process."""
+    from identity.store.statements import BOTH, STATEMENTS  # here: `--cold` changes what it imports
+
+    for statement in STATEMENTS:
+        for dialect in BOTH:
+            vars(statement).pop(dialect, None)
 
 
 class _Changed(importlib.machinery.SourceFileLoader):

@@ -94,6 +94,15 @@ async def test_the_limit_locks_the_account_at_that_address_only(
     await fail("grace", HOME)
 
 
+async def test_a_lock_lasts_from_the_failure_that_reached_the_limit_not_from_the_first(
+    fail: Callable[..., Any], time: clock.Frozen
+) -> None:
+    await fail(times=LIMIT - 1)
+    time.tick(200)
+    await fail()
+    assert await refused(fail) == 300
+
+
 async def test_a_lock_ends_by_itself_and_attempts_during_it_do_not_prolong_it(
     fail: Callable[..., Any], time: clock.Frozen
 ) -> None:
