@@ -72,7 +72,7 @@ def test_whatever_is_taken_of_uvicorn_is_named_here() -> None:
 
 def test_uvicorns_server_calls_what_ours_overrides_and_keeps_what_ours_reads() -> None:
     """`http.server.server.Server`."""
-    server = uvicorn.Server(Config(app=lambda: None))
+    server = uvicorn.Server(Config(app=lambda: None, log_config=None))
     for name, given in {
         "serve": ["sockets"], "startup": ["sockets"], "shutdown": ["sockets"],
         "on_tick": ["counter"], "handle_exit": ["sig", "frame"], "capture_signals": [],
