@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from joserfc.jwk import ECKey
 from sqlmodel import select
 
 from identity.directory.clients.settings import ClientSettings
@@ -25,13 +24,13 @@ def shown(identity: Identity) -> dict[str, Any]:
 def test_settings_are_set_shown_and_unset_by_the_names_that_the_api_has(
     identity: Identity, db: Database, tmp_path: Path
 ) -> None:
-    keys = {"keys": [ECKey.generate_key("P-256").as_dict(private=False)]}
-    file = tmp_path / "keys.json"
-    file.write_text(json.dumps(keys))
+    claims = {"profile": {"department": "dept"}}
+    file = tmp_path / "claims.json"
+    file.write_text(json.dumps(claims))
     done = identity(
         "clients", "create", "app",
         "--set", f"redirect_uris={CALLBACK}", "--set", "redirect_uris=http://127.0.0.1/cb",
-        "--set", "token_endpoint_auth_method=client_secret_post", "--set", f"jwks=@{file}",
+        "--set", "token_endpoint_auth_method=client_secret_post", "--set", f"claims=@{file}",
         "--set", 'lifetimes={"id_token": 60}', "--set", "default_max_age=60",
         "--set", "first_party=true", "--set", 'contacts=["a@example.com", "b@example.com"]',
     )  # fmt: skip
@@ -39,7 +38,7 @@ def test_settings_are_set_shown_and_unset_by_the_names_that_the_api_has(
     of_its_own = {
         "redirect_uris": [CALLBACK, "http://127.0.0.1/cb"],
         "token_endpoint_auth_method": "client_secret_post",
-        "jwks": keys,
+        "claims": claims,
         "lifetimes": {"id_token": 60},
         "default_max_age": 60,
         "first_party": True,
@@ -55,12 +54,12 @@ def test_settings_are_set_shown_and_unset_by_the_names_that_the_api_has(
 
     done = identity(
         "clients", "update", "app", "--set", f"redirect_uris={CALLBACK}", "--set", "pkce=optional",
-        "--unset", "default_max_age", "--unset", "jwks",
+        "--unset", "default_max_age", "--unset", "claims",
     )  # fmt: skip
     assert done.code == 0
     found = shown(identity)
     assert (found["redirect_uris"], found["pkce"]) == ([CALLBACK], "optional")
-    assert (found["default_max_age"], found["jwks"]) == (None, None)
+    assert (found["default_max_age"], found["claims"]) == (None, {})
     assert found["first_party"] is True
     with db.transaction() as session:
         (event,) = session.exec(select(AuditEvent).where(AuditEvent.event == "client.updated"))

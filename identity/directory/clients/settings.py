@@ -70,9 +70,9 @@ class ClientSettings(BaseModel):
         "either way, a public client with none.", "client_secret_basic",
         later="private_key_jwt tls_client_auth self_signed_tls_client_auth",
     )  # fmt: skip
-    jwks: Jwks | None = _said(None, "Its public keys, if they are not at `jwks_uri`.")
+    jwks: Jwks | None = _said(None, "Its public keys, if they are not at `jwks_uri`.", later=True)
     jwks_uri: WebUri | None = _said(
-        None, "Where its public keys are.", "https://app.example.com/jwks.json"
+        None, "Where its public keys are.", "https://app.example.com/jwks.json", later=True
     )
     tls_client_auth_subject_dn: Long | None = _said(
         None, "Of `tls_client_auth`: the subject that its certificate names (RFC 4514).",

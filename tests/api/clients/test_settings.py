@@ -22,7 +22,6 @@ EVERYTHING: dict[str, Any] = {
     "post_logout_redirect_uris": ["https://app.example.com/"],
     "response_types": ["code"],
     "token_endpoint_auth_method": "client_secret_post",
-    "jwks": JWKS,
     "id_token_signed_response_alg": "ES256",
     "subject_type": "public",
     "default_max_age": 0,
@@ -41,6 +40,8 @@ EVERYTHING: dict[str, Any] = {
     "lifetimes": {"id_token": 60},
 }
 NOT_YET: dict[str, Any] = {
+    "jwks": JWKS,
+    "jwks_uri": "https://app.example.com/jwks.json",
     "tls_client_auth_subject_dn": "CN=app,O=Example",
     "tls_client_auth_san_dns": "app.example.com",
     "tls_client_auth_san_uri": "https://app.example.com",
@@ -80,7 +81,7 @@ async def make(boss: Actor, **settings: Any) -> Any:
 
 
 async def test_every_setting_is_kept_and_shown_and_null_sets_its_default(world: World) -> None:
-    assert EVERYTHING.keys() | NOT_YET.keys() | {"jwks_uri"} == NAMES
+    assert EVERYTHING.keys() | NOT_YET.keys() == NAMES
     boss = await acting.admin(world)
     made = await make(boss, **EVERYTHING)
     assert {name: made[name] for name in EVERYTHING} == EVERYTHING
@@ -142,7 +143,6 @@ BAD: list[tuple[dict[str, Any], set[str]]] = [
     ({"claims": {"profile": {"email_verified": "x"}}}, {"/claims"}),
     ({"claims": {"profile": {"age_VERIFIED": "x"}}}, {"/claims"}),
     ({"claims": {"profile": {"email": "x"}}}, {"/claims"}),
-    ({"jwks": JWKS, "jwks_uri": "https://app.example.com/jwks"}, {"/jwks_uri"}),
     ({"profile": "fapi3"}, {"/profile"}),
     ({"no_such": 1}, {"/no_such"}),
 ]  # fmt: skip
@@ -189,8 +189,11 @@ async def test_only_public_keys_are_registered_and_no_private_one_is_repeated(
     for jwks in wrong:
         answer = await boss("POST", "/clients", {"name": "X", "jwks": jwks})
         assert {where.split("/")[1] for where in pointers(answer)} == {"jwks"}, jwks
+        assert "not act on it" not in answer.text, jwks
         assert str(private["d"]) not in answer.text
-    await make(boss, jwks={"keys": [PUBLIC, ED.as_dict(private=False)]})
+    right = {"keys": [PUBLIC, ED.as_dict(private=False)]}
+    answer = await boss("POST", "/clients", {"name": "X", "jwks": right})
+    assert pointers(answer) == {"/jwks"} and "not act on it" in answer.text  # nor read them, yet
 
 
 async def test_what_nothing_obeys_yet_is_refused_and_says_so(world: World) -> None:
@@ -273,8 +276,9 @@ async def test_a_client_uses_exactly_the_method_it_is_registered_for(world: Worl
 
 async def test_who_proves_itself_by_its_key_has_no_secrets(world: World) -> None:
     boss = await acting.admin(world)
-    made = await make(boss, grant_types=["client_credentials"], jwks=JWKS)
-    world.change_client("app", settings={"token_endpoint_auth_method": "private_key_jwt"})
+    made = await make(boss, grant_types=["client_credentials"])
+    by_key = {"token_endpoint_auth_method": "private_key_jwt", "jwks": JWKS}
+    world.change_client("app", settings=by_key)  # a newer version's
     caller = Caller("app", made["client_secret"])
     refused(await world.token(caller, grant_type="client_credentials"), 401, "invalid_client")
     problem(await boss("POST", "/clients/app/secrets"), 409)
