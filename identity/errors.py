@@ -163,6 +163,12 @@ class UnsupportedMediaType(IdentityError):
     status, title = 415, "Unsupported media type"
 
 
+def pointer(*steps: object) -> str:
+    """A JSON pointer (RFC 6901 §3). What no encoding has is escaped."""
+    names = (str(step).encode(errors="backslashreplace").decode() for step in steps)
+    return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)
+
+
 class ValidationFailed(IdentityError):
     """`errors`: (JSON pointer, what is wrong there)."""
 

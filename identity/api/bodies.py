@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from identity.errors import NotFound, UnsupportedMediaType, ValidationFailed
+from identity.errors import NotFound, UnsupportedMediaType, ValidationFailed, pointer
 
 LONGEST_ID = 200
 SHOWN_ERRORS = 20
@@ -157,7 +157,6 @@ def _error(error: dict[str, Any]) -> tuple[str, str]:
         return "", f"is not JSON: {error['ctx']['error']}"
     if place == "body":
         within = path[1:] if path and path[0] in (OBJECT, LIST) else path
-        steps = [str(step).replace("~", "~0").replace("/", "~1") for step in within]
-        return "".join(f"/{step}" for step in steps), error["msg"]
+        return pointer(*within), error["msg"]
     name = str(path[0]) if path else ""
     return f"?{name}" if place == "query" else name, error["msg"]

@@ -48,7 +48,7 @@ def update(
             fields[key] = None
     with operating() as operation, operation.change() as session:
         found = find_user(session, user, lock=True)
-        fields |= profile.patched(found.model_dump(include={*profile.OBJECTS}), patch)
+        fields |= profile.patched(found, patch)
         accounts.update(session, found, fields, None)
     remark(f"{found.username} is changed.")
 

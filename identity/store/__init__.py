@@ -15,7 +15,7 @@ which the hot addresses and a login hang (docs/performance.md); nothing else sho
 """
 
 from identity.store.database import SOME, Database, delete_some, insert_on_conflict, insert_unique
-from identity.store.driver import Work, dialect, execute, moment
+from identity.store.driver import Work, dialect, document, execute, moment
 from identity.store.statements import (
     Statement,
     StatementBy,
@@ -36,6 +36,7 @@ __all__ = [
     "Work",
     "delete_some",
     "dialect",
+    "document",
     "execute",
     "insert_for",
     "insert_of",

@@ -5,6 +5,7 @@ What is asked on nearly every request, or written by every login, goes this way
 """
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -39,6 +40,11 @@ def moment(value: "str | datetime") -> datetime:
     if isinstance(value, str):
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
     return value.astimezone(UTC)
+
+
+def document(value: Any) -> Any:
+    """A stored JSON value, which PostgreSQL's driver reads itself and SQLite's does not."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 class Plain:

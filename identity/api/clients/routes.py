@@ -17,7 +17,7 @@ from identity.api.clients.schemas import (
     SecretOut,
     SecretShown,
 )
-from identity.api.clients.settings import chosen, patched
+from identity.api.clients.settings import OBJECTS, chosen
 from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
 from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
@@ -25,6 +25,7 @@ from identity.clock import utcnow
 from identity.directory.clients import accounts
 from identity.directory.clients.listing import matching
 from identity.directory.clients.table import Client, ClientSecret, Status
+from identity.directory.merging import patched
 from identity.errors import ValidationFailed
 from identity.tokens.sessions import lifecycle
 
@@ -128,7 +129,7 @@ async def update_client(
         client = accounts.get(session, client_id, lock=True)
         check_unchanged(if_match, client.version)
         before = {*client.audiences}
-        fields = patched(client.settings or {}, body.members()) | body.named()
+        fields = patched(client.settings or {}, body.members(), OBJECTS) | body.named()
         accounts.update(
             session,
             client,

@@ -9,7 +9,6 @@ from identity.api.bodies import Body, Line, Text
 from identity.api.merge_patch import Patch, omitted
 from identity.api.openapi import GRANT_TYPE
 from identity.directory.clients.settings import NAMES, ClientSettings
-from identity.directory.merging import merged
 
 OBJECTS = frozenset({"jwks", "claims", "lifetimes"})
 """Settings that are objects: a patch changes their members, and what that makes is looked at."""
@@ -104,14 +103,6 @@ else:
         __base__=Patch,
         **{name: _patch_of(name) for name in ClientSettings.model_fields},
     )
-
-
-def patched(stored: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
-    """`members` of a patch; objects as they are once it is applied to what is `stored`."""
-    return {
-        name: merged(stored.get(name), value) if name in OBJECTS else value
-        for name, value in members.items()
-    }
 
 
 def chosen(body: ClientSettings) -> dict[str, Any]:

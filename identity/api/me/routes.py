@@ -77,7 +77,7 @@ async def update_me(
         if proven is None and not recent and accounts.other_email(user, fields):
             words = "a new e-mail address takes current_password, or a new login"
             raise LoginTooOld(words, max_age=RECENT)
-        changed = profile.patched(user.model_dump(include={*profile.OBJECTS}), fields)
+        changed = profile.patched(user, fields)
         accounts.update(session, user, changed, None)
         response.headers["etag"] = etag(user.version)
         return UserOut.of(user, accounts.roles_of(session, user.id))

@@ -121,7 +121,7 @@ async def update_user(
     def unit(session: Session) -> UserOut:
         user = accounts.get(session, user_id, lock=True)
         check_unchanged(if_match, user.version)
-        fields = profile.patched(user.model_dump(include={*profile.OBJECTS}), body.members())
+        fields = profile.patched(user, body.members())
         accounts.update(session, user, fields, actor.held)
         if "status" in fields:
             accounts.set_status(session, user, fields["status"], actor.held)

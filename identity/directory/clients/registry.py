@@ -1,8 +1,6 @@
 """What the process remembers of a client."""
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import bindparam
 from sqlmodel import col
@@ -11,7 +9,7 @@ from identity.directory.access.granting import ALL
 from identity.directory.clients.settings import DEFAULTS, ClientSettings
 from identity.directory.clients.settings import load as settings_of
 from identity.directory.clients.table import Client, ClientSecret
-from identity.store import Database, Statement, moment, select_of
+from identity.store import Database, Statement, document, moment, select_of
 from identity.store.remembered import Remembered
 
 
@@ -86,15 +84,9 @@ async def load(db: Database, client_id: str) -> ClientSnapshot | None:
         ),
         good_from=int(moment(good_from).timestamp()),
         builtin=bool(builtin),
-        settings=settings_of(_document(more[0])),
+        settings=settings_of(document(more[0])),
     )
 
 
 def _names(stored: str | list[str]) -> tuple[str, ...]:
-    """JSON, which one driver reads itself and the other does not."""
-    return tuple(json.loads(stored) if isinstance(stored, str) else stored)
-
-
-def _document(stored: str | dict[str, Any] | None) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = json.loads(stored) if isinstance(stored, str) else stored
-    return found
+    return tuple(document(stored))

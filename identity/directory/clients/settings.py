@@ -28,7 +28,7 @@ from identity.directory.clients.values import (
     Short,
     WebUri,
 )
-from identity.errors import ValidationFailed
+from identity.errors import ValidationFailed, pointer
 from identity.setting_types import Algorithm
 
 NOT_YET: Final = "x-not-yet"
@@ -193,7 +193,7 @@ def parse(document: Mapping[str, Any]) -> ClientSettings:
         return ClientSettings.model_validate(dict(document))
     except ValidationError as mistakes:
         errors = [
-            ("".join(f"/{_step(step)}" for step in error["loc"]), error["msg"])
+            (pointer(*error["loc"]), error["msg"])
             for error in mistakes.errors(include_url=False, include_input=False)[:20]
         ]
         raise ValidationFailed(errors) from None
@@ -210,7 +210,3 @@ def load(stored: Mapping[str, Any] | None) -> ClientSettings:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _step(step: object) -> str:
-    return str(step).replace("~", "~0").replace("/", "~1")

@@ -8,12 +8,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from unicodedata import category
 
-from identity.directory import uris
-from identity.directory.merging import merged
-from identity.errors import ValidationFailed
+from identity.directory import merging, uris
+from identity.errors import ValidationFailed, pointer
+
+if TYPE_CHECKING:
+    from identity.directory.users.table import User
 
 LINE = 200
 ADDRESS: Final = (
@@ -120,12 +122,9 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def patched(profile: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """`patch` with its objects as they are once it is applied to those of `profile`."""
-    return {
-        name: merged(profile.get(name), value) if name in OBJECTS else value
-        for name, value in patch.items()
-    }
+def patched(user: "User", patch: Mapping[str, Any]) -> dict[str, Any]:
+    """`patch` with its objects as they are once it is applied to those of `user`."""
+    return merging.patched({name: getattr(user, name) for name in OBJECTS}, patch, OBJECTS)
 
 
 def _text(name: str, value: object, errors: list[tuple[str, str]]) -> str | None:
@@ -147,7 +146,7 @@ def _address(address: object, errors: list[tuple[str, str]]) -> dict[str, str]:
         return {}
     for name in address.keys() - set(ADDRESS):
         words = f"is no member of an address; there are {', '.join(ADDRESS)}"
-        errors.append((f"/address/{_step(name)}", words))
+        errors.append((pointer("address", name), words))
     parts = {name: address[name] for name in ADDRESS if address.get(name) not in (None, "")}
     for name, part in parts.items():
         if not isinstance(part, str) or len(part) > LONGEST_PART or not _is_prose(part):
@@ -167,13 +166,13 @@ def _attributes(attributes: object, errors: list[tuple[str, str]]) -> dict[str, 
     for name, value in found.items():
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
             words = f"must be named by 1 to {LONGEST_NAME} printable characters"
-            errors.append((f"/attributes/{_step(name[:LONGEST_NAME])}", words))
+            errors.append((pointer("attributes", name[:LONGEST_NAME]), words))
         elif not _is_value(value):
             words = (
                 f"must be text of {LONGEST_VALUE} characters at the most, a number, true, false, "
                 f"or a list of at most {MOST_VALUES} texts"
             )
-            errors.append((f"/attributes/{_step(name)}", words))
+            errors.append((pointer("attributes", name), words))
     if not errors and len(json.dumps(found)) > LARGEST:
         errors.append(("/attributes", f"may be {LARGEST} characters of JSON at the most"))
     return found
@@ -193,7 +192,3 @@ def _is_value(value: object) -> bool:
 
 def _is_prose(text: str) -> bool:
     return all(c in "\n\r\t" or category(c) not in ("Cc", "Cs") for c in text)
-
-
-def _step(name: object) -> str:
-    return ascii(str(name))[1:-1].replace("~", "~0").replace("/", "~1")

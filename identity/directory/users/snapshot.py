@@ -1,8 +1,6 @@
 """What the process remembers of a user: enough to answer for a token without a query."""
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import bindparam
 from sqlmodel import col
@@ -11,7 +9,7 @@ from identity.directory.access.granting import ACCOUNT
 from identity.directory.access.table import RoleScope
 from identity.directory.users.shown import UserOut
 from identity.directory.users.table import User, UserRole
-from identity.store import Database, Statement, moment, select_of
+from identity.store import Database, Statement, document, moment, select_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
     id_, username, email, verified, name, status, *times, version, must_change, expires = row[:12]
     created, updated, seen, expires = (moment(at) if at else None for at in (*times, expires))
     given_name, family_name, locale, zoneinfo, picture, phone, phone_verified, *objects = row[12:]
-    address, attributes = map(_document, objects)
+    address, attributes = map(document, objects)
     roles = [role for (role,) in await db.query(_ROLES, {"id": user_id})]
     scopes = await db.query(_SCOPES, {"id": user_id}) if roles else []
     shown = UserOut(
@@ -113,8 +111,3 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         shown=shown.model_dump_json().encode(),
         version=version,
     )
-
-
-def _document(stored: Any) -> Any:
-    """JSON, which one driver reads itself and the other does not."""
-    return json.loads(stored) if isinstance(stored, str) else stored

@@ -10,7 +10,6 @@ once, for the plain case: a token that was never used, of a session that lives. 
 one by one within the caller's unit of work, and decides everything.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +24,7 @@ from identity.records import audit
 from identity.store import (
     Database,
     Statement,
+    document,
     execute,
     insert_of,
     moment,
@@ -168,7 +168,7 @@ async def look(db: Database, token: str) -> Login | None:
         client_id=client_id,
         scope=scope,
         audience=audience,
-        amr=json.loads(amr) if isinstance(amr, str) else amr,
+        amr=document(amr),
         created_at=moment(created),
         expires_at=moment(expires),
         token_issued_at=issued,
