@@ -22,6 +22,7 @@ from identity.errors import (
     TooManyRequests,
     Unavailable,
     ValidationFailed,
+    pointer,
     render,
 )
 
@@ -137,3 +138,8 @@ def test_only_refusals_of_the_protocol_keep_what_was_written() -> None:
     assert InvalidGrant("x").commits and TooManyRequests(1).commits
     for error in (Conflict("x"), Unavailable(), InvalidToken("x"), errors.ServerError()):
         assert not error.commits
+
+
+def test_a_pointer_escapes_what_it_must_and_what_has_no_encoding() -> None:
+    assert pointer("a/b", "c~d", 0, "\u00e9", "\ud800") == "/a~1b/c~0d/0/\u00e9/\\ud800"
+    assert pointer() == ""

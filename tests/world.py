@@ -28,6 +28,16 @@ from identity.tokens.sessions.table import RefreshToken
 
 PASSWORD = "tangerine harbour 71"
 FORM = "application/x-www-form-urlencoded"
+KNOWN: dict[str, Any] = {
+    "given_name": "Ada",
+    "family_name": "Lovelace",
+    "locale": "en-GB",
+    "zoneinfo": "Europe/London",
+    "picture": "https://example.com/ada.png",
+    "phone_number": "+442079460000",
+    "address": {"locality": "London", "country": "UK"},
+}
+"""What users may write of themselves, each in the form in which it is kept."""
 
 
 def services_of(app: Any) -> Services:

@@ -7,17 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.world import KNOWN
+
 Identity = Callable[..., Any]
 
-PROFILE: dict[str, Any] = {
-    "given_name": "Ada",
-    "family_name": "Lovelace",
-    "locale": "en-GB",
-    "zoneinfo": "Europe/London",
-    "picture": "https://example.com/ada.png",
-    "phone_number": "+442079460000",
+PROFILE = KNOWN | {
     "phone_number_verified": True,
-    "address": {"locality": "London", "country": "UK"},
     "attributes": {"department": "Analysis", "cost.centre": "7"},
 }
 EMPTY = dict.fromkeys(PROFILE) | {"phone_number_verified": False, "attributes": {}}

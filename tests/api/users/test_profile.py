@@ -6,17 +6,9 @@ import pytest
 
 from tests import acting
 from tests.acting import Actor, pointers, problem
-from tests.world import World
+from tests.world import KNOWN, World
 
-PROFILE: dict[str, Any] = {
-    "given_name": "Ada",
-    "family_name": "Lovelace",
-    "locale": "en-GB",
-    "zoneinfo": "Europe/London",
-    "picture": "https://example.com/ada.png",
-    "phone_number": "+442079460000",
-    "address": {"street_address": "12 St James's Square\nLondon", "country": "UK"},
-}
+PROFILE = KNOWN | {"address": {"street_address": "12 St James's Square\nLondon", "country": "UK"}}
 ATTRIBUTES = {
     "department": "Analysis", "level": 7, "rate": 0.5, "sworn": True, "teams": ["a", "b"],
 }  # fmt: skip

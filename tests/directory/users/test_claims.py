@@ -8,16 +8,9 @@ import pytest
 from identity.directory.users import claim_names
 from identity.directory.users.claims import SCOPES, released
 from identity.directory.users.snapshot import UserSnapshot, load
-from tests.world import World
+from tests.world import KNOWN, World
 
-PROFILE: dict[str, Any] = {
-    "given_name": "Ada",
-    "family_name": "Lovelace",
-    "locale": "en-GB",
-    "zoneinfo": "Europe/London",
-    "picture": "https://example.com/ada.png",
-    "phone_number": "+442079460000",
-    "address": {"locality": "London", "country": "UK"},
+PROFILE = KNOWN | {
     "attributes": {"department": "Analysis", "teams": ["a"], "sworn": False, "level": 0},
 }
 EVERYTHING = [*SCOPES, "openid", "orders:read"]

@@ -45,8 +45,9 @@ async def settled(world: World, tasks: list["asyncio.Task[httpx.Response]"], wai
     taken one."""
     for answered in islice(asyncio.as_completed(tasks), len(tasks) - waiting):
         assert (await answered).status_code == 503
-    while world.services.pool.depth > waiting - 1:  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(10):
+        while world.services.pool.depth > waiting - 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
     assert world.services.pool.depth == waiting - 1
 
 
