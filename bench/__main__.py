@@ -16,6 +16,7 @@ from bench.measure import Series, rounds
 from bench.prepared import LOAD_CORE, SERVER_CORE, prepared
 from bench.report import Figure, Report
 from bench.world import Size, World
+from bench.writers import writers
 
 
 def main_jobs(dialect: str, options: argparse.Namespace) -> tuple[list[Series], list[Figure]]:
@@ -147,7 +148,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=1_000_000, help="size of the large database")
     parser.add_argument(
         "--parts",
-        default="sqlite,postgresql,rsa,passwords,floods,commands,workers,siblings,sizes",
+        default="sqlite,postgresql,rsa,passwords,floods,commands,workers,writers,siblings,sizes",
         help="what to measure",
     )
     parser.add_argument("--no-report", action="store_true", help="print only, write no file")
@@ -173,6 +174,7 @@ def main() -> int:
         "floods": floods,
         "commands": commands,
         "workers": two_processes,
+        "writers": writers,
         "sizes": sizes,
         "siblings": siblings_part,
     }

@@ -12,7 +12,7 @@ from sqlmodel import AutoString
 
 from identity.service.tables import metadata
 from identity.settings import Settings
-from identity.store import Database, UtcDateTime, migrating
+from identity.store import Database, UtcDateTime, contracting, migrating
 
 
 def render(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
@@ -28,6 +28,7 @@ def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
+        version_table=contracting.version_table(connection),
         render_item=render,
         include_name=migrating.compared,
         render_as_batch=True,

@@ -271,12 +271,14 @@ class Templates:
         return self._folder / f"keys-{dialect}"
 
 
-def environment(**settings: str) -> dict[str, str]:
-    """This process's environment with only these `IDENTITY_` settings, for a command under test."""
+def environment(code: Path = ROOT, /, **settings: str) -> dict[str, str]:
+    """This process's environment with only these `IDENTITY_` settings, for a command under test.
+    `code`: the folder whose `identity` it runs; another version knows settings of its own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("IDENTITY_")}
-    if HTTP:
+    if HTTP and code == ROOT:
         kept["IDENTITY_HTTP"] = HTTP
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [kept.get("PYTHONPATH"), str(ROOT)]))
+    path = [kept.get("PYTHONPATH"), str(code)] if code == ROOT else [str(code)]
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     return kept | {f"IDENTITY_{name}": value for name, value in settings.items()}
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.databases import ADMIN_PASSWORD, environment, free_port, wait_until
+from tests.databases import ADMIN_PASSWORD, ROOT, environment, free_port, wait_until
 
 Asgi = Any
 
@@ -45,7 +45,8 @@ async def running(app: Asgi) -> AsyncIterator[None]:
 class Server:
     """`identity serve` as a process of its own, in `folder`, on a free loopback port.
 
-    It is ready when the constructor returns. `settings` are environment names without `IDENTITY_`.
+    It is ready when the constructor returns. `settings` are environment names without `IDENTITY_`;
+    `code` is the folder of another version's code.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Server:
         *,
         workers: int = 1,
         port: int | None = None,
+        code: Path = ROOT,
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -67,10 +69,10 @@ class Server:
                 stdout=log,
                 stderr=log,
                 cwd=folder,
-                env=environment(**settings),
+                env=environment(code, **settings),
             )
         try:
-            wait_until(self._ready, 30, self._said)
+            wait_until(self._ready, 60, self._said)
         except BaseException:
             self.kill()
             raise

@@ -35,13 +35,24 @@ def serve(
     raise typer.Exit(serving.serve({name: v for name, v in given.items() if v is not None}))
 
 
-def migrate() -> None:
+def migrate(
+    contract: Annotated[
+        bool,
+        typer.Option("--contract", help="Then let go of older versions, of which none runs now."),
+    ] = False,
+) -> None:
     """Bring the database to the schema of this version; safe to repeat."""
     from identity.settings import Settings
-    from identity.store import migrating
+    from identity.store import contracting, migrating
 
-    before, after = migrating.upgrade(Settings.load())
+    settings = Settings.load()
+    before, after = migrating.upgrade(settings)
     if before == after:
         remark(f"The schema is up to date ({after}).")
     else:
         remark(f"Migrated from {before or 'nothing'} to {after}.")
+    if contract:
+        if contracting.contract(settings):
+            remark("Older versions start no more, and writers no longer take turns.")
+        else:
+            remark("There is nothing to contract.")

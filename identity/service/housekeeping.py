@@ -31,8 +31,8 @@ PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
 
 
 class Housekeeping:
-    """Seconds between chores: SQLite's files 0.2, the audit 1, the keys 5, pruning and archiving
-    about 60."""
+    """Seconds between chores: SQLite's files 0.2, the audit and late changes 1, the keys 5, pruning
+    and archiving about 60."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -40,7 +40,12 @@ class Housekeeping:
         self._stopping = asyncio.Event()
 
     def start(self) -> None:
-        chores = [(1.0, self.write_audit), (5.0, self.tend_keys), (60.0, self.prune)]
+        chores = [
+            (1.0, self.write_audit),
+            (1.0, self.record_late),
+            (5.0, self.tend_keys),
+            (60.0, self.prune),
+        ]
         if self._services.settings.audit.audit_retention is not None:
             chores.append((60.0, self.archive_audit))
         if self._services.db.files is not None:
@@ -77,6 +82,9 @@ class Housekeeping:
             _log_sealed(sealed)
             await self._make_way(began)
             began = monotonic()
+
+    async def record_late(self) -> None:
+        await changes.record_late(self._services.db)
 
     async def tend_keys(self) -> None:
         services = self._services

@@ -18,7 +18,7 @@ _NARROWED = frozenset(("user.narrowed", "client.narrowed", "role.narrowed"))
 def open_database(settings: Settings) -> Database:
     """The change feed's hook comes last: it writes what the others record."""
     db = Database(settings)
-    db.before_commit += [_show_narrowed, changes.write_recorded]
+    db.before_commit += [_show_narrowed, changes.writing(db)]
     return db
 
 

@@ -14,8 +14,9 @@ and a unit that needs nothing but `execute` may be given to `write_plain`. They 
 which the hot addresses and a login hang (docs/performance.md); nothing else should need them.
 """
 
-from identity.store.database import SOME, Database, delete_some, insert_on_conflict, insert_unique
+from identity.store.database import Database
 from identity.store.driver import Work, dialect, document, execute, moment
+from identity.store.rows import SOME, delete_some, insert_on_conflict, insert_unique
 from identity.store.statements import (
     Statement,
     StatementBy,

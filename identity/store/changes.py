@@ -17,15 +17,26 @@ from contextvars import Context
 from datetime import timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import func
+from sqlalchemy import ARRAY, Executable, String, bindparam, cast, func, insert
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
 from identity.errors import Unavailable
 from identity.settings import Settings
-from identity.store import Database, Statement, Work, delete_some, dialect, execute, insert_of
+from identity.store import (
+    Database,
+    Statement,
+    Work,
+    delete_some,
+    dialect,
+    execute,
+    insert_of,
+    select_of,
+    value_of,
+)
 from identity.store.feed_postgresql import PostgresSource
 from identity.store.feed_sqlite import SqliteSource
+from identity.store.late import Written, over
 from identity.store.positions import Position, Row, Tell
 from identity.store.table import XID, Change
 
@@ -35,9 +46,20 @@ KEPT = timedelta(days=2)
 Listener = Callable[[str, str], None]
 
 
+def _insert_all() -> Executable:
+    lists = (bindparam(name, type_=ARRAY(String)) for name in ("kinds", "refs"))
+    given = func.unnest(*lists).table_valued("kind", "ref", with_ordinality="n", name="given")
+    kind, ref, n = given.render_derived().c
+    rows = select_of(kind, ref, value_of(Change.at, "at")).order_by(n)
+    into: list[Any] = [Change.kind, Change.ref, Change.at]
+    return insert(Change).from_select(into, rows).returning(cast(XID, String))
+
+
 _INSERT = Statement(
-    lambda: insert_of(Change, {Change.kind: "kind", Change.ref: "ref", Change.at: "at"})
+    lambda: insert_of(Change, {Change.kind: "kind", Change.ref: "ref", Change.at: "at"}), "sqlite"
 )
+INSERT_ALL = Statement(_insert_all, "postgresql")
+"""All at once, and in which transaction that was."""
 
 
 def record(work: Work, kind: str, ref: str) -> None:
@@ -51,13 +73,41 @@ def pending(work: Work) -> dict[tuple[str, str], None]:
     return recorded
 
 
-def write_recorded(work: Work) -> None:
+def writing(db: Database) -> Callable[[Work], None]:
     """The `before_commit` hook: the rows, then (by the caller) the commit."""
-    recorded = work.info.pop("changes", None)
-    if not recorded:
-        return
-    at = utcnow()
-    execute(work, _INSERT, [{"kind": kind, "ref": ref, "at": at} for kind, ref in recorded])
+
+    def write_recorded(work: Work) -> None:
+        recorded = work.info.pop("changes", None)
+        if not recorded:
+            return
+        db.turns.take(work)
+        at, xid = utcnow(), None
+        if db.dialect == "postgresql":
+            kinds, refs = zip(*recorded, strict=True)
+            values = {"kinds": [*kinds], "refs": [*refs], "at": at}
+            ((xid,), *_) = execute(work, INSERT_ALL, values).fetchall()
+        else:
+            execute(work, _INSERT, [{"kind": kind, "ref": ref, "at": at} for kind, ref in recorded])
+        db.late.note(work, Written(tuple(recorded), at, xid))
+
+    return write_recorded
+
+
+async def record_late(db: Database) -> None:
+    """Record again what took long to commit, or got no answer and was committed after all."""
+    waiting = list(db.late.waiting)
+
+    def again(session: Session) -> list[Written]:
+        became = {written: over(session, written) for written in waiting}
+        for written, state in became.items():
+            if state == "committed":
+                for kind, ref in written.changes:
+                    record(session, kind, ref)
+        return [written for written, state in became.items() if state != "in progress"]
+
+    if waiting:
+        for written in await db.write(again):
+            db.late.waiting.remove(written)
 
 
 def prune(session: Session) -> int:
@@ -93,6 +143,7 @@ class ChangeFeed:
     def __init__(self, db: Database, settings: Settings) -> None:
         url = settings.database.database_url.get_secret_value()
         self._sqlite = SqliteSource(db) if db.dialect == "sqlite" else None
+        self._turns = db.turns
         self._source: Source = self._sqlite or PostgresSource(url, db.histories)
         self._listeners: dict[str, list[Listener]] = {}
         self._waiting: list[asyncio.Future[None]] = []
@@ -203,6 +254,7 @@ class ChangeFeed:
             listener(verb, ref)
 
     def _reset(self) -> None:
+        self._turns.ask_again()
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener("reset", "*")

@@ -28,6 +28,9 @@ SELECT system_identifier::text,
        current_setting('synchronous_commit')
 FROM pg_control_system()"""
 DURABLE = "SET synchronous_commit = 'on'"
+FEED, WORK = "identity change feed 2", "identity 2"
+"""What connections call themselves. The number says how the change feed is read: by transaction. A
+version that reads it by id says none (`store.contracting`)."""
 
 
 PATIENCE = 0.5

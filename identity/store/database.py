@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Table, delete, inspect, select
+from sqlalchemy import Connection
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine.url import make_url
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session
 
 from identity.errors import IdentityError, Unavailable
 from identity.settings import Settings, SettingsError
@@ -21,13 +21,14 @@ from identity.store.driver import (
     Row,
     SqliteReader,
     Work,
-    dialect,
     unusable,
 )
 from identity.store.files import Files
 from identity.store.histories import Histories
 from identity.store.jobs import current_job, in_thread
-from identity.store.statements import Statement, Values, insert_for
+from identity.store.late import Late
+from identity.store.statements import Statement, Values
+from identity.store.turns import Turns
 from identity.store.wal import WalIndex
 from identity.store.writer import PlainJob, StatementsJob, UnitJob, Writer
 
@@ -46,8 +47,6 @@ class Checked(Protocol):
 ATTEMPTS = 4
 READ_ONLY = "25006"
 """SQLSTATE of a write where none is taken: the primary has become a standby."""
-SOME = 200
-"""Rows that `delete_some` deletes at once; a session takes thousands of refresh tokens along."""
 
 
 class Database:
@@ -65,13 +64,15 @@ class Database:
         self.when_lost: Callable[[], object] = lambda: None
         """Called once when SQLite's files are found to be others than those that were opened."""
         self.histories = Histories(for_tests=settings.passwords.test_weak_hashing)
+        self.turns = Turns(self.histories)
+        self.late = Late()
         threads = 1
         if text.startswith("sqlite:"):
             url = make_url(text)
             self.dialect = "sqlite"
             self.engine = engines.sqlite(url.database or "")
             self.files = Files(url.database or "", lambda: self.when_lost())
-            self._writer = Writer(self.engine, self.files)
+            self._writer = Writer(self.engine, self.files, self.late.committed)
             self._reader = SqliteReader(url.database or "")
         else:
             self.dialect = "postgresql"
@@ -145,6 +146,7 @@ class Database:
             raw: Any = connection.connection.dbapi_connection
         if isinstance(raw, Checked):
             raw.check_outcome()
+        self.late.committed(session.info)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
@@ -230,43 +232,27 @@ class Database:
         with _unavailable():
             for attempt in range(ATTEMPTS):
                 committing = False
+                session = Session(self.engine, expire_on_commit=False)
                 try:
-                    with Session(self.engine, expire_on_commit=False) as session:
+                    with session:
                         outcome = self.run_unit(session, unit)
                         committing = True
                         raw: Any = session.connection().connection.dbapi_connection
                         session.commit()
                         if isinstance(raw, Checked):
                             raw.check_outcome()
+                        self.late.committed(session.info)
                     return outcome()
+                except Unavailable:
+                    self.late.unknown(session.info)  # committed here, and perhaps not there
+                    raise
                 except sa_exc.DBAPIError as error:
                     # A connection lost during the commit itself leaves its outcome unknown.
+                    if committing:
+                        self.late.unknown(session.info)
                     if committing or not _again(error) or attempt + 1 == ATTEMPTS:
                         raise
         raise AssertionError("unreachable")
-
-
-def insert_unique(session: Session, row: SQLModel, conflict: IdentityError) -> None:
-    """Flush `row`, or raise `conflict` where the database already holds its like."""
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except sa_exc.IntegrityError:
-        raise conflict from None
-
-
-def delete_some(session: Session, table: type[SQLModel], *where: ColumnElement[bool]) -> int:
-    """Delete up to `SOME` of these rows; how many that were. A million at once would hold up every
-    other write. `table` has one primary key."""
-    rows = cast(Table, inspect(table).local_table)
-    (key,) = rows.primary_key
-    some = select(key).where(*where).limit(SOME)
-    return cast(CursorResult[Any], session.execute(delete(rows).where(key.in_(some)))).rowcount
-
-
-def insert_on_conflict(session: Session, table: type[SQLModel] | Table) -> Any:
-    """An INSERT that has the methods `on_conflict_…` of its dialect."""
-    return insert_for(dialect(session), table)
 
 
 @contextmanager

@@ -188,9 +188,9 @@ class PostgresPool:
             if connection.generation == self._histories.generation:
                 return connection
             await connection.close()
-        from identity.store.connections import AsyncConnection
+        from identity.store.connections import WORK, AsyncConnection
 
-        return await AsyncConnection.open(self._url, self._histories, application_name="identity")
+        return await AsyncConnection.open(self._url, self._histories, application_name=WORK)
 
 
 def change_one_each(

@@ -74,10 +74,10 @@ def check_address(text: str) -> None:
 
 def postgresql(text: str, size: int, histories: Histories) -> Engine:
     """`text`: libpq's address."""
-    from identity.store.connections import Connection
+    from identity.store.connections import WORK, Connection
 
     def connect() -> Connection:
-        made = Connection.open(text, histories, job_left(), application_name="identity")
+        made = Connection.open(text, histories, job_left(), application_name=WORK)
         made.autocommit = False
         return made
 

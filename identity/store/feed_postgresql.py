@@ -49,13 +49,13 @@ class PostgresSource:
 
     async def begin(self) -> Position:
         """The newest position, on a connection just made."""
-        from identity.store.connections import AsyncConnection
+        from identity.store.connections import FEED, AsyncConnection
 
         await self.close()
         try:
             async with asyncio.timeout(BUDGET):
                 self._connection = await AsyncConnection.open(
-                    self._url, self._histories, application_name="identity change feed"
+                    self._url, self._histories, application_name=FEED
                 )
                 return await self._newest()
         except (self._psycopg.Error, OSError, TimeoutError) as error:

@@ -6,6 +6,7 @@ SQLite has no such locks; its write transaction is one at a time by itself.
 
 from enum import IntEnum
 
+from sqlalchemy.sql.functions import Function
 from sqlmodel import Session, func, select
 
 from identity.store.driver import dialect
@@ -18,12 +19,19 @@ class Lock(IntEnum):
     """Whoever makes, rotates or revokes signing keys."""
     AUDIT_CHAIN = 0x61756469740000
     """The one sealer at work."""
+    CHANGES = 0x6964656E74697479 >> 1
+    """Who writes to the change feed, while a version may run that reads it by id."""
+
+
+def taken(lock: Lock) -> Function[None]:
+    """For PostgreSQL's statements: evaluated once nobody else holds it."""
+    return func.pg_advisory_xact_lock(lock.value)
 
 
 def take(session: Session, lock: Lock) -> None:
     """Return once nobody else holds it."""
     if dialect(session) == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(lock.value)))
+        session.execute(select(taken(lock)))
 
 
 def try_to_take(session: Session, lock: Lock) -> bool:

@@ -7,11 +7,12 @@ and replicas that start together do it once. Alembic is imported only when there
 from collections.abc import Mapping
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, column, inspect, select, table
 from sqlmodel import Session
 
 from identity.settings import Settings, SettingsError
 from identity.store import Database
+from identity.store.contracting import version_table
 from identity.store.locks import Lock, take
 
 
@@ -62,10 +63,11 @@ def upgrade(settings: Settings) -> tuple[str | None, str | None]:
 
 def current(connection: Connection) -> str | None:
     """The revision that the database is at; None where there is none."""
-    if not inspect(connection).has_table("alembic_version"):
+    name = version_table(connection)
+    if not inspect(connection).has_table(name):
         return None
     version: str | None = connection.execute(
-        text("SELECT version_num FROM alembic_version")
+        select(column("version_num")).select_from(table(name))
     ).scalar()
     return version
 

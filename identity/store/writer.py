@@ -33,6 +33,7 @@ class Job(Generic[T]):
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.error: Exception | None = None
+        self.info: dict[Any, Any] = {}
 
     def run(self, connection: Connection) -> None:
         raise NotImplementedError
@@ -66,6 +67,7 @@ class UnitJob(Job[T]):
             connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
         )
         with session:
+            self.info = session.info
             try:
                 self._outcome = self._context.run(self._run_unit, session)
                 session.commit()
@@ -102,8 +104,10 @@ class PlainJob(DriverJob[T]):
 
     def run_on(self, driver: sqlite3.Connection) -> None:
         driver.execute("SAVEPOINT plain")
+        plain = Plain(driver)
+        self.info = plain.info
         try:
-            self._outcome = self._context.run(self._run_unit, Plain(driver))
+            self._outcome = self._context.run(self._run_unit, plain)
         except Exception as error:
             self.error = _refusal(error) if unusable(error) else error
             driver.execute("ROLLBACK TO plain")
@@ -131,9 +135,14 @@ class StatementsJob(DriverJob[bool]):
 
 
 class Writer:
-    def __init__(self, engine: Engine, files: Files) -> None:
+    """`committed` hears of each unit's `info` once it is."""
+
+    def __init__(
+        self, engine: Engine, files: Files, committed: Callable[[dict[Any, Any]], None]
+    ) -> None:
         self._engine = engine
         self._files = files
+        self._committed = committed
         self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
@@ -189,6 +198,9 @@ class Writer:
                 refusal = _refusal(error)
             for job in jobs:
                 job.error = refusal
+        for job in jobs:
+            if job.error is None:
+                self._committed(job.info)
         for loop in {job.loop for job in jobs}:
             answered = [job for job in jobs if job.loop is loop]
             try:

@@ -19,6 +19,7 @@ from identity.directory.users.table import User
 from identity.keys import master
 from identity.service.bootstrap import prepare_database
 from identity.store import Database
+from identity.store.turns import CONTRACTED, EXPANDED
 from tests.databases import free_port
 from tests.serving import ADMIN_PASSWORD
 
@@ -210,3 +211,16 @@ def test_a_service_that_does_not_answer_is_only_noted(
     monkeypatch.setenv("IDENTITY_PORT", str(free_port()))
     done = identity("doctor")
     assert (done.code, "note     service" in done.out) == (0, True)
+
+
+@pytest.mark.usefixtures("prepared")
+@pytest.mark.parametrize("dialect", ["postgresql"])
+def test_writers_that_take_turns_for_older_versions_are_a_note(
+    identity: Identity, database_url: str
+) -> None:
+    assert "--contract" not in examine(identity).out
+    with psycopg.connect(database_url) as connection:
+        connection.execute(f"ALTER TABLE {CONTRACTED} RENAME TO {EXPANDED}")
+    done = examine(identity)
+    assert done.code == 0
+    assert "identity migrate --contract" in done.out

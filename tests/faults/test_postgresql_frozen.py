@@ -15,6 +15,7 @@ from identity.errors import Unavailable
 from identity.service.wiring import open_database
 from identity.settings import Settings
 from identity.store import Statement, changes, deadlines
+from identity.store.connections import FEED
 from tests.databases import Postgres, migrate
 from tests.faults.refusing import says_try_again
 from tests.world import PASSWORD, World
@@ -184,5 +185,5 @@ async def test_no_more_connections_are_open_than_the_setting_says(
             " AND datname = current_database() GROUP BY 1"
         ).fetchall()
     counts = dict(names)
-    assert counts.pop("identity change feed") == 1
+    assert counts.pop(FEED) == 1
     assert 2 <= sum(counts.values()) <= settings.database.database_pool, counts

@@ -15,7 +15,7 @@ from tests.keys.starting import start
 async def main(url: str, keys_dir: str) -> None:
     settings = Settings.of(database_url=url, keys_dir=keys_dir)
     db = Database(settings)
-    db.before_commit.append(changes.write_recorded)
+    db.before_commit.append(changes.writing(db))
     print("ready", flush=True)
     for line in sys.stdin:
         act, *arguments = line.split()

@@ -11,7 +11,7 @@ from sqlmodel import select
 from identity.app import create_app
 from identity.keys.table import SigningKey
 from identity.settings import Settings
-from identity.store import changes
+from identity.store import changes, contracting
 from tests.databases import Postgres, migrate
 from tests.serving import ADMIN_PASSWORD, running
 from tests.world import PASSWORD, World, refused
@@ -29,7 +29,8 @@ async def test_a_started_service_is_alive_and_ready(api: httpx.AsyncClient) -> N
 
 async def test_readiness_says_that_the_schema_is_behind(world: World) -> None:
     with world.change() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+        table = contracting.version_table(session.connection())
+        session.execute(text(f"UPDATE {table} SET version_num = '0000'"))
     answer = await world.api.get("/readyz")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
@@ -41,7 +42,8 @@ async def test_readiness_says_that_the_schema_is_behind(world: World) -> None:
 async def test_a_newer_schema_is_no_reason(world: World) -> None:
     """Expand and contract: this version can be served by its successor's database."""
     with world.change() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        table = contracting.version_table(session.connection())
+        session.execute(text(f"UPDATE {table} SET version_num = '9999'"))
     assert (await world.api.get("/readyz")).status_code == 200
 
 

@@ -17,6 +17,7 @@ from identity.store.changes import KEPT, ChangeFeed
 from identity.store.histories import Histories
 from identity.store.positions import PAGE, Position, Row, Tell
 from identity.store.table import Change
+from identity.store.turns import Turns
 
 Heard = list[tuple[str, str, str]]
 
@@ -257,7 +258,10 @@ def source() -> SlowSource:
 @pytest.fixture
 async def shared(source: SlowSource, settings: Any) -> AsyncIterator[ChangeFeed]:
     """A feed that has looked once, on `source`."""
-    database: Any = SimpleNamespace(dialect="postgresql", histories=Histories())
+    histories = Histories()
+    database: Any = SimpleNamespace(
+        dialect="postgresql", histories=histories, turns=Turns(histories)
+    )
     feed = ChangeFeed(database, settings)
     feed._source = source
     await feed.catch_up()

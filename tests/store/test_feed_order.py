@@ -333,3 +333,13 @@ async def test_a_reader_skips_no_row_whatever_the_writers_do(
     for writer in range(writers):
         own = [ref for ref in told if ref.startswith(f"{writer}.")]
         assert own == [f"{writer}.{n}" for n in range(each)]
+
+
+def test_ids_are_drawn_one_by_one(connect: Callable[[], Connection]) -> None:
+    """By them a status list's blocks know which changes are older (`tokens.status.reserving`): a
+    connection that drew some in advance would give a later change a lower one."""
+    cached = connect().execute(
+        "SELECT seqcache FROM pg_sequence"
+        " WHERE seqrelid = pg_get_serial_sequence('change', 'id')::regclass"
+    )
+    assert cached.fetchall() == [(1,)]

@@ -22,7 +22,7 @@ from identity.directory.subjects import Subject
 from identity.records import audit
 from identity.service.tables import TABLES, metadata
 from identity.settings import Settings, SettingsError
-from identity.store import Database, migrating
+from identity.store import Database, contracting, migrating
 from tests.databases import ROOT, environment
 
 HEAD = migrating.head()
@@ -76,6 +76,7 @@ def test_models_and_migrations_agree(settings: Settings) -> None:
                 "compare_type": True,
                 "compare_server_default": defaults_differ,
                 "include_name": migrating.compared,
+                "version_table": contracting.version_table(connection),
             }
             context = MigrationContext.configure(connection, opts=opts)
             assert compare_metadata(context, metadata) == []
@@ -191,7 +192,7 @@ def test_an_interrupted_migration_leaves_nothing_and_can_be_run_again(
         with pytest.raises(RuntimeError, match="interrupted"):
             migrating.upgrade(settings)
     assert len(made) == after
-    assert tables(settings) <= {"alembic_version"}
+    assert tables(settings) <= {"alembic_version", "schema_version"}
     assert version(settings) is None
     assert migrating.upgrade(settings) == (None, HEAD)
     check(settings)
@@ -237,7 +238,7 @@ def test_a_migration_whose_process_was_killed_can_be_run_again(
     process = start(KILLED, settings, tmp_path)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 9, said
-    assert tables(settings) <= {"alembic_version"}
+    assert tables(settings) <= {"alembic_version", "schema_version"}
     assert migrating.upgrade(settings) == (None, HEAD)
     check(settings)
 

@@ -20,7 +20,7 @@ from identity.keys import master, rotation
 from identity.keys.table import SigningKey
 from identity.records.audit import AuditEvent
 from identity.settings import SettingsError
-from identity.store import migrating, moments
+from identity.store import contracting, migrating, moments
 from identity.store.table import XID, Change, Xid8
 
 APART = 5.0
@@ -50,7 +50,8 @@ def examine_database(operation: Operation) -> Findings:
             return
         yield Finding("ok", "schema", f"at {migrating.current(session.connection())}")
         checks: tuple[Callable[[Operation, Session], Findings], ...] = (
-            _replication, _writers, _clock, _master_key, _signing_keys, _users, _subjects, _audit,
+            _replication, _older, _writers, _clock, _master_key, _signing_keys, _users, _subjects,
+            _audit,
         )  # fmt: skip
         for check in checks:
             yield from check(operation, session)
@@ -111,6 +112,15 @@ def _replication(operation: Operation, session: Session) -> Findings:
         )  # fmt: skip
     else:
         yield Finding("ok", "replication", f"{where}no standby is connected")
+
+
+def _older(operation: Operation, session: Session) -> Findings:
+    """Whether writers still take turns for a version that reads the change feed by id."""
+    if operation.db.dialect == "postgresql" and contracting.expanded(session.connection()):
+        yield Finding(
+            "note", "change feed", "writers take turns, for versions that read it by id may run",
+            "once none does: identity migrate --contract",
+        )  # fmt: skip
 
 
 def _writers(operation: Operation, session: Session) -> Findings:
