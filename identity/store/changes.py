@@ -36,7 +36,7 @@ from identity.store import (
 )
 from identity.store.feed_postgresql import PostgresSource
 from identity.store.feed_sqlite import SqliteSource
-from identity.store.late import Written, over
+from identity.store.late import AGAIN, Written, over
 from identity.store.positions import Position, Row, Tell
 from identity.store.table import XID, Change
 
@@ -98,6 +98,7 @@ async def record_late(db: Database) -> None:
     waiting = list(db.late.waiting)
 
     def again(session: Session) -> list[Written]:
+        session.info[AGAIN] = True
         became = {written: over(session, written) for written in waiting}
         for written, state in became.items():
             if state == "committed":

@@ -19,6 +19,8 @@ from identity.store.table import Xid8
 SLOW = timedelta(seconds=30)
 """Half of what verifiers allow, see `identity.verifier.revocations.denylist.LATE`: the other half
 is for clocks."""
+AGAIN = "again"
+"""In a unit's `info`: it records what waits here."""
 
 
 def _became() -> Executable:
@@ -56,9 +58,9 @@ class Late:
             self.waiting.append(written)
 
     def unknown(self, info: dict[str, object]) -> None:
-        """The commit got no answer."""
+        """The commit got no answer. If it was to record again what waits, that still does."""
         written = info.pop("written", None)
-        if isinstance(written, Written):
+        if isinstance(written, Written) and not info.get(AGAIN):
             self.waiting.append(written)
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from identity.directory.users.table import User
 from identity.store.changes import ChangeFeed
+from identity.store.histories import Histories
 from identity.store.remembered import Lookups, Remembered
+from identity.store.turns import Turns
 from identity.tokens.minting import Subject
 from identity.tokens.sessions import lifecycle
 from tests.world import World
@@ -44,6 +46,7 @@ class Told(ChangeFeed):
 
     def __init__(self) -> None:
         self._listeners = {}
+        self._turns = Turns(Histories())
 
     def say(self, kind: str, ref: str) -> None:
         self._tell(kind, ref)
