@@ -106,6 +106,7 @@ def _pairs(value: object) -> object:
 
 
 Algorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
+Algorithms = Annotated[tuple[Algorithm, ...], BeforeValidator(_listed)]
 AudienceAlgorithms = Annotated[dict[str, Algorithm], BeforeValidator(_pairs)]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Pause = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from identity.setting_types import (
     Algorithm,
+    Algorithms,
     AudienceAlgorithms,
     Duration,
     MayScrape,
@@ -108,14 +109,19 @@ class KeySettings(Group):
         "another algorithm for tokens of an audience whose library knows no other, such as "
         "`https://orders.example.com=RS256`; several are separated by spaces",
     )
+    id_token_algorithms: Algorithms = _setting(
+        ("ES256", "RS256"),
+        "what clients may have their ID tokens signed by; whoever names nothing expects RS256",
+    )
     key_rotation: Duration = _setting("30d", "age at which a signing key is replaced")
     jwks_max_age: Duration = _setting("5m", "how long others may cache the key set")
 
     @property
     def served(self) -> tuple[str, ...]:
         """What keys are there for (`SigningKey.serves`): "" is whatever chose no algorithm, and
-        every algorithm that an audience chose besides."""
-        chosen = {*self.audience_algorithms.values()} - {self.signing_algorithm}
+        every algorithm that an audience or a client may have chosen besides."""
+        chosen = {*self.audience_algorithms.values(), *self.id_token_algorithms}
+        chosen -= {self.signing_algorithm}
         return ("", *sorted(chosen))
 
     def algorithm_for(self, serves: str) -> str:
@@ -144,6 +150,10 @@ class SessionSettings(Group):
         "how long a client whose answer got lost may send the same refresh token again",
         le=timedelta(minutes=10),
     )
+    browser_session_idle: Duration = _setting(
+        "12h", "how long somebody stays signed in at this service's pages without using it"
+    )
+    browser_session_ttl: Duration = _setting("30d", "how long somebody stays signed in at the most")
     password_grant: bool = _setting(True, "whether any client may use the password grant")
     default_client: bool = _setting(
         True, "whether the built-in public client `first-party` serves requests that name none"

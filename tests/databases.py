@@ -213,12 +213,13 @@ class Postgres:
 
 class Templates:
     """Databases made when first asked for and copied for each test: of either dialect one that is
-    migrated, and one in which a service has started before, with its master key."""
+    migrated, and those in which a service has started before, with its master key: one for each
+    setting of what may sign ID tokens."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._postgres: Postgres | None = None
-        self._made: dict[tuple[str, bool], Path | str] = {}
+        self._made: dict[tuple[str, str | None], Path | str] = {}
 
     @property
     def postgres(self) -> Postgres:
@@ -226,14 +227,15 @@ class Templates:
             self._postgres = Postgres()
         return self._postgres
 
-    def fresh(self, dialect: str, folder: Path, *, started: bool = False) -> str:
+    def fresh(self, dialect: str, folder: Path, *, started: str | None = None) -> str:
         """The URL of a migrated database that no other test has seen; SQLite's is in `folder`.
 
-        `started`: the first start is done, as `bootstrap` does it; the master key is in `folder`.
+        `started`: the first start is done, as `bootstrap` does it with this setting of
+        `id_token_algorithms`; the master key is in `folder`.
         """
         made = self._template(dialect, started)
-        if started:
-            shutil.copytree(self._keys(dialect), folder / "keys")
+        if started is not None:
+            shutil.copytree(self._keys(dialect, started), folder / "keys")
         if dialect == "postgresql":
             return self.postgres.create(str(made))
         shutil.copy(made, folder / "identity.db")
@@ -247,28 +249,29 @@ class Templates:
         if self._postgres is not None:
             self._postgres.remove()
 
-    def _template(self, dialect: str, started: bool) -> Path | str:
+    def _template(self, dialect: str, started: str | None) -> Path | str:
         """SQLite's file, or the name of PostgreSQL's database."""
         if (dialect, started) not in self._made:
-            before = self._template(dialect, False) if started else None
+            before = None if started is None else self._template(dialect, None)
             made: Path | str
             if dialect == "postgresql":
                 url = self.postgres.create(str(before)) if before else self.postgres.create()
                 made = url.rpartition("/")[2]
             else:
-                made = self._folder / f"{'started' if started else 'migrated'}.db"
+                name = "migrated" if started is None else f"started {started}"
+                made = self._folder / f"{name}.db"
                 url = f"sqlite:///{made}"
                 if before:
                     shutil.copy(before, made)
-            if started:
-                bootstrap(url, self._keys(dialect))
+            if started is not None:
+                bootstrap(url, self._keys(dialect, started), started)
             else:
                 migrate(url)
             self._made[dialect, started] = made
         return self._made[dialect, started]
 
-    def _keys(self, dialect: str) -> Path:
-        return self._folder / f"keys-{dialect}"
+    def _keys(self, dialect: str, started: str) -> Path:
+        return self._folder / f"keys {dialect} {started}"
 
 
 def environment(code: Path = ROOT, /, **settings: str) -> dict[str, str]:
@@ -290,7 +293,7 @@ def migrate(url: str) -> None:
     upgrade(Settings.of(database_url=url))
 
 
-def bootstrap(url: str, keys_dir: Path) -> None:
+def bootstrap(url: str, keys_dir: Path, id_token_algorithms: str) -> None:
     """Let a service of the tests' usual settings start for the first time on a migrated database:
     its signing key, its built-in scopes, role and client, and the first user."""
     from identity.service.bootstrap import prepare_database
@@ -301,6 +304,7 @@ def bootstrap(url: str, keys_dir: Path) -> None:
         database_url=url,
         keys_dir=keys_dir,
         bootstrap_admin_password=ADMIN_PASSWORD,
+        id_token_algorithms=id_token_algorithms,
         **WEAK_BUT_QUICK,
     )
     db = open_database(settings)

@@ -116,6 +116,14 @@ class KeyRing:
         key yet, `signer`."""
         return self._view.signers.get(chosen) or self.signer
 
+    def signer_by(self, algorithm: str) -> Signer | None:
+        """The active key that signs by `algorithm`, whatever it serves; None where there is none
+        that verifiers know already."""
+        for signer in self._view.signers.values():
+            if signer.algorithm == algorithm:
+                return signer
+        return None
+
     def find(self, kid: str) -> VerificationKey | None:
         """The published key `kid`, for the gate."""
         return self._view.verifying.get(kid)

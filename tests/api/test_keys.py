@@ -11,6 +11,12 @@ from tests.world import World
 
 
 @pytest.fixture
+def id_token_algorithms() -> str:
+    """One line of keys."""
+    return ""
+
+
+@pytest.fixture
 def settings(make_settings: Callable[..., Any]) -> Any:
     """Of a whole service, where this folder's other tests have only the slice's tables."""
     return make_settings()

@@ -13,6 +13,7 @@ async def forger(world: World) -> Forger:
     world.user(roles=["admin"])
     token = (await world.log_in())["access_token"]
     with world.change() as session:
-        row = session.exec(select(SigningKey).where(SigningKey.state == "active")).one()
+        active = select(SigningKey).where(SigningKey.state == "active", SigningKey.serves == "")
+        row = session.exec(active).one()
         key = unseal(row, world.services.master)
     return Forger(key, row.kid, row.algorithm, claims_of(token))

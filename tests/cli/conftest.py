@@ -20,12 +20,17 @@ class Outcome:
 
 @pytest.fixture
 def environ(
-    settings: Any, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Any,
+    database_url: str,
+    id_token_algorithms: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, str]:
     """The settings in force are this test's, and nothing of the folder it was started in."""
     chosen = {
         "IDENTITY_DATABASE_URL": database_url,
         "IDENTITY_KEYS_DIR": str(tmp_path / "keys"),
+        "IDENTITY_ID_TOKEN_ALGORITHMS": id_token_algorithms,
         "IDENTITY_BCRYPT_ROUNDS": "4",
         "IDENTITY_TEST_WEAK_HASHING": "1",
     }

@@ -29,6 +29,12 @@ Identity = Callable[..., Any]
 
 
 @pytest.fixture
+def id_token_algorithms() -> str:
+    """One line of keys."""
+    return ""
+
+
+@pytest.fixture
 def active(identity: Identity, db: Database, settings: Any) -> str:
     prepare_database(db, settings)
     (key,) = keys(identity)

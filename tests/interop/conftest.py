@@ -64,7 +64,8 @@ def issued(
             rotation.rotate(session, settings, prepare(alg, key), now=True)
         good = deployment.token()
         with db.transaction() as session:
-            row = session.exec(select(SigningKey).where(SigningKey.state == "active")).one()
+            active = select(SigningKey).where(SigningKey.state == "active")
+            row = session.exec(active.where(SigningKey.serves == "")).one()
             stolen = unseal(row, key)
         forger = Forger(stolen, row.kid, row.algorithm, claims_of(good))
         assert forger.alg == alg

@@ -20,7 +20,12 @@ from identity.store.table import Change
 @pytest.fixture
 def make(database_url: str, tmp_path: Path) -> Callable[..., Settings]:
     def make(**changed: Any) -> Settings:
-        chosen = {"database_url": database_url, "keys_dir": tmp_path / "keys", **changed}
+        chosen: dict[str, Any] = {
+            "database_url": database_url,
+            "keys_dir": tmp_path / "keys",
+            "id_token_algorithms": "",  # one line of keys, unless a test wants another
+            **changed,
+        }
         return Settings.of(**chosen)
 
     return make

@@ -13,7 +13,7 @@ from tests.keys.starting import start
 
 
 async def main(url: str, keys_dir: str) -> None:
-    settings = Settings.of(database_url=url, keys_dir=keys_dir)
+    settings = Settings.of(database_url=url, keys_dir=keys_dir, id_token_algorithms="")
     db = Database(settings)
     db.before_commit.append(changes.writing(db))
     print("ready", flush=True)

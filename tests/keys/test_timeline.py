@@ -25,9 +25,15 @@ LEEWAY = timedelta(seconds=30)
 
 # Two replicas in the middle of a change of settings.
 REPLICAS = [
-    Settings.of(jwks_max_age="5m", key_rotation="1h", access_token_ttl="15m"),
     Settings.of(
-        jwks_max_age="5m", key_rotation="20m", access_token_ttl="40m", signing_algorithm="EdDSA"
+        jwks_max_age="5m", key_rotation="1h", access_token_ttl="15m", id_token_algorithms=""
+    ),
+    Settings.of(
+        id_token_algorithms="",
+        jwks_max_age="5m",
+        key_rotation="20m",
+        access_token_ttl="40m",
+        signing_algorithm="EdDSA",
     ),
 ]
 

@@ -31,6 +31,14 @@ from tests.databases import environment, migrate, wait_until
 from tests.serving import Server, running
 
 pytestmark = pytest.mark.first_start
+
+
+@pytest.fixture
+def id_token_algorithms() -> str:
+    """One line of keys."""
+    return ""
+
+
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 
 

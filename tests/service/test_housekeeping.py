@@ -20,6 +20,13 @@ from identity.tokens.sessions.table import LoginSession, RefreshToken
 from identity.tokens.table import RevokedToken
 from tests.world import World
 
+
+@pytest.fixture
+def id_token_algorithms() -> str:
+    """One line of keys."""
+    return ""
+
+
 WEEK = timedelta(days=7)
 
 
