@@ -113,7 +113,8 @@ async def _verifying(port: int, world: World, rounds: int) -> list[Figure]:
         issuer, issuer, client_id=CLIENT, client_secret=SECRET, cache_size=100_000
     ) as verifier:
         async with httpx.AsyncClient(base_url=issuer) as client:
-            (jwk,) = (await client.get("/.well-known/jwks.json")).json()["keys"]
+            published = (await client.get("/.well-known/jwks.json")).json()["keys"]
+        (jwk,) = (each for each in published if each["alg"] == "ES256")
         key = ALGORITHMS["ES256"].verifier(jwk)
         known, new = [], []
         for _ in range(rounds):

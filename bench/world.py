@@ -21,6 +21,7 @@ from identity.opaque import digest, mint, new_id
 from identity.service.wiring import Services
 from identity.settings import Settings
 from identity.tokens.minting import Subject
+from identity.tokens.sessions.lifecycle import Begun
 from identity.tokens.sessions.table import LoginSession, RefreshToken
 from identity.tokens.table import RevokedToken
 
@@ -79,7 +80,8 @@ class World:
             services.ring.load(session)
         tokens = []
         for login, (user_id, username) in zip(self._sessions(count), self._cycle(), strict=False):
-            subject = Subject(user_id, username, (), LoginSession(**login))
+            begun = Begun(login["id"], login["created_at"], login["expires_at"], login["amr"])
+            subject = Subject(user_id, username, (), begun)
             audience = self.settings.audience
             tokens.append(
                 services.mint.access_token(

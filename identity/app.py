@@ -22,12 +22,16 @@ from identity.oauth import (
     forward_auth,
     introspection,
     jwks,
+    logout,
     revocation,
     status_lists,
     token,
+    userinfo,
 )
+from identity.oauth.authorize import endpoint as authorize
 from identity.oauth.grants import registry
 from identity.oauth.revocation_feed import endpoint as revocations
+from identity.pages import registry as pages
 from identity.records import logs
 from identity.service import health
 from identity.service.bootstrap import prepare_database
@@ -63,8 +67,20 @@ class Identity(Edge):
         lists = status_lists.StatusLists(services)
         introspect = introspection.Introspection(services)
         metadata = discovery.Metadata(services, self.token.grants)
+        house = pages.House(services)
+        authorizing = authorize.Authorize(services, house.refusing)
+        house.authorizations = authorizing
+        leaving = logout.Logout(services, house.refusing, house.signed_out)
+        house.logouts = leaving
+        about = userinfo.Userinfo(services)
         hot: tuple[tuple[str, str, Handler, bool, Words], ...] = (
             ("POST", "/token", self.token, True, token.words),
+            ("GET", "/authorize", authorizing, False, authorize.words),
+            ("POST", "/authorize", authorizing, False, authorize.words_of_post),
+            ("GET", "/userinfo", about, False, userinfo.words),
+            ("POST", "/userinfo", about, False, userinfo.words),
+            ("GET", "/logout", leaving, False, logout.words),
+            ("POST", "/logout", leaving, False, logout.words_of_post),
             ("POST", "/introspect", introspect, True, introspection.words),
             ("POST", "/revoke", revocation.Revocation(services), True, revocation.words),
             ("GET", "/revocations", self._revocations, True, revocations.words),
@@ -85,6 +101,10 @@ class Identity(Edge):
         )
         for method, path, handler, oauth, words in hot:
             self.lane.add(method, path, handler, oauth=oauth, words=words)
+        for entry in pages.PAGES:
+            door = pages.Door(house, entry)
+            for method in entry.methods:
+                self.lane.add(method, entry.path, door, oauth=False, words=None)
 
     def _build_administration(self) -> Any:
         from identity.api import application

@@ -71,6 +71,46 @@ class InvalidTarget(OAuthError):
     code, title = "invalid_target", "The resource is not known"
 
 
+# --- The authorization endpoint (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6) ------------
+
+
+class AccessDenied(OAuthError):
+    code, title = "access_denied", "The request was declined"
+
+
+class UnsupportedResponseType(OAuthError):
+    code, title = "unsupported_response_type", "The response type is not supported"
+
+
+class LoginRequired(OAuthError):
+    code, title = "login_required", "Somebody has to sign in"
+
+
+class ConsentRequired(OAuthError):
+    code, title = "consent_required", "The user has to agree"
+
+
+class AccountSelectionRequired(OAuthError):
+    code, title = "account_selection_required", "The user has to choose an account"
+
+
+class RequestNotSupported(OAuthError):
+    code, title = "request_not_supported", "Request objects are not supported"
+
+
+class RequestUriNotSupported(OAuthError):
+    code, title = "request_uri_not_supported", "request_uri is not supported"
+
+
+class RegistrationNotSupported(OAuthError):
+    code, title = "registration_not_supported", "The parameter registration is not supported"
+
+
+class UnmetAuthenticationRequirements(OAuthError):
+    code = "unmet_authentication_requirements"
+    title = "The user cannot authenticate as the request demands"
+
+
 # --- Bearer tokens (RFC 6750 §3.1) ----------------------------------------------------------
 
 
@@ -239,6 +279,13 @@ def header_lines(headers: Headers) -> bytes:
 
 
 _NOT_IN_DESCRIPTION = {34: "'", 92: "/"}  # RFC 6749 §5.2 allows neither '"' nor '\\'
+
+
+def description(error: IdentityError) -> str:
+    """What may stand in an `error_description` (RFC 6749 §4.1.2.1): printable ASCII without '"'
+    and backslash."""
+    said = error.detail.translate(_NOT_IN_DESCRIPTION)
+    return "".join(c if " " <= c <= "~" else "?" for c in said)
 
 
 def render(error: IdentityError, *, oauth: bool) -> tuple[int, Headers, bytes]:

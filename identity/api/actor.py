@@ -11,7 +11,7 @@ from identity.authentication.bearer import BearerAuthentication
 from identity.directory.access.authority import Authority
 from identity.directory.access.granting import ACCOUNT, ALL, held_for_granting
 from identity.directory.users.snapshot import UserSnapshot
-from identity.errors import Forbidden, InvalidToken
+from identity.errors import Forbidden, InsufficientScope, InvalidToken
 from identity.service.wiring import Services
 from identity.tokens.live import Live
 
@@ -80,6 +80,8 @@ class ActingUser:
 async def acting_user(actor: Annotated[Acting, Security(acting)]) -> ActingUser:
     if actor.live.user is None:
         raise Forbidden("the token is a client's own, there is no user behind it")
+    if not actor.live.sees_account:
+        raise InsufficientScope(f"the token lacks the scope {ACCOUNT}", scope=ACCOUNT)
     return ActingUser(actor.services, actor.live, actor.live.user)
 
 

@@ -45,8 +45,11 @@ def _join(document: Node, described: Iterable[tuple[str, str, Node]]) -> None:
     taken: set[str] = set()
     for method, path, operation in described:
         operation = _referring(operation, models)
-        if operation["operationId"] in taken:  # one handler at two addresses
-            operation["operationId"] += f"_{method.lower()}"
+        name, times = operation["operationId"], 1
+        while operation["operationId"] in taken:  # one handler at several addresses
+            number = f"_{times}" if times > 1 else ""
+            operation["operationId"] = f"{name}_{method.lower()}{number}"
+            times += 1
         taken.add(operation["operationId"])
         document["paths"].setdefault(path, {})[method.lower()] = operation
     components = document.setdefault("components", {})

@@ -118,7 +118,11 @@ def create(
     from identity.oauth.grants import registry
 
     chosen = client_settings.chosen(set_ or ())
-    usual = [kind.grant_type for kind in registry.GRANTS if kind.for_itself is not public]
+    usual = [
+        kind.grant_type
+        for kind in registry.GRANTS
+        if kind.for_itself is not public and not kind.by_browser
+    ]
     with operating() as operation:
         with operation.change() as session:
             ensure_built_in(session)

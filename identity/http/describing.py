@@ -76,6 +76,20 @@ def form(members: Node, required: Sequence[str], example: dict[str, str]) -> Nod
     return {"required": True, "content": media}
 
 
+def posted(said: Node, required: Sequence[str], example: dict[str, str]) -> Node:
+    """What `said` describes, with its parameters in a form."""
+    members = {each["name"]: each["schema"] for each in said["parameters"]}
+    late = {
+        **problem(408, "The body did not arrive in time."),
+        **problem(413, "The body is larger than 64 KiB."),
+    }
+    return {
+        **{name: part for name, part in said.items() if name != "parameters"},
+        "requestBody": form(members, required, example),
+        "responses": said["responses"] | late,
+    }
+
+
 def query(name: str, schema: Node, words: str) -> Node:
     return {"name": name, "in": "query", "schema": schema, "description": words}
 
@@ -93,6 +107,16 @@ def problem(status: int, words: str) -> Node:
         str(status): {
             "description": words,
             "content": body(problem_body(), "application/problem+json"),
+        }
+    }
+
+
+def page(status: int, words: str) -> Node:
+    """Of an address that people come to."""
+    return {
+        str(status): {
+            "description": words,
+            "content": {"text/html": {"schema": {"type": "string"}}},
         }
     }
 

@@ -36,7 +36,7 @@ class Route:
     path: str
     handler: Handler
     oauth: bool
-    words: Words
+    words: Words | None
 
 
 class Lane:
@@ -54,9 +54,10 @@ class Lane:
         self._under: dict[str, dict[str, Route]] = {}
 
     def add(
-        self, method: str, path: str, handler: Handler, *, oauth: bool, words: Words = dict
+        self, method: str, path: str, handler: Handler, *, oauth: bool, words: Words | None = dict
     ) -> None:
-        """`oauth`: errors are RFC 6749 §5.2 JSON instead of problem details. `words` describe it.
+        """`oauth`: errors are RFC 6749 §5.2 JSON instead of problem details. `words` describe it;
+        None: it is a page, and in no document.
 
         The last segment of `path` may be a name in braces; it then fits any that is not empty
         (`Request.segment`).
@@ -77,7 +78,7 @@ class Lane:
             (method, path, route.words)
             for path, methods in self._routes.items()
             for method, route in methods.items()
-            if method != "HEAD"
+            if method != "HEAD" and route.words is not None
         ]
         # Each is asked once, however many addresses it has: it makes its models anew.
         said = {words: words() for *_, words in added}

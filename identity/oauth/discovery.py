@@ -1,4 +1,5 @@
-"""What a client or verifier needs to know of this service (RFC 8414), and the key set."""
+"""What a client or verifier needs to know of this service (RFC 8414, OpenID Connect Discovery): one
+document, made from the registries and found by both names."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,30 +10,59 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from identity.authentication.clients import METHODS
+from identity.authentication.levels import LEVELS, REACHABLE
+from identity.directory.access.granting import OPENID
+from identity.directory.users.claims import CLAIMS
 from identity.http import describing
 from identity.http.conditional import Published
 from identity.http.messages import Request, Response
+from identity.oauth.authorize.request import PROMPTS
+from identity.oauth.authorize.response_modes import RESPONSE_MODES
 from identity.service.wiring import Services
 from identity.settings import Settings
 from identity.tokens.status.lists import AGGREGATION
 from identity.verifier.gate.algorithms import ALGORITHMS
 
-WELL_KNOWN = "/.well-known/oauth-authorization-server"
+WELL_KNOWN = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+PROTOCOL = (
+    "iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash",
+)  # fmt: skip
+"""Claims that ID tokens have whoever they are about."""
 
 
 def metadata(settings: Settings, grant_types: Iterable[str]) -> dict[str, Any]:
-    """RFC 8414 §2; what is supported comes from the registries."""
+    """RFC 8414 §2, OpenID Connect Discovery §3."""
     base = settings.issuer.rstrip("/")
+    keys = settings.keys
+    algorithms = dict.fromkeys([*keys.id_token_algorithms, keys.signing_algorithm])
     confidential = [method for method in METHODS if method != "none"]
     return {
         "issuer": settings.issuer,
+        "authorization_endpoint": f"{base}/authorize",
         "token_endpoint": f"{base}/token",
+        "userinfo_endpoint": f"{base}/userinfo",
+        "end_session_endpoint": f"{base}/logout",
         "jwks_uri": f"{base}/.well-known/jwks.json",
         "introspection_endpoint": f"{base}/introspect",
         "revocation_endpoint": f"{base}/revoke",
         "revocations_endpoint": f"{base}/revocations",
         "status_list_aggregation_endpoint": f"{base}{AGGREGATION}",
-        "response_types_supported": [],
+        "response_types_supported": ["code"],
+        "response_modes_supported": list(RESPONSE_MODES),
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+        "prompt_values_supported": [name for name in PROMPTS if name != "create"],
+        "acr_values_supported": [level for level in LEVELS if level in REACHABLE],
+        "ui_locales_supported": ["en"],
+        "scopes_supported": list(OPENID),
+        "subject_types_supported": ["public", "pairwise"],
+        "id_token_signing_alg_values_supported": list(algorithms),
+        "userinfo_signing_alg_values_supported": list(algorithms),
+        "claims_supported": [*PROTOCOL, *CLAIMS],
+        "claim_types_supported": ["normal"],
+        "claims_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
         "grant_types_supported": list(grant_types),
         "token_endpoint_auth_methods_supported": list(METHODS),
         "revocation_endpoint_auth_methods_supported": list(METHODS),
@@ -43,9 +73,11 @@ def metadata(settings: Settings, grant_types: Iterable[str]) -> dict[str, Any]:
 
 
 def addresses(issuer: str) -> list[str]:
-    """Where the metadata is found: an issuer's path goes behind the well-known name (§3.1)."""
-    behind = WELL_KNOWN + urlsplit(issuer).path.rstrip("/")
-    return [WELL_KNOWN] if behind == WELL_KNOWN else [WELL_KNOWN, behind]
+    """Where the metadata is found: an issuer's path goes behind the well-known name (§3.1), and
+    before it as OpenID Connect has it, where a proxy takes it off again."""
+    path = urlsplit(issuer).path.rstrip("/")
+    places = ["", path] if path else [""]
+    return [name + at for name in WELL_KNOWN for at in places]
 
 
 class Metadata:
@@ -66,7 +98,10 @@ def words() -> describing.Node:
         model_config = ConfigDict(extra="allow")
 
         issuer: str
+        authorization_endpoint: str
         token_endpoint: str
+        userinfo_endpoint: str
+        end_session_endpoint: str
         jwks_uri: str
         introspection_endpoint: str
         revocation_endpoint: str

@@ -19,6 +19,7 @@ from identity.http import describing
 from identity.http.messages import Request, Response
 from identity.service.wiring import Services
 from identity.tokens.live import Live
+from identity.tokens.subjects import is_pairwise
 
 REMEMBERED = 256  # ways to ask; a gateway has one a route
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
@@ -96,13 +97,14 @@ def _told(live: Live) -> Headers:
     """Every header every time, if empty: a gateway that copies them then leaves none of the
     client's own standing. Lists are separated by spaces."""
     user = live.user
+    shown = None if is_pairwise(live.client) else user
     return [
-        (b"x-user", _safe(user.username) if user else b""),
+        (b"x-user", _safe(shown.username) if shown else b""),
         (b"x-subject", _safe(live.claims.subject)),
         (b"x-subject-type", b"user" if user else b"client"),
         (b"x-client", _safe(live.client.id)),
         (b"x-scopes", b" ".join(map(_safe, live.scopes))),
-        (b"x-roles", b" ".join(map(_safe, user.roles)) if user else b""),
+        (b"x-roles", b" ".join(map(_safe, shown.roles)) if shown else b""),
         (b"x-session", _safe(live.claims.session or "")),
     ]
 

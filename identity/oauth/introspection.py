@@ -20,6 +20,7 @@ from identity.opaque import digest
 from identity.service.wiring import Services
 from identity.tokens.live import Live
 from identity.tokens.sessions import lifecycle, rotation
+from identity.tokens.subjects import is_pairwise
 
 INACTIVE: dict[str, Any] = {"active": False}
 SCOPE = "introspect"
@@ -113,25 +114,26 @@ class Introspection:
         client = await self._services.clients.get(login.client_id)
         if user is None or not user.active or client is None or not client.active:
             return INACTIVE
-        return {
+        answer: dict[str, Any] = {
             "active": True,
             "scope": " ".join(
                 s for s in login.scope.split() if s in user.scopes and client.may_hold(s)
             ),
             "client_id": login.client_id,
-            "username": user.username,
             "token_type": "refresh_token",
             "exp": int(login.token_expires_at.timestamp()),
             "iat": int(login.token_issued_at.timestamp()),
             "nbf": int(login.token_issued_at.timestamp()),
-            "sub": user.id,
+            "sub": self._services.subjects.of(client, user.id),
             "subject_type": "user",
             "aud": login.audience,
             "iss": self._services.settings.issuer,
             "jti": digest(token),
             "sid": login.id,
-            "roles": list(user.roles),
         }
+        if not is_pairwise(client):
+            answer |= {"username": user.username, "roles": list(user.roles)}
+        return answer
 
     async def _signed(self, caller: str, answer: dict[str, Any]) -> Response:
         """RFC 9701 §5."""
@@ -158,7 +160,7 @@ def _access_token(live: Live) -> dict[str, Any]:
         "subject_type": "client" if live.user is None else "user",
     }
     answer |= {name: claims[name] for name in _COPIED if name in claims}
-    if live.user is not None:
+    if live.user is not None and not is_pairwise(live.client):
         answer["username"] = live.user.username
         answer["roles"] = list(live.user.roles)
     return answer

@@ -3,15 +3,14 @@
 from asyncio import sleep
 from collections.abc import Mapping
 from functools import partial
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, Field
 
 from identity.clock import now
-from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
+from identity.directory.users.claims import asked_for, released
 from identity.errors import (
     InvalidGrant,
     InvalidRequest,
@@ -24,9 +23,12 @@ from identity.errors import (
 from identity.http import describing
 from identity.http.messages import Request, Response, json_bytes
 from identity.http.wire.in_a_row import Batched
+from identity.oauth import targets
 from identity.oauth.grants import registry
 from identity.oauth.grants.request import Grant, Issue, TokenRequest
 from identity.service.wiring import Services
+from identity.tokens.minting import AccessToken, Subject
+from identity.tokens.subjects import is_pairwise
 
 NO_CACHE = header_lines([(b"pragma", b"no-cache")])
 EARLY = 0.002
@@ -76,6 +78,16 @@ class TokenEndpoint:
         await self._services.feed.catch_up()
         return await self._services.client_authentication(authorization, form)
 
+    def _resource(
+        self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]
+    ) -> str | None:
+        named = form.get("resource")
+        if is_pairwise(client):
+            if named not in (None, *self._audiences):
+                raise InvalidTarget("a client with pairwise subjects gets tokens for us alone")
+            return self._services.settings.issuer
+        return targets.target(named, form.get("scope"), client, self._audiences, scopes)
+
     def _note(self, refusal: OAuthError, grant_type: str, client: ClientSnapshot) -> None:
         grant = self.grants.get(grant_type)
         if grant is not None and grant.logs_in and isinstance(refusal, InvalidGrant):
@@ -103,43 +115,10 @@ class TokenEndpoint:
             raise UnauthorizedClient(f"the client may not use the grant {name}")
         return grant
 
-    def _resource(
-        self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]
-    ) -> str | None:
-        """The audience that the request names (RFC 8707 §2), if the client may; where it names
-        none, the one to which all scopes that it asks for belong, again if the client may."""
-        asked = form.get("scope")
-        if asked is None and client.default_scopes is not None:
-            asked = " ".join(client.default_scopes)
-        theirs = granting.resource_of(asked, scopes)
-        resource = form.get("resource", theirs)
-        if resource is None or resource in client.audiences or resource in self._audiences:
-            return resource
-        if resource == theirs and granting.opens(client.scopes, asked, resource, scopes):
-            return resource
-        if "resource" not in form:
-            return resource if client.builtin else None
-        try:
-            parts = urlsplit(resource)
-            absolute = bool(parts.scheme) and "#" not in resource
-        except ValueError:
-            absolute = False
-        if not absolute:
-            raise InvalidTarget("resource must be an absolute URI without fragment")
-        raise InvalidTarget("the client may not ask for tokens for this resource")
-
     async def _answer(self, grant_type: str, client: ClientSnapshot, issue: Issue) -> Response:
         """RFC 6749 §5.1."""
-        mint = partial(
-            self._services.mint.access_token,
-            issue.subject,
-            client_id=client.id,
-            audience=issue.audience,
-            scope=issue.scope,
-            place=issue.place,
-            at=issue.known_at,
-        )
-        minted = await Batched(mint)
+        told = await self._told(client, issue)
+        minted, id_token = await Batched(partial(self._mint, client, issue, told))
         self._services.metrics.issued(grant_type)
         document = {
             "access_token": minted.token,
@@ -149,7 +128,50 @@ class TokenEndpoint:
         }
         if issue.refresh_token is not None:
             document["refresh_token"] = issue.refresh_token
+        if id_token is not None:
+            document["id_token"] = id_token
         return json_bytes(orjson.dumps(document), NO_CACHE)
+
+    async def _told(self, client: ClientSnapshot, issue: Issue) -> dict[str, Any] | None:
+        """What an ID token says of its user, beside who they are; None: there is none to come."""
+        scopes = issue.scope.split(" ")
+        if issue.subject.session is None or "openid" not in scopes:
+            return None
+        names = asked_for(issue.claims, "id_token", client)
+        if not names and not client.settings.claims_in_id_token:
+            return {}
+        users = self._services.users
+        user = users.at_hand(issue.subject.id) or await users.get(issue.subject.id)
+        if user is None:
+            return {}
+        told = scopes if client.settings.claims_in_id_token else ()
+        return released(user, told, client.settings.claims, names)
+
+    def _mint(
+        self, client: ClientSnapshot, issue: Issue, told: dict[str, Any] | None
+    ) -> tuple[AccessToken, str | None]:
+        subject, services = issue.subject, self._services
+        if is_pairwise(client) and subject.session is not None:
+            subject = Subject(services.subjects.of(client, subject.id), session=subject.session)
+        minted = self._services.mint.access_token(
+            subject,
+            client_id=client.id,
+            audience=issue.audience,
+            scope=issue.scope,
+            place=issue.place,
+            at=issue.known_at,
+            userinfo=asked_for(issue.claims, "userinfo", client),
+        )
+        if subject.session is None or told is None:
+            return minted, None
+        return minted, services.id_tokens.mint(
+            subject.id,
+            subject.session,
+            client,
+            access_token=minted.token,
+            nonce=issue.nonce,
+            claims=told,
+        )
 
 
 def words() -> describing.Node:
@@ -164,6 +186,9 @@ def words() -> describing.Node:
         )
         refresh_token: str | None = Field(
             default=None, description="Where a user is behind it.", examples=["rt_…"]
+        )
+        id_token: str | None = Field(
+            default=None, description="With the scope `openid`: who has signed in."
         )
 
     listed = ", ".join(f"`{grant.grant_type}`" for grant in registry.GRANTS)

@@ -10,6 +10,7 @@ from typing import cast
 
 import structlog
 
+from identity.authentication import browser
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
 from identity.errors import Unavailable
@@ -20,7 +21,7 @@ from identity.service.opening import audit_keys
 from identity.service.wiring import Services
 from identity.store import SOME, changes
 from identity.store.files import Files
-from identity.tokens import live
+from identity.tokens import codes, live
 from identity.tokens.sessions import lifecycle
 from identity.tokens.status import reserving
 
@@ -95,7 +96,9 @@ class Housekeeping:
             changes.prune,
             live.prune,
             reserving.prune,
+            codes.prune,
             lifecycle.prune,
+            browser.prune,
             self._services.throttle.prune,
         ):
             began = monotonic()

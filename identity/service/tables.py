@@ -13,6 +13,7 @@ from sqlmodel import SQLModel, col
 from identity.authentication.throttle import KnownAddress, LoginFailure
 from identity.directory.access import table as access
 from identity.directory.clients import table as clients
+from identity.directory.consents import Consent
 from identity.directory.hashes.kinds import PasswordKind
 from identity.directory.subjects import Subject
 from identity.directory.users import table as users
@@ -21,6 +22,7 @@ from identity.records.audit import AuditArchive, AuditEvent, AuditHead
 from identity.service.served import Served
 from identity.store.table import Change
 from identity.tokens import table as tokens
+from identity.tokens.codes import AuthorizationCode
 from identity.tokens.sessions import table as sessions
 from identity.tokens.status import table as status
 
@@ -42,8 +44,12 @@ TABLES = (
     users.UserRole,
     clients.Client,
     clients.ClientSecret,
+    sessions.BrowserSession,
     sessions.LoginSession,
+    sessions.Family,
     sessions.RefreshToken,
+    Consent,
+    AuthorizationCode,
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,
@@ -51,15 +57,20 @@ TABLES = (
 )
 
 
-def _partial(name: str, column: Any, where: Any, *, unique: bool = False) -> None:
-    Index(name, col(column), unique=unique, sqlite_where=where, postgresql_where=where)
+def _partial(name: str, *columns: Any, where: Any, unique: bool = False) -> None:
+    Index(name, *map(col, columns), unique=unique, sqlite_where=where, postgresql_where=where)
 
 
-_partial("ix_audit_event_unsealed", AuditEvent.id, col(AuditEvent.seq).is_(None))
+_partial("ix_audit_event_unsealed", AuditEvent.id, where=col(AuditEvent.seq).is_(None))
 # At most one key in either state that serves the same, whichever processes are at work: the
 # database sees to it.
 _serves, _state = keys.SigningKey.serves, col(keys.SigningKey.state)
-_partial("uq_signing_key_serves_active", _serves, _state == "active", unique=True)
-_partial("uq_signing_key_serves_next", _serves, _state == "next", unique=True)
+_partial("uq_signing_key_serves_active", _serves, where=_state == "active", unique=True)
+_partial("uq_signing_key_serves_next", _serves, where=_state == "next", unique=True)
+
+# One live session of a client below one browser session, whichever codes are redeemed at once.
+_below, _at = sessions.LoginSession.browser_session_id, sessions.LoginSession.client_id
+_live = col(_below).is_not(None) & col(sessions.LoginSession.ended_at).is_(None)
+_partial("uq_session_browser_client", _below, _at, where=_live, unique=True)
 
 metadata = SQLModel.metadata

@@ -2,16 +2,23 @@
 
 from dataclasses import dataclass
 
+from identity.authentication import browser
 from identity.authentication.bearer import BearerAuthentication
+from identity.authentication.browser import BrowserLifetimes, Browsers
 from identity.authentication.clients import ClientAuthentication
+from identity.authentication.marks import Marks
 from identity.authentication.password import PasswordLogin
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.authentication.passwords.pool import HashingPool
 from identity.authentication.throttle import Throttle
+from identity.clock import now
+from identity.directory import consents
 from identity.directory.access.granting import home_of_scopes
 from identity.directory.clients import registry
+from identity.directory.consents import Consents
 from identity.directory.hashes import kinds
 from identity.directory.users import snapshot
+from identity.http.cookies import Cookies
 from identity.http.wire.in_a_row import Batched
 from identity.keys import master
 from identity.keys.master import MasterKey
@@ -23,14 +30,19 @@ from identity.settings import Settings
 from identity.store import Database
 from identity.store.changes import ChangeFeed
 from identity.store.remembered import Remembered
+from identity.tokens.hints import Hints
+from identity.tokens.id_tokens import IdTokens
 from identity.tokens.live import LiveTokens, Users
 from identity.tokens.minting import Mint
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.lists import Lists
 from identity.tokens.status.places import Places
+from identity.tokens.subjects import Subjects
 
 USERS_REMEMBERED = 10_000
 CLIENTS_REMEMBERED = 2_000
+BROWSERS_REMEMBERED = 10_000
+CONSENTS_REMEMBERED = 20_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,14 @@ class Services:
     places: Places
     lists: Lists
     mint: Mint
+    id_tokens: IdTokens
+    subjects: Subjects
+    hints: Hints
+    cookies: Cookies
+    marks: Marks
+    browsers: Browsers
+    browser_lifetimes: BrowserLifetimes
+    consents: Consents
     live: LiveTokens
     client_authentication: ClientAuthentication
     bearer: BearerAuthentication
@@ -84,6 +104,14 @@ class Services:
             feed, lambda _: kinds.stored(db),
             noun="password_kind", size=1, lookups=metrics.cache("password_kinds"),
         )  # fmt: skip
+        browsers = Remembered(
+            feed, lambda ref: browser.load(db, ref),
+            noun="browser_session", size=BROWSERS_REMEMBERED, lookups=metrics.cache("browsers"),
+        )  # fmt: skip
+        agreed = Remembered(
+            feed, lambda ref: consents.load(db, ref),
+            noun="consent", size=CONSENTS_REMEMBERED, lookups=metrics.cache("consents"),
+        )  # fmt: skip
         hasher = PasswordHasher(settings.passwords.bcrypt_rounds)
         pool = HashingPool(
             settings.passwords.hashing_threads,
@@ -92,8 +120,9 @@ class Services:
             on_wait=metrics.hash_waited,
         )
         throttle = Throttle(settings.throttle)
+        subjects = Subjects(master_key)
         live = LiveTokens(
-            settings, db, feed, ring, users, clients, metrics.cache("tokens"), Batched
+            settings, db, feed, ring, users, clients, metrics.cache("tokens"), Batched, subjects
         )
         metrics.watch(
             "password_hashing_queue", "Logins that wait for a hashing thread.", lambda: pool.depth
@@ -146,6 +175,14 @@ class Services:
             places=Places(settings, db, feed, ring),
             lists=Lists(settings, db, feed, ring),
             mint=Mint(settings, ring),
+            id_tokens=IdTokens(settings, ring),
+            subjects=subjects,
+            hints=Hints(settings.issuer, ring, now),
+            cookies=Cookies(secure=settings.issuer.startswith("https:")),
+            marks=Marks(master_key),
+            browsers=browsers,
+            browser_lifetimes=BrowserLifetimes.of(settings),
+            consents=agreed,
             live=live,
             client_authentication=ClientAuthentication(
                 clients, queue, default_client=settings.sessions.default_client

@@ -77,6 +77,10 @@ class Remembered(Generic[V]):
         """Take as long as `get` takes for what is not remembered."""
         await self._load(ref)
 
+    def forget(self, ref: str) -> None:
+        """What is remembered of it may be out of date for another reason than a change."""
+        self._values.pop(ref, None)
+
     def _forget(self, verb: str, ref: str) -> None:
         self._changes += 1
         if verb == "reset":

@@ -15,10 +15,12 @@ from identity.verifier.gate.claims import KeptClaims, VerifiedClaims
 class Session:
     """A session as long as a token of it is remembered."""
 
-    __slots__ = ("ended", "id", "tokens")
+    __slots__ = ("ended", "id", "tokens", "user_id")
 
-    def __init__(self, sid: str) -> None:
+    def __init__(self, sid: str, user_id: str) -> None:
         self.id = sid
+        self.user_id = sys.intern(user_id)
+        """Whose it is, by whatever name its tokens call them."""
         self.tokens = 0
         self.ended = False
 
@@ -53,6 +55,12 @@ class Known:
         """The same for a gateway that asks by forward-auth."""
 
 
+def session_of(claims: VerifiedClaims, user_id: str | None) -> Session | None:
+    """The session of a token that is not remembered."""
+    sid = claims.session
+    return None if sid is None or user_id is None else Session(sid, user_id)
+
+
 class KnownTokens:
     def __init__(self, size: int) -> None:
         self._size = size
@@ -70,17 +78,18 @@ class KnownTokens:
             self._spelled.move_to_end(spelling)
         return known
 
-    def put(self, spelling: bytes, claims: VerifiedClaims) -> Known:
-        """Remember a token; others may have met it, or its session, meanwhile."""
+    def put(self, spelling: bytes, claims: VerifiedClaims, user_id: str | None) -> Known:
+        """Remember a token, and whose session it hangs on; others may have met it, or its session,
+        meanwhile."""
         if (known := self._spelled.get(spelling)) is not None:
             return known
         known = self._tokens.get(claims.token_id)
         if known is None:
-            known = Known(claims, self._join(claims.session))
+            known = Known(claims, self._join(claims.session, user_id))
             self._tokens[known.jti] = known
         elif not known.kept.says(claims):
             # Two tokens of one id: we mint none, but a stolen key might. Met anew every time.
-            return Known(claims, Session(claims.session) if claims.session else None)
+            return Known(claims, session_of(claims, user_id))
         known.spellings += 1
         self._spelled[spelling] = known
         while len(self._spelled) > self._size:
@@ -100,10 +109,10 @@ class KnownTokens:
         self._tokens.clear()
         self._sessions.clear()
 
-    def _join(self, sid: str | None) -> Session | None:
-        if sid is None:
+    def _join(self, sid: str | None, user_id: str | None) -> Session | None:
+        if sid is None or user_id is None:
             return None
-        session = self._sessions.get(sid) or self._sessions.setdefault(sid, Session(sid))
+        session = self._sessions.get(sid) or self._sessions.setdefault(sid, Session(sid, user_id))
         session.tokens += 1
         return session
 

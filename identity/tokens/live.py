@@ -16,6 +16,7 @@ from sqlmodel import Session as DatabaseSession
 from sqlmodel import col
 
 from identity.clock import now, utcnow
+from identity.directory.access.granting import ACCOUNT
 from identity.directory.clients.registry import Clients, ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.keys.ring import KeyRing
@@ -23,9 +24,10 @@ from identity.settings import Settings
 from identity.store import Database, Statement, changes, delete_some
 from identity.store.changes import ChangeFeed
 from identity.store.remembered import Lookups, Remembered
-from identity.tokens.known import Known, KnownTokens, Session
+from identity.tokens.known import Known, KnownTokens, session_of
 from identity.tokens.sessions.table import LoginSession
 from identity.tokens.status.table import place_in
+from identity.tokens.subjects import Subjects
 from identity.tokens.table import RevokedToken
 from identity.verifier.gate.gate import Gate, Refused, VerifiedClaims
 
@@ -45,9 +47,9 @@ SKEW = 5.0
 _STATE = Statement(
     lambda: select(
         exists().where(col(RevokedToken.jti) == bindparam("jti")),
-        exists().where(
-            col(LoginSession.id) == bindparam("sid"), col(LoginSession.ended_at).is_(None)
-        ),
+        select(col(LoginSession.user_id))
+        .where(col(LoginSession.id) == bindparam("sid"), col(LoginSession.ended_at).is_(None))
+        .scalar_subquery(),
     )
 )
 """Not whether the session has expired: no token outlives it (`minting`)."""
@@ -74,6 +76,15 @@ class Live(NamedTuple):
         held = self.user.scopes if self.user else None
         return tuple(s for s in own if self.client.may_hold(s) and (held is None or s in held))
 
+    @property
+    def sees_account(self) -> bool:
+        """Whether it may be told all about its user. To applications that people sign in to with
+        their browser they say what each may know; whoever is given passwords knows it anyway."""
+        client = self.client
+        if client.settings.first_party or "authorization_code" not in client.grants:
+            return True
+        return ACCOUNT in self.scopes
+
 
 class LiveTokens:
     def __init__(
@@ -86,8 +97,10 @@ class LiveTokens:
         clients: Clients,
         lookups: Lookups,
         in_a_row: InARow,
+        subjects: Subjects,
     ) -> None:
         self._in_a_row = in_a_row
+        self._subjects = subjects
         self._db = db
         self._feed = feed
         self._ring = ring
@@ -136,11 +149,13 @@ class LiveTokens:
             return None
         user = None
         if known.session is not None:
-            user = self._users.at_hand(known.subject)
+            user = self._users.at_hand(known.session.user_id)
             if user is None:
-                user = await self._users.get(known.subject)
+                user = await self._users.get(known.session.user_id)
             if user is None or not user.active:
                 return None
+            if known.subject != self._subjects.of(client, user.id):
+                return None  # we say of nobody's session that it is another's
         return Live(known, client, user, token)
 
     async def _meet(self, key: bytes, token: str) -> Known | None:
@@ -152,13 +167,13 @@ class LiveTokens:
         before, jti, sid = self._changes, claims.token_id, claims.session
         if "\0" in f"{jti}{sid}{claims.subject}{claims.client_id}":
             return None  # nothing that we minted, and PostgreSQL cannot be asked about it
-        ((revoked, session_lives),) = await self._db.query(_STATE, {"jti": jti, "sid": sid})
-        if revoked or (sid and not session_lives):
+        ((revoked, user_id),) = await self._db.query(_STATE, {"jti": jti, "sid": sid})
+        if revoked or (sid and user_id is None):
             return None
         if before != self._changes or not self._feed.steady:
             # Something was revoked while we read, or that was another history.
-            return Known(claims, Session(sid) if sid else None)
-        return self._known.put(key, claims)
+            return Known(claims, session_of(claims, user_id))
+        return self._known.put(key, claims, user_id)
 
     def _token_changed(self, verb: str, ref: str) -> None:
         self._changes += 1

@@ -17,11 +17,14 @@ class Login(Protocol):
     @property
     def id(self) -> str: ...
     @property
-    def created_at(self) -> datetime: ...
+    def authenticated_at(self) -> datetime: ...
     @property
     def expires_at(self) -> datetime: ...
     @property
     def amr(self) -> list[str]: ...
+    @property
+    def acr(self) -> str | None:
+        """None: of a login that was not asked for one (the password grant)."""
 
 
 class Subject(NamedTuple):
@@ -42,6 +45,7 @@ class AccessToken(NamedTuple):
 class Mint:
     def __init__(self, settings: Settings, ring: KeyRing) -> None:
         self._issuer = settings.issuer
+        self._userinfo = userinfo_address(settings)
         self._lifetime = int(settings.tokens.access_token_ttl.total_seconds())
         self._ring = ring
 
@@ -54,15 +58,17 @@ class Mint:
         scope: str,
         place: Place | None = None,
         at: float | None = None,
+        userinfo: Sequence[str] = (),
     ) -> AccessToken:
-        """A signed `at+jwt`, good from this second on. `place`: of its status; none is only for
+        """A signed `at+jwt`, good from this second on. `userinfo`: claims that it opens there
+        beside those of its scopes. `place`: of its status; none is only for
         tokens that nobody is given. `at`: Unix time of `iat`, now when omitted."""
         issued_at = int(now() if at is None else at)
         lifetime = self._lifetime
         claims: dict[str, Any] = {
             "iss": self._issuer,
             "sub": subject.id,
-            "aud": audience,
+            "aud": self._audience(audience, scope),
             "client_id": client_id,
             "iat": issued_at,
             "nbf": issued_at,
@@ -78,14 +84,28 @@ class Mint:
             claims["exp"] = min(claims["exp"], int(session.expires_at.timestamp()))
             lifetime = max(0, claims["exp"] - issued_at)
             claims["sid"] = session.id
-            claims["auth_time"] = int(session.created_at.timestamp())
+            claims["auth_time"] = int(session.authenticated_at.timestamp())
             claims["amr"] = session.amr
+            if session.acr is not None:
+                claims["acr"] = session.acr
         if subject.username is not None:
             claims["username"] = subject.username
             claims["roles"] = list(subject.roles)
+        if userinfo:
+            claims["userinfo_claims"] = list(userinfo)
         if place is None:
             signer = self._ring.signer_of(self._ring.chosen(audience))
         else:
             claims["status"] = {"status_list": {"idx": place.idx, "uri": place.uri}}
             signer = place.signer
         return AccessToken(signer.sign(claims), claims["jti"], lifetime)
+
+    def _audience(self, audience: str, scope: str) -> str | list[str]:
+        """A token for another resource opens `/userinfo` too, if it says who somebody is."""
+        if audience == self._issuer or "openid" not in scope.split(" "):
+            return audience
+        return [audience, self._userinfo]
+
+
+def userinfo_address(settings: Settings) -> str:
+    return f"{settings.issuer.rstrip('/')}/userinfo"

@@ -79,10 +79,11 @@ async def test_every_operation_is_complete(document: dict[str, Any]) -> None:
         assert any(status.startswith("2") for status in statuses), where
         for status, response in statuses.items():
             assert response["description"], (where, status)
-            # Bodies of errors are of our two kinds only.
+            # Bodies of errors are of our two kinds only, and pages where people are sent around.
             if status[0] in "45":
                 media = set(response.get("content", {}))
                 ours = {"application/problem+json", "application/json"}
+                ours |= {"text/html"} if "303" in statuses else set()
                 assert media and media <= ours, (where, status)
         for parameter in re.findall(r"\{(\w+)\}", path):
             declared = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}

@@ -153,6 +153,9 @@ async def test_what_a_stolen_key_signs_hangs_on_what_the_database_holds(
     world: World, forger: Forger
 ) -> None:
     assert await world.active(forger.token())
+    neighbour = forger.with_claims(sub=world.user("neighbour").id)
+    assert not await world.active(neighbour)  # the session is not theirs
+    assert (await world.me(neighbour)).status_code == 401
     for name in ("sub", "sid", "client_id", "jti"):
         for value in ("01990000-0000-7000-8000-000000000000", "\U0001f511", "x" * 3000, "a\0b"):
             if name == "jti" and "\0" not in value:

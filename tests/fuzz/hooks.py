@@ -10,18 +10,22 @@ import os
 import random
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import httpx
 import schemathesis
 
 from identity.authentication.passwords.hashing import PasswordHasher
+from identity.clock import utcnow
 from identity.directory.clients import accounts as clients
 from identity.directory.clients.table import Client
+from identity.directory.consents import Consent
 from identity.directory.users import accounts
 from identity.service.wiring import open_database
 from identity.settings import Settings
 from identity.store import changes
+from identity.tokens.sessions.table import BrowserSession
 from tests.world import PASSWORD, bearer, claims_of
 
 API = httpx.Client(base_url=os.environ["FUZZ_SERVICE"], trust_env=False)
@@ -84,7 +88,35 @@ def new_login() -> Login:
 def password_grant() -> dict[str, str]:
     """A form that gets a token."""
     who = {"username": new_user(), "password": PASSWORD}
-    return {"grant_type": "password", "client_id": new_client(), "scope": "*"} | who
+    return {"grant_type": "password", "client_id": new_client(), "scope": "* openid"} | who
+
+
+def agreed_and_signed_in(user_id: str) -> dict[str, str]:
+    """A client that this user agreed to, and a browser session of theirs: names in paths."""
+    now, client_id = utcnow(), new_client()
+    browser = BrowserSession(
+        digest=secrets.token_hex(32), user_id=user_id, amr=["pwd"], acr="aal1",
+        authenticated_at=now, expires_at=now + timedelta(hours=1),
+    )  # fmt: skip
+    with DATABASE.transaction() as session:
+        session.add(browser)
+        session.add(Consent(user_id=user_id, client_id=client_id, scopes=["openid"]))
+    return {"user_id": user_id, "client_id": client_id, "session_id": browser.id}
+
+
+def authorization_request() -> dict[str, str]:
+    """One that waits for somebody to sign in."""
+    client_id, uri = f"fuzz-{secrets.token_hex(6)}", "https://shop.example/callback"
+    with DATABASE.transaction() as session:
+        settings = {"redirect_uris": [uri]}
+        session.add(Client(id=client_id, grants=["authorization_code"], settings=settings))
+        changes.record(session, "client.changed", client_id)
+    return {
+        "response_type": "code", "client_id": client_id, "redirect_uri": uri,
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        "code_challenge_method": "S256", "response_mode": "query", "prompt": "login",
+        "max_age": "60", "claims": "{}",
+    }  # fmt: skip
 
 
 @schemathesis.auth(refresh_interval=None)
@@ -130,6 +162,15 @@ def _put_right(case: Any) -> None:
     if path == "/users/{user_id}/sessions/{session_id}":
         claims = new_login().claims
         case.path_parameters.update(user_id=claims["sub"], session_id=claims["sid"])
+    elif path == "/users/me/sessions/{session_id}":
+        case.path_parameters["session_id"] = living().claims["sid"]
+    elif "/consents" in path or "/browser-sessions" in path:
+        named = agreed_and_signed_in(living().claims["sub"])
+        case.path_parameters.update({n: named[n] for n in case.path_parameters or {}})
+    elif path == "/authorize":
+        asked = case.query if case.method == "GET" else case.body
+        if isinstance(asked, dict):
+            asked.update(authorization_request())
     elif path.startswith("/clients/{client_id}/secrets"):
         client_id, secret_id = new_secret()
         named = {"client_id": client_id, "secret_id": secret_id}

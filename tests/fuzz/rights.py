@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlmodel import col, select
 
-from identity.directory.access.granting import BUILT_IN
+from identity.directory.access.granting import BUILT_IN, OPENID
 from identity.directory.access.table import Role, RoleScope, Scope
 from identity.directory.clients.table import Client, ClientSecret
 from identity.directory.hashes.schemes import recognise
@@ -23,8 +23,8 @@ Atoms = frozenset[Atom]
 
 EVERYTHING: Atom = ("everything", "*")
 WARDEN: Atom = ("scope", "roles:write")
-ANYBODYS = {("scope", "account")}
-"""Every user holds it, whatever their roles."""
+ANYBODYS = {("scope", scope) for scope in ("account", *OPENID)}
+"""Every user holds them, whatever their roles."""
 
 
 @dataclass(frozen=True)

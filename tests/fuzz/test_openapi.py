@@ -61,7 +61,7 @@ def never_succeeded(service: Server) -> set[tuple[str, str]]:
     succeeded = {
         (method, route.replace(":path}", "}"))
         for method, route, status in ANSWERED.findall(numbers)
-        if status.startswith("2")
+        if status.startswith("2") or status == "303"
     }
     described = {
         (method.upper(), path) for path, methods in document["paths"].items() for method in methods

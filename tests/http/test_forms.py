@@ -1,6 +1,7 @@
 """Forms and Basic credentials: well-formed ones read as urllib reads them, the rest is refused."""
 
 from base64 import b64encode
+from collections.abc import Callable, Sized
 from contextlib import suppress
 from urllib.parse import parse_qsl, quote_plus, urlencode
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity.errors import InvalidClient, InvalidRequest
-from identity.http.forms import parse_basic, parse_form, require_form
+from identity.http.forms import parse_basic, parse_form, parse_pairs, require_form
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 forms = st.dictionaries(text.filter(bool), text, max_size=12)
@@ -57,6 +58,17 @@ def test_forms_read_as_the_rfc_says(body: bytes, form: dict[str, str]) -> None:
     assert parse_form(body) == form
 
 
+@given(forms)
+def test_pairs_are_those_of_the_form_in_its_order(form: dict[str, str]) -> None:
+    assert dict(parse_pairs(urlencode(form).encode())) == {n: v for n, v in form.items() if v}
+
+
+def test_pairs_may_repeat_and_those_without_a_value_are_left_out() -> None:
+    body = b"resource=a&state=&resource=b&nonce&resource=a+%2B"
+    assert parse_pairs(body) == [("resource", "a"), ("resource", "b"), ("resource", "a +")]
+    assert parse_pairs(b"") == []
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -100,20 +112,25 @@ def test_every_printable_character_of_a_repeated_name_is_shown() -> None:
     [b"a=%", b"a=%4", b"a=%zz", b"a=% 1", b"a=%ff", b"a=\xff", b"a=%ED%A0%80", b"a=\0", b"%00=a"],
 )
 def test_malformed_encodings_are_refused(body: bytes) -> None:
-    with pytest.raises(InvalidRequest):
-        parse_form(body)
+    for parse in (parse_form, parse_pairs):
+        with pytest.raises(InvalidRequest):
+            parse(body)
 
 
-def test_too_many_parameters_are_refused() -> None:
-    assert len(parse_form(b"&".join(b"p%d=1" % n for n in range(64)))) == 64
+@pytest.mark.parametrize("parse", [parse_form, parse_pairs])
+def test_too_many_parameters_are_refused(parse: Callable[[bytes], Sized]) -> None:
+    assert len(parse(b"&".join(b"p%d=1" % n for n in range(64)))) == 64
     with pytest.raises(InvalidRequest, match="more than 64"):
-        parse_form(b"&".join(b"p%d=1" % n for n in range(65)))
+        parse(b"&".join(b"p%d=1" % n for n in range(65)))
 
 
-def test_too_many_parameters_are_refused_before_any_is_read() -> None:
+@pytest.mark.parametrize("parse", [parse_form, parse_pairs])
+def test_too_many_parameters_are_refused_before_any_is_read(
+    parse: Callable[[bytes], Sized],
+) -> None:
     """64 KiB of ampersands would take as long to read as a thousand requests."""
     with pytest.raises(InvalidRequest, match="more than 64"):
-        parse_form(b"%zz&" * 64)
+        parse(b"%zz&" * 64)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """`GET /users/me`: the user behind a token, from memory."""
 
+from identity.directory.access.granting import ACCOUNT
 from identity.directory.users.shown import UserOut
-from identity.errors import Forbidden, InvalidRequest, ValidationFailed
+from identity.errors import Forbidden, InsufficientScope, InvalidRequest, ValidationFailed
 from identity.http import describing
 from identity.http.messages import Request, Response, json_bytes
 from identity.service.wiring import Services
@@ -18,6 +19,8 @@ class WhoAmI:
         user = live.user
         if user is None:
             raise Forbidden("the token is a client's own: there is no user behind it")
+        if not live.sees_account:
+            raise InsufficientScope(f"the token lacks the scope {ACCOUNT}", scope=ACCOUNT)
         return json_bytes(user.shown, b'etag: "%d"\r\n' % user.version)
 
 
@@ -47,7 +50,7 @@ def words() -> describing.Node:
             **describing.problem(
                 401, "No token, one that is not alive, or one for another audience."
             ),
-            **describing.problem(403, "The token is a client's own."),
+            **describing.problem(403, "The token is a client's own, or lacks the scope `account`."),
             **describing.problem(422, "A query parameter: there are none."),
             **describing.unavailable(),
         },

@@ -1,8 +1,7 @@
 """`/users/me`: what users do with their own account (`GET /users/me` itself: profile.py), and
 `POST /password` for those who cannot get a token yet."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from fastapi import APIRouter, Request, Response
 from sqlmodel import Session
@@ -15,20 +14,14 @@ from identity.api.paging import Page, Paged, listed
 from identity.api.problems import administrative, problems
 from identity.api.sessions import AtClient, SessionOut
 from identity.api.users.schemas import MyPasswordChange, MyPatch, PasswordChange
-from identity.authentication.password import WRONG, Proven
-from identity.authentication.passwords import policy
-from identity.authentication.passwords.preparing import prepare
+from identity.authentication import changing
 from identity.clock import now
 from identity.directory.users import accounts, profile
 from identity.directory.users.shown import UserOut
 from identity.errors import (
     Conflict,
-    Forbidden,
-    InvalidGrant,
-    InvalidRequest,
     LoginTooOld,
     NotFound,
-    ValidationFailed,
 )
 from identity.records import audit
 from identity.service.wiring import Services
@@ -66,7 +59,8 @@ async def update_me(
     proven = None
     if password is not None and "email" in fields:
         current = password.get_secret_value()
-        proven = await _prove(me.services, me.user.username, current, me.user.id)
+        await me.services.feed.catch_up()
+        proven = await changing.prove(me.services.login, me.user.username, current, me.user.id)
     recent = int(now()) - me.live.claims.claims.get("auth_time", 0) <= RECENT
 
     def unit(session: Session) -> UserOut:
@@ -142,7 +136,7 @@ async def _asking_what_is_taken(me: ActingUser, unit: Callable[[Session], UserOu
         await attempt.check(services.db)
         with attempt.turn():
             try:
-                with _in_our_words():
+                with changing.in_our_words():
                     return await services.db.write(unit)
             except Conflict:
                 attempt.wrong = True
@@ -158,47 +152,8 @@ async def _change(
     user_id: str | None = None,
     keep: str | None = None,
 ) -> None:
-    """Prove the old password, set the new one, end all sessions but `keep`.
-
-    `user_id`: whose password it has to be, where that is known.
-    """
     current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
-    policy.check(new, username=login, pointer="/new_password")
-    proven = await _prove(services, login, current, user_id)
-    user = proven.user
-    policy.check(new, username=user.username, email=user.email, pointer="/new_password")
-    if prepare(new) == prepare(current):
-        raise ValidationFailed([("/new_password", "The new password is the current one.")])
-    password_hash = await services.login.hash(login, new)
-    audit.act_as("user", user.id)
-
-    def unit(session: Session) -> None:
-        services.login.settle(session, proven)
-        row = accounts.get(session, user.id, lock=True)
-        accounts.set_password_hash(session, row, password_hash, must_change=False, held=None)
-        lifecycle.end_all(session, "password changed", user_id=user.id, keep=[keep])
-
-    with _in_our_words():
-        await services.db.write(unit)
-
-
-async def _prove(services: Services, login: str, password: str, user_id: str | None) -> Proven:
-    """That this is the password of whoever logs in so, and that they are `user_id`, where that is
-    known."""
     await services.feed.catch_up()
-    with _in_our_words():
-        proven = await services.login.prove(login, password)
-    if user_id is not None and proven.user.id != user_id:
-        raise Forbidden(WRONG)  # renamed, and the name taken by another, a moment ago
-    return proven
-
-
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    """OAuth's would puzzle here."""
-    try:
-        yield
-    except InvalidGrant as refusal:
-        raise Forbidden(WRONG, audit=refusal.audit) from None
-    except InvalidRequest as refusal:
-        raise ValidationFailed([("/current_password", refusal.detail)]) from None
+    await changing.change(
+        services.login, login, current, new, lambda *_: None, user_id=user_id, keep=keep
+    )

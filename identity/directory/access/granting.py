@@ -17,6 +17,18 @@ ALL = "*"
 """In a client's list of scopes: whatever the user behind the request holds. In a request: all
 that both hold."""
 
+OPENID = {
+    "openid": "Know who you are",
+    "profile": "See your name and other details of your profile",
+    "email": "See your e-mail address",
+    "phone": "See your telephone number",
+    "address": "See your postal address",
+    "offline_access": "Keep access while you are away",
+    "groups": "See which roles you have",
+}
+"""Scopes of OpenID Connect, and `groups`. They reach nothing but what is told of their user, so
+every user holds them; they belong to no resource, and go along with any."""
+
 BUILT_IN = {
     "users:read": "See users and their sessions",
     "users:write": "Create, change, disable and delete users",
@@ -29,9 +41,12 @@ BUILT_IN = {
     "audit:read": "Read the audit trail and the statistics",
     "introspect": "Introspect every token, and follow revocations",
     ACCOUNT: "Change one's own account: name, e-mail address, password, sessions",
+    **OPENID,
 }
 
-ADMINISTRATIVE = frozenset(BUILT_IN) - {ACCOUNT}
+EVERYBODYS = frozenset({ACCOUNT, *OPENID})
+"""What every user holds."""
+ADMINISTRATIVE = frozenset(BUILT_IN) - EVERYBODYS
 """What reaches beyond its bearer's own affairs; granted only when asked for by name or by `*`."""
 
 USUAL = 300
@@ -113,7 +128,8 @@ def resource_of(asked: str | None, home: Mapping[str, str | None]) -> str | None
         return None
     names = parse(asked)
     homes = {home.get(name) for name in names} - {None}
-    if len(homes) != 1 or ALL in names or not BUILT_IN.keys().isdisjoint(names):
+    ours = BUILT_IN.keys() - OPENID.keys()
+    if len(homes) != 1 or ALL in names or not ours.isdisjoint(names):
         return None
     return homes.pop()
 
@@ -141,28 +157,31 @@ def granted(
     `home`: as `home_of_scopes` gives it. `holder`: the user's scopes, None where no user is
     behind the request. `audience`: the resource named by the request; only its scopes and those
     of no resource remain (RFC 8707 §2.2). `default`: what a request without `scope` asks for;
-    None: all that is not administrative. Raises `InvalidScope` for a scope that does not exist.
+    None: all that is not administrative. Those of OpenID Connect are asked for by name; beside
+    `openid` what does not exist is passed over, elsewhere `InvalidScope`.
     """
     names: Iterable[str]
     if asked:
         names = parse(asked)
         unknown = [name for name in names if name not in home and name != ALL]
-        if unknown:
+        if unknown and "openid" not in names:  # OpenID Connect Core §3.1.2.1
             raise InvalidScope(f"unknown scope: {shown(unknown)}")
+        named = [name for name in names if name in home]
         if ALL in names:
-            names = home
+            named += [name for name in home if name not in OPENID and name not in named]
+        names = named
     elif default is not None:
         names = [name for name in default if name in home]
     else:
-        names = [name for name in home if name not in ADMINISTRATIVE]
+        names = [name for name in home if name not in ADMINISTRATIVE and name not in OPENID]
     everything = ALL in client and holder is not None
     return tuple(
         name
         for name in names
         if (everything or name in client)
-        and (holder is None or name in holder)
+        and (name not in OPENID if holder is None else name in holder)
         and (audience is None or home[name] in (None, audience))
-        and not (audience is not None and name in BUILT_IN)
+        and not (audience is not None and name in BUILT_IN and name not in OPENID)
     )
 
 
@@ -184,11 +203,11 @@ def check_exist(session: Session, scopes: Iterable[str], pointer: str = "/scopes
 def check_may_grant(held: Collection[str] | None, scopes: Iterable[str]) -> None:
     """Nobody grants what they do not hold. `held` None: the operator at the command line.
 
-    `*` is always allowed: it stands for what the user behind a request holds anyway; so is
-    `account`, which every user holds.
+    `*` is always allowed: it stands for what the user behind a request holds anyway; so is what
+    every user holds.
     """
     if held is None:
         return
-    beyond = sorted(set(scopes) - set(held) - {ALL, ACCOUNT})
+    beyond = sorted(set(scopes) - set(held) - {ALL} - EVERYBODYS)
     if beyond:
         raise Forbidden(f"you cannot grant what you do not hold: {shown(beyond)}")

@@ -30,6 +30,8 @@ class ClientSnapshot:
     builtin: bool
     """It is our own pages': the scopes asked for pick any audience."""
     settings: ClientSettings = DEFAULTS
+    name: str = ""
+    """As people know it."""
 
     def may_hold(self, scope: str) -> bool:
         return ALL in self.scopes or scope in self.scopes
@@ -51,6 +53,7 @@ _CLIENT = Statement(
             Client.good_from,
             Client.builtin,
             Client.settings,
+            Client.name,
             ClientSecret.digest,
             ClientSecret.expires_at,
         )
@@ -85,6 +88,7 @@ async def load(db: Database, client_id: str) -> ClientSnapshot | None:
         good_from=int(moment(good_from).timestamp()),
         builtin=bool(builtin),
         settings=settings_of(document(more[0])),
+        name=more[1],
     )
 
 

@@ -88,7 +88,7 @@ class ClientSettings(BaseModel):
         "RS256", "What signs its ID tokens.", later="PS256 EdDSA"
     )
     userinfo_signed_response_alg: Algorithm | None = _said(
-        None, "What signs the answer of `/userinfo`; null: it is plain JSON.", later=True
+        None, "What signs the answer of `/userinfo`; null: it is plain JSON.", later="PS256 EdDSA"
     )
     authorization_signed_response_alg: Algorithm = _said(
         "RS256", "What signs authorization responses (JARM).", later=True
@@ -118,7 +118,6 @@ class ClientSettings(BaseModel):
     subject_type: Literal["public", "pairwise"] = _said(
         "public",
         "Whether `sub` is everybody's, or one that its sector alone knows.",
-        later="pairwise",
     )
     sector_identifier_uri: HttpsUri | None = _said(
         None,

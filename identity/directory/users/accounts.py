@@ -15,7 +15,7 @@ from sqlmodel import Session, col, delete, select
 from identity.clock import utcnow
 from identity.directory import subjects
 from identity.directory.access.authority import Held, check_roles, check_scopes
-from identity.directory.access.granting import ACCOUNT, ADMIN, scopes_of_roles
+from identity.directory.access.granting import ADMIN, EVERYBODYS, scopes_of_roles
 from identity.directory.access.table import Role, RoleScope
 from identity.directory.hashes import kinds
 from identity.directory.hashes.schemes import recognise
@@ -58,7 +58,7 @@ def rights_of(work: Work, user_id: str) -> tuple[list[str], frozenset[str]]:
     """Roles and scopes at once, for logins."""
     rows = execute(work, _RIGHTS, {"id": user_id}).fetchall()
     roles = sorted({role for role, _ in rows})
-    return roles, frozenset([ACCOUNT, *(scope for _, scope in rows if scope is not None)])
+    return roles, frozenset([*EVERYBODYS, *(scope for _, scope in rows if scope is not None)])
 
 
 def create(

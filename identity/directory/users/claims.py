@@ -1,11 +1,12 @@
 """Which claims of a user a scope releases (OpenID Connect Core §5.4)."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import orjson
 
+from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claim_names import may_map_to
 from identity.directory.users.snapshot import UserSnapshot
 
@@ -22,26 +23,45 @@ SCOPES: Final[Mapping[str, tuple[str, ...]]] = {
 """What each releases; other scopes release what a client's `claims` say and nothing else."""
 
 
+CLAIMS: Final[Mapping[str, str]] = {
+    claim: scope for scope, claims in SCOPES.items() for claim in claims
+}
+"""What releases each."""
+
+
 def released(
     user: UserSnapshot,
     scopes: Collection[str],
     mapped: Mapping[str, Mapping[str, str]] | None = None,
+    names: Collection[str] = (),
 ) -> dict[str, Any]:
     """What `scopes` release of the user, without what is not known. `mapped`: the client's setting
-    `claims`, `{scope: {claim: attribute}}`."""
+    `claims`, `{scope: {claim: attribute}}`. `names`: single claims besides."""
     shown = orjson.loads(user.shown)
     known = dict(_known(user, shown))
     said = {
         claim: known[claim]
         for scope, claims in SCOPES.items()
-        if scope in scopes
         for claim in claims
-        if claim in known
+        if claim in known and (scope in scopes or claim in names)
     }
     for scope, claims in (mapped or {}).items():
         if scope in scopes:
             said |= _mapped(shown["attributes"], claims)
     return said
+
+
+def scopes_of(names: Iterable[str]) -> tuple[str, ...]:
+    """What would release these claims, each once."""
+    return tuple(dict.fromkeys(CLAIMS[name] for name in names if name in CLAIMS))
+
+
+def asked_for(
+    claims: Mapping[str, Sequence[str]] | None, place: str, client: ClientSnapshot
+) -> list[str]:
+    """Single claims that a code was granted for `place`, if the client may have them still."""
+    names = (claims or {}).get(place, ())
+    return [name for name in names if name in CLAIMS and client.may_hold(CLAIMS[name])]
 
 
 def _known(user: UserSnapshot, shown: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

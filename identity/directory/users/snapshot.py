@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam
 from sqlmodel import col
 
-from identity.directory.access.granting import ACCOUNT
+from identity.directory.access.granting import EVERYBODYS
 from identity.directory.access.table import RoleScope
 from identity.directory.users.shown import UserOut
 from identity.directory.users.table import User, UserRole
@@ -107,7 +107,7 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         username=username,
         active=status == "active",
         roles=tuple(roles),
-        scopes=frozenset([ACCOUNT, *(scope for (scope,) in scopes)]),
+        scopes=frozenset([*EVERYBODYS, *(scope for (scope,) in scopes)]),
         shown=shown.model_dump_json().encode(),
         version=version,
     )

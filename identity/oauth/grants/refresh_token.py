@@ -31,6 +31,7 @@ class RefreshToken:
     example: ClassVar[Mapping[str, str]] = {"refresh_token": "rt_…"}
     for_itself: ClassVar[bool] = False
     logs_in: ClassVar[bool] = False
+    by_browser: ClassVar[bool] = False
 
     @classmethod
     def of(cls, services: "Services") -> Self:
@@ -62,7 +63,9 @@ class RefreshToken:
             grant=self.grant_type, scope=scope, sid=login.id,
         )  # fmt: skip
         subject = Subject(user.id, user.username, user.roles, login)
-        return Issue(subject, login.audience, scope, place, request.asked_at, successor)
+        return Issue(
+            subject, login.audience, scope, place, request.asked_at, successor, claims=login.claims
+        )
 
     @staticmethod
     def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:

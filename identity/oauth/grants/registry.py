@@ -1,9 +1,10 @@
 """Which grants there are: the `/token` form, the metadata, what a client may be registered for and
 what the command line knows all come from here."""
 
+from identity.oauth.grants.authorization_code import AuthorizationCode
 from identity.oauth.grants.client_credentials import ClientCredentials
 from identity.oauth.grants.password import Password
 from identity.oauth.grants.refresh_token import RefreshToken
 from identity.oauth.grants.request import Grant
 
-GRANTS: tuple[type[Grant], ...] = (Password, RefreshToken, ClientCredentials)
+GRANTS: tuple[type[Grant], ...] = (Password, RefreshToken, ClientCredentials, AuthorizationCode)

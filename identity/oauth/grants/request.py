@@ -66,6 +66,10 @@ class Issue(NamedTuple):
     """Unix time from before it was read what the subject may do; the token's `iat`. Whatever is
     taken away later is then told with a time that hits this token."""
     refresh_token: str | None = None
+    nonce: str | None = None
+    """Of the authorization request, for the ID token."""
+    claims: Mapping[str, Any] | None = None
+    """As the `claims` parameter asked (OpenID Connect Core §5.5)."""
 
 
 class Grant(Protocol):
@@ -80,6 +84,8 @@ class Grant(Protocol):
     """The client acts for itself: there is no user behind its tokens."""
     logs_in: ClassVar[bool]
     """It tries a login, whose refusals are on record as such."""
+    by_browser: ClassVar[bool]
+    """It begins at `/authorize`: clients have it that have registered redirect URIs."""
 
     @classmethod
     def of(cls, services: "Services") -> Self: ...

@@ -13,7 +13,7 @@ from identity.directory.users.table import UserRole
 from identity.keys.rotation import longest_life
 from identity.store import Work, changes
 from identity.store import insert_on_conflict as insert
-from identity.tokens.sessions.table import LoginSession, RefreshToken
+from identity.tokens.sessions.table import Family, LoginSession, RefreshToken
 from identity.tokens.status.table import RevokedPlace
 from identity.verifier.gate.claims import MAX_LEEWAY
 
@@ -76,8 +76,13 @@ def _note(session: Session, mine: Any, ref: Any) -> None:
         .join(LoginSession)
         .where(mine, col(RefreshToken.status_index).is_not(None), RefreshToken.issued_at > since)
     )
+    of_code = (
+        select(Family.status_index, ref, until)
+        .join(LoginSession)
+        .where(mine, col(Family.status_index).is_not(None), Family.created_at > since)
+    )
     noted = insert(session, RevokedPlace).from_select(
-        ["place", "ref", "expires_at"], union_all(first, later)
+        ["place", "ref", "expires_at"], union_all(first, later, of_code)
     )
     session.execute(noted.on_conflict_do_nothing())
 

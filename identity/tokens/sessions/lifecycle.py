@@ -4,7 +4,7 @@ A session's row is the one lock of all that happens to it: a refresh and an end 
 conditional write to it, so whichever commits first decides.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -18,11 +18,13 @@ from identity.errors import InvalidGrant
 from identity.opaque import digest, mint, new_id
 from identity.records import audit
 from identity.settings import Settings
-from identity.store import Statement, Work, changes, delete_some, execute, insert_of
+from identity.store import Statement, Work, changes, delete_some, execute, insert_of, select_of
 from identity.tokens.sessions.ends import show_ended
-from identity.tokens.sessions.table import LoginSession, RefreshToken
+from identity.tokens.sessions.table import BrowserSession, LoginSession, RefreshToken
 
 PREFIX = "rt"
+BROWSER_CHANGED = "browser_session.changed"
+"""Its ref is the digest of a cookie, which says nothing to whoever reads it."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Lifetimes:
     absolute: timedelta
     retry: timedelta
     """For how long a lost answer may be asked for again."""
+    online: timedelta
+    """As `idle`, of a session below a browser session, which ends when nobody uses it."""
+
+    def unused(self, *, online: bool) -> timedelta:
+        """How long a refresh token may lie unused."""
+        return min(self.idle, self.online) if online else self.idle
 
     @classmethod
     def of(cls, settings: Settings) -> "Lifetimes":
@@ -41,6 +49,7 @@ class Lifetimes:
             idle=sessions.refresh_token_ttl,
             absolute=sessions.session_ttl,
             retry=sessions.refresh_retry_window,
+            online=sessions.browser_session_idle,
         )
 
 
@@ -48,9 +57,10 @@ class Begun(NamedTuple):
     """A session as its tokens tell of it."""
 
     id: str
-    created_at: datetime
+    authenticated_at: datetime
     expires_at: datetime
     amr: list[str]
+    acr: str | None = None
 
 
 _CLIENT = Statement(
@@ -136,8 +146,8 @@ def first_refresh_token(work: Work, lifetimes: Lifetimes, begun: Begun) -> str:
     values = {
         "digest": digest(token),
         "session_id": begun.id,
-        "now": begun.created_at,
-        "expires_at": min(begun.created_at + lifetimes.idle, begun.expires_at),
+        "now": begun.authenticated_at,
+        "expires_at": min(begun.authenticated_at + lifetimes.idle, begun.expires_at),
     }
     execute(work, _FIRST, values)
     return token
@@ -165,10 +175,15 @@ def end_all(
     user_id: str | None = None,
     client_id: str | None = None,
     audiences: Iterable[str] | None = None,
+    browser_session_id: str | None = None,
     keep: Iterable[str | None] = (),
 ) -> int:
-    """End every session of a user or client, for `audiences` alone where they are given, but
-    those in `keep`; returns how many."""
+    """End every session of a user, client or browser session, for `audiences` alone where they are
+    given, but those in `keep`; returns how many. A user's browser sessions end along, unless one in
+    `keep` hangs on them."""
+    kept = [each for each in keep if each is not None]
+    if user_id is not None and client_id is None and audiences is None:
+        _sign_out(session, reason, user_id, kept)
     mine: list[ColumnElement[bool]] = [col(LoginSession.ended_at).is_(None)]
     if user_id is not None:
         mine.append(col(LoginSession.user_id) == user_id)
@@ -176,7 +191,9 @@ def end_all(
         mine.append(col(LoginSession.client_id) == client_id)
     if audiences is not None:
         mine.append(col(LoginSession.audience).in_(list(audiences)))
-    mine.append(col(LoginSession.id).not_in([kept for kept in keep if kept]))
+    if browser_session_id is not None:
+        mine.append(col(LoginSession.browser_session_id) == browser_session_id)
+    mine.append(col(LoginSession.id).not_in(kept))
     now = utcnow()
     ended = session.execute(
         update(LoginSession)
@@ -195,6 +212,25 @@ def end_all(
             reason=reason, count=len(ended),
         )  # fmt: skip
     return len(ended)
+
+
+def _sign_out(session: Session, reason: str, user_id: str, keep: Sequence[str]) -> None:
+    kept = select_of(LoginSession.browser_session_id).where(
+        col(LoginSession.id).in_(keep), col(LoginSession.browser_session_id).is_not(None)
+    )
+    ended = session.execute(
+        update(BrowserSession)
+        .where(
+            col(BrowserSession.user_id) == user_id,
+            col(BrowserSession.ended_at).is_(None),
+            col(BrowserSession.id).not_in(kept),
+        )
+        .values(ended_at=utcnow(), end_reason=reason)
+        .returning(col(BrowserSession.digest))
+        .execution_options(synchronize_session=False)
+    )
+    for (cookie_digest,) in ended.all():
+        changes.record(session, BROWSER_CHANGED, cookie_digest)
 
 
 def live_of(session: Session, user_id: str) -> list[LoginSession]:

@@ -14,7 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, exists, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlmodel import Session, col
 
 from identity.clock import utcnow
@@ -34,7 +44,7 @@ from identity.store import (
 from identity.store.moments import DatabaseClock, database_time
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.lifecycle import PREFIX, Lifetimes
-from identity.tokens.sessions.table import LoginSession, RefreshToken
+from identity.tokens.sessions.table import Family, LoginSession, RefreshToken
 
 CLOCKS_DIFFER = timedelta(seconds=5)
 """A use that lies this far ahead at the most is taken for one of this moment; one further ahead is
@@ -59,16 +69,21 @@ _LOOK = Statement(
             LoginSession.id,
             LoginSession.user_id,
             LoginSession.client_id,
-            LoginSession.scope,
-            LoginSession.audience,
-            LoginSession.amr,
-            LoginSession.created_at,
+            func.coalesce(Family.scope, LoginSession.scope),
+            func.coalesce(Family.audience, LoginSession.audience),
+            func.coalesce(Family.amr, LoginSession.amr),
+            func.coalesce(Family.authenticated_at, LoginSession.created_at),
             LoginSession.expires_at,
             RefreshToken.issued_at,
             RefreshToken.expires_at,
             _usable(_NOW),
+            col(LoginSession.browser_session_id).is_not(None),
+            RefreshToken.family_id,
+            Family.acr,
+            Family.claims,
         )
         .join_from(RefreshToken, LoginSession)
+        .outerjoin(Family, col(Family.id) == col(RefreshToken.family_id))
         .where(_PRESENTED)
     )
 )
@@ -119,6 +134,7 @@ _SUCCESSOR: dict[Any, str] = {
     RefreshToken.issued_at: "now",
     RefreshToken.expires_at: "expires_at",
     RefreshToken.status_index: "status_index",
+    RefreshToken.family_id: "family_id",
 }
 _SUCCEED = Statement(lambda: insert_of(RefreshToken, _SUCCESSOR))
 
@@ -147,12 +163,17 @@ class Login:
     scope: str
     audience: str
     amr: list[str]
-    created_at: datetime
+    authenticated_at: datetime
     expires_at: datetime
     token_issued_at: datetime
     token_expires_at: datetime
     unused: bool
     """Whether the token presented was still unused, in a session that lives."""
+    online: bool
+    """It ends with a browser session."""
+    family_id: str | None
+    acr: str | None
+    claims: dict[str, Any] | None
 
 
 async def look(db: Database, token: str) -> Login | None:
@@ -160,8 +181,8 @@ async def look(db: Database, token: str) -> Login | None:
     rows = await db.query(_LOOK, {"digest": digest(token), "now": utcnow()})
     if not rows:
         return None
-    id_, user_id, client_id, scope, audience, amr, created, expires, *token_times, unused = rows[0]
-    issued, ends = map(moment, token_times)
+    id_, user_id, client_id, scope, audience, amr, authenticated, expires, *more = rows[0]
+    issued, ends, unused, online, family_id, acr, claims = more
     return Login(
         id=id_,
         user_id=user_id,
@@ -169,11 +190,15 @@ async def look(db: Database, token: str) -> Login | None:
         scope=scope,
         audience=audience,
         amr=document(amr),
-        created_at=moment(created),
+        authenticated_at=moment(authenticated),
         expires_at=moment(expires),
-        token_issued_at=issued,
-        token_expires_at=ends,
+        token_issued_at=moment(issued),
+        token_expires_at=moment(ends),
         unused=bool(unused),
+        online=bool(online),
+        family_id=family_id,
+        acr=acr,
+        claims=document(claims),
     )
 
 
@@ -182,7 +207,7 @@ async def swap(
 ) -> str | None:
     """The successor of `token`, durable; None where somebody was quicker, and nothing changed."""
     successor = mint(PREFIX)
-    values = _values(lifetimes, token, successor, login, status_index)
+    values = _values(lifetimes, token, successor, login, login.family_id, status_index)
     done = await db.apply(sqlite=_ONE_BY_ONE, postgresql=_AT_ONCE, values=values)
     return successor if done else None
 
@@ -192,6 +217,7 @@ def _values(
     token: str,
     successor: str,
     login: Login | LoginSession,
+    family_id: str | None,
     status_index: int | None,
 ) -> dict[str, Any]:
     now = utcnow()
@@ -201,8 +227,9 @@ def _values(
         "successor": digest(successor),
         "now": now,
         "access_expires_at": now + lifetimes.access,
-        "expires_at": min(now + lifetimes.idle, login.expires_at),
+        "expires_at": min(now + lifetimes.unused(online=login.online), login.expires_at),
         "status_index": status_index,
+        "family_id": family_id,
     }
 
 
@@ -222,7 +249,7 @@ def rotate(
         raise InvalidGrant("the refresh token is not valid", audit="unknown")
     presented, login = found
     successor = mint(PREFIX)
-    values = _values(lifetimes, token, successor, login, status_index)
+    values = _values(lifetimes, token, successor, login, presented.family_id, status_index)
     if not _done(session, _HOLD, values):
         raise InvalidGrant("the session has ended", audit=f"session {login.id} has ended")
     session.refresh(presented)  # as of now that the session is ours

@@ -44,7 +44,9 @@ def one_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "GRANTS", (*registry.GRANTS, Courtesy))
 
 
-NAMES = ["password", "refresh_token", "client_credentials", Courtesy.grant_type]
+NAMES = [
+    "password", "refresh_token", "client_credentials", "authorization_code", Courtesy.grant_type,
+]  # fmt: skip
 
 
 async def test_what_one_more_grant_issues_is_a_token(world: World) -> None:

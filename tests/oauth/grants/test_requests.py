@@ -103,7 +103,6 @@ async def test_a_missing_grant_type_and_an_unknown_one_are_told_apart(world: Wor
     refused(await world.token(username="ada"), 400, "invalid_request")
     for grant_type in (
         "implicit",
-        "authorization_code",
         "PASSWORD",
         "password ",
         "\u00fc",

@@ -1,0 +1,74 @@
+"""Changing one's own password: prove the old one, set the new one, end what others may hold."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlmodel import Session
+
+from identity.authentication.password import WRONG, PasswordLogin, Proven
+from identity.authentication.passwords import policy
+from identity.authentication.passwords.preparing import prepare
+from identity.directory.users import accounts
+from identity.errors import Forbidden, InvalidGrant, InvalidRequest, ValidationFailed
+from identity.records import audit
+from identity.tokens.sessions import lifecycle
+
+T = TypeVar("T")
+
+
+async def change(
+    passwords: PasswordLogin,
+    login: str,
+    current: str,
+    new: str,
+    then: Callable[[Session, Proven], T],
+    *,
+    user_id: str | None = None,
+    keep: str | None = None,
+) -> T:
+    """All sessions end but `keep`; what `then` returns, in the same unit of work. The caller has
+    awaited `feed.catch_up()`.
+
+    `user_id`: whose password it has to be, where that is known. `ValidationFailed`, `Forbidden`
+    where the current one is wrong, and what slows guessing down.
+    """
+    policy.check(new, username=login, pointer="/new_password")
+    proven = await prove(passwords, login, current, user_id)
+    user = proven.user
+    policy.check(new, username=user.username, email=user.email, pointer="/new_password")
+    if prepare(new) == prepare(current):
+        raise ValidationFailed([("/new_password", "The new password is the current one.")])
+    password_hash = await passwords.hash(login, new)
+    audit.act_as("user", user.id)
+
+    def unit(session: Session) -> T:
+        passwords.settle(session, proven)
+        row = accounts.get(session, user.id, lock=True)
+        accounts.set_password_hash(session, row, password_hash, must_change=False, held=None)
+        lifecycle.end_all(session, "password changed", user_id=user.id, keep=[keep])
+        return then(session, proven)
+
+    with in_our_words():
+        return await passwords.db.write(unit)
+
+
+async def prove(passwords: PasswordLogin, login: str, password: str, user_id: str | None) -> Proven:
+    """That this is the password of whoever logs in so, and that they are `user_id`, where that is
+    known."""
+    with in_our_words():
+        proven = await passwords.prove(login, password)
+    if user_id is not None and proven.user.id != user_id:
+        raise Forbidden(WRONG)  # renamed, and the name taken by another, a moment ago
+    return proven
+
+
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """OAuth's would puzzle here."""
+    try:
+        yield
+    except InvalidGrant as refusal:
+        raise Forbidden(WRONG, audit=refusal.audit) from None
+    except InvalidRequest as refusal:
+        raise ValidationFailed([("/current_password", refusal.detail)]) from None

@@ -1,0 +1,122 @@
+"""What users have agreed that a client may do: remembered, shown and taken back.
+
+One row a user and client, with every scope agreed to so far; a client that asks for more is asked
+about those only. Each function is part of the caller's unit of work.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, bindparam
+from sqlmodel import Field, Session, SQLModel, col, select
+
+from identity.clock import utcnow
+from identity.records import audit
+from identity.store import (
+    Database,
+    Statement,
+    StatementBy,
+    UtcDateTime,
+    Work,
+    changes,
+    execute,
+    insert_for,
+    select_of,
+)
+from identity.store.remembered import Remembered
+from identity.store.statements import DialectName
+
+CHANGED = "consent.changed"
+
+
+class Consent(SQLModel, table=True):
+    __tablename__ = "consent"
+
+    user_id: str = Field(foreign_key="user_account.id", primary_key=True, ondelete="CASCADE")
+    client_id: str = Field(
+        foreign_key="client.id", primary_key=True, ondelete="CASCADE", index=True
+    )
+    scopes: list[str] = Field(default_factory=list, sa_type=JSON)
+    granted_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
+
+
+Consents = Remembered[frozenset[str]]
+"""Scopes agreed to, under `key(user, client)`."""
+
+
+def key(user_id: str, client_id: str) -> str:
+    return f"{user_id} {client_id}"
+
+
+_LOAD = Statement(
+    lambda: select_of(Consent.scopes).where(
+        col(Consent.user_id) == bindparam("user_id"),
+        col(Consent.client_id) == bindparam("client_id"),
+    )
+)
+
+
+async def load(db: Database, ref: str) -> frozenset[str] | None:
+    user_id, _, client_id = ref.partition(" ")
+    rows = await db.query(_LOAD, {"user_id": user_id, "client_id": client_id})
+    return _names(rows[0][0]) if rows else None
+
+
+_NEW: dict[Any, str] = {
+    Consent.user_id: "user_id",
+    Consent.client_id: "client_id",
+    Consent.scopes: "scopes",
+    Consent.granted_at: "now",
+    Consent.updated_at: "now",
+}
+_WIDER: tuple[Any, ...] = (Consent.scopes, Consent.updated_at)
+
+
+def _granted(dialect: DialectName) -> Any:
+    written = insert_for(dialect, Consent).values({c: bindparam(n) for c, n in _NEW.items()})
+    return written.on_conflict_do_update(
+        index_elements=[Consent.user_id, Consent.client_id],
+        set_={column: written.excluded[column.key] for column in _WIDER},
+    )
+
+
+_GRANT = StatementBy(_granted)
+
+
+def grant(work: Work, user_id: str, client_id: str, scopes: Collection[str]) -> None:
+    """The user agrees to these too. Two answers at once lose nothing but the need to ask again."""
+    whose = {"user_id": user_id, "client_id": client_id}
+    known = execute(work, _LOAD, whose).fetchall()
+    before = _names(known[0][0]) if known else frozenset()
+    after = sorted(before.union(scopes))
+    execute(work, _GRANT, {**whose, "scopes": after, "now": utcnow()})
+    changes.record(work, CHANGED, key(user_id, client_id))
+    audit.record(
+        work, "consent.granted", subject=user_id, client_id=client_id,
+        scopes=sorted(set(scopes) - before),
+    )  # fmt: skip
+
+
+def withdraw(session: Session, user_id: str, client_id: str) -> bool:
+    """The caller ends the client's sessions of this user. False where nothing was agreed to."""
+    found = session.get(Consent, (user_id, client_id))
+    if found is None:
+        return False
+    session.delete(found)
+    session.flush()
+    changes.record(session, CHANGED, key(user_id, client_id))
+    audit.record(session, "consent.withdrawn", subject=user_id, client_id=client_id)
+    return True
+
+
+def of_user(session: Session, user_id: str) -> Sequence[Consent]:
+    query = select(Consent).where(Consent.user_id == user_id)
+    return session.exec(query.order_by(col(Consent.client_id))).all()
+
+
+def _names(stored: str | list[str]) -> frozenset[str]:
+    """JSON, which one driver reads itself and the other does not."""
+    return frozenset(json.loads(stored) if isinstance(stored, str) else stored)

@@ -1,0 +1,182 @@
+"""A code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.6)."""
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from sqlmodel import Session
+
+from identity.directory.access import granting
+from identity.directory.clients.registry import ClientSnapshot
+from identity.errors import InvalidGrant, InvalidTarget
+from identity.oauth.grants.refresh_token import RefreshToken
+from identity.oauth.grants.request import Issue, TokenRequest
+from identity.records import audit
+from identity.records.audit import AuditQueue
+from identity.store import Database, Work
+from identity.tokens import codes
+from identity.tokens.codes import Code
+from identity.tokens.live import Users
+from identity.tokens.minting import Subject
+from identity.tokens.sessions import joining, lifecycle
+from identity.tokens.sessions.lifecycle import Lifetimes
+from identity.tokens.status.places import Place, Places
+from identity.tokens.subjects import is_pairwise
+
+if TYPE_CHECKING:
+    from identity.service.wiring import Services
+
+NOT_VALID = "the code is not valid"
+OFFLINE = "offline_access"
+
+
+@dataclass(frozen=True)
+class AuthorizationCode:
+    db: Database
+    users: Users
+    lifetimes: Lifetimes
+    queue: AuditQueue
+    places: Places
+    grant_type: ClassVar[str] = "authorization_code"
+    form: ClassVar[Mapping[str, Any]] = {
+        "code": {"type": "string"},
+        "redirect_uri": {
+            "type": "string",
+            "format": "uri",
+            "description": "As the authorization request named it.",
+        },
+        "code_verifier": {"type": "string", "description": "Of PKCE (RFC 7636)."},
+    }
+    example: ClassVar[Mapping[str, str]] = {
+        "code": "ac_…",
+        "redirect_uri": "https://app.example.com/callback",
+        "code_verifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+    }
+    for_itself: ClassVar[bool] = False
+    logs_in: ClassVar[bool] = False
+    by_browser: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        s = services
+        return cls(s.db, s.users, s.lifetimes, s.queue, s.places)
+
+    async def authorize(self, request: TokenRequest) -> Issue:
+        code = await codes.look(self.db, request.required("code"))
+        if code is None:
+            raise InvalidGrant(NOT_VALID, audit="unknown")
+        _check_bound(code, request.client, request.form)
+        if code.used:
+            await self._replayed(code)
+        audience = _audience(request, code)
+        user = await self.users.get(code.user_id)
+        if user is None or not user.active:
+            raise InvalidGrant(NOT_VALID, audit="user disabled")
+        scope = " ".join(
+            granting.granted(
+                code.scope,
+                home=request.scopes,
+                client=request.client.scopes,
+                holder=user.scopes,
+                audience=audience if audience != request.default_audience else None,
+            )
+            if code.scope
+            else ()
+        )
+        place = await self.places.take(None, audience)
+
+        def unit(work: Work) -> tuple[joining.Joined, str | None] | None:
+            if not codes.spend(work, code):
+                return None
+            return self._begin(work, request, code, scope, audience, place)
+
+        begun = await self.db.write_plain(unit)
+        if begun is None:
+            await self._replayed(code)
+            raise InvalidGrant(NOT_VALID, audit="expired")
+        joined, refresh_token = begun
+        self.queue.put(
+            "token.issued", subject=user.id, client_id=request.client.id,
+            grant=self.grant_type, scope=scope, sid=joined.id,
+        )  # fmt: skip
+        subject = Subject(user.id, user.username, user.roles, joined)
+        return Issue(
+            subject, audience, scope, place, request.asked_at, refresh_token,
+            nonce=code.nonce, claims=code.claims,
+        )  # fmt: skip
+
+    def _begin(
+        self,
+        work: Work,
+        request: TokenRequest,
+        code: Code,
+        scope: str,
+        audience: str,
+        place: Place,
+    ) -> tuple[joining.Joined, str | None]:
+        offline = OFFLINE in scope.split()
+        joined = joining.join(
+            work, self.lifetimes, code, scope=scope, audience=audience, offline=offline,
+            status_index=place.number, user_agent=request.user_agent,
+        )  # fmt: skip
+        codes.note_session(work, code, joined.id)
+        if RefreshToken.grant_type not in request.client.grants:
+            return joined, None
+        idle = self.lifetimes.unused(online=not offline)
+        return joined, joining.first_refresh_token(work, idle, joined)
+
+    async def _replayed(self, code: Code) -> None:
+        """End what the first use of a code began. Returns where it was never used."""
+
+        def unit(session: Session) -> None:
+            sid = codes.session_of(session, code)
+            if sid is None:
+                return
+            lifecycle.end(session, sid, "authorization code replayed")
+            audit.record(
+                session, "code.replayed", outcome="refused",
+                subject=code.user_id, client_id=code.client_id, sid=sid,
+            )  # fmt: skip
+            raise InvalidGrant(NOT_VALID, audit=f"replay, session {sid}")
+
+        await self.db.write(unit)
+
+
+def _check_bound(code: Code, client: ClientSnapshot, form: Mapping[str, str]) -> None:
+    """That whoever sends the code is who it was made for. Nothing is spent before."""
+    if code.client_id != client.id:
+        raise InvalidGrant(NOT_VALID, audit="another client's")
+    redirect_uri = form.get("redirect_uri")
+    if redirect_uri != code.redirect_uri and not (
+        code.redirect_uri is None and redirect_uri in client.settings.redirect_uris
+    ):
+        raise InvalidGrant("redirect_uri is not the authorization request's")
+    verifier = form.get("code_verifier")
+    if code.code_challenge is None:
+        if verifier is not None:  # RFC 9700 §4.8.2: a challenge was taken out on the way
+            raise InvalidGrant("code_verifier came, but the request had no code_challenge")
+        return
+    if verifier is None:
+        raise InvalidGrant("code_verifier is missing")
+    digest = urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=")
+    if not 43 <= len(verifier) <= 128 or not hmac.compare_digest(
+        digest, code.code_challenge.encode()
+    ):
+        raise InvalidGrant("code_verifier is not the one of the code_challenge")
+
+
+def _audience(request: TokenRequest, code: Code) -> str:
+    """One of the resources that the code is for (RFC 8707 §2.2)."""
+    if is_pairwise(request.client):
+        return request.audience
+    named = request.form.get("resource")
+    if named is not None:
+        if named not in code.resources and named != request.default_audience:
+            raise InvalidTarget("the resource was not named in the authorization request")
+        return named
+    if len(code.resources) > 1:
+        raise InvalidTarget("the code is for several resources: name one")
+    return code.resources[0] if code.resources else request.default_audience

@@ -1,0 +1,38 @@
+"""For which resource a token is to be (RFC 8707)."""
+
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
+
+from identity.directory.access import granting
+from identity.directory.clients.registry import ClientSnapshot
+from identity.errors import InvalidTarget
+
+
+def target(
+    named: str | None,
+    asked: str | None,
+    client: ClientSnapshot,
+    own: Collection[str],
+    scopes: Mapping[str, str | None],
+) -> str | None:
+    """The resource that a request names (§2), if the client may; where it names none, the one to
+    which all scopes that it asks for belong, again if the client may. `own`: this service's
+    audiences. `scopes`: as `granting.home_of_scopes` gives them."""
+    if asked is None and client.default_scopes is not None:
+        asked = " ".join(client.default_scopes)
+    theirs = granting.resource_of(asked, scopes)
+    resource = theirs if named is None else named
+    if resource is None or resource in client.audiences or resource in own:
+        return resource
+    if resource == theirs and granting.opens(client.scopes, asked, resource, scopes):
+        return resource
+    if named is None:
+        return resource if client.builtin else None
+    try:
+        parts = urlsplit(resource)
+        absolute = bool(parts.scheme) and "#" not in resource
+    except ValueError:
+        absolute = False
+    if not absolute:
+        raise InvalidTarget("resource must be an absolute URI without fragment")
+    raise InvalidTarget("the client may not ask for tokens for this resource")

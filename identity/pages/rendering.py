@@ -1,0 +1,84 @@
+"""Templates to answers: what every page says of itself, and what no page may do.
+
+Templates escape everything (a test forbids `|safe`) and fail on a name that does not exist.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from identity.errors import IdentityError, InvalidRequest, OAuthError, ServerError
+from identity.http.messages import Request, Response
+from identity.pages.static import FOLDER, version
+from identity.pages.words import _
+from identity.records.audit import origin
+from identity.settings import Settings
+
+Header = tuple[bytes, bytes]
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+FORMS_STAY = "; form-action 'self'"
+"""Not on pages whose form leads to a client in the end: Chromium checks every hop."""
+
+
+class Rendering:
+    def __init__(self, settings: Settings) -> None:
+        self.base = urlsplit(settings.issuer).path.rstrip("/")
+        self._environment = Environment(
+            loader=FileSystemLoader(FOLDER.parent / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
+        )
+        self._environment.install_gettext_callables(  # type: ignore[attr-defined]
+            _, lambda one, many, n: one if n == 1 else many, newstyle=True
+        )
+        self._environment.globals |= {"base": self.base, "version": version()}
+
+    def page(
+        self,
+        template: str,
+        *,
+        status: int = 200,
+        headers: Iterable[Header] = (),
+        forms_stay: bool = False,
+        **context: Any,
+    ) -> Response:
+        body = self._environment.get_template(template).render(context)
+        policy = POLICY + FORMS_STAY if forms_stay else POLICY
+        said = [
+            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-security-policy", policy.encode()),
+            (b"referrer-policy", b"same-origin"),
+            *headers,
+        ]
+        return Response(status, said, body.encode())
+
+    def error(self, request: Request, error: IdentityError) -> Response:
+        """With the request's id, by which an operator finds out more, and a way on."""
+        who = origin.get()
+        title = _("This link does not work") if isinstance(error, OAuthError) else error.title
+        if isinstance(error, ServerError):
+            title = _("Something went wrong")
+        headers = [(n.lower().encode(), v.encode("latin-1")) for n, v in error.headers().items()]
+        return self.page(
+            "error.html",
+            status=error.status,
+            headers=[header for header in headers if header[0] == b"retry-after"],
+            forms_stay=True,
+            title=title,
+            detail=error.detail,
+            by_client=isinstance(error, InvalidRequest),
+            request_id=who.request_id,
+        )
+
+    def signed_out(self, applications: Sequence[str], headers: Iterable[Header] = ()) -> Response:
+        return self.page(
+            "signed_out.html", headers=headers, forms_stay=True, applications=applications
+        )

@@ -1,0 +1,29 @@
+"""Where a page leads back to: an address of ours, named in its own address."""
+
+import re
+from urllib.parse import urlencode
+
+from identity.errors import InvalidRequest
+from identity.pages.words import _
+
+_PLAIN = re.compile(r"[!-\[\]-~]*")  # no control, no space, no backslash
+
+
+def to(query: dict[str, str], base: str) -> str | None:
+    """The address to go on at; None where none is named. InvalidRequest for one that is not
+    `/authorize` here: whoever signs in must not be led elsewhere."""
+    wanted = query.get("to")
+    if wanted is None:
+        return None
+    path, _mark, _query = wanted.partition("?")
+    if not _PLAIN.fullmatch(wanted) or path != f"{base}/authorize":
+        raise InvalidRequest(_("The address to go on at is not one of this service."))
+    return wanted
+
+
+def query_of(address: str) -> str:
+    return address.partition("?")[2]
+
+
+def with_to(path: str, address: str | None) -> str:
+    return path if address is None else f"{path}?{urlencode({'to': address})}"

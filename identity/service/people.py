@@ -1,0 +1,23 @@
+"""Who sits at a browser."""
+
+from identity.authentication import browser
+from identity.http import cookies
+from identity.http.messages import Request
+from identity.records import audit
+from identity.service.interactions import Person
+from identity.service.wiring import Services
+
+
+async def person_at(services: Services, request: Request) -> Person | None:
+    """Whoever is signed in with it and still active. The caller has awaited `feed.catch_up()`."""
+    cookie = services.cookies.read(request, cookies.SESSION)
+    if cookie is None:
+        return None
+    session = await browser.find(services.browsers, services.browser_lifetimes, cookie)
+    if session is None:
+        return None
+    user = services.users.at_hand(session.user_id) or await services.users.get(session.user_id)
+    if user is None or not user.active:
+        return None
+    audit.act_as("user", user.id)
+    return Person(session, user)

@@ -1,0 +1,264 @@
+"""Authorization codes (RFC 6749 §4.1.2): issued by one statement, redeemed by one unit of work.
+
+A code is bound to its client, redirect URI, PKCE challenge and browser session, and is consumed
+only once all of these match: whoever has a leaked code and nothing else ends nobody's session. It
+lives by the database's clock, for replicas' own differ. Of two that redeem it at once the
+conditional write lets one through; the other one, like every later one, is a replay and ends the
+session that the first use began or joined.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import JSON, bindparam, insert, literal, update
+from sqlmodel import Field, Session, SQLModel, col
+
+from identity.clock import utcnow
+from identity.directory.clients.table import Client
+from identity.opaque import digest, mint
+from identity.store import (
+    Database,
+    Statement,
+    StatementBy,
+    UtcDateTime,
+    Work,
+    delete_some,
+    execute,
+    moment,
+    select_of,
+    value_of,
+)
+from identity.store.moments import DatabaseClock
+from identity.store.statements import DialectName
+from identity.tokens.sessions.table import BrowserSession
+
+PREFIX = "ac"
+LIFE = timedelta(seconds=60)
+KEPT = timedelta(days=1)
+"""How long a code is known after its end, so that its replay is seen for what it is."""
+
+_JSON_OR_NULL: Any = JSON(none_as_null=True)
+
+
+class AuthorizationCode(SQLModel, table=True):
+    __tablename__ = "authorization_code"
+
+    digest: str = Field(primary_key=True)
+    client_id: str = Field(foreign_key="client.id", ondelete="CASCADE", index=True)
+    user_id: str = Field(foreign_key="user_account.id", ondelete="CASCADE", index=True)
+    browser_session_id: str = Field(
+        foreign_key="browser_session.id", ondelete="CASCADE", index=True
+    )
+    redirect_uri: str | None = None
+    """As the request named it, None where it named none."""
+    code_challenge: str | None = None
+    scope: str
+    resources: list[str] = Field(default_factory=list, sa_type=JSON)
+    nonce: str | None = None
+    claims: dict[str, Any] | None = Field(default=None, sa_type=_JSON_OR_NULL)
+    authenticated_at: datetime = Field(sa_type=UtcDateTime)
+    amr: list[str] = Field(default_factory=list, sa_type=JSON)
+    acr: str
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    session_id: str | None = None
+    """The session that the first use began or joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorized:
+    """What a person at a browser granted to a client."""
+
+    client_id: str
+    user_id: str
+    browser_session_id: str
+    redirect_uri: str | None
+    code_challenge: str | None
+    scope: str
+    resources: tuple[str, ...]
+    nonce: str | None
+    claims: dict[str, Any] | None
+    authenticated_at: datetime
+    amr: tuple[str, ...]
+    acr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code(Authorized):
+    """One that has been issued."""
+
+    digest: str
+    expires_at: datetime
+    used: bool
+    session_id: str | None
+    browser_expires_at: datetime
+
+
+_PRESENTED = col(AuthorizationCode.digest) == bindparam("digest")
+_ISSUED: tuple[Any, ...] = (
+    AuthorizationCode.digest,
+    AuthorizationCode.client_id,
+    AuthorizationCode.user_id,
+    AuthorizationCode.browser_session_id,
+    AuthorizationCode.redirect_uri,
+    AuthorizationCode.code_challenge,
+    AuthorizationCode.scope,
+    AuthorizationCode.resources,
+    AuthorizationCode.nonce,
+    AuthorizationCode.claims,
+    AuthorizationCode.authenticated_at,
+    AuthorizationCode.amr,
+    AuthorizationCode.acr,
+)
+
+
+def _issued(dialect: DialectName) -> Any:
+    """One row, if browser session and client live; on PostgreSQL they do until we commit."""
+    ends: Any = AuthorizationCode.expires_at
+    end: Any = value_of(ends, ends.key)
+    if dialect == "postgresql":
+        end = DatabaseClock() + literal(LIFE)
+    living = (
+        select_of(*(value_of(column, column.key) for column in _ISSUED), end)
+        .select_from(BrowserSession, Client)
+        .where(
+            col(BrowserSession.id) == bindparam("browser_session_id"),
+            col(BrowserSession.ended_at).is_(None),
+            col(Client.id) == bindparam("client_id"),
+            col(Client.status) == "active",
+        )
+        .with_for_update(read=True)
+    )
+    return insert(AuthorizationCode).from_select([*_ISSUED, ends], living)
+
+
+_ISSUE = StatementBy(_issued)
+
+
+async def issue(db: Database, granted: Authorized) -> str | None:
+    """A code, durable; None where browser session or client ended meanwhile."""
+    code = mint(PREFIX)
+    values = {
+        "digest": digest(code),
+        "client_id": granted.client_id,
+        "user_id": granted.user_id,
+        "browser_session_id": granted.browser_session_id,
+        "redirect_uri": granted.redirect_uri,
+        "code_challenge": granted.code_challenge,
+        "scope": granted.scope,
+        "resources": granted.resources,
+        "nonce": granted.nonce,
+        "claims": granted.claims or None,
+        "authenticated_at": granted.authenticated_at,
+        "amr": granted.amr,
+        "acr": granted.acr,
+        "expires_at": utcnow() + LIFE,  # SQLite's; replicas' clocks differ
+    }
+    issued = await db.apply(sqlite=[_ISSUE], postgresql=_ISSUE, values=values)
+    return code if issued else None
+
+
+_LOOK = Statement(
+    lambda: (
+        select_of(
+            AuthorizationCode.client_id,
+            AuthorizationCode.user_id,
+            AuthorizationCode.browser_session_id,
+            AuthorizationCode.redirect_uri,
+            AuthorizationCode.code_challenge,
+            AuthorizationCode.scope,
+            AuthorizationCode.resources,
+            AuthorizationCode.nonce,
+            AuthorizationCode.claims,
+            AuthorizationCode.authenticated_at,
+            AuthorizationCode.amr,
+            AuthorizationCode.acr,
+            AuthorizationCode.digest,
+            AuthorizationCode.expires_at,
+            col(AuthorizationCode.used_at).is_not(None),
+            AuthorizationCode.session_id,
+            BrowserSession.expires_at,
+        )
+        .join_from(AuthorizationCode, BrowserSession)
+        .where(_PRESENTED)
+    )
+)
+
+
+async def look(db: Database, code: str) -> Code | None:
+    """The code in whatever state it is; None where it is not known."""
+    rows = await db.query(_LOOK, {"digest": digest(code)})
+    if not rows:
+        return None
+    (
+        client_id, user_id, browser, redirect_uri, challenge, scope, resources, nonce, claims,
+        authenticated_at, amr, acr, key, expires_at, used, session_id, browser_expires_at,
+    ) = rows[0]  # fmt: skip
+    return Code(
+        client_id=client_id,
+        user_id=user_id,
+        browser_session_id=browser,
+        redirect_uri=redirect_uri,
+        code_challenge=challenge,
+        scope=scope,
+        resources=tuple(_read(resources)),
+        nonce=nonce,
+        claims=_read(claims),
+        authenticated_at=moment(authenticated_at),
+        amr=tuple(_read(amr)),
+        acr=acr,
+        digest=key,
+        expires_at=moment(expires_at),
+        used=bool(used),
+        session_id=session_id,
+        browser_expires_at=moment(browser_expires_at),
+    )
+
+
+_SPEND = Statement(
+    lambda: (
+        update(AuthorizationCode)
+        .where(
+            _PRESENTED,
+            col(AuthorizationCode.used_at).is_(None),
+            col(AuthorizationCode.expires_at) > DatabaseClock(),
+        )
+        .values({AuthorizationCode.used_at: DatabaseClock()})
+    )
+)
+_JOIN = Statement(
+    lambda: (
+        update(AuthorizationCode)
+        .where(_PRESENTED)
+        .values({AuthorizationCode.session_id: bindparam("session_id")})
+    )
+)
+_JOINED = Statement(lambda: select_of(AuthorizationCode.session_id).where(_PRESENTED))
+
+
+def spend(work: Work, code: Code) -> bool:
+    """Whether the code was good, and is now used: true once."""
+    return execute(work, _SPEND, {"digest": code.digest, "now": utcnow()}).rowcount == 1
+
+
+def note_session(work: Work, code: Code, session_id: str) -> None:
+    """What a replay of the code will end."""
+    execute(work, _JOIN, {"digest": code.digest, "session_id": session_id})
+
+
+def session_of(work: Work, code: Code) -> str | None:
+    """The session of the code's first use."""
+    rows = execute(work, _JOINED, {"digest": code.digest}).fetchall()
+    return rows[0][0] if rows else None
+
+
+def prune(session: Session) -> int:
+    over = col(AuthorizationCode.expires_at) < utcnow() - KEPT
+    return delete_some(session, AuthorizationCode, over)
+
+
+def _read(stored: Any) -> Any:
+    """JSON, which one driver reads itself and the other does not."""
+    return json.loads(stored) if isinstance(stored, str) else stored

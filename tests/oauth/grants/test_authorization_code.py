@@ -1,0 +1,216 @@
+"""Codes for tokens: once, by whom they were made for, and never for more than is still allowed."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import delete, update
+
+from identity.directory.users import accounts
+from identity.directory.users.table import User
+from identity.opaque import digest
+from identity.tokens.codes import AuthorizationCode
+from identity.tokens.sessions import lifecycle
+from tests.browsing import CALLBACK, Browser, Flow, code_client, verifier_and_challenge
+from tests.world import World, bearer, claims_of, granted, refused
+
+REFUSED = (400, "invalid_grant")
+
+
+@pytest.fixture
+def ada(world: World) -> User:
+    return world.user("ada", email="ada@example.com", name="Ada")
+
+
+@pytest.fixture
+def browser(world: World) -> Browser:
+    return Browser(world.api)
+
+
+@pytest.fixture
+def flow(world: World, ada: User) -> Flow:
+    return Flow(world, code_client(world, first_party=True))
+
+
+async def test_a_replay_ends_what_the_first_use_began(flow: Flow, browser: Browser) -> None:
+    world = flow.world
+    code, verifier = await flow.signed_in(browser)
+    tokens = granted(await flow.redeem(code, verifier))
+    assert await world.active(tokens["access_token"])
+    refused(await flow.redeem(code, verifier), *REFUSED)
+    assert not await world.active(tokens["access_token"])
+    refused(await world.refresh(tokens["refresh_token"], flow.client), *REFUSED)
+    (event,) = await world.events("code.replayed")
+    assert event.outcome == "refused"
+    # The person stays signed in, and the client may ask again.
+    code, verifier = await flow.signed_in(browser, prompt="none")
+    assert (await flow.redeem(code, verifier)).status_code == 200
+
+
+async def test_a_replay_by_whoever_has_the_code_alone_ends_nothing(
+    flow: Flow, browser: Browser
+) -> None:
+    world = flow.world
+    other = Flow(world, code_client(world, "other"))
+    code, verifier = await flow.signed_in(browser)
+    tokens = granted(await flow.redeem(code, verifier))
+    wrong, _ = verifier_and_challenge()
+    refused(await flow.redeem(code, wrong), *REFUSED)
+    refused(await flow.redeem(code, None), *REFUSED)
+    refused(await flow.redeem(code, verifier, redirect_uri=f"{CALLBACK}/"), *REFUSED)
+    refused(await other.redeem(code, verifier), *REFUSED)
+    assert await world.active(tokens["access_token"])
+
+
+async def test_a_failed_try_does_not_consume_the_code(flow: Flow, browser: Browser) -> None:
+    world = flow.world
+    other = Flow(world, code_client(world, "other"))
+    code, verifier = await flow.signed_in(browser)
+    wrong, challenge = verifier_and_challenge()
+    for form in (
+        {"code_verifier": wrong},
+        {"code_verifier": challenge},
+        {"code_verifier": verifier[:42]},
+        {"code_verifier": verifier, "redirect_uri": "https://shop.example/other"},
+        {"code_verifier": verifier, "redirect_uri": ""},
+        {"code_verifier": ""},
+    ):
+        refused(await flow.redeem(code, None, **form), *REFUSED)
+    refused(await other.redeem(code, verifier), *REFUSED)
+    for broken in (code[:-1], code + "A", code.upper(), f"rt{code[2:]}", "ac_", "x" * 500, "ü"):
+        refused(await flow.redeem(broken, verifier), *REFUSED)
+    elsewhere = await flow.redeem(code, verifier, resource="https://elsewhere.example/")
+    refused(elsewhere, 400, "invalid_target")
+    assert (await flow.redeem(code, verifier)).status_code == 200
+
+
+async def test_a_code_lives_a_minute_by_the_databases_clock(flow: Flow, browser: Browser) -> None:
+    for older, good in ((55, True), (61, False)):
+        code, verifier = await flow.signed_in(browser)
+        with flow.world.change() as session:
+            row = session.get_one(AuthorizationCode, digest(code))
+            row.expires_at -= timedelta(seconds=older)
+            session.add(row)
+        answer = await flow.redeem(code, verifier)
+        assert (answer.status_code == 200) is good, answer.text
+
+
+async def test_of_sixteen_at_once_one_wins(flow: Flow, browser: Browser) -> None:
+    for _ in range(3):
+        code, verifier = await flow.signed_in(browser)
+        answers = await asyncio.gather(*(flow.redeem(code, verifier) for _ in range(16)))
+        won = [answer for answer in answers if answer.status_code == 200]
+        assert len(won) <= 1
+        for answer in answers:
+            if answer not in won:
+                refused(answer, *REFUSED)
+        for answer in won:  # the fifteen others were replays
+            assert not await flow.world.active(answer.json()["access_token"])
+
+
+@pytest.mark.parametrize("gone", ["user", "client", "sessions", "signed out"])
+async def test_a_code_is_worth_nothing_once_it_would_not_be_made(
+    flow: Flow, ada: User, browser: Browser, gone: str
+) -> None:
+    world = flow.world
+    code, verifier = await flow.signed_in(browser)
+    if gone == "user":
+        world.set_status(ada, "disabled")
+    elif gone == "client":
+        world.change_client("shop", grants=["refresh_token"])
+    elif gone == "sessions":
+        with world.change() as session:
+            lifecycle.end_all(session, "by an administrator", user_id=ada.id)
+    else:
+        await browser.submit(await browser.get("/sign-out"))
+    answer = await flow.redeem(code, verifier)
+    expected = "unauthorized_client" if gone == "client" else "invalid_grant"
+    refused(answer, 400, expected)
+
+
+async def test_scopes_are_those_that_the_user_still_holds(world: World, browser: Browser) -> None:
+    ada = world.user("ada")
+    world.scopes("read", "write", role="writers")
+    with world.change() as session:
+        accounts.set_roles(session, accounts.get(session, ada.id), ["writers"], None)
+    flow = Flow(world, code_client(world, first_party=True))
+    code, verifier = await flow.signed_in(browser, scope="openid read write")
+    with world.change() as session:
+        accounts.set_roles(session, accounts.get(session, ada.id), [], None)
+    tokens = granted(await flow.redeem(code, verifier))
+    assert tokens["scope"] == "openid"
+
+
+async def test_a_token_is_for_one_of_the_resources_that_were_named(
+    world: World, browser: Browser
+) -> None:
+    world.user("ada")
+    orders, bills = "https://orders.example/", "https://bills.example/"
+    client = code_client(world, first_party=True, audiences=[orders, bills])
+    flow = Flow(world, client)
+    parameters, verifier = flow.parameters()
+    await browser.sign_in(await browser.get("/sign-in"))
+
+    async def code() -> str:
+        pairs = [*parameters.items(), ("resource", orders), ("resource", bills)]
+        return (await browser.get("/authorize", params=pairs)).sent_to["code"]
+
+    refused(await flow.redeem(await code(), verifier), 400, "invalid_target")
+    tokens = granted(await flow.redeem(await code(), verifier, resource=bills))
+    issuer = world.services.settings.issuer
+    assert claims_of(tokens["access_token"])["aud"] == [bills, f"{issuer}/userinfo"]
+    # It opens /userinfo, and nothing else here.
+    headers = bearer(tokens["access_token"])
+    assert (await world.api.get("/userinfo", headers=headers)).status_code == 200
+    assert (await world.api.get("/users/me", headers=headers)).status_code == 401
+    answer = await world.refresh(tokens["refresh_token"], flow.client, resource=orders)
+    refused(answer, 400, "invalid_target")
+
+
+async def test_the_clients_codes_share_one_session_and_keep_their_own_scope(
+    flow: Flow, browser: Browser
+) -> None:
+    world = flow.world
+    first = await flow.tokens(browser, scope="openid email")
+    second = await flow.tokens(browser, scope="openid profile")
+    sid = claims_of(first["id_token"])["sid"]
+    assert claims_of(second["id_token"])["sid"] == sid
+    for tokens, scope in ((first, "openid email"), (second, "openid profile")):
+        again = granted(await world.refresh(tokens["refresh_token"], flow.client))
+        assert again["scope"] == scope and claims_of(again["access_token"])["sid"] == sid
+    other = Flow(world, code_client(world, "other", first_party=True))
+    assert claims_of((await other.tokens(browser))["id_token"])["sid"] != sid
+
+
+async def test_a_session_below_a_browser_session_ends_with_it_but_not_an_offline_one(
+    flow: Flow, browser: Browser
+) -> None:
+    world = flow.world
+    online = await flow.tokens(browser)
+    offline = await flow.tokens(browser, scope="openid offline_access")
+    assert claims_of(online["id_token"])["sid"] != claims_of(offline["id_token"])["sid"]
+    await browser.submit(await browser.get("/sign-out"))
+    refused(await world.refresh(online["refresh_token"], flow.client), *REFUSED)
+    assert not await world.active(online["access_token"])
+    offline = granted(await world.refresh(offline["refresh_token"], flow.client))
+    assert await world.active(offline["access_token"])
+
+
+async def test_without_the_refresh_grant_there_is_no_refresh_token_nor_offline_access(
+    world: World, browser: Browser
+) -> None:
+    world.user("ada")
+    flow = Flow(world, code_client(world, first_party=True))
+    world.change_client("shop", grants=["authorization_code"])
+    tokens = await flow.tokens(browser, scope="openid offline_access")
+    assert "refresh_token" not in tokens and tokens["scope"] == "openid"
+
+
+async def test_a_deleted_user_takes_everything_along(
+    flow: Flow, ada: User, browser: Browser
+) -> None:
+    code, verifier = await flow.signed_in(browser)
+    with flow.world.change() as session:
+        session.execute(update(User).where(User.id == ada.id).values(status="disabled"))  # type: ignore[arg-type]
+        session.execute(delete(User).where(User.id == ada.id))  # type: ignore[arg-type]
+    refused(await flow.redeem(code, verifier), *REFUSED)
