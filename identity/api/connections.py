@@ -1,0 +1,214 @@
+"""What hangs on a user's browser: where they are signed in, and what applications may do in their
+name; theirs to see and to end, and administrators'."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Security
+from pydantic import BaseModel
+from sqlmodel import Session, col, select
+
+from identity.api.actor import Acting, ChangingMe, Me, acting
+from identity.api.bodies import JsonRoute, PathId
+from identity.api.paging import Page, Paged, Window, listed
+from identity.api.problems import administrative
+from identity.authentication import browser
+from identity.clock import utcnow
+from identity.directory.clients.table import Client
+from identity.directory.consents import Consent
+from identity.directory.users import accounts
+from identity.errors import NotFound
+from identity.tokens.sessions.table import BrowserSession, LoginSession
+from identity.tokens.withdrawing import withdraw
+
+router = APIRouter(route_class=JsonRoute)
+Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]
+Writer = Annotated[Acting, Security(acting, scopes=["users:write"])]
+MINE, THEIRS = "Self-service", "Users"
+BY_USER, BY_ADMIN = "ended by the user", "ended by an administrator"
+
+
+class ConsentOut(BaseModel):
+    """What a user has agreed that an application may do."""
+
+    client_id: str
+    client_name: str
+    scopes: list[str]
+    granted_at: datetime
+    updated_at: datetime
+
+
+class AtClientOut(BaseModel):
+    """An application that was signed in to with a browser session."""
+
+    client_id: str
+    session_id: str
+    """The `sid` of its tokens."""
+
+
+class BrowserSessionOut(BaseModel):
+    """Somebody signed in here with a browser. Never its cookie."""
+
+    id: str
+    acr: str
+    amr: list[str]
+    created_at: datetime
+    authenticated_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str | None
+    user_agent: str | None
+    clients: list[AtClientOut]
+
+
+class MyBrowserSession(BrowserSessionOut):
+    current: bool
+    """Whether the token that asks hangs on it."""
+
+
+@router.get(
+    "/users/me/consents", operation_id="list_my_consents", tags=[MINE],
+    summary="List what applications may do in my name", responses=administrative(),
+)  # fmt: skip
+async def list_my_consents(me: Me, window: Paged) -> Page[ConsentOut]:
+    return await listed(me.services.db, lambda s: _consents(s, window, me.user.id))
+
+
+@router.delete(
+    "/users/me/consents/{client_id}", status_code=204, operation_id="withdraw_my_consent",
+    tags=[MINE], summary="Take back what an application may do in my name",
+    responses=administrative(404),
+)  # fmt: skip
+async def withdraw_my_consent(me: ChangingMe, client_id: PathId) -> None:
+    """Its sessions of mine end, offline ones too."""
+
+    def unit(session: Session) -> None:
+        if not withdraw(session, me.user.id, client_id, "consent withdrawn"):
+            raise NotFound("you have agreed to nothing there")
+
+    await me.services.db.write(unit)
+
+
+@router.get(
+    "/users/me/browser-sessions", operation_id="list_my_browser_sessions", tags=[MINE],
+    summary="List where I am signed in with a browser, newest first", responses=administrative(),
+)  # fmt: skip
+async def list_my_browser_sessions(me: Me, window: Paged) -> Page[MyBrowserSession]:
+    found = await listed(me.services.db, lambda s: _browsers(s, window, me.user.id))
+    sid = me.live.claims.session
+    items = [
+        MyBrowserSession(
+            **item.model_dump(), current=any(each.session_id == sid for each in item.clients)
+        )
+        for item in found.items
+    ]
+    return Page(items=items, next=found.next)
+
+
+@router.delete(
+    "/users/me/browser-sessions/{session_id}", status_code=204, tags=[MINE],
+    operation_id="end_my_browser_session", summary="Sign out one of my browsers",
+    responses=administrative(404),
+)  # fmt: skip
+async def end_my_browser_session(me: ChangingMe, session_id: PathId) -> None:
+    """With it end its sessions at applications, but for offline ones."""
+    await me.services.db.write(lambda s: _end(s, me.user.id, session_id, BY_USER))
+
+
+@router.get(
+    "/users/{user_id}/consents", operation_id="list_user_consents", tags=[THEIRS],
+    summary="List what applications may do in a user's name", responses=administrative(404),
+)  # fmt: skip
+async def list_consents(actor: Reader, user_id: PathId, window: Paged) -> Page[ConsentOut]:
+    def unit(session: Session) -> Page[ConsentOut]:
+        accounts.get(session, user_id)
+        return _consents(session, window, user_id)
+
+    return await listed(actor.services.db, unit)
+
+
+@router.delete(
+    "/users/{user_id}/consents/{client_id}", status_code=204, tags=[THEIRS],
+    operation_id="withdraw_user_consent",
+    summary="Take back what an application may do in a user's name",
+    responses=administrative(404),
+)  # fmt: skip
+async def withdraw_consent(actor: Writer, user_id: PathId, client_id: PathId) -> None:
+    def unit(session: Session) -> None:
+        accounts.guard(session, accounts.get(session, user_id), actor.held)
+        if not withdraw(session, user_id, client_id, "consent withdrawn by an administrator"):
+            raise NotFound("the user has agreed to nothing there")
+
+    await actor.services.db.write(unit)
+
+
+@router.get(
+    "/users/{user_id}/browser-sessions", operation_id="list_user_browser_sessions", tags=[THEIRS],
+    summary="List where a user is signed in with a browser, newest first",
+    responses=administrative(404),
+)  # fmt: skip
+async def list_browser_sessions(
+    actor: Reader, user_id: PathId, window: Paged
+) -> Page[BrowserSessionOut]:
+    def unit(session: Session) -> Page[BrowserSessionOut]:
+        accounts.get(session, user_id)
+        return _browsers(session, window, user_id)
+
+    return await listed(actor.services.db, unit)
+
+
+@router.delete(
+    "/users/{user_id}/browser-sessions/{session_id}", status_code=204, tags=[THEIRS],
+    operation_id="end_user_browser_session", summary="Sign out one of a user's browsers",
+    responses=administrative(404),
+)  # fmt: skip
+async def end_browser_session(actor: Writer, user_id: PathId, session_id: PathId) -> None:
+    def unit(session: Session) -> None:
+        accounts.guard(session, accounts.get(session, user_id), actor.held)
+        _end(session, user_id, session_id, BY_ADMIN)
+
+    await actor.services.db.write(unit)
+
+
+def _consents(session: Session, window: Window, user_id: str) -> Page[ConsentOut]:
+    query = select(Consent).where(Consent.user_id == user_id)
+    rows, following = window.take(session, query, Consent.client_id)
+    ids = [row.client_id for row in rows]
+    named = session.exec(select(Client.id, Client.name).where(col(Client.id).in_(ids))).all()
+    names = dict(named)
+    items = [ConsentOut(**row.model_dump(), client_name=names[row.client_id]) for row in rows]
+    return Page(items=items, next=following)
+
+
+def _browsers(session: Session, window: Window, user_id: str) -> Page[BrowserSessionOut]:
+    """Those that have neither ended nor expired."""
+    query = select(BrowserSession).where(
+        BrowserSession.user_id == user_id,
+        col(BrowserSession.ended_at).is_(None),
+        BrowserSession.expires_at > utcnow(),
+    )
+    rows, following = window.take(session, query, BrowserSession.id, newest_first=True)
+    below = _below(session, [row.id for row in rows])
+    items = [BrowserSessionOut(**row.model_dump(), clients=below.get(row.id, [])) for row in rows]
+    return Page(items=items, next=following)
+
+
+def _below(session: Session, ids: Sequence[str]) -> dict[str, list[AtClientOut]]:
+    query = select(LoginSession).where(
+        col(LoginSession.browser_session_id).in_(ids),
+        col(LoginSession.ended_at).is_(None),
+        LoginSession.expires_at > utcnow(),
+    )
+    found: dict[str, list[AtClientOut]] = {}
+    for row in session.exec(query.order_by(col(LoginSession.client_id))):
+        at = AtClientOut(client_id=row.client_id, session_id=row.id)
+        found.setdefault(row.browser_session_id or "", []).append(at)
+    return found
+
+
+def _end(session: Session, user_id: str, session_id: str, reason: str) -> None:
+    if browser.find_of(session, user_id, session_id) is None:
+        raise NotFound("there is no such session")
+    if not browser.end(session, session_id, reason):
+        raise NotFound("the session has ended already")
