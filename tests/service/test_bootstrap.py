@@ -15,7 +15,7 @@ import pytest
 from sqlmodel import select
 
 from identity.app import create_app
-from identity.directory.access.granting import BUILT_IN
+from identity.directory.access.granting import BUILT_IN, OPENID
 from identity.directory.access.table import Role, RoleScope, Scope
 from identity.directory.clients.table import Client
 from identity.directory.users import accounts
@@ -126,7 +126,7 @@ async def test_the_random_password_is_said_once_and_logs_in(make: Callable[..., 
         assert words[0:-1:2] == ["-d"] * len(form)
         answer = await api.post("/token", data=form)
         assert answer.status_code == 200
-        assert set(answer.json()["scope"].split()) == BUILT_IN.keys()
+        assert set(answer.json()["scope"].split()) == BUILT_IN.keys() - OPENID.keys()
 
 
 def test_a_scope_that_bears_the_name_of_one_built_in_since_refuses_the_start(
@@ -270,7 +270,8 @@ def test_replicas_that_start_at_once_make_one_of_everything(
         welcomes.append(said.strip())
     assert sorted(map(bool, welcomes)) == [False, False, True]
     rows = contents(settings)
-    assert len(rows["user_account"]) == len(rows["client"]) == len(rows["signing_key"]) == 1
+    assert len(rows["user_account"]) == len(rows["client"]) == 1
+    assert len(rows["signing_key"]) == 2  # ES256, and RS256 for ID tokens
     assert len(rows["scope"]) == len(BUILT_IN)
 
 
