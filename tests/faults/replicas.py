@@ -29,6 +29,7 @@ from tests.serving import ADMIN_PASSWORD, Server
 ISSUER = "http://identity.test"
 PASSWORD = "tangerine harbour 71"
 CLIENT = "shop"
+REDIRECT_URI = "https://shop.example/callback"
 BROKEN = (HTTPException, OSError)
 """What a caller sees of a server that died."""
 
@@ -215,8 +216,14 @@ class Replicas:
             session.add(
                 Client(
                     id=CLIENT,
-                    grants=["password", "refresh_token", "client_credentials"],
+                    grants=[
+                        "password",
+                        "refresh_token",
+                        "client_credentials",
+                        "authorization_code",
+                    ],
                     scopes=["*"],
+                    settings={"redirect_uris": [REDIRECT_URI], "first_party": True},
                 )
             )
             session.flush()
