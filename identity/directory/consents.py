@@ -1,18 +1,22 @@
 """What users have agreed that a client may do: remembered, shown and taken back.
 
 One row a user and client, with every scope agreed to so far; a client that asks for more is asked
-about those only. Each function is part of the caller's unit of work.
+about those only. Agreed is with who may get the codes: when a client gets a redirect URI more, what
+was agreed before it counts no longer. Each function is part of the caller's unit of work.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, bindparam
+from sqlalchemy import JSON, CursorResult, bindparam, delete
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from identity.clock import utcnow
+from identity.directory.clients.registry import ClientSnapshot
+from identity.directory.clients.settings import load as settings_of
+from identity.directory.clients.table import Client
 from identity.records import audit
 from identity.store import (
     Database,
@@ -29,6 +33,9 @@ from identity.store.remembered import Remembered
 from identity.store.statements import DialectName
 
 CHANGED = "consent.changed"
+OF_CLIENT = "consents"
+"""What is called so in the change feed is about all consents of a client: whoever remembers any
+forgets all that they remember."""
 
 
 class Consent(SQLModel, table=True):
@@ -62,7 +69,7 @@ _LOAD = Statement(
 async def load(db: Database, ref: str) -> frozenset[str] | None:
     user_id, _, client_id = ref.partition(" ")
     rows = await db.query(_LOAD, {"user_id": user_id, "client_id": client_id})
-    return _names(rows[0][0]) if rows else None
+    return frozenset(_read(rows[0][0])) if rows else None
 
 
 _NEW: dict[Any, str] = {
@@ -84,18 +91,29 @@ def _granted(dialect: DialectName) -> Any:
 
 
 _GRANT = StatementBy(_granted)
+_REGISTERED = Statement(
+    lambda: (
+        select_of(Client.settings)
+        .where(col(Client.id) == bindparam("client_id"))
+        .with_for_update(read=True)
+    )  # so that it stays as it is until we commit
+)
 
 
-def grant(work: Work, user_id: str, client_id: str, scopes: Collection[str]) -> None:
-    """The user agrees to these too. Two answers at once lose nothing but the need to ask again."""
-    whose = {"user_id": user_id, "client_id": client_id}
+def grant(work: Work, user_id: str, client: ClientSnapshot, scopes: Collection[str]) -> None:
+    """The user agrees to these too. Two answers at once lose nothing but the need to ask again.
+    Nor is it remembered of a client that is, by now, not the one that the user was shown."""
+    whose = {"user_id": user_id, "client_id": client.id}
+    registered = execute(work, _REGISTERED, whose).fetchall()
+    if not registered or wider(client.settings.redirect_uris, _read(registered[0][0])):
+        return
     known = execute(work, _LOAD, whose).fetchall()
-    before = _names(known[0][0]) if known else frozenset()
+    before = frozenset(_read(known[0][0])) if known else frozenset()
     after = sorted(before.union(scopes))
     execute(work, _GRANT, {**whose, "scopes": after, "now": utcnow()})
-    changes.record(work, CHANGED, key(user_id, client_id))
+    changes.record(work, CHANGED, key(user_id, client.id))
     audit.record(
-        work, "consent.granted", subject=user_id, client_id=client_id,
+        work, "consent.granted", subject=user_id, client_id=client.id,
         scopes=sorted(set(scopes) - before),
     )  # fmt: skip
 
@@ -112,11 +130,29 @@ def withdraw(session: Session, user_id: str, client_id: str) -> bool:
     return True
 
 
+def wider(before: Collection[str], settings: Mapping[str, Any] | None) -> bool:
+    """Whether codes may be sent, by `settings` as they are stored, to where they might not
+    before."""
+    return not set(settings_of(settings).redirect_uris).issubset(before)
+
+
+def withdraw_all(session: Session, client_id: str, reason: str) -> None:
+    """Of all users, for a client that is not what they agreed to. Its sessions go on: what it has
+    got by then it got where they agreed that it goes."""
+    theirs = delete(Consent).where(col(Consent.client_id) == client_id)
+    gone = cast(CursorResult[Any], session.execute(theirs)).rowcount
+    if gone:
+        changes.record(session, f"{OF_CLIENT}.withdrawn", client_id)
+        audit.record(
+            session, "client.consents_withdrawn", subject=client_id, reason=reason, count=gone
+        )
+
+
 def of_user(session: Session, user_id: str) -> Sequence[Consent]:
     query = select(Consent).where(Consent.user_id == user_id)
     return session.exec(query.order_by(col(Consent.client_id))).all()
 
 
-def _names(stored: str | list[str]) -> frozenset[str]:
+def _read(stored: Any) -> Any:
     """JSON, which one driver reads itself and the other does not."""
-    return frozenset(json.loads(stored) if isinstance(stored, str) else stored)
+    return json.loads(stored) if isinstance(stored, str) else stored

@@ -110,7 +110,8 @@ class Services:
         )  # fmt: skip
         agreed = Remembered(
             feed, lambda ref: consents.load(db, ref),
-            noun="consent", size=CONSENTS_REMEMBERED, lookups=metrics.cache("consents"),
+            noun="consent", wholesale=[consents.OF_CLIENT],
+            size=CONSENTS_REMEMBERED, lookups=metrics.cache("consents"),
         )  # fmt: skip
         hasher = PasswordHasher(settings.passwords.bcrypt_rounds)
         pool = HashingPool(

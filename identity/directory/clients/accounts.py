@@ -14,7 +14,7 @@ from typing import Any
 from sqlmodel import Session, col, delete, select
 
 from identity.clock import utcnow
-from identity.directory import subjects
+from identity.directory import consents, subjects
 from identity.directory.access.authority import Held
 from identity.directory.access.granting import ALL
 from identity.directory.clients import consistency, rules, settings
@@ -118,7 +118,8 @@ def update(
     """Set `name`, `status`, `grants`, `scopes`, `default_scopes`, `audiences`, and what
     `settings.NAMES` has, None for its default; other members are ignored.
 
-    The caller ends the sessions of a client that it disables.
+    The caller ends the sessions of a client that it disables. With a redirect URI that it had not
+    before, all that users have agreed to is withdrawn.
     """
     guard(session, client, held)
     now = utcnow()
@@ -144,6 +145,8 @@ def update(
     added = [each for each in client.audiences if each not in before.get("audiences", ())]
     rules.check_registered(session, added if "audiences" in changed else (), own_audiences)
     touch(session, client)
+    if consents.wider(settings.load(was).redirect_uris, now_set):
+        consents.withdraw_all(session, client.id, "another redirect URI")
     if ALL not in client.scopes and set(before.get("scopes", ())) - set(client.scopes):
         changes.record(session, "client.narrowed", client.id)
     if "status" in changed:
@@ -165,6 +168,7 @@ def remove(session: Session, client: Client, held: Held) -> None:
         raise Conflict("a built-in client cannot be deleted; disable it instead")
     guard(session, client, held)
     changes.record(session, "client.revoked", client.id)
+    consents.withdraw_all(session, client.id, "client deleted")  # another may take the id
     audit.record(session, "client.deleted", subject=client.id, called=client.name)
     session.delete(client)
     session.flush()

@@ -92,10 +92,10 @@ class Authorize:
     async def agree(self, request: Request, waiting: Waiting) -> Response:
         """The person at the browser agrees; what they agreed to is remembered."""
         assert isinstance(waiting, Interaction) and waiting.person is not None
-        user_id, client_id, names = waiting.person.user.id, waiting.client.id, waiting.new_scopes
+        user_id, client, names = waiting.person.user.id, waiting.client, waiting.new_scopes
         if names:
             await self._services.db.write_plain(
-                lambda work: consents.grant(work, user_id, client_id, names)
+                lambda work: consents.grant(work, user_id, client, names)
             )
         try:
             return await self._issue(waiting)
@@ -129,8 +129,12 @@ class Authorize:
     async def _addressed(self, parameters: Parameters) -> ReturnAddress:
         await self._services.feed.catch_up()
         wanted = requests.client_id(parameters)
-        clients = self._services.clients
-        client = clients.at_hand(wanted) or await clients.get(wanted)
+        client = self._services.clients.at_hand(wanted)
+        if client is None:
+            client = await self._services.clients.get(wanted)
+            # What is remembered besides shall be no older: a consent is withdrawn with what was
+            # read here.
+            await self._services.feed.catch_up()
         return requests.addressed(parameters, client)
 
     async def _look(

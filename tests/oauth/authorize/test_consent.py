@@ -1,10 +1,19 @@
 """May this application do that? Asked once, of the browser that began, about what is new."""
 
 import json
+from collections.abc import Callable
 
-from tests.browsing import Browser, Flow, code_client
+import pytest
+
+from identity.directory import consents
+from identity.directory.clients import accounts
+from identity.oauth.grants.registry import GRANTS
+from tests import acting
+from tests.browsing import CALLBACK, Browser, Flow, code_client
 from tests.oauth.authorize.test_requests import told
 from tests.world import World, claims_of, granted
+
+SECOND, EVIL = "https://shop.example/second", "https://evil.example/callback"
 
 
 async def asked(flow: Flow, browser: Browser, **changed: str | None) -> bool:
@@ -100,3 +109,93 @@ async def test_a_single_claim_is_agreed_to_like_its_scope(world: World) -> None:
     assert said["email"] == "ada@example.com" and "name" not in said
     again = granted(await world.refresh(tokens["refresh_token"], flow.client))
     assert claims_of(again["id_token"])["name"] == "Ada"
+
+
+async def test_another_redirect_uri_withdraws_what_all_have_agreed_to(world: World) -> None:
+    """Whoever may write clients would get the codes of all who agreed when it was not there."""
+    client = code_client(world, redirect_uris=[CALLBACK, SECOND])
+    flow, browsers = Flow(world, client), {}
+    for name in ("ada", "bob"):
+        world.user(name)
+        browser = browsers[name] = Browser(world.api)
+        await browser.sign_in(await browser.get("/sign-in"), name)
+        tokens = await flow.tokens(browser)
+    boss = await acting.admin(world)
+    for harmless in (
+        {"redirect_uris": [SECOND, CALLBACK]},
+        {"redirect_uris": [CALLBACK]},
+        {"name": "Shop", "contacts": ["ops@example.com"]},
+    ):
+        await boss.done("PATCH", "/clients/shop", harmless)
+        assert not await asked(flow, browsers["ada"])
+    await boss.done("PATCH", "/clients/shop", {"redirect_uris": [CALLBACK, EVIL]})
+    (event,) = await world.events("client.consents_withdrawn")
+    assert (event.subject, event.detail["count"]) == ("shop", 2)
+    for uri in (CALLBACK, EVIL):
+        for browser in browsers.values():
+            page, _ = await flow.start(browser, redirect_uri=uri, prompt="none")
+            told(page, "consent_required")
+    assert await world.active(tokens["access_token"])
+    await flow.tokens(browsers["ada"])
+    assert not await asked(flow, browsers["ada"])
+    # One that was taken away and comes again is another as well.
+    await boss.done("PATCH", "/clients/shop", {"redirect_uris": [EVIL]})
+    await boss.done("PATCH", "/clients/shop", {"redirect_uris": [EVIL, CALLBACK]})
+    assert await asked(flow, browsers["ada"])
+
+
+async def test_who_agrees_while_a_redirect_uri_is_added_is_asked_again(world: World) -> None:
+    ada = world.user("ada")
+    flow, browser = Flow(world, code_client(world)), Browser(world.api)
+    await world.services.feed.catch_up()
+    shown = await world.services.clients.get("shop")
+    assert shown is not None
+    boss = await acting.admin(world)
+    await boss.done("PATCH", "/clients/shop", {"redirect_uris": [CALLBACK, EVIL]})
+    await world.services.db.write_plain(
+        lambda work: consents.grant(work, ada.id, shown, ["openid", "profile", "email"])
+    )
+    await browser.sign_in(await browser.get("/sign-in"))
+    assert await asked(flow, browser)
+    assert await world.events("consent.granted") == []
+
+
+async def test_a_consent_is_never_older_than_the_client_that_it_is_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is read anew, by a request that came before it was changed."""
+    world.user("ada")
+    flow, browser = Flow(world, code_client(world)), Browser(world.api)
+    await flow.tokens(browser)
+    assert not await asked(flow, browser)
+    services = world.services
+
+    def add() -> None:
+        with world.change() as session:
+            client = accounts.get(session, "shop", lock=True)
+            wanted = {"redirect_uris": [CALLBACK, EVIL]}
+            accounts.update(session, client, wanted, known_grants=GRANTS, held=None)
+
+    waiting: list[Callable[[], None]] = [add]
+    really = services.feed.catch_up
+
+    async def catch_up() -> None:
+        await really()
+        if waiting:
+            waiting.pop()()
+
+    services.clients.forget("shop")
+    monkeypatch.setattr(services.feed, "catch_up", catch_up)
+    page, _ = await flow.start(browser, redirect_uri=EVIL, prompt="none")
+    assert not waiting
+    told(page, "consent_required")
+
+
+async def test_a_client_that_takes_the_id_of_another_is_agreed_to_anew(world: World) -> None:
+    world.user("ada")
+    flow, browser = Flow(world, code_client(world)), Browser(world.api)
+    await flow.tokens(browser)
+    assert not await asked(flow, browser)
+    boss = await acting.admin(world)
+    await boss.done("DELETE", "/clients/shop")
+    assert await asked(Flow(world, code_client(world)), browser)
