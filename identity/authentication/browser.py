@@ -8,7 +8,6 @@ What `/authorize` looks at is remembered under the cookie's digest, and the chan
 true. Each function that takes `Work` is part of the caller's unit of work.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +25,7 @@ from identity.store import (
     Work,
     changes,
     delete_some,
+    document,
     execute,
     insert_of,
     moment,
@@ -105,7 +105,7 @@ async def load(db: Database, cookie_digest: str) -> SignedIn | None:
         id=id_,
         digest=cookie_digest,
         user_id=user_id,
-        amr=tuple(json.loads(amr) if isinstance(amr, str) else amr),
+        amr=tuple(document(amr)),
         acr=acr,
         authenticated_at=moment(authenticated),
         used_at=max(used_at, moment(below)) if below else used_at,

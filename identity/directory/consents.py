@@ -5,7 +5,6 @@ about those only. Agreed is with who may get the codes: when a client gets a red
 was agreed before it counts no longer. Each function is part of the caller's unit of work.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
@@ -25,6 +24,7 @@ from identity.store import (
     UtcDateTime,
     Work,
     changes,
+    document,
     execute,
     insert_for,
     select_of,
@@ -69,7 +69,7 @@ _LOAD = Statement(
 async def load(db: Database, ref: str) -> frozenset[str] | None:
     user_id, _, client_id = ref.partition(" ")
     rows = await db.query(_LOAD, {"user_id": user_id, "client_id": client_id})
-    return frozenset(_read(rows[0][0])) if rows else None
+    return frozenset(document(rows[0][0])) if rows else None
 
 
 _NEW: dict[Any, str] = {
@@ -105,10 +105,10 @@ def grant(work: Work, user_id: str, client: ClientSnapshot, scopes: Collection[s
     Nor is it remembered of a client that is, by now, not the one that the user was shown."""
     whose = {"user_id": user_id, "client_id": client.id}
     registered = execute(work, _REGISTERED, whose).fetchall()
-    if not registered or wider(client.settings.redirect_uris, _read(registered[0][0])):
+    if not registered or wider(client.settings.redirect_uris, document(registered[0][0])):
         return
     known = execute(work, _LOAD, whose).fetchall()
-    before = frozenset(_read(known[0][0])) if known else frozenset()
+    before = frozenset(document(known[0][0])) if known else frozenset()
     after = sorted(before.union(scopes))
     execute(work, _GRANT, {**whose, "scopes": after, "now": utcnow()})
     changes.record(work, CHANGED, key(user_id, client.id))
@@ -151,8 +151,3 @@ def withdraw_all(session: Session, client_id: str, reason: str) -> None:
 def of_user(session: Session, user_id: str) -> Sequence[Consent]:
     query = select(Consent).where(Consent.user_id == user_id)
     return session.exec(query.order_by(col(Consent.client_id))).all()
-
-
-def _read(stored: Any) -> Any:
-    """JSON, which one driver reads itself and the other does not."""
-    return json.loads(stored) if isinstance(stored, str) else stored

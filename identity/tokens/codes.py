@@ -7,7 +7,6 @@ conditional write lets one through; the other one, like every later one, is a re
 session that the first use began or joined.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +24,7 @@ from identity.store import (
     UtcDateTime,
     Work,
     delete_some,
+    document,
     execute,
     moment,
     select_of,
@@ -203,11 +203,11 @@ async def look(db: Database, code: str) -> Code | None:
         redirect_uri=redirect_uri,
         code_challenge=challenge,
         scope=scope,
-        resources=tuple(_read(resources)),
+        resources=tuple(document(resources)),
         nonce=nonce,
-        claims=_read(claims),
+        claims=document(claims),
         authenticated_at=moment(authenticated_at),
-        amr=tuple(_read(amr)),
+        amr=tuple(document(amr)),
         acr=acr,
         digest=key,
         expires_at=moment(expires_at),
@@ -257,8 +257,3 @@ def session_of(work: Work, code: Code) -> str | None:
 def prune(session: Session) -> int:
     over = col(AuthorizationCode.expires_at) < utcnow() - KEPT
     return delete_some(session, AuthorizationCode, over)
-
-
-def _read(stored: Any) -> Any:
-    """JSON, which one driver reads itself and the other does not."""
-    return json.loads(stored) if isinstance(stored, str) else stored
