@@ -102,6 +102,14 @@ class RequestUriNotSupported(OAuthError):
     code, title = "request_uri_not_supported", "request_uri is not supported"
 
 
+class InvalidRequestObject(OAuthError):
+    code, title = "invalid_request_object", "The request object is not valid"
+
+
+class InvalidRequestUri(OAuthError):
+    code, title = "invalid_request_uri", "The request_uri is not valid"
+
+
 class RegistrationNotSupported(OAuthError):
     code, title = "registration_not_supported", "The parameter registration is not supported"
 

@@ -37,7 +37,7 @@ class Consent:
         if answer == "agree":
             return await self._house.authorizations.agree(request, waiting)
         if answer == "decline":
-            return self._house.authorizations.decline(waiting)
+            return await self._house.authorizations.decline(waiting)
         return await self._form(to, waiting, problem=_("Choose one of the two."))
 
     async def _waiting(self, request: Request) -> tuple[str, Waiting | None]:

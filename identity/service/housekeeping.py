@@ -21,7 +21,7 @@ from identity.service.opening import audit_keys
 from identity.service.wiring import Services
 from identity.store import SOME, changes
 from identity.store.files import Files
-from identity.tokens import codes, live
+from identity.tokens import codes, live, pushed
 from identity.tokens.sessions import lifecycle
 from identity.tokens.status import reserving
 
@@ -97,6 +97,7 @@ class Housekeeping:
             live.prune,
             reserving.prune,
             codes.prune,
+            pushed.prune,
             lifecycle.prune,
             browser.prune,
             self._services.throttle.prune,

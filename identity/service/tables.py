@@ -23,6 +23,7 @@ from identity.service.served import Served
 from identity.store.table import Change
 from identity.tokens import table as tokens
 from identity.tokens.codes import AuthorizationCode
+from identity.tokens.pushed import PushedRequest
 from identity.tokens.sessions import table as sessions
 from identity.tokens.status import table as status
 
@@ -50,6 +51,7 @@ TABLES = (
     sessions.RefreshToken,
     Consent,
     AuthorizationCode,
+    PushedRequest,
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,

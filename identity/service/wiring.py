@@ -30,6 +30,7 @@ from identity.settings import Settings
 from identity.store import Database
 from identity.store.changes import ChangeFeed
 from identity.store.remembered import Remembered
+from identity.tokens.answers import Answers
 from identity.tokens.hints import Hints
 from identity.tokens.id_tokens import IdTokens
 from identity.tokens.live import LiveTokens, Users
@@ -66,6 +67,7 @@ class Services:
     lists: Lists
     mint: Mint
     id_tokens: IdTokens
+    answers: Answers
     subjects: Subjects
     hints: Hints
     cookies: Cookies
@@ -177,6 +179,7 @@ class Services:
             lists=Lists(settings, db, feed, ring),
             mint=Mint(settings, ring),
             id_tokens=IdTokens(settings, ring),
+            answers=Answers(settings, ring),
             subjects=subjects,
             hints=Hints(settings.issuer, ring, now),
             cookies=Cookies(secure=settings.issuer.startswith("https:")),

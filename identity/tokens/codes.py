@@ -7,6 +7,7 @@ conditional write lets one through; the other one, like every later one, is a re
 session that the first use began or joined.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,6 +33,7 @@ from identity.store import (
 )
 from identity.store.moments import DatabaseClock
 from identity.store.statements import DialectName
+from identity.tokens import pushed
 from identity.tokens.sessions.table import BrowserSession
 
 PREFIX = "ac"
@@ -137,8 +139,9 @@ def _issued(dialect: DialectName) -> Any:
 _ISSUE = StatementBy(_issued)
 
 
-async def issue(db: Database, granted: Authorized) -> str | None:
-    """A code, durable; None where browser session or client ended meanwhile."""
+async def issue(db: Database, granted: Authorized, pushed_request: str | None) -> str | None:
+    """A code, durable; None where browser session or client ended meanwhile. With it the pushed
+    request of this digest is consumed; `Conflict` where it has been before."""
     code = mint(PREFIX)
     values = {
         "digest": digest(code),
@@ -156,8 +159,16 @@ async def issue(db: Database, granted: Authorized) -> str | None:
         "acr": granted.acr,
         "expires_at": utcnow() + LIFE,  # SQLite's; replicas' clocks differ
     }
-    issued = await db.apply(sqlite=[_ISSUE], postgresql=_ISSUE, values=values)
+    if pushed_request is None:
+        issued = await db.apply(sqlite=[_ISSUE], postgresql=_ISSUE, values=values)
+    else:
+        issued = await db.write_plain(lambda work: _issue_for(work, pushed_request, values))
     return code if issued else None
+
+
+def _issue_for(work: Work, pushed_request: str, values: Mapping[str, Any]) -> bool:
+    pushed.consume(work, pushed_request)
+    return execute(work, _ISSUE, values).rowcount == 1
 
 
 _LOOK = Statement(

@@ -56,8 +56,8 @@ class Line:
         body = urlencode(form | self._credentials).encode()
         return self._ask("POST", path, body, {"content-type": "application/x-www-form-urlencoded"})
 
-    def get(self, path: str) -> Answer:
-        return self._ask("GET", path, None, {})
+    def get(self, path: str, **headers: str) -> Answer:
+        return self._ask("GET", path, None, headers)
 
     def issue(self) -> str:
         """An access token of the client itself."""

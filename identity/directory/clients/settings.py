@@ -91,7 +91,7 @@ class ClientSettings(BaseModel):
         None, "What signs the answer of `/userinfo`; null: it is plain JSON.", later="PS256 EdDSA"
     )
     authorization_signed_response_alg: Algorithm = _said(
-        "RS256", "What signs authorization responses (JARM).", later=True
+        "RS256", "What signs authorization responses (JARM).", later="PS256 EdDSA"
     )
     request_object_signing_alg: Algorithm | None = _said(
         None,
@@ -102,7 +102,7 @@ class ClientSettings(BaseModel):
         (), "Where its request objects may be fetched (RFC 9101).", later=True
     )
     require_pushed_authorization_requests: bool = _said(
-        False, "Whether it must push its requests (RFC 9126).", later=True
+        False, "Whether it must push its requests (RFC 9126)."
     )
     require_signed_request_object: bool = _said(
         False, "Whether it must sign its requests (RFC 9101).", later=True

@@ -2,7 +2,7 @@
 that the request comes back from a page. Nothing is believed but the session, the mark and what the
 user has agreed to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from identity.authentication import levels
@@ -13,7 +13,8 @@ from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import scopes_of
 from identity.directory.users.snapshot import UserSnapshot
-from identity.errors import LoginRequired, UnmetAuthenticationRequirements
+from identity.errors import InvalidTarget, LoginRequired, UnmetAuthenticationRequirements
+from identity.oauth import targets
 from identity.oauth.authorize.request import AuthorizationRequest
 from identity.service.interactions import Person, Step
 from identity.tokens.subjects import is_pairwise
@@ -132,6 +133,20 @@ def granted_scopes(
     if "refresh_token" in client.grants:
         return names
     return tuple(name for name in names if name != "offline_access")
+
+
+def wanted_resources(
+    request: AuthorizationRequest, home: Mapping[str, str | None], own: Collection[str]
+) -> tuple[str, ...]:
+    """Those that its tokens may be for. `own`: this service's. Raises `InvalidTarget`."""
+    client, scope = request.back.client, request.scope
+    if is_pairwise(client):
+        if not set(request.resources).issubset(own):
+            raise InvalidTarget("a client with pairwise subjects gets tokens for us alone")
+        return ()
+    named: tuple[str | None, ...] = request.resources or (None,)
+    found = [targets.target(each, scope, client, own, home) for each in named]
+    return tuple(dict.fromkeys(each for each in found if each is not None))
 
 
 def implied_scopes(

@@ -17,7 +17,6 @@ from identity.errors import (
     ConsentRequired,
     IdentityError,
     InvalidRequest,
-    InvalidTarget,
     LoginRequired,
     OAuthError,
     description,
@@ -26,14 +25,15 @@ from identity.http import cookies, describing
 from identity.http.forms import parse_pairs, require_form
 from identity.http.messages import Request, Response
 from identity.http.origins import from_elsewhere, origin_of, see_other
-from identity.oauth import targets
 from identity.oauth.authorize import request as requests
+from identity.oauth.authorize.arriving import Arrivals, Arrived
 from identity.oauth.authorize.deciding import (
     CHOSEN,
     Asked,
     granted_scopes,
     implied_scopes,
     next_step,
+    wanted_resources,
 )
 from identity.oauth.authorize.interaction import Interaction
 from identity.oauth.authorize.request import AuthorizationRequest, Parameters, ReturnAddress
@@ -41,9 +41,8 @@ from identity.opaque import mint
 from identity.service.interactions import Person, Refusing, Step, Waiting
 from identity.service.people import person_at
 from identity.service.wiring import Services
-from identity.tokens import codes
+from identity.tokens import codes, pushed
 from identity.tokens.codes import Authorized
-from identity.tokens.subjects import is_pairwise
 
 LONGEST = 12 * 1024
 """Octets of a request: it has to fit into an address, twice encoded, more than once."""
@@ -63,31 +62,32 @@ class Authorize:
         self._origin = origin_of(self._issuer)
         self._base = urlsplit(self._issuer).path.rstrip("/")
         self._own = frozenset({services.settings.audience, self._issuer})
+        self._arrivals = Arrivals(services)
 
     async def __call__(self, request: Request) -> Response:
         try:
-            pairs = await self._pairs(request)
-            if request.scope["method"] == "POST" and from_elsewhere(request, self._origin):
-                # The session's cookie does not come along with it.
-                return see_other(f"{self._base}/authorize?{urlencode(pairs)}")
-            parameters, mark = requests.without_mark(pairs)
-            back = await self._addressed(parameters)
+            return await self._answered(request)
         except IdentityError as refusal:
             return await self._refusing(request, refusal)
+
+    async def _answered(self, request: Request) -> Response:
+        pairs = await self._pairs(request)
+        if request.scope["method"] == "POST" and from_elsewhere(request, self._origin):
+            # The session's cookie does not come along with it.
+            return see_other(f"{self._base}/authorize?{urlencode(pairs)}")
+        arrived = await self._arrivals.arrived(request, pairs)
         try:
-            interaction = await self._look(request, parameters, mark, back)
+            interaction = await self._look(request, arrived)
             return await self._proceed(request, interaction)
         except OAuthError as refusal:
-            return self.refuse(back, refusal)
-        except IdentityError as refusal:
-            return await self._refusing(request, refusal)
+            return self.refuse(arrived.back, refusal)
 
     # --- For the pages ----------------------------------------------------------------------
 
     async def look(self, request: Request, query: str) -> Interaction:
         """The request that waits in an address, judged again. Raises as it would here."""
-        parameters, mark = requests.without_mark(parse_pairs(query.encode()))
-        return await self._look(request, parameters, mark, await self._addressed(parameters))
+        arrived = await self._arrivals.arrived(request, parse_pairs(query.encode()))
+        return await self._look(request, arrived)
 
     async def agree(self, request: Request, waiting: Waiting) -> Response:
         """The person at the browser agrees; what they agreed to is remembered."""
@@ -102,8 +102,10 @@ class Authorize:
         except OAuthError as refusal:
             return self.refuse(waiting.request.back, refusal)
 
-    def decline(self, waiting: Waiting) -> Response:
+    async def decline(self, waiting: Waiting) -> Response:
         assert isinstance(waiting, Interaction)
+        if (key := waiting.pushed) is not None:
+            await self._services.db.write_plain(lambda work: pushed.consume(work, key))
         self._services.queue.put(
             "authorization.declined", outcome="refused", client_id=waiting.client.id
         )
@@ -112,7 +114,7 @@ class Authorize:
     def chosen(self, request: Request, waiting: Waiting) -> str:
         assert isinstance(waiting, Interaction) and waiting.mark is not None
         known = self._services.cookies.read(request, cookies.BROWSER) or ""
-        return self._address(waiting.parameters, waiting.mark.with_done(CHOSEN), known)
+        return self._address(waiting.carried, waiting.mark.with_done(CHOSEN), known)
 
     # --- Steps ------------------------------------------------------------------------------
 
@@ -126,38 +128,23 @@ class Authorize:
             raise InvalidRequest("the request is too long for an address")
         return parse_pairs(body)
 
-    async def _addressed(self, parameters: Parameters) -> ReturnAddress:
-        await self._services.feed.catch_up()
-        wanted = requests.client_id(parameters)
-        client = self._services.clients.at_hand(wanted)
-        if client is None:
-            client = await self._services.clients.get(wanted)
-            # What is remembered besides shall be no older: a consent is withdrawn with what was
-            # read here.
-            await self._services.feed.catch_up()
-        return requests.addressed(parameters, client)
-
-    async def _look(
-        self, request: Request, parameters: Parameters, mark_text: str | None, back: ReturnAddress
-    ) -> Interaction:
+    async def _look(self, request: Request, arrived: Arrived) -> Interaction:
         """Raises OAuth errors for the client to hear."""
-        services = self._services
-        asked = requests.read(parameters, back)
-        mark = None
-        if mark_text is not None:
-            known = services.cookies.read(request, cookies.BROWSER)
-            mark = services.marks.open(mark_text, digest_of(parameters), known)
+        services, back, mark = self._services, arrived.back, arrived.mark
+        if arrived.pushed is None and back.client.settings.require_pushed_authorization_requests:
+            raise InvalidRequest("this client has to push its requests (RFC 9126)")
+        asked = requests.read(arrived.asked, back)
         person = await person_at(services, request)
         wanted = await self._wanted(asked, person) if person is not None else None
         meant = asked.meant(services.hints)
         as_meant = person is None or meant <= {services.subjects.of(back.client, person.user.id)}
         step = next_step(asked, person, wanted, mark, as_meant=as_meant)
-        return Interaction(asked, parameters, mark, person, wanted, step)
+        return Interaction(asked, arrived.carried, mark, person, wanted, step, arrived.pushed)
 
     async def _wanted(self, asked: AuthorizationRequest, person: Person) -> Asked:
         found = self._services.scopes
         home = found.at_hand("*") or await found.get("*") or {}
-        resources = self._resources(asked, home)
+        resources = wanted_resources(asked, home, self._own)
         own = resources[0] if len(resources) == 1 and resources[0] not in self._own else None
         scopes = granted_scopes(asked, person.user, home, own)
         implied = implied_scopes(asked, home, scopes)
@@ -170,18 +157,6 @@ class Authorize:
         key = consents.key(person.user.id, client.id)
         known = self._services.consents
         return known.at_hand(key) or await known.get(key) or frozenset()
-
-    def _resources(
-        self, asked: AuthorizationRequest, home: dict[str, str | None]
-    ) -> tuple[str, ...]:
-        client, scope = asked.back.client, asked.scope
-        if is_pairwise(client):
-            if not self._own.issuperset(asked.resources):
-                raise InvalidTarget("a client with pairwise subjects gets tokens for us alone")
-            return ()
-        named: tuple[str | None, ...] = asked.resources or (None,)
-        found = [targets.target(each, scope, client, self._own, home) for each in named]
-        return tuple(dict.fromkeys(each for each in found if each is not None))
 
     async def _proceed(self, request: Request, interaction: Interaction) -> Response:
         step, silent = interaction.step, "none" in interaction.request.prompt
@@ -199,7 +174,7 @@ class Authorize:
         if known is None:
             known = mint("br")
             headers.append(jar.set(cookies.BROWSER, known))
-        back = self._address(interaction.parameters, interaction.mark or Mark(now()), known)
+        back = self._address(interaction.carried, interaction.mark or Mark(now()), known)
         return see_other(f"{self._base}/{page}?{urlencode({'to': back})}", headers)
 
     def _address(self, parameters: Parameters, mark: Mark, known: str) -> str:
@@ -226,6 +201,7 @@ class Authorize:
                 amr=person.session.amr,
                 acr=person.session.acr,
             ),
+            interaction.pushed,
         )
         if code is None:
             raise LoginRequired("the session, or the client, has just ended")
@@ -247,6 +223,8 @@ class Authorize:
         if back.state is not None:
             said["state"] = back.state
         said["iss"] = self._issuer
+        if back.mode.signed:
+            said = {"response": self._services.answers.sign(back.client, said)}
         return back.mode.answer(back.redirect_uri, said)
 
 

@@ -14,12 +14,15 @@ class Interaction:
     """A request, who sits at the browser, and what has to happen next (`service.interactions`)."""
 
     request: AuthorizationRequest
-    parameters: Parameters
+    carried: Parameters
+    """As it stands in the address."""
     mark: Mark | None
     person: Person | None
     asked: Asked | None
     """None until somebody has signed in."""
     step: Step | None
+    pushed: str | None = None
+    """The digest of the pushed request that it is."""
 
     @property
     def client(self) -> ClientSnapshot:

@@ -101,14 +101,19 @@ class AuthorizationRequest:
 
 def client_id(parameters: Parameters) -> str:
     """Raises `InvalidRequest` where it is missing or ambiguous."""
-    return _only(parameters, "client_id") or _missing("client_id")
+    return only(parameters, "client_id") or _missing("client_id")
 
 
-def addressed(parameters: Parameters, client: ClientSnapshot | None) -> ReturnAddress:
-    """Raises `InvalidRequest` for what must not be answered by a redirect."""
+def known(client: ClientSnapshot | None) -> ClientSnapshot:
+    """Raises `InvalidRequest` where there is none to answer."""
     if client is None or not client.active:
         raise InvalidRequest("this client is not known here", audit="unknown client")
-    named = _only(parameters, "redirect_uri")
+    return client
+
+
+def addressed(parameters: Parameters, client: ClientSnapshot) -> ReturnAddress:
+    """Raises `InvalidRequest` for what must not be answered by a redirect."""
+    named = only(parameters, "redirect_uri")
     registered = client.settings.redirect_uris
     if named is None and len(registered) != 1:
         raise InvalidRequest("redirect_uri is missing, and the client has not exactly one")
@@ -117,7 +122,7 @@ def addressed(parameters: Parameters, client: ClientSnapshot | None) -> ReturnAd
         raise InvalidRequest("redirect_uri is not registered for this client")
     if uris.redirect_problem(redirect_uri) is not None:  # a rule may be newer than the client
         raise InvalidRequest("redirect_uri is none that codes may be sent to")
-    state = _only(parameters, "state")
+    state = only(parameters, "state")
     modes = [value for name, value in parameters if name == "response_mode"]
     mode = RESPONSE_MODES.get(modes[0] if len(modes) == 1 else "query", RESPONSE_MODES["query"])
     return ReturnAddress(client, redirect_uri, named is not None, mode, state)
@@ -125,11 +130,7 @@ def addressed(parameters: Parameters, client: ClientSnapshot | None) -> ReturnAd
 
 def read(parameters: Parameters, back: ReturnAddress) -> AuthorizationRequest:
     """Raises OAuth errors by their names."""
-    counts = Counter(name for name, _ in parameters)
-    for name, count in counts.items():
-        if count > 1 and name not in REPEATABLE:
-            raise InvalidRequest("a parameter is repeated")
-    asked = dict(parameters)
+    asked = single(parameters)
     _refuse_unsupported(asked)
     if "response_type" not in asked:
         _missing("response_type")
@@ -152,6 +153,14 @@ def read(parameters: Parameters, back: ReturnAddress) -> AuthorizationRequest:
         id_token_hint=asked.get("id_token_hint"),
         login_hint=asked.get("login_hint"),
     )
+
+
+def single(parameters: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Of what may come once the value. Raises `InvalidRequest` for what came twice."""
+    for name, count in Counter(name for name, _ in parameters).items():
+        if count > 1 and name not in REPEATABLE:
+            raise InvalidRequest("a parameter is repeated")
+    return dict(parameters)
 
 
 def _refuse_unsupported(asked: Mapping[str, str]) -> None:
@@ -239,7 +248,7 @@ def _values(how: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _only(parameters: Parameters, name: str) -> str | None:
+def only(parameters: Parameters, name: str) -> str | None:
     """The value of a parameter on which hangs whom we answer. InvalidRequest where it repeats."""
     values = [value for each, value in parameters if each == name]
     if len(values) > 1:

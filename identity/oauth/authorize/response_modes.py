@@ -5,7 +5,7 @@ import html
 import secrets
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 from urllib.parse import urlencode
 
 from identity.http.messages import Response
@@ -16,11 +16,16 @@ Answer = Mapping[str, str]
 
 
 class ResponseMode(Protocol):
+    signed: ClassVar[bool]
+    """Whether the parameters are one JWT, named `response` (JARM §2.3)."""
+
     def answer(self, redirect_uri: str, answer: Answer) -> Response: ...
 
 
 class Query:
     """RFC 6749 §4.1.2."""
+
+    signed: ClassVar[bool] = False
 
     def answer(self, redirect_uri: str, answer: Answer) -> Response:
         joint = "&" if "?" in redirect_uri else "?"
@@ -31,6 +36,8 @@ class Fragment:
     """For pages that read it by a script: no server on the way sees it (OAuth 2.0 Multiple Response
     Type Encoding Practices §2.1). A redirect URI has no fragment of its own."""
 
+    signed: ClassVar[bool] = False
+
     def answer(self, redirect_uri: str, answer: Answer) -> Response:
         return see_other(f"{redirect_uri}#{urlencode(answer)}")
 
@@ -38,6 +45,8 @@ class Fragment:
 class FormPost:
     """A page that sends a form by itself, or by its button where scripts are off (OAuth 2.0 Form
     Post Response Mode §2). Nothing of the answer stands in an address."""
+
+    signed: ClassVar[bool] = False
 
     def answer(self, redirect_uri: str, answer: Answer) -> Response:
         nonce = b64encode(secrets.token_bytes(16)).decode()
@@ -58,6 +67,14 @@ class FormPost:
         return Response(200, headers, page.encode())
 
 
+class SignedQuery(Query):
+    signed: ClassVar[bool] = True
+
+
+class SignedFormPost(FormPost):
+    signed: ClassVar[bool] = True
+
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Continue</title></head>
@@ -72,4 +89,7 @@ RESPONSE_MODES: Mapping[str, ResponseMode] = {
     "query": Query(),
     "fragment": Fragment(),
     "form_post": FormPost(),
+    "jwt": SignedQuery(),
+    "query.jwt": SignedQuery(),
+    "form_post.jwt": SignedFormPost(),
 }

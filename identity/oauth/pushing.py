@@ -1,0 +1,124 @@
+"""`POST /par` (RFC 9126): a client hands in its authorization request before the browser brings it.
+
+Nobody between the two can read or change it, and what is wrong with it is said here already.
+"""
+
+from pydantic import BaseModel, Field
+
+from identity.directory.access import granting
+from identity.directory.clients.registry import ClientSnapshot
+from identity.errors import InvalidRequest, OAuthError, TooManyRequests
+from identity.http import describing
+from identity.http.forms import parse_pairs, require_form
+from identity.http.messages import Request, Response, json_response
+from identity.oauth.authorize import request as requests
+from identity.oauth.authorize.deciding import least_level, wanted_resources
+from identity.oauth.authorize.request import Parameters
+from identity.records.audit.origins import network_of
+from identity.service.wiring import Services
+from identity.tokens import pushed
+
+LONGEST = 24 * 1024
+"""Octets of a request. It need not fit into an address, but many of them into the database."""
+CREDENTIALS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
+"""What proves who pushes, and is no part of what is pushed."""
+
+
+class Pushing:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._own = frozenset({services.settings.audience, services.settings.issuer})
+
+    async def __call__(self, request: Request) -> Response:
+        require_form(request.header(b"content-type"))
+        body = await request.body()
+        pairs = parse_pairs(body)
+        form = requests.single(pairs)
+        await self._services.feed.catch_up()
+        client = await self._services.client_authentication(request.header(b"authorization"), form)
+        try:
+            if len(body) > LONGEST:
+                raise InvalidRequest(f"the request is longer than {LONGEST} octets")
+            if "request_uri" in form:
+                raise InvalidRequest("a request that is pushed cannot name another by request_uri")
+            parameters = _of(client, pairs)
+            await self._check(parameters, client)
+            name = await self._push(request, client, parameters)
+        except OAuthError as refusal:
+            self._note(client, refusal)
+            raise
+        lifetime = int(pushed.LIFE.total_seconds())
+        return json_response({"request_uri": name, "expires_in": lifetime}, 201)
+
+    async def _check(self, parameters: Parameters, client: ClientSnapshot) -> None:
+        """All that can be judged without a person. Raises OAuth errors by their names."""
+        services = self._services
+        asked = requests.read(parameters, requests.addressed(parameters, client))
+        asked.meant(services.hints)
+        granting.parse(asked.scope or "")
+        least_level(asked)
+        home = services.scopes.at_hand("*") or await services.scopes.get("*") or {}
+        wanted_resources(asked, home, self._own)
+
+    async def _push(self, request: Request, client: ClientSnapshot, parameters: Parameters) -> str:
+        network = None if client.confidential else network_of(request.address)
+        name = await pushed.push(self._services.db, client.id, parameters, network)
+        if name is None:
+            lifetime = int(pushed.LIFE.total_seconds())
+            raise TooManyRequests(lifetime, "too many requests of this client wait already")
+        return name
+
+    def _note(self, client: ClientSnapshot, refusal: OAuthError) -> None:
+        why = (refusal.audit or refusal.detail)[:200]
+        same = {"error": refusal.code}
+        self._services.queue.refused(
+            "authorization.push_refused", same, client_id=client.id, why=why
+        )
+
+
+def _of(client: ClientSnapshot, pairs: list[tuple[str, str]]) -> Parameters:
+    """What is pushed; whose it is has been proved."""
+    kept = [pair for pair in pairs if pair[0] not in CREDENTIALS | {"client_id"}]
+    return (("client_id", client.id), *kept)
+
+
+def words() -> describing.Node:
+    class PushedAuthorizationResponse(BaseModel):
+        """RFC 9126 §2.2."""
+
+        request_uri: str = Field(
+            description="For `/authorize`, beside `client_id` alone.",
+            examples=[f"{pushed.URN}pr_…"],
+        )
+        expires_in: int = Field(
+            description="Seconds within which a person has to come with it.", examples=[60]
+        )
+
+    texts = (
+        "response_type", "redirect_uri", "scope", "state", "nonce", "code_challenge",
+        "code_challenge_method", "response_mode", "prompt", "max_age", "login_hint",
+        "id_token_hint", "acr_values", "claims", "resource",
+    )  # fmt: skip
+    members = {name: {"type": "string"} for name in texts} | describing.CLIENT
+    example = {
+        "response_type": "code",
+        "redirect_uri": "https://shop.example/callback",
+        "scope": "openid",
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        "code_challenge_method": "S256",
+    }
+    return {
+        "tags": ["OAuth"],
+        "operationId": "push",
+        "summary": "Hand in an authorization request (RFC 9126)",
+        "description": "The parameters are those of `/authorize`; what is wrong is said at once.",
+        "security": describing.BY_CLIENT,
+        "requestBody": describing.form(members, ["response_type"], example),
+        "responses": {
+            "201": {
+                "description": "It waits.",
+                "content": describing.body(PushedAuthorizationResponse),
+            },
+            **describing.oauth_errors(400, 401, 408, 413, 429, 503),
+        },
+    }
