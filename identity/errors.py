@@ -110,6 +110,10 @@ class InvalidRequestUri(OAuthError):
     code, title = "invalid_request_uri", "The request_uri is not valid"
 
 
+class InvalidAuthorizationDetails(OAuthError):
+    code, title = "invalid_authorization_details", "The authorization_details are not valid"
+
+
 class RegistrationNotSupported(OAuthError):
     code, title = "registration_not_supported", "The parameter registration is not supported"
 

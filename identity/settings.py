@@ -93,6 +93,11 @@ class TokenSettings(Group):
         None, "`aud` where the client names no resource; the issuer when unset"
     )
     access_token_ttl: Duration = _setting("15m", "lifetime of an access token", le="1d")
+    authorization_details: Path | None = _setting(
+        None,
+        "JSON file of the types of `authorization_details` (RFC 9396) that there are, the same on "
+        "every replica; without it there are none",
+    )
     token_cache: int = _setting(
         2_500, "verified tokens a process remembers, 2 KB each", ge=0, le=10_000_000
     )

@@ -30,7 +30,9 @@ PROTOCOL = (
 """Claims that ID tokens have whoever they are about."""
 
 
-def metadata(settings: Settings, grant_types: Iterable[str]) -> dict[str, Any]:
+def metadata(
+    settings: Settings, grant_types: Iterable[str], detail_types: Iterable[str] = ()
+) -> dict[str, Any]:
     """RFC 8414 §2, OpenID Connect Discovery §3."""
     base = settings.issuer.rstrip("/")
     keys = settings.keys
@@ -64,6 +66,7 @@ def metadata(settings: Settings, grant_types: Iterable[str]) -> dict[str, Any]:
         "claims_supported": [*PROTOCOL, *CLAIMS],
         "claim_types_supported": ["normal"],
         "claims_parameter_supported": True,
+        "authorization_details_types_supported": list(detail_types),
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
         "grant_types_supported": list(grant_types),
@@ -85,7 +88,7 @@ def addresses(issuer: str) -> list[str]:
 
 class Metadata:
     def __init__(self, services: Services, grant_types: Iterable[str]) -> None:
-        body = orjson.dumps(metadata(services.settings, grant_types))
+        body = orjson.dumps(metadata(services.settings, grant_types, services.detail_types.names))
         etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
         max_age = int(services.settings.keys.jwks_max_age.total_seconds())
         self._document = Published(body, etag, b"application/json", max_age)

@@ -25,7 +25,8 @@ from identity.tokens.subjects import is_pairwise
 INACTIVE: dict[str, Any] = {"active": False}
 SCOPE = "introspect"
 JWT = b"application/token-introspection+jwt"
-_COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "amr")
+_COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "amr",
+           "authorization_details")  # fmt: skip
 
 
 _log = structlog.get_logger()
@@ -131,6 +132,9 @@ class Introspection:
             "jti": digest(token),
             "sid": login.id,
         }
+        details = self._services.detail_types.still(login.authorization_details, client)
+        if details:
+            answer["authorization_details"] = details
         if not is_pairwise(client):
             answer |= {"username": user.username, "roles": list(user.roles)}
         return answer
@@ -189,6 +193,7 @@ def words() -> describing.Node:
         jti: str | None = None
         sid: str | None = None
         roles: list[str] | None = None
+        authorization_details: list[dict[str, Any]] | None = None
 
     return {
         "tags": ["OAuth"],

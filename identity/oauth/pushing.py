@@ -53,7 +53,8 @@ class Pushing:
     async def _check(self, parameters: Parameters, client: ClientSnapshot) -> None:
         """All that can be judged without a person. Raises OAuth errors by their names."""
         services = self._services
-        asked = requests.read(parameters, requests.addressed(parameters, client))
+        back = requests.addressed(parameters, client)
+        asked = requests.read(parameters, back, services.detail_types)
         asked.meant(services.hints)
         granting.parse(asked.scope or "")
         least_level(asked)
@@ -97,7 +98,7 @@ def words() -> describing.Node:
     texts = (
         "response_type", "redirect_uri", "scope", "state", "nonce", "code_challenge",
         "code_challenge_method", "response_mode", "prompt", "max_age", "login_hint",
-        "id_token_hint", "acr_values", "claims", "resource",
+        "id_token_hint", "acr_values", "claims", "resource", "authorization_details",
     )  # fmt: skip
     members = {name: {"type": "string"} for name in texts} | describing.CLIENT
     example = {

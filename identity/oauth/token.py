@@ -58,6 +58,8 @@ class TokenEndpoint:
         scopes = remembered.at_hand("*") or await remembered.get("*") or {}
         try:
             grant = self._grant(form, client)
+            if "authorization_details" in form.keys() - grant.form.keys():
+                raise InvalidRequest("authorization_details is not for this grant")
             issue = await grant.authorize(
                 TokenRequest(
                     form=form,
@@ -128,6 +130,8 @@ class TokenEndpoint:
         }
         if issue.refresh_token is not None:
             document["refresh_token"] = issue.refresh_token
+        if issue.details:
+            document["authorization_details"] = issue.details
         if id_token is not None:
             document["id_token"] = id_token
         return json_bytes(orjson.dumps(document), NO_CACHE)
@@ -161,6 +165,7 @@ class TokenEndpoint:
             place=issue.place,
             at=issue.known_at,
             userinfo=asked_for(issue.claims, "userinfo", client),
+            details=issue.details,
         )
         if subject.session is None or told is None:
             return minted, None

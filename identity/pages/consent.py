@@ -1,10 +1,13 @@
 """`/consent`: may this application do that in your name?"""
 
+import json
+
 from sqlmodel import Session, col, select
 
 from identity.directory import uris
 from identity.directory.access.granting import OPENID
 from identity.directory.access.table import Scope
+from identity.directory.details import Detail
 from identity.errors import InvalidRequest, OAuthError
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
@@ -52,6 +55,7 @@ class Consent:
     async def _form(self, to: str, waiting: Waiting, problem: str | None = None) -> Response:
         assert waiting.person is not None
         names = [*waiting.new_scopes, *waiting.old_scopes]
+        types = self._house.services.detail_types
         described = await self._house.services.db.read(lambda s: _described(s, names))
         return self._rendering.page(
             "consent.html",
@@ -63,6 +67,7 @@ class Consent:
             username=waiting.person.user.username,
             new=[described[name] for name in waiting.new_scopes if name in described],
             old=[described[name] for name in waiting.old_scopes if name in described],
+            details=[(types.describe(each), _members(each)) for each in waiting.details],
             problem=problem,
             request_id=audit.origin.get().request_id,
             action=returning.with_to(f"{self._rendering.base}/consent", to),
@@ -75,6 +80,15 @@ def _described(session: Session, names: list[str]) -> dict[str, str]:
     query = select(Scope.name, Scope.description).where(col(Scope.name).in_(names))
     words = dict(session.exec(query).all())
     return {name: _(OPENID.get(name) or words.get(name) or name) for name in names}
+
+
+def _members(detail: Detail) -> list[tuple[str, str]]:
+    """All that it says, to the letter, for whoever has to answer for it."""
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in detail.items()
+        if name != "type"
+    ]
 
 
 async def page(house: House) -> Consent:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from identity.authentication.browser import SignedIn
 from identity.directory.clients.registry import ClientSnapshot
+from identity.directory.details import Details
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import IdentityError
 from identity.http.messages import Request, Response
@@ -47,6 +48,10 @@ class Waiting(Protocol):
 
     @property
     def old_scopes(self) -> Sequence[str]: ...
+
+    @property
+    def details(self) -> Details:
+        """What exactly it asks for beside them: agreed to for this once (RFC 9396)."""
 
 
 class Authorizations(Protocol):

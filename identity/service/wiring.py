@@ -16,6 +16,7 @@ from identity.directory import consents
 from identity.directory.access.granting import home_of_scopes
 from identity.directory.clients import registry
 from identity.directory.consents import Consents
+from identity.directory.details import DetailTypes
 from identity.directory.hashes import kinds
 from identity.directory.users import snapshot
 from identity.http.cookies import Cookies
@@ -75,6 +76,7 @@ class Services:
     browsers: Browsers
     browser_lifetimes: BrowserLifetimes
     consents: Consents
+    detail_types: DetailTypes
     live: LiveTokens
     client_authentication: ClientAuthentication
     bearer: BearerAuthentication
@@ -187,6 +189,7 @@ class Services:
             browsers=browsers,
             browser_lifetimes=BrowserLifetimes.of(settings),
             consents=agreed,
+            detail_types=DetailTypes.load(settings.tokens.authorization_details),
             live=live,
             client_authentication=ClientAuthentication(
                 clients, queue, default_client=settings.sessions.default_client

@@ -7,7 +7,7 @@ conditional write lets one through; the other one, like every later one, is a re
 session that the first use began or joined.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -60,6 +60,7 @@ class AuthorizationCode(SQLModel, table=True):
     resources: list[str] = Field(default_factory=list, sa_type=JSON)
     nonce: str | None = None
     claims: dict[str, Any] | None = Field(default=None, sa_type=_JSON_OR_NULL)
+    authorization_details: list[dict[str, Any]] | None = Field(default=None, sa_type=_JSON_OR_NULL)
     authenticated_at: datetime = Field(sa_type=UtcDateTime)
     amr: list[str] = Field(default_factory=list, sa_type=JSON)
     acr: str
@@ -82,6 +83,7 @@ class Authorized:
     resources: tuple[str, ...]
     nonce: str | None
     claims: dict[str, Any] | None
+    authorization_details: Sequence[Mapping[str, Any]]
     authenticated_at: datetime
     amr: tuple[str, ...]
     acr: str
@@ -110,6 +112,7 @@ _ISSUED: tuple[Any, ...] = (
     AuthorizationCode.resources,
     AuthorizationCode.nonce,
     AuthorizationCode.claims,
+    AuthorizationCode.authorization_details,
     AuthorizationCode.authenticated_at,
     AuthorizationCode.amr,
     AuthorizationCode.acr,
@@ -154,6 +157,7 @@ async def issue(db: Database, granted: Authorized, pushed_request: str | None) -
         "resources": granted.resources,
         "nonce": granted.nonce,
         "claims": granted.claims or None,
+        "authorization_details": granted.authorization_details or None,
         "authenticated_at": granted.authenticated_at,
         "amr": granted.amr,
         "acr": granted.acr,
@@ -183,6 +187,7 @@ _LOOK = Statement(
             AuthorizationCode.resources,
             AuthorizationCode.nonce,
             AuthorizationCode.claims,
+            AuthorizationCode.authorization_details,
             AuthorizationCode.authenticated_at,
             AuthorizationCode.amr,
             AuthorizationCode.acr,
@@ -205,7 +210,7 @@ async def look(db: Database, code: str) -> Code | None:
         return None
     (
         client_id, user_id, browser, redirect_uri, challenge, scope, resources, nonce, claims,
-        authenticated_at, amr, acr, key, expires_at, used, session_id, browser_expires_at,
+        details, authenticated_at, amr, acr, key, expires_at, used, session_id, browser_expires_at,
     ) = rows[0]  # fmt: skip
     return Code(
         client_id=client_id,
@@ -217,6 +222,7 @@ async def look(db: Database, code: str) -> Code | None:
         resources=tuple(document(resources)),
         nonce=nonce,
         claims=document(claims),
+        authorization_details=document(details) or (),
         authenticated_at=moment(authenticated_at),
         amr=tuple(document(amr)),
         acr=acr,

@@ -1,6 +1,6 @@
 """The single mint: every access token of this service is made here (RFC 9068 §2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -59,9 +59,10 @@ class Mint:
         place: Place | None = None,
         at: float | None = None,
         userinfo: Sequence[str] = (),
+        details: Sequence[Mapping[str, Any]] = (),
     ) -> AccessToken:
         """A signed `at+jwt`, good from this second on. `userinfo`: claims that it opens there
-        beside those of its scopes. `place`: of its status; none is only for
+        beside those of its scopes. `details`: RFC 9396's. `place`: of its status; none is only for
         tokens that nobody is given. `at`: Unix time of `iat`, now when omitted."""
         issued_at = int(now() if at is None else at)
         lifetime = self._lifetime
@@ -93,6 +94,8 @@ class Mint:
             claims["roles"] = list(subject.roles)
         if userinfo:
             claims["userinfo_claims"] = list(userinfo)
+        if details:
+            claims["authorization_details"] = list(details)
         if place is None:
             signer = self._ring.signer_of(self._ring.chosen(audience))
         else:

@@ -170,7 +170,7 @@ class ClientSettings(BaseModel):
         {"id_token": 300}, later="access_token refresh_token session",
     )  # fmt: skip
     authorization_details_types: DetailTypes = _said(
-        (), "Types of `authorization_details` that it may ask for (RFC 9396).", later=True
+        (), "Types of `authorization_details` that it may ask for (RFC 9396).", ["payment"]
     )
     profile: Literal["none", "fapi2"] = _said(
         "none", "`fapi2`: all that the FAPI 2.0 Security Profile demands; what it implies is set "

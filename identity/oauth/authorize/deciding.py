@@ -102,7 +102,8 @@ def needs_consent(request: AuthorizationRequest, asked: Asked) -> bool:
     client = request.back.client
     if client.settings.first_party:
         return "consent" in request.prompt
-    return "consent" in request.prompt or bool(asked.new) or asks_always(client, request)
+    asks = "consent" in request.prompt or bool(asked.new) or bool(request.details)
+    return asks or asks_always(client, request)
 
 
 def asks_always(client: ClientSnapshot, request: AuthorizationRequest) -> bool:

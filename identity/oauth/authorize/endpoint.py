@@ -133,7 +133,7 @@ class Authorize:
         services, back, mark = self._services, arrived.back, arrived.mark
         if arrived.pushed is None and back.client.settings.require_pushed_authorization_requests:
             raise InvalidRequest("this client has to push its requests (RFC 9126)")
-        asked = requests.read(arrived.asked, back)
+        asked = requests.read(arrived.asked, back, services.detail_types)
         person = await person_at(services, request)
         wanted = await self._wanted(asked, person) if person is not None else None
         meant = asked.meant(services.hints)
@@ -197,6 +197,7 @@ class Authorize:
                 resources=asked.resources,
                 nonce=request.nonce,
                 claims=request.claims.stored(asked.all),
+                authorization_details=request.details,
                 authenticated_at=person.session.authenticated_at,
                 amr=person.session.amr,
                 acr=person.session.acr,
@@ -233,6 +234,7 @@ def words() -> describing.Node:
         "response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
         "code_challenge_method", "response_mode", "prompt", "max_age", "login_hint",
         "id_token_hint", "ui_locales", "acr_values", "claims", "display", "resource",
+        "authorization_details", "request_uri",
     )  # fmt: skip
     return {
         "tags": ["OAuth"],

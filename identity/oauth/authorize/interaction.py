@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from identity.authentication.marks import Mark
 from identity.directory.clients.registry import ClientSnapshot
+from identity.directory.details import Details
 from identity.oauth.authorize.deciding import Asked
 from identity.oauth.authorize.request import AuthorizationRequest, Parameters
 from identity.service.interactions import Person, Step
@@ -35,6 +36,10 @@ class Interaction:
     @property
     def login_hint(self) -> str | None:
         return self.request.login_hint
+
+    @property
+    def details(self) -> Details:
+        return self.request.details
 
     @property
     def marked(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from identity.directory import uris
 from identity.directory.clients.registry import ClientSnapshot
+from identity.directory.details import Details, DetailTypes
 from identity.directory.users.claims import CLAIMS
 from identity.errors import (
     InvalidRequest,
@@ -86,6 +87,7 @@ class AuthorizationRequest:
     claims: AskedClaims
     id_token_hint: str | None
     login_hint: str | None
+    details: Details = ()
 
     def meant(self, hints: Hints) -> frozenset[str]:
         """The subject that a hint and a claim name, as the client knows them. `InvalidRequest`
@@ -128,7 +130,7 @@ def addressed(parameters: Parameters, client: ClientSnapshot) -> ReturnAddress:
     return ReturnAddress(client, redirect_uri, named is not None, mode, state)
 
 
-def read(parameters: Parameters, back: ReturnAddress) -> AuthorizationRequest:
+def read(parameters: Parameters, back: ReturnAddress, types: DetailTypes) -> AuthorizationRequest:
     """Raises OAuth errors by their names."""
     asked = single(parameters)
     _refuse_unsupported(asked)
@@ -152,6 +154,7 @@ def read(parameters: Parameters, back: ReturnAddress) -> AuthorizationRequest:
         claims=_claims(asked.get("claims")),
         id_token_hint=asked.get("id_token_hint"),
         login_hint=asked.get("login_hint"),
+        details=types.parse(asked.get("authorization_details"), back.client),
     )
 
 

@@ -11,9 +11,10 @@ from sqlmodel import Session
 
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
+from identity.directory.details import DetailTypes
 from identity.errors import InvalidGrant, InvalidTarget
 from identity.oauth.grants.refresh_token import RefreshToken
-from identity.oauth.grants.request import Issue, TokenRequest
+from identity.oauth.grants.request import DETAILS, Issue, TokenRequest
 from identity.records import audit
 from identity.records.audit import AuditQueue
 from identity.store import Database, Work
@@ -40,6 +41,7 @@ class AuthorizationCode:
     lifetimes: Lifetimes
     queue: AuditQueue
     places: Places
+    details: DetailTypes
     grant_type: ClassVar[str] = "authorization_code"
     form: ClassVar[Mapping[str, Any]] = {
         "code": {"type": "string"},
@@ -49,6 +51,7 @@ class AuthorizationCode:
             "description": "As the authorization request named it.",
         },
         "code_verifier": {"type": "string", "description": "Of PKCE (RFC 7636)."},
+        "authorization_details": DETAILS,
     }
     example: ClassVar[Mapping[str, str]] = {
         "code": "ac_…",
@@ -62,7 +65,7 @@ class AuthorizationCode:
     @classmethod
     def of(cls, services: "Services") -> Self:
         s = services
-        return cls(s.db, s.users, s.lifetimes, s.queue, s.places)
+        return cls(s.db, s.users, s.lifetimes, s.queue, s.places, s.detail_types)
 
     async def authorize(self, request: TokenRequest) -> Issue:
         code = await codes.look(self.db, request.required("code"))
@@ -86,6 +89,8 @@ class AuthorizationCode:
             if code.scope
             else ()
         )
+        had = self.details.still(code.authorization_details, request.client)
+        details = self.details.narrowed(request.form.get("authorization_details"), had)
         place = await self.places.take(None, audience)
 
         def unit(work: Work) -> tuple[joining.Joined, str | None] | None:
@@ -105,7 +110,7 @@ class AuthorizationCode:
         subject = Subject(user.id, user.username, user.roles, joined)
         return Issue(
             subject, audience, scope, place, request.asked_at, refresh_token,
-            nonce=code.nonce, claims=code.claims,
+            nonce=code.nonce, claims=code.claims, details=details,
         )  # fmt: skip
 
     def _begin(

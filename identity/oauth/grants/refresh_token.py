@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from identity.directory.access import granting
+from identity.directory.details import DetailTypes
 from identity.errors import InvalidGrant, InvalidScope, InvalidTarget
-from identity.oauth.grants.request import Issue, TokenRequest
+from identity.oauth.grants.request import DETAILS, Issue, TokenRequest
 from identity.records.audit import AuditQueue
 from identity.store import Database
 from identity.tokens.live import Users
@@ -26,8 +27,12 @@ class RefreshToken:
     lifetimes: Lifetimes
     queue: AuditQueue
     places: Places
+    details: DetailTypes
     grant_type: ClassVar[str] = "refresh_token"
-    form: ClassVar[Mapping[str, Any]] = {"refresh_token": {"type": "string"}}
+    form: ClassVar[Mapping[str, Any]] = {
+        "refresh_token": {"type": "string"},
+        "authorization_details": DETAILS,
+    }
     example: ClassVar[Mapping[str, str]] = {"refresh_token": "rt_…"}
     for_itself: ClassVar[bool] = False
     logs_in: ClassVar[bool] = False
@@ -36,7 +41,7 @@ class RefreshToken:
     @classmethod
     def of(cls, services: "Services") -> Self:
         s = services
-        return cls(s.db, s.users, s.lifetimes, s.queue, s.places)
+        return cls(s.db, s.users, s.lifetimes, s.queue, s.places, s.detail_types)
 
     async def authorize(self, request: TokenRequest) -> Issue:
         token = request.required("refresh_token")
@@ -45,6 +50,8 @@ class RefreshToken:
         if login is None or login.client_id != request.client.id:
             raise InvalidGrant("the refresh token is not valid", audit="not this client's")
         self._check_narrower(request, login.scope, login.audience)
+        had = self.details.still(login.authorization_details, request.client)
+        details = self.details.narrowed(request.form.get("authorization_details"), had)
         place = await self.places.take(None, login.audience)
         successor = None
         if login.unused:
@@ -64,8 +71,9 @@ class RefreshToken:
         )  # fmt: skip
         subject = Subject(user.id, user.username, user.roles, login)
         return Issue(
-            subject, login.audience, scope, place, request.asked_at, successor, claims=login.claims
-        )
+            subject, login.audience, scope, place, request.asked_at, successor,
+            claims=login.claims, details=details,
+        )  # fmt: skip
 
     @staticmethod
     def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:

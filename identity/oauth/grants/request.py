@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from identity.service.wiring import Services
 
 
+DETAILS: Mapping[str, str] = {
+    "type": "string",
+    "description": "Fewer of them than were granted, as a JSON list (RFC 9396).",
+}
+"""Of a grant's form, where it carries `authorization_details`."""
+
+
 class TokenRequest(NamedTuple):
     """A token request whose client is authenticated and may use the grant."""
 
@@ -70,6 +77,8 @@ class Issue(NamedTuple):
     """Of the authorization request, for the ID token."""
     claims: Mapping[str, Any] | None = None
     """As the `claims` parameter asked (OpenID Connect Core §5.5)."""
+    details: Sequence[Mapping[str, Any]] = ()
+    """RFC 9396's."""
 
 
 class Grant(Protocol):

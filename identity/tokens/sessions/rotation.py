@@ -81,6 +81,7 @@ _LOOK = Statement(
             RefreshToken.family_id,
             Family.acr,
             Family.claims,
+            Family.authorization_details,
         )
         .join_from(RefreshToken, LoginSession)
         .outerjoin(Family, col(Family.id) == col(RefreshToken.family_id))
@@ -174,6 +175,7 @@ class Login:
     family_id: str | None
     acr: str | None
     claims: dict[str, Any] | None
+    authorization_details: list[dict[str, Any]]
 
 
 async def look(db: Database, token: str) -> Login | None:
@@ -182,7 +184,7 @@ async def look(db: Database, token: str) -> Login | None:
     if not rows:
         return None
     id_, user_id, client_id, scope, audience, amr, authenticated, expires, *more = rows[0]
-    issued, ends, unused, online, family_id, acr, claims = more
+    issued, ends, unused, online, family_id, acr, claims, details = more
     return Login(
         id=id_,
         user_id=user_id,
@@ -199,6 +201,7 @@ async def look(db: Database, token: str) -> Login | None:
         family_id=family_id,
         acr=acr,
         claims=document(claims),
+        authorization_details=document(details) or [],
     )
 
 

@@ -84,6 +84,7 @@ class Family(SQLModel, table=True):
     audience: str
     claims: dict[str, Any] | None = Field(default=None, sa_type=_JSON_OR_NULL)
     """What the `claims` parameter asked for (OpenID Connect Core §5.5)."""
+    authorization_details: list[dict[str, Any]] | None = Field(default=None, sa_type=_JSON_OR_NULL)
     authenticated_at: datetime = Field(sa_type=UtcDateTime)
     amr: list[str] = Field(default_factory=list, sa_type=JSON)
     acr: str

@@ -41,6 +41,7 @@ EVERYTHING: dict[str, Any] = {
     "claims_in_id_token": True,
     "claims": {"profile": {"department": "dept"}},
     "lifetimes": {"id_token": 60},
+    "authorization_details_types": ["payment"],
 }
 NOT_YET: dict[str, Any] = {
     "jwks": JWKS,
@@ -58,7 +59,6 @@ NOT_YET: dict[str, Any] = {
     "sector_identifier_uri": "https://app.example.com/sector.json",
     "backchannel_logout_uri": "https://app.example.com/logout",
     "backchannel_logout_session_required": True,
-    "authorization_details_types": ["payment"],
     "profile": "fapi2",
 }
 """Settings that nothing obeys yet."""
