@@ -56,9 +56,9 @@ class Pushing:
         back = requests.addressed(parameters, client)
         asked = requests.read(parameters, back, services.detail_types)
         asked.meant(services.hints)
-        granting.parse(asked.scope or "")
         least_level(asked)
         home = services.scopes.at_hand("*") or await services.scopes.get("*") or {}
+        granting.granted(asked.scope, home=home, client=client.scopes, holder=None, audience=None)
         wanted_resources(asked, home, self._own)
 
     async def _push(self, request: Request, client: ClientSnapshot, parameters: Parameters) -> str:
