@@ -16,6 +16,7 @@ from identity.directory.access import table as access
 from identity.directory.clients import table as clients
 from identity.directory.consents import Consent
 from identity.directory.hashes.kinds import PasswordKind
+from identity.directory.issuers.table import TrustedIssuer
 from identity.directory.subjects import Subject
 from identity.directory.users import table as users
 from identity.keys import table as keys
@@ -46,6 +47,7 @@ TABLES = (
     users.UserRole,
     clients.Client,
     clients.ClientSecret,
+    TrustedIssuer,
     sessions.BrowserSession,
     sessions.LoginSession,
     sessions.Family,
