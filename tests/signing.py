@@ -69,3 +69,9 @@ def said(client_id: str, audience: Any, **changed: Any) -> dict[str, Any]:
         "iss": client_id, "sub": client_id, "aud": audience, "iat": int(now),
         "exp": int(now) + 60, "jti": str(uuid.uuid4()), **changed,
     }  # fmt: skip
+
+
+def from_now(claims: dict[str, Any]) -> dict[str, Any]:
+    """`claims` with times that were given as seconds from now."""
+    now = int(time.time())
+    return {name: now + value if type(value) is int else value for name, value in claims.items()}

@@ -17,7 +17,7 @@ from identity.authentication import key_sets
 from identity.authentication.assertions import ASSERTION_TYPE
 from identity.clock import frozen
 from tests.elsewhere import Answer, elsewhere
-from tests.signing import ALGORITHMS, Signer, key_set, said
+from tests.signing import ALGORITHMS, Signer, from_now, key_set, said
 from tests.world import Caller, World, claims_of, granted, refused
 
 OWN = {"grant_type": "client_credentials"}
@@ -101,7 +101,7 @@ BAD: dict[str, dict[str, Any]] = {
     "iss and sub ": {"iss": "other"},
     "jti is missing": {"jti": None},
     "jti is missing ": {"jti": ""},
-    "jti is missing  ": {"jti": 7},
+    "jti is missing  ": {"jti": ["x"]},
     "jti is missing   ": {"jti": "x" * 256},
 }
 
@@ -111,10 +111,7 @@ BAD: dict[str, dict[str, Any]] = {
 async def test_what_is_not_for_us_and_now_is_refused(world: World, why: str) -> None:
     signer = Signer()
     registered(world, jwks=signer.jwks)
-    wrong = dict(BAD[why])
-    for name in ("exp", "nbf", "iat"):
-        if type(wrong.get(name)) is int:
-            wrong[name] += int(time.time())
+    wrong = from_now(BAD[why])
     assert issuer_of(world) == ISSUER
     answer = await ask(world, signer.sign(said("shop", ISSUER, **wrong)), client_id="shop")
     refused(answer, 401, "invalid_client")

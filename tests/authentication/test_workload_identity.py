@@ -20,9 +20,9 @@ from tests import acting
 from tests.acting import problem
 from tests.elsewhere import Answer, Authority, Elsewhere, elsewhere
 from tests.serving import running
-from tests.signing import Signer, key_set
+from tests.signing import Signer, from_now, key_set
 from tests.transport import served
-from tests.world import Caller, World, bearer, claims_of, granted, refused
+from tests.world import Caller, World, claims_of, granted, refused
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"])
 
@@ -166,10 +166,10 @@ async def test_a_cluster_that_rotates_its_keys_goes_on_being_understood(
         ("exactly one", {"aud": [OURS, "https://other.example"]}),
         ("exactly one", {"aud": []}),
         ("exactly one", {"aud": None}),
-        ("expired", {"exp": int(time.time()) - 60}),
-        ("is good for", {"exp": int(time.time()) + 365 * 86400}),
+        ("expired", {"exp": -60}),
+        ("is good for", {"exp": 365 * 86400}),
         ("exp is missing", {"exp": None}),
-        ("nbf is", {"nbf": int(time.time()) + 120}),
+        ("nbf is", {"nbf": 120}),
     ],
 )
 async def test_what_is_not_this_program_s_for_us_and_now_is_refused(
@@ -177,7 +177,7 @@ async def test_what_is_not_this_program_s_for_us_and_now_is_refused(
 ) -> None:
     trust(world, cluster.issuer)
     bind(world, cluster.issuer)
-    token = cluster.token(**changed)
+    token = cluster.token(**from_now(changed))
     assert refused(await ask(world, token), 401, "invalid_client")
     assert why in await reason(world)
 
@@ -343,7 +343,7 @@ async def test_what_cannot_be_trusted_is_refused_by_name(
     boss = await acting.admin(world)
     answer = await boss("POST", "/trusted-issuers", body)
     assert pointer in acting.pointers(answer)
-    assert Signer is not None and '"d"' not in answer.text
+    assert '"d"' not in answer.text
 
 
 async def test_a_client_is_bound_by_its_settings(world: World, cluster: Cluster) -> None:
@@ -382,8 +382,7 @@ async def test_the_verifier_of_a_sibling_needs_no_secret(world: World, cluster: 
         return access_token
 
     verifier = Verifier(
-        OURS, OURS, mode="introspection", token=own_token, transport=world.api._transport
+        OURS, OURS, revocations="introspection", token=own_token, transport=world.api._transport
     )
     async with verifier:
         assert (await verifier.verify(token)).username == "ada"
-    assert bearer(token)
