@@ -63,7 +63,8 @@ class Assertions:
         try:
             await self._check(client, claims)
         except Refused as refusal:  # who holds the key may hear what is wrong
-            raise Refused(str(refusal), f"the assertion is not good: {refusal}") from None
+            refusal.public = f"the assertion is not good: {refusal}"
+            raise
 
     async def _check(self, client: ClientSnapshot, claims: Mapping[str, Any]) -> None:
         audience = self._audiences[client.settings.assertion_audience]

@@ -145,7 +145,7 @@ class ClientAuthentication:
             raise Refused("no secret given")
         if not client.confidential:
             words = "the client is public and has no secret: send its client_id alone"
-            raise Refused("public client sent a secret", words)
+            raise Refused("public client sent a secret", public=words)
         for expires in matches:
             if expires is None or expires > moment:
                 _check_method(client, method)
@@ -153,11 +153,12 @@ class ClientAuthentication:
         raise Refused("expired secret" if matches else "wrong secret")
 
     def _refused(self, client_id: str, refusal: Refused, *, known: bool = False) -> InvalidClient:
-        why = str(refusal)[:300]
+        more = {"more": refusal.more[:300]} if refusal.more else {}
         self._queue.refused(
-            "client.authentication", {"why": why}, client_id=client_id[:100], known_client=known
-        )
-        return InvalidClient(refusal.public, audit=why)
+            "client.authentication", {"why": refusal.why},
+            client_id=client_id[:100], known_client=known, **more,
+        )  # fmt: skip
+        return InvalidClient(refusal.public, audit=str(refusal))
 
 
 def _check_method(client: ClientSnapshot, method: str) -> None:
@@ -165,7 +166,7 @@ def _check_method(client: ClientSnapshot, method: str) -> None:
     registered = client.settings.token_endpoint_auth_method
     if registered not in (None, method):
         words = f"the client is registered to authenticate by {registered}"
-        raise Refused(f"by {method} instead of {registered}", words)
+        raise Refused(f"by {method} instead of {registered}", public=words)
 
 
 class _Credentials(NamedTuple):

@@ -27,10 +27,14 @@ _READ: Final = tuple(_TESTS[name] for name in ("token", "segments", "header", "p
 
 
 class Refused(Exception):
-    """Why, for the audit; `public` is what whoever sent it hears in place of nothing."""
+    """`why` is one of few texts, by which the audit counts what comes by the thousand; `more` says
+    it more closely, and may be whatever somebody sent. `public` is what whoever sent it hears in
+    place of nothing."""
 
-    def __init__(self, why: str, public: str | None = None) -> None:
-        super().__init__(why)
+    def __init__(self, why: str, more: str | None = None, *, public: str | None = None) -> None:
+        super().__init__(why if more is None else f"{why}: {more}")
+        self.why = why
+        self.more = more
         self.public = public
 
 
@@ -63,15 +67,15 @@ def read(
     reading: Any = Reading(token, now)
     for test in _READ:
         if problem := test(_ANYBODY, reading):
-            raise Refused(problem)
+            raise Refused("malformed", problem)
     header, claims = reading.header, reading.claims
     if taken := header.keys() & {"crit", "b64"}:
         raise Refused(f"the header has {min(taken)}, which we do not take")
     typ, alg, kid = header.get("typ", "JWT"), header.get("alg"), header.get("kid")
     if not isinstance(typ, str) or _short(typ) not in {"jwt", *types}:
-        raise Refused(f"typ is {_quoted(typ)}: another kind of token")
+        raise Refused("another kind of token", f"typ is {_quoted(typ)}")
     if not isinstance(alg, str) or alg not in algorithms:
-        raise Refused(f"alg is {_quoted(alg)}, not one of {' '.join(sorted(algorithms))}")
+        raise Refused("an algorithm that we do not take", f"alg is {_quoted(alg)}")
     if kid is not None and not isinstance(kid, str):
         raise Refused("kid is not a text")
     issuer, subject = claims.get("iss"), claims.get("sub")
@@ -87,15 +91,15 @@ def check_times(claims: Mapping[str, Any], now: float, *, ahead: float) -> float
     if not _is_time(ends):
         raise Refused("exp is missing, or not a time")
     if expired(ends, now, SKEW):
-        raise Refused(f"expired {now - ends:.0f} s ago")
+        raise Refused("expired", f"{now - ends:.0f} s ago")
     if ends > now + ahead + SKEW:
-        raise Refused(f"is good for {ends - now:.0f} s more; {ahead:.0f} are the most")
+        raise Refused("good for too long", f"{ends - now:.0f} s; {ahead:.0f} are the most")
     for name in ("nbf", "iat"):
         if name in claims:
             if not _is_time(claims[name]):
                 raise Refused(f"{name} is not a time")
             if premature(claims[name], now, SKEW):
-                raise Refused(f"{name} is {claims[name] - now:.0f} s ahead")
+                raise Refused(f"{name} lies ahead", f"{claims[name] - now:.0f} s")
     return float(ends)
 
 

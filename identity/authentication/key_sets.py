@@ -102,7 +102,7 @@ class KeySets:
             except (FetchFailed, ValueError, Refused) as failure:
                 kept.failure, kept.failed_at = str(failure), now()
         if kept.keys is None or (kept.failure and now() - kept.good_at > HONOURED):
-            raise Refused(f"their keys: {kept.failure}")
+            raise Refused("their keys cannot be had", kept.failure)
         return kept.keys
 
     async def _published_at(self, source: Source, *, fresh: bool) -> str:

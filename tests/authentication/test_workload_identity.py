@@ -24,7 +24,7 @@ from tests.signing import Signer, from_now, key_set
 from tests.transport import served
 from tests.world import Caller, World, claims_of, granted, refused
 
-pytestmark = pytest.mark.parametrize("dialect", ["sqlite"])
+SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 
 OURS = "http://127.0.0.1:8000"
 SUBJECT = "system:serviceaccount:shop:orders"
@@ -144,6 +144,7 @@ async def test_a_program_proves_itself_by_the_file_that_its_cluster_writes(
     assert asked == ["/.well-known/openid-configuration", "/openid/v1/jwks"]
 
 
+@SQLITE
 async def test_a_cluster_that_rotates_its_keys_goes_on_being_understood(
     world: World, cluster: Cluster
 ) -> None:
@@ -156,6 +157,7 @@ async def test_a_cluster_that_rotates_its_keys_goes_on_being_understood(
     granted(await ask(world, old))
 
 
+@SQLITE
 @pytest.mark.parametrize(
     ("why", "changed"),
     [
@@ -167,9 +169,9 @@ async def test_a_cluster_that_rotates_its_keys_goes_on_being_understood(
         ("exactly one", {"aud": []}),
         ("exactly one", {"aud": None}),
         ("expired", {"exp": -60}),
-        ("is good for", {"exp": 365 * 86400}),
+        ("good for too long", {"exp": 365 * 86400}),
         ("exp is missing", {"exp": None}),
-        ("nbf is", {"nbf": 120}),
+        ("nbf lies ahead", {"nbf": 120}),
     ],
 )
 async def test_what_is_not_this_program_s_for_us_and_now_is_refused(
@@ -182,6 +184,7 @@ async def test_what_is_not_this_program_s_for_us_and_now_is_refused(
     assert why in await reason(world)
 
 
+@SQLITE
 async def test_another_s_signature_under_the_cluster_s_name_is_refused(
     world: World, cluster: Cluster
 ) -> None:
@@ -211,6 +214,7 @@ async def test_only_issuers_that_are_trusted_now_count(world: World, cluster: Cl
     refused(await ask(world, cluster.token()), 401, "invalid_client")
 
 
+@SQLITE
 async def test_each_kind_of_client_proves_itself_in_its_own_way(
     world: World, cluster: Cluster
 ) -> None:
@@ -235,6 +239,7 @@ async def test_each_kind_of_client_proves_itself_in_its_own_way(
     refused(await world.api.post("/token", data=form), 401, "invalid_client")
 
 
+@SQLITE
 async def test_metadata_that_are_another_s_lead_nowhere(world: World, cluster: Cluster) -> None:
     trust(world, cluster.issuer)
     bind(world, cluster.issuer)
@@ -251,7 +256,7 @@ async def test_metadata_that_are_another_s_lead_nowhere(world: World, cluster: C
             cluster.server.answers[path] = Answer(json.dumps(metadata).encode())
             token = cluster.token(at=clock.at)
             refused(await ask(world, token), 401, "invalid_client")
-            assert "their keys:" in await reason(world)
+            assert "their keys" in await reason(world)
 
 
 async def test_an_issuer_may_be_known_by_keys_that_are_never_fetched(
@@ -264,6 +269,7 @@ async def test_an_issuer_may_be_known_by_keys_that_are_never_fetched(
     assert not cluster.server.asked
 
 
+@SQLITE
 async def test_an_issuer_may_have_an_audience_of_its_own(world: World, cluster: Cluster) -> None:
     trust(world, cluster.issuer, audience="identity")
     bind(world, cluster.issuer)
@@ -302,6 +308,7 @@ async def test_administrators_trust_and_distrust_issuers(world: World, cluster: 
     assert events[1][0].detail == {"before": {"status": "active"}, "after": patch}
 
 
+@SQLITE
 async def test_only_who_holds_everything_says_whom_to_trust(world: World) -> None:
     """Whoever could register keys of their own could be any client that is bound to the issuer."""
     trust(world, "https://cluster.example")
@@ -316,6 +323,7 @@ async def test_only_who_holds_everything_says_whom_to_trust(world: World) -> Non
     assert (await world.api.get("/trusted-issuers")).status_code == 401
 
 
+@SQLITE
 @pytest.mark.parametrize(
     ("pointer", "body"),
     [
@@ -346,6 +354,7 @@ async def test_what_cannot_be_trusted_is_refused_by_name(
     assert '"d"' not in answer.text
 
 
+@SQLITE
 async def test_a_client_is_bound_by_its_settings(world: World, cluster: Cluster) -> None:
     boss = await acting.admin(world)
     trust(world, cluster.issuer)
@@ -367,6 +376,7 @@ async def test_a_client_is_bound_by_its_settings(world: World, cluster: Cluster)
     assert acting.pointers(await boss("PATCH", "/clients/orders", alone)) == {"/workloads"}
 
 
+@SQLITE
 async def test_the_verifier_of_a_sibling_needs_no_secret(world: World, cluster: Cluster) -> None:
     """It asks with a token that the cluster's word got it."""
     from identity.verifier import Verifier
