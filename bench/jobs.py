@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import quote_plus
 
 from bench.world import BASIC, World
 from bench.wrk import request
+from identity.authentication.assertions import ASSERTION_TYPE
 
 INTROSPECTED = 2_000
 
@@ -47,6 +49,13 @@ def _client_credentials(world: World, _: float) -> Sequence[bytes]:
     return [_form("/token", "grant_type=client_credentials&scope=introspect")]
 
 
+def _private_key_jwt(world: World, seconds: float) -> Sequence[bytes]:
+    body = "grant_type=client_credentials&scope=introspect&client_assertion_type="
+    body += quote_plus(ASSERTION_TYPE) + "&client_assertion="
+    assertions = world.assertions(int(7_000 * seconds))
+    return [_form("/token", body + assertion, None) for assertion in assertions]
+
+
 def _refresh(world: World, seconds: float) -> Sequence[bytes]:
     tokens = world.refresh_tokens(int(7_000 * seconds))
     body = "grant_type=refresh_token&refresh_token="
@@ -71,6 +80,13 @@ JOBS = (
     Job("introspect, tokens never seen", "POST", _introspect_new, {"sqlite": 0.15}, once=True),
     Job("/users/me", "GET", _me, {"sqlite": 0.60}),
     Job("/token client credentials, ES256", "POST", _client_credentials, {"sqlite": 0.28}),
+    Job(
+        "/token client credentials by private_key_jwt, ES256",
+        "POST",
+        _private_key_jwt,
+        {"sqlite": 0.12},
+        once=True,
+    ),
     Job(
         "/token refresh, rotated and durable",
         "POST",

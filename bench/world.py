@@ -4,6 +4,7 @@ Rows are written straight into the tables; tokens are made by the service's own 
 """
 
 import base64
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +15,7 @@ from sqlalchemy import insert
 from sqlmodel import Session, SQLModel, select
 
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.clock import utcnow
+from identity.clock import now, utcnow
 from identity.directory.clients.table import Client, ClientSecret
 from identity.directory.users.table import LoginName, User
 from identity.opaque import digest, mint, new_id
@@ -24,8 +25,11 @@ from identity.tokens.minting import Subject
 from identity.tokens.sessions.lifecycle import Begun
 from identity.tokens.sessions.table import LoginSession, RefreshToken
 from identity.tokens.table import RevokedToken
+from identity.verifier.gate.algorithms import ALGORITHMS
+from identity.verifier.gate.encoding import b64url_encode
 
 CLIENT, SECRET = "bench", mint("cs")
+SIGNS = "bench-by-key"
 USERNAME, PASSWORD = "ada", mint("pw")
 BASIC = "Basic " + base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
 BATCH = 5_000
@@ -48,6 +52,7 @@ class World:
         self.settings = settings
         self._services = Services.of(settings)
         self._users: list[tuple[str, str]] = []
+        self._key = ALGORITHMS["ES256"].generate()
 
     def fill(self, size: Size) -> None:
         password_hash = PasswordHasher(self.settings.passwords.bcrypt_rounds).hash(PASSWORD)
@@ -59,6 +64,10 @@ class World:
             session.add(Client(id=CLIENT, grants=["client_credentials"], scopes=["introspect"]))
             session.flush()
             session.add(ClientSecret(client_id=CLIENT, digest=digest(SECRET), hint=SECRET[-4:]))
+            key = ALGORITHMS["ES256"].jwk(self._key)
+            settings = {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [key]}}
+            signs = {"id": SIGNS, "grants": ["client_credentials"], "scopes": ["introspect"]}
+            session.add(Client(**signs, settings=settings))
             ada = User(username=USERNAME, password_hash=password_hash)
             session.add(ada)
             session.flush()
@@ -89,6 +98,18 @@ class World:
                 ).token
             )
         return tokens
+
+    def assertions(self, count: int) -> list[str]:
+        """Of the client `SIGNS`, each good once (RFC 7523)."""
+        sign = ALGORITHMS["ES256"].signer(self._key)
+        head = b64url_encode(b'{"alg":"ES256","typ":"JWT"}')
+        common = {"iss": SIGNS, "sub": SIGNS, "aud": self.settings.issuer, "exp": now() + 300}
+        made = []
+        for _ in range(count):
+            claims = json.dumps(common | {"jti": new_id()}).encode()
+            text = head + b"." + b64url_encode(claims)
+            made.append((text + b"." + b64url_encode(sign(text))).decode())
+        return made
 
     def refresh_tokens(self, count: int) -> list[str]:
         """Refresh tokens never used, each of a session of its own."""

@@ -2,7 +2,11 @@
 
 from hashlib import sha256
 from hmac import compare_digest
+from typing import NamedTuple
 
+from identity.authentication import assertions
+from identity.authentication.assertions import ASSERTION_TYPE, Assertions
+from identity.authentication.foreign import Refused, Unverified
 from identity.clock import now
 from identity.directory.clients.registry import Clients, ClientSnapshot
 from identity.directory.clients.table import FIRST_PARTY
@@ -14,11 +18,14 @@ from identity.records.audit import AuditQueue
 
 PROVEN = 2_000
 """Headers remembered."""
-_POSTED = frozenset({"client_id", "client_secret"})
+_ASSERTED = frozenset({"client_assertion", "client_assertion_type"})
+_POSTED = _ASSERTED | {"client_id", "client_secret"}
 
 NOBODY = " "
 """No client's id, and no secret's digest."""
-METHODS = ("client_secret_basic", "client_secret_post", "none")
+METHODS = (
+    "client_secret_basic", "client_secret_post", "private_key_jwt", "workload_identity", "none",
+)  # fmt: skip
 
 
 class ClientAuthentication:
@@ -28,9 +35,17 @@ class ClientAuthentication:
     by its digest, for as long as the client is remembered unchanged.
     """
 
-    def __init__(self, clients: Clients, queue: AuditQueue, *, default_client: bool) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        queue: AuditQueue,
+        assertions: Assertions,
+        *,
+        default_client: bool,
+    ) -> None:
         self._clients = clients
         self._queue = queue
+        self._assertions = assertions
         self._default = default_client
         self._proven: dict[bytes, tuple[ClientSnapshot, float | None]] = {}
 
@@ -46,20 +61,21 @@ class ClientAuthentication:
             if client := self._known_again(header):
                 audit.act_as("client", client.id)
                 return client
-        client_id, secret, method = _credentials(authorization, form)
+        given = self._given(authorization, form)
+        client_id = given.client_id
         if client_id is None:
             if not self._default:
                 raise InvalidClient("the request names no client")
             client_id = FIRST_PARTY
         if client_id == FIRST_PARTY and not self._default:
-            raise self._refused(client_id, _Refused("the built-in client is switched off"))
+            raise self._refused(client_id, Refused("the built-in client is switched off"))
         client = self._clients.at_hand(client_id)
         looked_up = client is None
         if client is None:
             client = await self._clients.get(client_id)
         try:
-            expires = self._check(client, secret, method)
-        except _Refused as refusal:
+            expires = await self._prove(client, given)
+        except Refused as refusal:
             if not looked_up:
                 # What is remembered exists: without this the time would say so.
                 await self._clients.look_up(NOBODY)
@@ -69,6 +85,37 @@ class ClientAuthentication:
             self._remember(header, client, expires)
         audit.act_as("client", client.id)
         return client
+
+    async def still(self, client: ClientSnapshot) -> ClientSnapshot:
+        """Who has authenticated a moment ago, as they are now: an assertion proves only once.
+        Raises `InvalidClient` where they are gone or disabled since."""
+        found = self._clients.at_hand(client.id) or await self._clients.get(client.id)
+        if found is None or not found.active:
+            why = "unknown" if found is None else "disabled"
+            raise self._refused(client.id, Refused(why), known=found is not None)
+        return found
+
+    def _given(self, authorization: bytes | None, form: dict[str, str]) -> "_Credentials":
+        if form.keys().isdisjoint(_ASSERTED):
+            return _credentials(authorization, form)
+        text = _assertion(authorization, form)
+        named = form.get("client_id")
+        try:
+            assertion = assertions.read(text)
+        except Refused as refusal:
+            raise self._refused(named or "", refusal) from None
+        return _Credentials(named or assertion.subject, None, "client_assertion", assertion)
+
+    async def _prove(self, client: ClientSnapshot | None, given: "_Credentials") -> float | None:
+        """When that proof expires, None for never. Raises `Refused`."""
+        if given.assertion is None:
+            return self._check(client, given.secret, given.method)
+        if client is None:
+            raise Refused("unknown")
+        if not client.active:
+            raise Refused("disabled")
+        await self._assertions.prove(client, given.assertion)
+        return None
 
     def _known_again(self, header: bytes) -> ClientSnapshot | None:
         client, expires = self._proven.get(header, (None, None))
@@ -89,38 +136,29 @@ class ClientAuthentication:
         secrets = client.secrets if client is not None else ((NOBODY, None),)
         matches = [expires for known, expires in secrets if compare_digest(known, given)]
         if client is None:
-            raise _Refused("unknown")
+            raise Refused("unknown")
         if not client.active:
-            raise _Refused("disabled")
+            raise Refused("disabled")
         if secret is None:
             if not client.confidential:
                 return None
-            raise _Refused("no secret given")
+            raise Refused("no secret given")
         if not client.confidential:
             words = "the client is public and has no secret: send its client_id alone"
-            raise _Refused("public client sent a secret", words)
+            raise Refused("public client sent a secret", public=words)
         for expires in matches:
             if expires is None or expires > moment:
                 _check_method(client, method)
                 return expires
-        raise _Refused("expired secret" if matches else "wrong secret")
+        raise Refused("expired secret" if matches else "wrong secret")
 
-    def _refused(
-        self, client_id: str, refusal: "_Refused", *, known: bool = False
-    ) -> InvalidClient:
-        why = str(refusal)
+    def _refused(self, client_id: str, refusal: Refused, *, known: bool = False) -> InvalidClient:
+        more = {"more": refusal.more[:300]} if refusal.more else {}
         self._queue.refused(
-            "client.authentication", {"why": why}, client_id=client_id[:100], known_client=known
-        )
-        return InvalidClient(refusal.public, audit=why)
-
-
-class _Refused(Exception):
-    """Says why, for the audit alone; `public` is what the client hears in place of nothing."""
-
-    def __init__(self, why: str, public: str | None = None) -> None:
-        super().__init__(why)
-        self.public = public
+            "client.authentication", {"why": refusal.why},
+            client_id=client_id[:100], known_client=known, **more,
+        )  # fmt: skip
+        return InvalidClient(refusal.public, audit=str(refusal))
 
 
 def _check_method(client: ClientSnapshot, method: str) -> None:
@@ -128,25 +166,46 @@ def _check_method(client: ClientSnapshot, method: str) -> None:
     registered = client.settings.token_endpoint_auth_method
     if registered not in (None, method):
         words = f"the client is registered to authenticate by {registered}"
-        raise _Refused(f"by {method} instead of {registered}", words)
+        raise Refused(f"by {method} instead of {registered}", public=words)
 
 
-def _credentials(
-    authorization: bytes | None, form: dict[str, str]
-) -> tuple[str | None, str | None, str]:
+class _Credentials(NamedTuple):
+    """What came to say and prove who asks. `method`: none, by a secret in either way, or
+    `client_assertion`."""
+
+    client_id: str | None
+    secret: str | None
+    method: str
+    assertion: Unverified | None = None
+
+
+def _credentials(authorization: bytes | None, form: dict[str, str]) -> _Credentials:
     """The client's id and secret, and the one method used (RFC 6749 §2.3: not more than one)."""
     posted_id, posted_secret = form.get("client_id"), form.get("client_secret")
     if authorization is None or _is_blank(authorization):
         if posted_secret is not None and posted_id is None:
             raise InvalidRequest("client_secret came without client_id")
-        return posted_id, posted_secret, "client_secret_post" if posted_secret else "none"
+        method = "client_secret_post" if posted_secret else "none"
+        return _Credentials(posted_id, posted_secret, method)
     client_id, secret = parse_basic(authorization)
     if posted_secret is not None:
         raise InvalidRequest("the client authenticates in two ways at once")
     if posted_id is not None and posted_id != client_id:
         raise InvalidRequest("client_id differs from the authenticated client")
     # An empty secret is none (RFC 6749 §2.3.1).
-    return client_id, secret or None, "client_secret_basic"
+    return _Credentials(client_id, secret or None, "client_secret_basic")
+
+
+def _assertion(authorization: bytes | None, form: dict[str, str]) -> str:
+    """The one that came (RFC 7521 §4.2), alone."""
+    if (authorization is not None and not _is_blank(authorization)) or "client_secret" in form:
+        raise InvalidRequest("the client authenticates in two ways at once")
+    text = form.get("client_assertion")
+    if text is None:
+        raise InvalidRequest("client_assertion_type came without client_assertion")
+    if form.get("client_assertion_type") != ASSERTION_TYPE:
+        raise InvalidRequest(f"client_assertion_type must be {ASSERTION_TYPE}")
+    return text
 
 
 def _is_blank(authorization: bytes) -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from identity.cli import audit, backup, clients, keys, roles, service, stats, tokens, users
+from identity.cli import audit, backup, clients, issuers, keys, roles, service, stats, tokens, users
 from identity.cli.doctor import doctor
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
 service.add_to(app)
 doctor.add_to(app)
 for group in (
-    users.commands, clients.commands, roles.commands, roles.scopes,
+    users.commands, clients.commands, issuers.commands, roles.commands, roles.scopes,
     keys.commands, tokens.commands, audit.commands,
 ):  # fmt: skip
     app.add_typer(group)

@@ -23,6 +23,14 @@ BY_CLIENT: list[dict[str, list[str]]] = [{}, {"client": []}]
 CLIENT: Node = {
     "client_id": {"type": "string", "description": "Unless sent by HTTP Basic."},
     "client_secret": {"type": "string", "format": "password"},
+    "client_assertion": {
+        "type": "string",
+        "description": "In place of a secret, of clients that are registered for it (RFC 7523).",
+    },
+    "client_assertion_type": {
+        "type": "string",
+        "examples": ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"],
+    },
 }
 TOKEN: Node = {
     "token": {"type": "string"},

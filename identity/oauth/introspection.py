@@ -75,12 +75,12 @@ class Introspection:
         """
         authorization = request.header(b"authorization")
         if authorization is not None and authorization[:7].lower() == b"bearer ":
-            if "client_secret" in form:
+            if "client_secret" in form or "client_assertion" in form:
                 raise InvalidRequest("the client authenticates in two ways at once")
             live = await self._services.bearer(authorization, SCOPE)
             return _Caller(live.client, sees_all=True)
         await self._services.feed.catch_up()
-        if authorization is None and "client_id" not in form:
+        if authorization is None and form.keys().isdisjoint(("client_id", "client_assertion")):
             raise InvalidClient("introspection needs client authentication")
         client = await self._services.client_authentication(authorization, form)
         if not client.confidential:

@@ -48,12 +48,14 @@ class TokenEndpoint:
         form = await request.form()
         authorization = request.header(b"authorization")
         asked_at = now()
-        client = await self._client(authorization, form)
+        await self._services.feed.catch_up()
+        client = await self._services.client_authentication(authorization, form)
         if (early := client.good_from - now()) > 0:
             # A token of this second would be taken for one that died with the client.
             await sleep(min(early + EARLY, SETTLING))
             asked_at = now()
-            client = await self._client(authorization, form)
+            await self._services.feed.catch_up()
+            client = await self._services.client_authentication.still(client)
         remembered = self._services.scopes
         scopes = remembered.at_hand("*") or await remembered.get("*") or {}
         try:
@@ -75,10 +77,6 @@ class TokenEndpoint:
             self._note(refusal, form.get("grant_type", ""), client)
             raise
         return await self._answer(grant.grant_type, client, issue)
-
-    async def _client(self, authorization: bytes | None, form: dict[str, str]) -> ClientSnapshot:
-        await self._services.feed.catch_up()
-        return await self._services.client_authentication(authorization, form)
 
     def _resource(
         self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]

@@ -10,11 +10,13 @@ from typing import Any
 from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
+from identity.authentication.once import UsedOnce
 from identity.authentication.throttle import KnownAddress, LoginFailure
 from identity.directory.access import table as access
 from identity.directory.clients import table as clients
 from identity.directory.consents import Consent
 from identity.directory.hashes.kinds import PasswordKind
+from identity.directory.issuers.table import TrustedIssuer
 from identity.directory.subjects import Subject
 from identity.directory.users import table as users
 from identity.keys import table as keys
@@ -34,6 +36,7 @@ TABLES = (
     AuditArchive,
     LoginFailure,
     KnownAddress,
+    UsedOnce,
     PasswordKind,
     keys.SigningKey,
     access.Scope,
@@ -45,6 +48,7 @@ TABLES = (
     users.UserRole,
     clients.Client,
     clients.ClientSecret,
+    TrustedIssuer,
     sessions.BrowserSession,
     sessions.LoginSession,
     sessions.Family,

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 from identity.authentication import browser
+from identity.authentication.assertions import Assertions
 from identity.authentication.bearer import BearerAuthentication
 from identity.authentication.browser import BrowserLifetimes, Browsers
 from identity.authentication.clients import ClientAuthentication
+from identity.authentication.issuers import TrustedIssuers
+from identity.authentication.key_sets import KeySets
 from identity.authentication.marks import Marks
 from identity.authentication.password import PasswordLogin
 from identity.authentication.passwords.hashing import PasswordHasher
@@ -18,8 +21,10 @@ from identity.directory.clients import registry
 from identity.directory.consents import Consents
 from identity.directory.details import DetailTypes
 from identity.directory.hashes import kinds
+from identity.directory.issuers import registry as issuers_elsewhere
 from identity.directory.users import snapshot
 from identity.http.cookies import Cookies
+from identity.http.fetching import Fetcher
 from identity.http.wire.in_a_row import Batched
 from identity.keys import master
 from identity.keys.master import MasterKey
@@ -45,6 +50,7 @@ USERS_REMEMBERED = 10_000
 CLIENTS_REMEMBERED = 2_000
 BROWSERS_REMEMBERED = 10_000
 CONSENTS_REMEMBERED = 20_000
+ISSUERS_REMEMBERED = 200
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,9 @@ class Services:
     clients: registry.Clients
     scopes: Remembered[dict[str, str | None]]
     lifetimes: Lifetimes
+    fetcher: Fetcher
+    key_sets: KeySets
+    trusted_issuers: TrustedIssuers
     hasher: PasswordHasher
     pool: HashingPool
     throttle: Throttle
@@ -129,6 +138,20 @@ class Services:
         live = LiveTokens(
             settings, db, feed, ring, users, clients, metrics.cache("tokens"), Batched, subjects
         )
+        fetcher = Fetcher.of(settings)
+        key_sets = KeySets(fetcher)
+        issuers = Remembered(
+            feed, lambda ref: issuers_elsewhere.load(db, ref),
+            noun=issuers_elsewhere.NOUN, size=ISSUERS_REMEMBERED, lookups=metrics.cache("issuers"),
+        )  # fmt: skip
+        trusted = TrustedIssuers(issuers, key_sets, issuer=settings.issuer)
+        assertions = Assertions(
+            db,
+            key_sets,
+            trusted,
+            issuer=settings.issuer,
+            token_endpoint=f"{settings.issuer.rstrip('/')}/token",
+        )
         metrics.watch(
             "password_hashing_queue", "Logins that wait for a hashing thread.", lambda: pool.depth
         )
@@ -173,6 +196,9 @@ class Services:
             clients=clients,
             scopes=scopes,
             lifetimes=Lifetimes.of(settings),
+            fetcher=fetcher,
+            key_sets=key_sets,
+            trusted_issuers=trusted,
             hasher=hasher,
             pool=pool,
             throttle=throttle,
@@ -192,12 +218,13 @@ class Services:
             detail_types=DetailTypes.load(settings.tokens.authorization_details),
             live=live,
             client_authentication=ClientAuthentication(
-                clients, queue, default_client=settings.sessions.default_client
+                clients, queue, assertions, default_client=settings.sessions.default_client
             ),
             bearer=BearerAuthentication(live, queue, {settings.issuer, settings.audience}),
         )  # fmt: skip
 
     async def close(self) -> None:
+        await self.fetcher.close()
         await self.places.close()
         await self.feed.close()
         self.pool.close()

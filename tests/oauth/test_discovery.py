@@ -39,6 +39,7 @@ async def test_the_metadata_names_addresses_that_answer(
         "refresh_token",
         "client_credentials",
         "authorization_code",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
     ]
     assert document["response_types_supported"] == ["code"]
     assert "none" not in document["introspection_endpoint_auth_methods_supported"]

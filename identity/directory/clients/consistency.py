@@ -47,6 +47,10 @@ def _method(settings: ClientSettings, type_: ClientType) -> Iterator[Problem]:
     keys = settings.jwks is not None or settings.jwks_uri is not None
     if method in ("private_key_jwt", "self_signed_tls_client_auth") and not keys:
         yield "/token_endpoint_auth_method", f"{method} takes the client's keys: jwks or jwks_uri"
+    if method == "workload_identity" and not settings.workloads:
+        yield "/workloads", "must name an issuer and its subject: nothing else proves the client"
+    if method != "workload_identity" and settings.workloads:
+        yield "/workloads", "goes with workload_identity only"
     named = [name for name in _CERTIFICATE if getattr(settings, name) is not None]
     if method == "tls_client_auth" and len(named) != 1:
         words = "tls_client_auth takes exactly one of"

@@ -27,6 +27,7 @@ from identity.directory.clients.values import (
     ResponseTypes,
     Short,
     WebUri,
+    Workloads,
 )
 from identity.errors import ValidationFailed, pointer
 from identity.setting_types import Algorithm
@@ -68,12 +69,24 @@ class ClientSettings(BaseModel):
     token_endpoint_auth_method: AuthMethod | None = _said(
         None, "How it proves who it is: by this method and no other. Null: with a secret in "
         "either way, a public client with none.", "client_secret_basic",
-        later="private_key_jwt tls_client_auth self_signed_tls_client_auth",
+        later="tls_client_auth self_signed_tls_client_auth",
     )  # fmt: skip
-    jwks: Jwks | None = _said(None, "Its public keys, if they are not at `jwks_uri`.", later=True)
-    jwks_uri: WebUri | None = _said(
-        None, "Where its public keys are.", "https://app.example.com/jwks.json", later=True
+    token_endpoint_auth_signing_alg: Algorithm | None = _said(
+        None, "What it signs its assertions by; null: by what its keys are for.", "ES256"
     )
+    assertion_audience: Literal["issuer", "token_endpoint"] = _said(
+        "issuer", "What `aud` its assertions have: our issuer, or the address of `/token` where a "
+        "library knows nothing else.",
+    )  # fmt: skip
+    jwks: Jwks | None = _said(None, "Its public keys, if they are not at `jwks_uri`.")
+    jwks_uri: WebUri | None = _said(
+        None, "Where its public keys are.", "https://app.example.com/jwks.json"
+    )
+    workloads: Workloads = _said(
+        {}, "Of `workload_identity`: the program that is this client, as trusted issuers name it: "
+        "`{issuer: subject}`.",
+        {"https://kubernetes.default.svc.cluster.local": "system:serviceaccount:shop:orders"},
+    )  # fmt: skip
     tls_client_auth_subject_dn: Long | None = _said(
         None, "Of `tls_client_auth`: the subject that its certificate names (RFC 4514).",
         "CN=app,O=Example", later=True,

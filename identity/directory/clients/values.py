@@ -13,6 +13,7 @@ AuthMethod = Literal[
     "client_secret_basic",
     "client_secret_post",
     "private_key_jwt",
+    "workload_identity",
     "tls_client_auth",
     "self_signed_tls_client_auth",
     "none",
@@ -85,5 +86,6 @@ Claims = Annotated[
     Field(max_length=50),
     AfterValidator(_attributes),
 ]
+Workloads = Annotated[dict[Long, Long], Field(max_length=20)]
 Seconds = Annotated[int, Field(ge=10, le=YEAR)]
 Lifetimes = dict[Lifetime, Seconds]

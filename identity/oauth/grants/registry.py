@@ -3,8 +3,11 @@ what the command line knows all come from here."""
 
 from identity.oauth.grants.authorization_code import AuthorizationCode
 from identity.oauth.grants.client_credentials import ClientCredentials
+from identity.oauth.grants.jwt_bearer import JwtBearer
 from identity.oauth.grants.password import Password
 from identity.oauth.grants.refresh_token import RefreshToken
 from identity.oauth.grants.request import Grant
 
-GRANTS: tuple[type[Grant], ...] = (Password, RefreshToken, ClientCredentials, AuthorizationCode)
+GRANTS: tuple[type[Grant], ...] = (
+    Password, RefreshToken, ClientCredentials, AuthorizationCode, JwtBearer,
+)  # fmt: skip

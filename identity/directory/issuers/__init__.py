@@ -1,0 +1,1 @@
+"""Issuers elsewhere whose word counts here: for which program it is that asks, or for whom."""
