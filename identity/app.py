@@ -5,7 +5,7 @@ plain callables) or, for everything else, FastAPI (`api.application`), which is 
 before somebody needs it. Both lanes speak of errors through `errors.render`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,8 +16,11 @@ from identity.api.me import profile
 from identity.http.deferred import Deferred
 from identity.http.describing import Words
 from identity.http.edge import Edge
+from identity.http.elsewhere import Readers
 from identity.http.lane import Handler, Lane
 from identity.oauth import (
+    device,
+    device_answers,
     discovery,
     forward_auth,
     introspection,
@@ -40,6 +43,14 @@ from identity.service.housekeeping import Housekeeping
 from identity.service.wiring import Services
 from identity.settings import Settings
 
+READERS: Mapping[str, Readers] = {
+    "/token": "clients",
+    "/revoke": "clients",
+    "/userinfo": "clients",
+    "/.well-known/jwks.json": "everybody",
+}
+"""Whose pages, of other origins, may call what (`http.elsewhere`)."""
+
 
 def create_app(settings: Settings | None = None) -> "Identity":
     """The service as an ASGI application. Raises `SettingsError` where it cannot start."""
@@ -60,7 +71,15 @@ class Identity(Edge):
         self._revocations = revocations.Revocations(services)
         self._add_hot_addresses()
         stages = Router(lifespan=self._run)
-        super().__init__(self.lane, services.settings, services.metrics, lifespan=stages)
+        addresses = discovery.addresses(services.settings.issuer)
+        found: dict[str, Readers] = dict.fromkeys(addresses, "everybody")
+        super().__init__(
+            self.lane,
+            services.settings,
+            services.metrics,
+            lifespan=stages,
+            readers={**READERS, **found},
+        )
 
     def _add_hot_addresses(self) -> None:
         services = self.services
@@ -73,12 +92,15 @@ class Identity(Edge):
         house.authorizations = authorizing
         leaving = logout.Logout(services, house.refusing, house.signed_out)
         house.logouts = leaving
+        house.devices = device_answers.DeviceAnswers(services)
+        asking = device.DeviceAuthorization(services)
         about = userinfo.Userinfo(services)
         hot: tuple[tuple[str, str, Handler, bool, Words], ...] = (
             ("POST", "/token", self.token, True, token.words),
             ("GET", "/authorize", authorizing, False, authorize.words),
             ("POST", "/authorize", authorizing, False, authorize.words_of_post),
             ("POST", "/par", pushing.Pushing(services), True, pushing.words),
+            ("POST", "/device_authorization", asking, True, device.words),
             ("GET", "/userinfo", about, False, userinfo.words),
             ("POST", "/userinfo", about, False, userinfo.words),
             ("GET", "/logout", leaving, False, logout.words),

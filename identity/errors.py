@@ -38,6 +38,8 @@ class IdentityError(Exception):
 
 class OAuthError(IdentityError):
     commits = True
+    routine: ClassVar[bool] = False
+    """A refusal that is nothing to note: it comes in the course of every good request."""
 
 
 class InvalidRequest(OAuthError):
@@ -69,6 +71,23 @@ class InvalidScope(OAuthError):
 
 class InvalidTarget(OAuthError):
     code, title = "invalid_target", "The resource is not known"
+
+
+# --- Devices (RFC 8628 §3.5) ----------------------------------------------------------------
+
+
+class AuthorizationPending(OAuthError):
+    code, title = "authorization_pending", "Nobody has answered yet"
+    routine = True
+
+
+class SlowDown(OAuthError):
+    code, title = "slow_down", "Wait longer before you ask again"
+    routine = True
+
+
+class ExpiredToken(OAuthError):
+    code, title = "expired_token", "Nobody has answered in time"
 
 
 # --- The authorization endpoint (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6) ------------

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from identity.authentication import readers
 from identity.errors import InsufficientScope, InvalidToken, MissingToken
 from identity.records import audit
 from identity.records.audit import AuditQueue
@@ -33,6 +34,7 @@ class BearerAuthentication:
             raise InvalidToken(
                 "the token is expired, revoked or malformed", scope=" ".join(scopes) or None
             )
+        readers.belongs_to(live.client)
         if not of_any_audience and self._audiences.isdisjoint(live.known.audience):
             raise InvalidToken("the token is for another audience", scope=" ".join(scopes) or None)
         if live.user is not None:

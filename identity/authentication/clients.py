@@ -4,7 +4,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import NamedTuple
 
-from identity.authentication import assertions
+from identity.authentication import assertions, readers
 from identity.authentication.assertions import ASSERTION_TYPE, Assertions
 from identity.authentication.foreign import Refused, Unverified
 from identity.clock import now
@@ -59,6 +59,7 @@ class ClientAuthentication:
         if authorization is not None and form.keys().isdisjoint(_POSTED):
             header = sha256(authorization).digest()
             if client := self._known_again(header):
+                readers.belongs_to(client)
                 audit.act_as("client", client.id)
                 return client
         given = self._given(authorization, form)
@@ -73,6 +74,8 @@ class ClientAuthentication:
         looked_up = client is None
         if client is None:
             client = await self._clients.get(client_id)
+        if client is not None:
+            readers.belongs_to(client)
         try:
             expires = await self._prove(client, given)
         except Refused as refusal:

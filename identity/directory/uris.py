@@ -116,6 +116,13 @@ def is_registered(asked: str, registered: Collection[str]) -> bool:
     return parts is not None and any(parts == _floating(each) for each in registered)
 
 
+def may_come_from(origin: str, registered: Collection[str]) -> bool:
+    """Whether a page of this origin is where one of these addresses leads; its port may be another
+    where that of the address may."""
+    origins = {origin_of(uri) for uri in registered} - {None}
+    return bool(origins) and is_registered(origin, origins)  # type: ignore[arg-type]
+
+
 def _floating(uri: str) -> Web | None:
     """A loopback address without its port; None of any other."""
     if not uri.startswith(("http://127.0.0.1", "http://[::1]")):

@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any
 
 import structlog
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +22,7 @@ from identity.errors import (
     header_lines,
     render,
 )
+from identity.http.elsewhere import Elsewhere, Readers
 from identity.http.lane import Lane, deliver
 from identity.http.messages import BODY_LIMIT, EDGE_SAYS, WHOLE_ANSWERS, Disconnected, Response
 from identity.http.proxies import Proxies
@@ -55,6 +55,7 @@ class Edge:
     `lifespan`: what is told of start and stop, `lane` unless given.
     `large_bodies`: path to bytes, where more than `BODY_LIMIT` may come.
     `pages`: path to Content-Security-Policy, where people rather than programs look.
+    `readers`: path to whose pages may read it, beside `IDENTITY_CORS_ORIGINS`.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Edge:
         lifespan: ASGIApp | None = None,
         large_bodies: Mapping[str, int] = MappingProxyType({}),
         pages: Mapping[str, bytes] = DOCS_PAGES,
+        readers: Mapping[str, Readers] = MappingProxyType({}),
     ) -> None:
         self._lane = lane
         self._lifespan = lifespan or lane
@@ -81,9 +83,8 @@ class Edge:
         ]
         if settings.issuer.startswith("https:"):
             self._headers.append((b"strict-transport-security", b"max-age=31536000"))
-        self._cors: ASGIApp | None = None
-        if origins := settings.server.cors_origins:
-            self._cors = _cors(lane, origins)
+        self._elsewhere = Elsewhere(lane, settings.server.cors_origins, readers)
+        if settings.server.cors_origins:
             self._headers.append((b"vary", b"Origin"))
         self.state: Mapping[str, Any] = {}
         """What the server has given for the time that it serves (`serving.lifespan`)."""
@@ -114,14 +115,18 @@ class Edge:
         who = Origin(request_id, address)
         before = origin.set(who)
         exchange = _Exchange(self, scope, send, request_id)
-        from_page = self._cors if b"origin" in fields else None
+        page = fields.get(b"origin")
         try:
             if b"content-length" in fields or b"transfer-encoding" in fields:
                 receive = self._limited(scope, fields, receive)
-            response = None if from_page else await self._lane.answer(scope, receive)
+            if page is None:
+                response, app = await self._lane.answer(scope, receive), self._lane.app
+            else:
+                response = await self._elsewhere.answer(scope, receive, page)
+                app = self._elsewhere.app
             if response is None:
                 await asyncio.sleep(0)  # frameworks want a task of their own (`wire.eager`)
-                await (from_page or self._lane.app)(scope, receive, exchange.send)
+                await app(scope, receive, exchange.send)
             elif (
                 response.plain
                 and WHOLE_ANSWERS in scope.get("extensions", ())
@@ -254,23 +259,6 @@ class _Exchange:
         headers = self._edge.complete(self.scope, headers, self.request_id)
         await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
-
-
-def _cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
-    return CORSMiddleware(
-        app,
-        allow_origins=origins,
-        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
-        allow_headers=(
-            "Authorization",
-            "Content-Type",
-            "If-Match",
-            "If-None-Match",
-            "X-Request-ID",
-            "X-Requested-With",  # Swagger UI sends it along to the token endpoint
-        ),
-        expose_headers=("ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"),
-    )
 
 
 def _request_id(given: bytes | None) -> str:

@@ -35,11 +35,12 @@ def require_form(content_type: bytes | None) -> None:
             raise InvalidRequest("the form must be encoded in UTF-8")
 
 
-def parse_form(body: bytes) -> dict[str, str]:
+def parse_form(body: bytes, repeatable: frozenset[str] = frozenset()) -> dict[str, str]:
     """Name to value of every parameter that has one.
 
     A parameter without a value counts as omitted (RFC 6749 §3.1), and one that comes twice is
     refused (§3.2), as are wrong percent-encoding, what is not UTF-8, and NUL: InvalidRequest.
+    The values of one that is `repeatable` are one text, with spaces between (RFC 8707 §2).
     """
     if not body:
         return {}
@@ -60,7 +61,8 @@ def parse_form(body: bytes) -> dict[str, str]:
         pairs = [_decoded_pair(pair) for pair in body.split(b"&")]
         form = dict(pairs)
     if len(form) != len(pairs):
-        _refuse_repeated(pairs)
+        _refuse_repeated(pairs, repeatable)
+        form |= _joined(pairs, repeatable)
     return form if all(form.values()) else {name: value for name, value in form.items() if value}
 
 
@@ -97,10 +99,19 @@ def parse_basic(header: bytes) -> tuple[str, str]:
     return client_id, secret
 
 
-def _refuse_repeated(pairs: list[list[str]]) -> None:
+def _joined(pairs: list[list[str]], repeatable: frozenset[str]) -> dict[str, str]:
+    """Each different value once; no value is none."""
+    values: dict[str, dict[str, None]] = {}
+    for name, value in pairs:
+        if name in repeatable and value:
+            values.setdefault(name, {})[value] = None
+    return {name: " ".join(each) for name, each in values.items()}
+
+
+def _refuse_repeated(pairs: list[list[str]], repeatable: frozenset[str]) -> None:
     seen: set[str] = set()
     for name, value in pairs:
-        if name in seen:
+        if name in seen and name not in repeatable:
             raise InvalidRequest(f"the parameter {_named(name)} is repeated")
         if name or value:  # "a=1&&&b=2" repeats nothing
             seen.add(name)

@@ -79,10 +79,10 @@ class Request:
             message = await self._receive()
         raise Disconnected
 
-    async def form(self) -> dict[str, str]:
+    async def form(self, repeatable: frozenset[str] = frozenset()) -> dict[str, str]:
         """The body's parameters as `parse_form` reads them. Raises InvalidRequest."""
         require_form(self.header(b"content-type"))
-        return parse_form(await self.body())
+        return parse_form(await self.body(), repeatable)
 
     @property
     def query(self) -> dict[str, str]:

@@ -43,6 +43,7 @@ def metadata(
         "authorization_endpoint": f"{base}/authorize",
         "token_endpoint": f"{base}/token",
         "pushed_authorization_request_endpoint": f"{base}/par",
+        "device_authorization_endpoint": f"{base}/device_authorization",
         "userinfo_endpoint": f"{base}/userinfo",
         "end_session_endpoint": f"{base}/logout",
         "jwks_uri": f"{base}/.well-known/jwks.json",

@@ -25,7 +25,7 @@ from identity.tokens.subjects import is_pairwise
 INACTIVE: dict[str, Any] = {"active": False}
 SCOPE = "introspect"
 JWT = b"application/token-introspection+jwt"
-_COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "amr",
+_COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "amr", "act",
            "authorization_details")  # fmt: skip
 
 
@@ -194,6 +194,9 @@ def words() -> describing.Node:
         sid: str | None = None
         roles: list[str] | None = None
         authorization_details: list[dict[str, Any]] | None = None
+        act: dict[str, Any] | None = Field(
+            default=None, description="Who acts for `sub`, and whom they have it from (RFC 8693)."
+        )
 
     return {
         "tags": ["OAuth"],

@@ -26,10 +26,13 @@ from identity.http.wire.in_a_row import Batched
 from identity.oauth import targets
 from identity.oauth.grants import registry
 from identity.oauth.grants.request import Grant, Issue, TokenRequest
+from identity.oauth.grants.token_exchange import ACCESS_TOKEN
 from identity.service.wiring import Services
 from identity.tokens.minting import AccessToken, Subject
 from identity.tokens.subjects import is_pairwise
 
+REPEATABLE = frozenset({"resource", "audience"})
+"""Parameters that may come more than once: one text then, with spaces between."""
 NO_CACHE = header_lines([(b"pragma", b"no-cache")])
 EARLY = 0.002
 """Seconds by which a timer of the event loop may be early."""
@@ -45,7 +48,7 @@ class TokenEndpoint:
         self.grants = {grant.grant_type: grant.of(services) for grant in registry.GRANTS}
 
     async def __call__(self, request: Request) -> Response:
-        form = await request.form()
+        form = await request.form(REPEATABLE)
         authorization = request.header(b"authorization")
         asked_at = now()
         await self._services.feed.catch_up()
@@ -66,7 +69,9 @@ class TokenEndpoint:
                 TokenRequest(
                     form=form,
                     client=client,
-                    resource=self._resource(form, client, scopes),
+                    resource=self._resource(form, client, scopes)
+                    if type(grant) not in registry.CHOOSE_RESOURCE
+                    else None,
                     default_audience=self._audience,
                     scopes=scopes,
                     user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
@@ -74,7 +79,8 @@ class TokenEndpoint:
                 )
             )
         except OAuthError as refusal:
-            self._note(refusal, form.get("grant_type", ""), client)
+            if not refusal.routine:
+                self._note(refusal, form.get("grant_type", ""), client)
             raise
         return await self._answer(grant.grant_type, client, issue)
 
@@ -126,6 +132,8 @@ class TokenEndpoint:
             "expires_in": minted.expires_in,
             "scope": issue.scope,
         }
+        if issue.derived is not None:
+            document["issued_token_type"] = ACCESS_TOKEN
         if issue.refresh_token is not None:
             document["refresh_token"] = issue.refresh_token
         if issue.details:
@@ -164,6 +172,7 @@ class TokenEndpoint:
             at=issue.known_at,
             userinfo=asked_for(issue.claims, "userinfo", client),
             details=issue.details,
+            derived=issue.derived,
         )
         if subject.session is None or told is None:
             return minted, None
@@ -192,6 +201,9 @@ def words() -> describing.Node:
         )
         id_token: str | None = Field(
             default=None, description="With the scope `openid`: who has signed in."
+        )
+        issued_token_type: str | None = Field(
+            default=None, description="Of a token exchange (RFC 8693).", examples=[ACCESS_TOKEN]
         )
 
     listed = ", ".join(f"`{grant.grant_type}`" for grant in registry.GRANTS)

@@ -2,16 +2,12 @@
 
 import json
 
-from sqlmodel import Session, col, select
-
 from identity.directory import uris
-from identity.directory.access.granting import OPENID
-from identity.directory.access.table import Scope
 from identity.directory.details import Detail
 from identity.errors import InvalidRequest, OAuthError
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
-from identity.pages import returning
+from identity.pages import returning, scopes
 from identity.pages.registry import House
 from identity.pages.rendering import Rendering
 from identity.pages.words import _
@@ -56,7 +52,7 @@ class Consent:
         assert waiting.person is not None
         names = [*waiting.new_scopes, *waiting.old_scopes]
         types = self._house.services.detail_types
-        described = await self._house.services.db.read(lambda s: _described(s, names))
+        words = await self._house.services.db.read(lambda s: scopes.described(s, names))
         return self._rendering.page(
             "consent.html",
             status=422 if problem else 200,
@@ -65,21 +61,14 @@ class Consent:
             or waiting.redirect_uri.partition(":")[0],
             on_this_machine=uris.is_loopback(waiting.redirect_uri),
             username=waiting.person.user.username,
-            new=[described[name] for name in waiting.new_scopes if name in described],
-            old=[described[name] for name in waiting.old_scopes if name in described],
+            new=[words[name] for name in waiting.new_scopes if name in words],
+            old=[words[name] for name in waiting.old_scopes if name in words],
             details=[(types.describe(each), _members(each)) for each in waiting.details],
             problem=problem,
             request_id=audit.origin.get().request_id,
             action=returning.with_to(f"{self._rendering.base}/consent", to),
             another=returning.with_to(f"{self._rendering.base}/sign-out", to),
         )
-
-
-def _described(session: Session, names: list[str]) -> dict[str, str]:
-    """What each scope lets an application do, in words, or by its name."""
-    query = select(Scope.name, Scope.description).where(col(Scope.name).in_(names))
-    words = dict(session.exec(query).all())
-    return {name: _(OPENID.get(name) or words.get(name) or name) for name in names}
 
 
 def _members(detail: Detail) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from identity.http import cookies
 from identity.http.messages import Request, Response
 from identity.http.origins import from_elsewhere, origin_of
 from identity.pages import load
-from identity.service.interactions import Authorizations, Logouts
+from identity.service.interactions import Authorizations, Devices, Logouts
 from identity.service.wiring import Services
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ PAGES = (
     Entry("/sign-in", "signing_in"),
     Entry("/consent", "consent"),
     Entry("/sign-out", "signing_out"),
+    Entry("/device", "device"),
     Entry("/static/{name}", "static", ("GET",)),
 )
 
@@ -41,6 +42,7 @@ class House:
 
     authorizations: Authorizations
     logouts: Logouts
+    devices: Devices
 
     def __init__(self, services: Services) -> None:
         self.services = services

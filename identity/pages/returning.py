@@ -6,19 +6,26 @@ from urllib.parse import urlencode
 from identity.errors import InvalidRequest
 from identity.pages.words import _
 
+PAGES = ("/authorize", "/device")
+"""Where somebody may have been sent from to sign in."""
 _PLAIN = re.compile(r"[!-\[\]-~]*")  # no control, no space, no backslash
 
 
 def to(query: dict[str, str], base: str) -> str | None:
     """The address to go on at; None where none is named. InvalidRequest for one that is not
-    `/authorize` here: whoever signs in must not be led elsewhere."""
+    among `PAGES` here: whoever signs in must not be led elsewhere."""
     wanted = query.get("to")
     if wanted is None:
         return None
     path, _mark, _query = wanted.partition("?")
-    if not _PLAIN.fullmatch(wanted) or path != f"{base}/authorize":
+    if not _PLAIN.fullmatch(wanted) or path not in [f"{base}{page}" for page in PAGES]:
         raise InvalidRequest(_("The address to go on at is not one of this service."))
     return wanted
+
+
+def is_request(address: str, base: str) -> bool:
+    """Whether a client's request waits there, and not a page of ours."""
+    return address.partition("?")[0] == f"{base}/authorize"
 
 
 def query_of(address: str) -> str:

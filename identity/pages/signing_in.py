@@ -29,6 +29,8 @@ from identity.store import Work
 
 PASSWORD = ["pwd"]
 ACR = "aal1"
+AGAIN = "again"
+"""A parameter of a page that wants whoever is signed in to prove again who they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,11 @@ class SigningIn:
         waiting = asked.waiting
         if waiting is None:
             person = await person_at(self._services, request)
-            if person is not None:
+            if person is not None and asked.to is not None and AGAIN not in request.query:
+                return see_other(asked.to)
+            if person is not None and asked.to is None:
                 return self._rendering.page("signed_in.html", username=person.user.username)
-            return self._form(asked)
+            return self._form(asked, username=person.user.username if person else "")
         if waiting.step in (None, "consent"):
             return see_other(asked.to or "")
         if waiting.step == "choose" and waiting.person is not None and waiting.marked:
@@ -97,8 +101,8 @@ class SigningIn:
     async def _asked(self, request: Request) -> _Asked:
         to = returning.to(request.query, self._rendering.base)
         await self._services.feed.catch_up()
-        if to is None:
-            return _Asked(None, None)
+        if to is None or not returning.is_request(to, self._rendering.base):
+            return _Asked(to, None)
         try:
             query = returning.query_of(to)
             return _Asked(to, await self._house.authorizations.look(request, query))

@@ -21,7 +21,8 @@ from identity.service.opening import audit_keys
 from identity.service.wiring import Services
 from identity.store import SOME, changes
 from identity.store.files import Files
-from identity.tokens import codes, live, pushed
+from identity.tokens import codes, exchanged, live, pushed
+from identity.tokens.devices import table as devices
 from identity.tokens.sessions import lifecycle
 from identity.tokens.status import reserving
 
@@ -98,6 +99,8 @@ class Housekeeping:
             reserving.prune,
             codes.prune,
             pushed.prune,
+            devices.prune,
+            exchanged.prune,
             lifecycle.prune,
             browser.prune,
             once.prune,

@@ -3,7 +3,7 @@ and what may be answered. `app` brings the two together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from identity.authentication.browser import SignedIn
 from identity.directory.clients.registry import ClientSnapshot
@@ -65,6 +65,35 @@ class Authorizations(Protocol):
 
     def chosen(self, request: Request, waiting: Waiting) -> str:
         """The address to go on at, once the account has been chosen."""
+
+
+class Device(Protocol):
+    """A device that waits for a person, as they see it."""
+
+    @property
+    def client(self) -> ClientSnapshot: ...
+    @property
+    def user_code(self) -> str:
+        """As the device shows it."""
+
+    @property
+    def scopes(self) -> Sequence[str]: ...
+    @property
+    def must_prove(self) -> bool:
+        """Whether the person has to sign in again before they may answer."""
+
+
+class Devices(Protocol):
+    """What pages may do about a device: only that."""
+
+    async def find(self, person: Person, typed: str) -> Device | None:
+        """The device that shows this code. Raises `IdentityError`, `TooManyRequests` where too
+        many codes were wrong."""
+
+    async def allow(self, person: Person, waiting: Any) -> bool:
+        """False where it does not wait any more."""
+
+    async def decline(self, person: Person, waiting: Any) -> bool: ...
 
 
 class Logouts(Protocol):

@@ -25,6 +25,8 @@ from identity.service.served import Served
 from identity.store.table import Change
 from identity.tokens import table as tokens
 from identity.tokens.codes import AuthorizationCode
+from identity.tokens.devices.table import DeviceAuthorization
+from identity.tokens.exchanged import ExchangedToken
 from identity.tokens.pushed import PushedRequest
 from identity.tokens.sessions import table as sessions
 from identity.tokens.status import table as status
@@ -56,6 +58,8 @@ TABLES = (
     Consent,
     AuthorizationCode,
     PushedRequest,
+    DeviceAuthorization,
+    ExchangedToken,
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,

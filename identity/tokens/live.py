@@ -24,6 +24,7 @@ from identity.settings import Settings
 from identity.store import Database, Statement, changes, delete_some
 from identity.store.changes import ChangeFeed
 from identity.store.remembered import Lookups, Remembered
+from identity.tokens import exchanged
 from identity.tokens.known import Known, KnownTokens, session_of
 from identity.tokens.sessions.table import LoginSession
 from identity.tokens.status.table import place_in
@@ -41,6 +42,14 @@ class InARow(Protocol):
     def __call__(self, work: Callable[[], T]) -> Awaitable[T]: ...
 
 
+WITHOUT_PASSWORD = frozenset(
+    {
+        "authorization_code",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    }
+)
+"""Grants by which a client acts for users who have not given it their password."""
 SKEW = 5.0
 """Seconds by which the clocks of replicas may differ: what one has just issued is good at all."""
 
@@ -78,10 +87,10 @@ class Live(NamedTuple):
 
     @property
     def sees_account(self) -> bool:
-        """Whether it may be told all about its user. To applications that people sign in to with
-        their browser they say what each may know; whoever is given passwords knows it anyway."""
+        """Whether it may be told all about its user. To applications that people sign in to at our
+        pages they say what each may know; whoever is given passwords knows it anyway."""
         client = self.client
-        if client.settings.first_party or "authorization_code" not in client.grants:
+        if client.settings.first_party or client.grants.isdisjoint(WITHOUT_PASSWORD):
             return True
         return ACCOUNT in self.scopes
 
@@ -156,7 +165,17 @@ class LiveTokens:
                 return None
             if known.subject != self._subjects.of(client, user.id):
                 return None  # we say of nobody's session that it is another's
+        elif known.subject != known.client_id and not await self._principal_lives(known, token):
+            return None
         return Live(known, client, user, token)
+
+    async def _principal_lives(self, known: Known, token: str) -> bool:
+        """Of a token that one client got for another's own: whether that one is active, and may
+        still do all that the token may."""
+        principal = await self._clients.get(known.subject)
+        if principal is None or not principal.active or known.issued_at < principal.good_from:
+            return False
+        return all(map(principal.may_hold, known.kept.unfold(token).scopes))
 
     async def _meet(self, key: bytes, token: str) -> Known | None:
         """Put a token never seen before through the gate, and ask once what it hangs on."""
@@ -193,6 +212,9 @@ class LiveTokens:
 def revoke(session: DatabaseSession, claims: VerifiedClaims) -> None:
     """Revoke one access token; part of the caller's unit of work, safe to repeat."""
     expires_at = datetime.fromtimestamp(claims.expires_at, UTC)
+    if claims.session is None:
+        exchanged.hold(session, claims.subject)
+        exchanged.revoke_children(session, claims.token_id)
     try:
         with session.begin_nested():
             session.add(

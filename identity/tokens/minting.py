@@ -36,6 +36,17 @@ class Subject(NamedTuple):
     session: Login | None = None
 
 
+class Derived(NamedTuple):
+    """What a token says besides that was got for another one (RFC 8693)."""
+
+    jti: str
+    """Its own."""
+    act: Mapping[str, Any] | None
+    """Who acts for the subject (§4.1); None: nobody else is said to."""
+    until: float
+    """Unix time: it lives no longer than the other one."""
+
+
 class AccessToken(NamedTuple):
     token: str
     jti: str
@@ -60,6 +71,7 @@ class Mint:
         at: float | None = None,
         userinfo: Sequence[str] = (),
         details: Sequence[Mapping[str, Any]] = (),
+        derived: Derived | None = None,
     ) -> AccessToken:
         """A signed `at+jwt`, good from this second on. `userinfo`: claims that it opens there
         beside those of its scopes. `details`: RFC 9396's. `place`: of its status; none is only for
@@ -92,6 +104,12 @@ class Mint:
         if subject.username is not None:
             claims["username"] = subject.username
             claims["roles"] = list(subject.roles)
+        if derived is not None:
+            claims["jti"] = derived.jti
+            claims["exp"] = min(claims["exp"], int(derived.until))
+            lifetime = max(0, claims["exp"] - issued_at)
+            if derived.act is not None:
+                claims["act"] = derived.act
         if userinfo:
             claims["userinfo_claims"] = list(userinfo)
         if details:

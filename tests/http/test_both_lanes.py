@@ -239,7 +239,8 @@ async def test_pages_of_allowed_origins_only_may_read_the_answers(
         }
         for path in ("/token", "/users", "/users/me"):
             preflight = await api.options(path, headers=asked)
-            assert (preflight.status_code == 200) is allowed, path
+            # At `/token` the answer itself decides: by then it is known which client asks.
+            assert (preflight.status_code == 200) is (allowed or path == "/token"), path
             assert "x-request-id" in preflight.headers
 
 

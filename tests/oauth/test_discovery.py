@@ -39,12 +39,15 @@ async def test_the_metadata_names_addresses_that_answer(
         "refresh_token",
         "client_credentials",
         "authorization_code",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
         "urn:ietf:params:oauth:grant-type:jwt-bearer",
     ]
     assert document["response_types_supported"] == ["code"]
     assert "none" not in document["introspection_endpoint_auth_methods_supported"]
     for name, method in (
         ("token_endpoint", "POST"),
+        ("device_authorization_endpoint", "POST"),
         ("introspection_endpoint", "POST"),
         ("revocation_endpoint", "POST"),
         ("jwks_uri", "GET"),

@@ -10,7 +10,7 @@ from identity.api.merge_patch import Patch, omitted
 from identity.api.openapi import GRANT_TYPE
 from identity.directory.clients.settings import NAMES, ClientSettings
 
-OBJECTS = frozenset({"jwks", "workloads", "claims", "lifetimes"})
+OBJECTS = frozenset({"jwks", "workloads", "claims", "lifetimes", "token_exchange"})
 """Settings that are objects: a patch changes their members, and what that makes is looked at."""
 
 Grants = Annotated[

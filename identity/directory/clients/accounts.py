@@ -94,6 +94,7 @@ def create(
     rules.check(session, client, known_grants)
     rules.check_may_give(session, client, held)
     rules.check_registered(session, client.audiences, own_audiences)
+    rules.check_exchanges(session, None, client)
     subjects.claim(session, client.id, "client")
     insert_unique(session, client, Conflict("the client id is taken"))
     changes.record(session, "client.changed", client.id)
@@ -144,6 +145,7 @@ def update(
     rules.check_may_give(session, client, held)
     added = [each for each in client.audiences if each not in before.get("audiences", ())]
     rules.check_registered(session, added if "audiences" in changed else (), own_audiences)
+    rules.check_exchanges(session, was, client)
     touch(session, client)
     if consents.wider(settings.load(was).redirect_uris, now_set):
         consents.withdraw_all(session, client.id, "another redirect URI")

@@ -80,6 +80,14 @@ def _sector(settings: ClientSettings, type_: ClientType) -> Iterator[Problem]:
             yield "/sector_identifier_uri", words
 
 
+def _exchange(settings: ClientSettings, type_: ClientType) -> Iterator[Problem]:
+    if settings.token_exchange and type_ == "public":
+        yield "/token_exchange", "is for confidential clients"
+    for n, audience in enumerate(settings.token_exchange_impersonation):
+        if audience not in settings.token_exchange:
+            yield f"/token_exchange_impersonation/{n}", "is not named by token_exchange"
+
+
 def _fapi2(settings: ClientSettings, type_: ClientType) -> Iterator[Problem]:
     if settings.profile != "fapi2":
         return
@@ -109,7 +117,7 @@ def _weak(
 
 
 Rule = Callable[[ClientSettings, ClientType], Iterator[Problem]]
-RULES: Final[tuple[Rule, ...]] = (_method, _keys, _pkce, _sector, _fapi2)
+RULES: Final[tuple[Rule, ...]] = (_method, _keys, _pkce, _sector, _exchange, _fapi2)
 
 
 def takes_secret(settings: ClientSettings, type_: ClientType) -> bool:

@@ -19,6 +19,10 @@ def check_settings(held: Held, settings: ClientSettings) -> None:
             "first_party takes every built-in scope, and you do not hold them all: nobody would be "
             "asked before the client acts for them"
         )
+    if settings.token_exchange_impersonation and not held.holds_everything:
+        raise Forbidden(
+            "token_exchange_impersonation takes every built-in scope, and you do not hold them all"
+        )
     if settings.claims and SEES_USERS not in held.scopes:
         raise Forbidden(
             f"claims takes the scope {SEES_USERS}: the client would be told users' attributes"

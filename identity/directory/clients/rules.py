@@ -67,16 +67,30 @@ def check(session: Session, client: Client, known_grants: Sequence[GrantKind]) -
 
 def check_may_give(session: Session, client: Client, held: Held) -> None:
     """What the client may do, `held` may give."""
-    check_scopes(held, [*client.scopes, *(client.default_scopes or ())])
-    check_audiences(session, held, client.audiences)
-    check_settings(held, settings.load(client.settings))
+    chosen = settings.load(client.settings)
+    exchanges = chosen.token_exchange
+    exchanged = {name for names in exchanges.values() for name in names} - {ALL}
+    check_scopes(held, [*client.scopes, *(client.default_scopes or ()), *exchanged])
+    check_audiences(session, held, [*client.audiences, *exchanges])
+    check_settings(held, chosen)
 
 
 def check_registered(
-    session: Session, audiences: Collection[str], own_audiences: Collection[str]
+    session: Session,
+    audiences: Collection[str],
+    own_audiences: Collection[str],
+    where: str = "/audiences",
 ) -> None:
     """An audience is a resource that is known here: a scope belongs to it."""
     unknown = unregistered(session, audiences, own_audiences)
     if unknown:
         words = "no such resource: {}; make a scope that belongs to it first"
-        raise ValidationFailed([("/audiences", words.format(each)) for each in unknown])
+        raise ValidationFailed([(where, words.format(each)) for each in unknown])
+
+
+def check_exchanges(session: Session, before: Mapping[str, Any] | None, client: Client) -> None:
+    """Tokens are exchanged for resources that are known here, and are not this service's own.
+    `before`: its settings until now."""
+    known = settings.load(before).token_exchange
+    added = [each for each in settings.load(client.settings).token_exchange if each not in known]
+    check_registered(session, added, (), "/token_exchange")

@@ -14,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from identity.directory.clients.values import (
     YEAR,
     Acrs,
+    Audiences,
     AuthMethod,
     Claims,
     Contacts,
     DetailTypes,
+    Exchanges,
     HttpsUri,
     Jwks,
     Lifetimes,
@@ -185,6 +187,15 @@ class ClientSettings(BaseModel):
     authorization_details_types: DetailTypes = _said(
         (), "Types of `authorization_details` that it may ask for (RFC 9396).", ["payment"]
     )
+    token_exchange: Exchanges = _said(
+        {}, "For which resources it may exchange tokens, and for which scopes of each; `*`: all of "
+        "the resource's that the client has. To set it takes what giving it these would.",
+        {"https://stock.example.com": ["stock:read"]},
+    )  # fmt: skip
+    token_exchange_impersonation: Audiences = _said(
+        (), "Of these, for which the tokens need not say that it acts for somebody. To set it, or "
+        "to change such a client, takes every built-in scope.",
+    )  # fmt: skip
     profile: Literal["none", "fapi2"] = _said(
         "none", "`fapi2`: all that the FAPI 2.0 Security Profile demands; what it implies is set "
         "with it.", later="fapi2",

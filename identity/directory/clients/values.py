@@ -87,5 +87,11 @@ Claims = Annotated[
     AfterValidator(_attributes),
 ]
 Workloads = Annotated[dict[Long, Long], Field(max_length=20)]
+Audience = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
+Audiences = Annotated[tuple[Audience, ...], _few, AfterValidator(_once)]
+Exchanges = Annotated[
+    dict[Audience, Annotated[list[Name], Field(min_length=1, max_length=100)]],
+    Field(max_length=50),
+]
 Seconds = Annotated[int, Field(ge=10, le=YEAR)]
 Lifetimes = dict[Lifetime, Seconds]

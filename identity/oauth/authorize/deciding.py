@@ -9,12 +9,11 @@ from identity.authentication import levels
 from identity.authentication.marks import Mark
 from identity.clock import now
 from identity.directory import uris
-from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import scopes_of
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import InvalidTarget, LoginRequired, UnmetAuthenticationRequirements
-from identity.oauth import targets
+from identity.oauth import rights, targets
 from identity.oauth.authorize.request import AuthorizationRequest
 from identity.service.interactions import Person, Step
 from identity.tokens.subjects import is_pairwise
@@ -120,20 +119,7 @@ def granted_scopes(
     resource: str | None,
 ) -> tuple[str, ...]:
     """Raises `InvalidScope`."""
-    client = request.back.client
-    names = granting.granted(
-        request.scope,
-        home=scopes,
-        client=client.scopes,
-        holder=user.scopes,
-        audience=resource,
-        default=client.default_scopes,
-    )
-    if is_pairwise(client):
-        names = tuple(name for name in names if name in granting.OPENID)
-    if "refresh_token" in client.grants:
-        return names
-    return tuple(name for name in names if name != "offline_access")
+    return rights.granted_scopes(request.back.client, user, request.scope, scopes, resource)
 
 
 def wanted_resources(

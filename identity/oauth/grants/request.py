@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidRequest
-from identity.tokens.minting import Subject
+from identity.tokens.minting import Derived, Subject
 from identity.tokens.status.places import Place
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class Issue(NamedTuple):
     """As the `claims` parameter asked (OpenID Connect Core §5.5)."""
     details: Sequence[Mapping[str, Any]] = ()
     """RFC 9396's."""
+    derived: Derived | None = None
+    """Of a token that was got for another one."""
 
 
 class Grant(Protocol):

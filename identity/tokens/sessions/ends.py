@@ -13,6 +13,7 @@ from identity.directory.users.table import UserRole
 from identity.keys.rotation import longest_life
 from identity.store import Work, changes
 from identity.store import insert_on_conflict as insert
+from identity.tokens.exchanged import ExchangedToken, revoke_of_client
 from identity.tokens.sessions.table import Family, LoginSession, RefreshToken
 from identity.tokens.status.table import RevokedPlace
 from identity.verifier.gate.claims import MAX_LEEWAY
@@ -61,11 +62,13 @@ def show_narrowed(work: Work) -> None:
         changes.record(session, "user.narrowed", user_id)
         _note(session, col(LoginSession.user_id) == user_id, literal(user_id))
     for client_id in clients:
-        _note(session, col(LoginSession.client_id) == client_id, literal(client_id))
+        _note(session, col(LoginSession.client_id) == client_id, literal(client_id), got=False)
+        revoke_of_client(session, client_id)
 
 
-def _note(session: Session, mine: Any, ref: Any) -> None:
-    """The places of all tokens of these sessions that may be alive."""
+def _note(session: Session, mine: Any, ref: Any, *, got: bool = True) -> None:
+    """The places of all tokens of these sessions that may be alive. `got`: those too that others
+    got for them."""
     since = utcnow() - longest_life(session) - SKEW
     until = LoginSession.access_expires_at
     first = select(LoginSession.status_index, ref, until).where(
@@ -81,8 +84,14 @@ def _note(session: Session, mine: Any, ref: Any) -> None:
         .join(LoginSession)
         .where(mine, col(Family.status_index).is_not(None), Family.created_at > since)
     )
+    for_others = (
+        select(ExchangedToken.place, ref, ExchangedToken.expires_at)
+        .join(LoginSession, col(LoginSession.id) == col(ExchangedToken.session_id))
+        .where(mine, col(ExchangedToken.expires_at) > utcnow() - SKEW)
+    )
+    found = (first, later, of_code, for_others) if got else (first, later, of_code)
     noted = insert(session, RevokedPlace).from_select(
-        ["place", "ref", "expires_at"], union_all(first, later, of_code)
+        ["place", "ref", "expires_at"], union_all(*found)
     )
     session.execute(noted.on_conflict_do_nothing())
 

@@ -6,6 +6,7 @@ with the browser session at the latest. A code with `offline_access` makes a ses
 nothing.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -183,24 +184,46 @@ def join(
     if not execute(work, _HOLD, values).fetchall():
         raise InvalidGrant("the code is not valid any more", audit="user, client or browser gone")
     session_id, expires_at = _session(work, values)
+    family_id = add_family(
+        work, session_id, scope=scope, audience=audience, claims=code.claims,
+        details=code.authorization_details, authenticated_at=code.authenticated_at,
+        amr=values["amr"], acr=code.acr, status_index=status_index,
+    )  # fmt: skip
+    return Joined(
+        session_id, family_id, code.authenticated_at, expires_at, list(code.amr), code.acr
+    )
+
+
+def add_family(
+    work: Work,
+    session_id: str,
+    *,
+    scope: str,
+    audience: str,
+    authenticated_at: datetime,
+    amr: list[str],
+    acr: str,
+    status_index: int,
+    claims: dict[str, Any] | None = None,
+    details: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """A further family of the session; its id."""
     family_id = new_id()
     family = {
         "id": family_id,
         "session_id": session_id,
         "scope": scope,
         "audience": audience,
-        "claims": code.claims or None,
-        "authorization_details": code.authorization_details or None,
-        "authenticated_at": code.authenticated_at,
-        "amr": values["amr"],
-        "acr": code.acr,
-        "now": now,
+        "claims": claims or None,
+        "authorization_details": list(details) or None,
+        "authenticated_at": authenticated_at,
+        "amr": amr,
+        "acr": acr,
+        "now": utcnow(),
         "status_index": status_index,
     }
     execute(work, _FAMILY, family)
-    return Joined(
-        session_id, family_id, code.authenticated_at, expires_at, list(code.amr), code.acr
-    )
+    return family_id
 
 
 def first_refresh_token(work: Work, idle: timedelta, joined: Joined) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, literal, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, literal, select, update
 from sqlmodel import Session, col
 
 from identity.clock import utcnow
@@ -19,6 +19,8 @@ from identity.opaque import digest, mint, new_id
 from identity.records import audit
 from identity.settings import Settings
 from identity.store import Statement, Work, changes, delete_some, execute, insert_of, select_of
+from identity.tokens.devices.table import DeviceAuthorization
+from identity.tokens.exchanged import revoke_of_client
 from identity.tokens.sessions.ends import show_ended
 from identity.tokens.sessions.table import BrowserSession, LoginSession, RefreshToken
 
@@ -184,6 +186,10 @@ def end_all(
     kept = [each for each in keep if each is not None]
     if user_id is not None and client_id is None and audiences is None:
         _sign_out(session, reason, user_id, kept)
+    if audiences is None and browser_session_id is None:
+        _forget_allowed(session, user_id, client_id)
+    if client_id is not None and user_id is None and audiences is None:
+        revoke_of_client(session, client_id)
     mine: list[ColumnElement[bool]] = [col(LoginSession.ended_at).is_(None)]
     if user_id is not None:
         mine.append(col(LoginSession.user_id) == user_id)
@@ -212,6 +218,18 @@ def end_all(
             reason=reason, count=len(ended),
         )  # fmt: skip
     return len(ended)
+
+
+def _forget_allowed(session: Session, user_id: str | None, client_id: str | None) -> None:
+    """Devices of this user or client that have not used yet what they were allowed. After browser
+    sessions have ended: whoever allows something holds theirs."""
+    theirs: list[ColumnElement[bool]] = [col(DeviceAuthorization.used_at).is_(None)]
+    if user_id is not None:
+        theirs.append(col(DeviceAuthorization.user_id) == user_id)
+    if client_id is not None:
+        theirs.append(col(DeviceAuthorization.client_id) == client_id)
+    if len(theirs) > 1:
+        session.execute(delete(DeviceAuthorization).where(*theirs))
 
 
 def _sign_out(session: Session, reason: str, user_id: str, keep: Sequence[str]) -> None:

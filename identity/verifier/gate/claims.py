@@ -109,9 +109,18 @@ class VerifiedClaims:
 
     @property
     def is_client(self) -> bool:
-        """Whether a client acts for itself: `subject` is that client, and no user is behind it
-        (RFC 9068 §2.2). Whoever keeps what is people's looks at this before `subject`."""
-        return "sid" not in self.claims and self.claims["sub"] == self.claims["client_id"]
+        """Whether `subject` is a client, and no user is behind it (RFC 9068 §2.2): one that acts
+        for itself, or for which another acts. Whoever keeps what is people's looks at this before
+        `subject`."""
+        claims = self.claims
+        return "sid" not in claims and (claims["sub"] == claims["client_id"] or "act" in claims)
+
+    @property
+    def actor(self) -> str | None:
+        """Who acts for the subject, where another does (RFC 8693 §4.1). `claims["act"]` has those
+        before, whom nothing is to be decided by."""
+        act = self.claims.get("act")
+        return None if act is None else str(act["sub"])
 
     @property
     def client_id(self) -> str:

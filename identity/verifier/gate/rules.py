@@ -12,7 +12,7 @@ these against independent libraries:
               issuer writes no others, and what nobody reads is where the attacks live:
               an issuer that wants a new one updates its verifiers first
   exp, nbf, iat     between 1970 and the end of the year 9999; refused at `exp`, not after it
-  aud, sub, client_id, jti, scope, sid, username, roles    the right shape, never empty strings
+  aud, sub, client_id, jti, scope, sid, username, roles, act    the right shape, never empty strings
 """
 
 from __future__ import annotations
@@ -337,6 +337,16 @@ def _roles(policy: Policy, reading: Any) -> str | None:
     if _are_strings(roles) or "roles" not in reading.claims:
         return None
     return f"roles are {_quote(roles)}, not a list of strings"
+
+
+@_rule("act", "claims", "act is absent or says who acts")
+def _act(policy: Policy, reading: Any) -> str | None:
+    said, claims = reading.claims, reading.claims
+    while "act" in said:  # as deep as JSON may be at the most
+        said = said["act"]
+        if type(said) is not dict or type(said.get("sub")) is not str or not said["sub"]:
+            return f"act is {_quote(claims['act'])}, which says of nobody who acts"
+    return None
 
 
 def _not_a_string(name: str, value: object) -> str:

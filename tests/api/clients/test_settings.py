@@ -46,6 +46,8 @@ EVERYTHING: dict[str, Any] = {
     "claims": {"profile": {"department": "dept"}},
     "lifetimes": {"id_token": 60},
     "authorization_details_types": ["payment"],
+    "token_exchange": {"https://stock.example": ["*"]},
+    "token_exchange_impersonation": ["https://stock.example"],
 }
 BESIDE_NOTHING = {"jwks_uri": "https://app.example.com/jwks.json"}
 """Does not go with `jwks`."""
@@ -86,6 +88,7 @@ async def make(boss: Actor, **settings: Any) -> Any:
 
 async def test_every_setting_is_kept_and_shown_and_null_sets_its_default(world: World) -> None:
     assert EVERYTHING.keys() | BESIDE_NOTHING.keys() | NOT_YET.keys() == NAMES
+    world.scopes("stock:read", audience="https://stock.example")
     boss = await acting.admin(world)
     made = await make(boss, **EVERYTHING)
     assert {name: made[name] for name in EVERYTHING} == EVERYTHING
@@ -131,6 +134,7 @@ BAD: list[tuple[dict[str, Any], set[str]]] = [
     ({"initiate_login_uri": "http://127.0.0.1/login"}, {"/initiate_login_uri"}),
     ({"request_uris": ["vbscript:x"]}, {"/request_uris/0"}),
     ({"contacts": ["a\nb"]}, {"/contacts/0"}),
+    ({"token_exchange": {"https://a.example": "*"}}, {"/token_exchange/https:~1~1a.example"}),
     ({"contacts": ["\u202etxt"]}, {"/contacts/0"}),
     ({"token_endpoint_auth_method": "none"}, {"/token_endpoint_auth_method"}),
     ({"token_endpoint_auth_method": "client_secret_jwt"}, {"/token_endpoint_auth_method"}),

@@ -46,6 +46,8 @@ def one_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 NAMES = [
     "password", "refresh_token", "client_credentials", "authorization_code",
+    "urn:ietf:params:oauth:grant-type:device_code",
+    "urn:ietf:params:oauth:grant-type:token-exchange",
     "urn:ietf:params:oauth:grant-type:jwt-bearer", Courtesy.grant_type,
 ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.world import FORM, PASSWORD, World, granted, refused
+from tests.world import FORM, PASSWORD, World, claims_of, granted, refused
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"])
 
@@ -12,7 +12,6 @@ PARAMETERS = {
         "username",
         "password",
         "scope",
-        "resource",
         "refresh_token",
         "client_id",
         "client_secret",
@@ -171,3 +170,17 @@ async def test_a_refusal_says_no_store_whatever_it_is(world: World) -> None:
     ):
         assert answer.headers["cache-control"] == "no-store"
         assert set(answer.json()) == {"error", "error_description"}
+
+
+async def test_resource_may_repeat_but_a_token_is_for_one(world: World) -> None:
+    """RFC 8707 §2."""
+    world.user()
+    orders, bills = "https://orders.example/", "https://bills.example/"
+    shop = world.client("shop", audiences=[orders, bills])
+    form = COMPLETE["/token"] | shop.post
+    for named, good in (([orders, orders], True), ([orders, ""], True), ([orders, bills], False)):
+        answer = await world.api.post("/token", data=form | {"resource": named})
+        if good:
+            assert claims_of(granted(answer)["access_token"])["aud"] == orders
+        else:
+            refused(answer, 400, "invalid_target")

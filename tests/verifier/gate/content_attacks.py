@@ -152,6 +152,8 @@ def on_claims(forger: Forger) -> Iterator[Attack]:
         *(("scope", value) for value in (None, True, 0, [], ["a"], {}, "a  b", " a", "a ", "a\tb")),
         *(("scope", value) for value in ("a\u00a0b", 'a"b', "a\\b", "a\nb", "a\u2003admin")),
         *((name, value) for name in ("sid", "username") for value in never_strings[1:]),
+        *(("act", value) for value in (None, True, 0, "orders", [], {}, {"sub": ""}, {"sub": 1})),
+        *(("act", {"sub": "a", "act": value}) for value in (None, {}, "b", {"sub": None})),
         *(("roles", value) for value in (None, True, 0, "admin", {}, [1], [""], [["a"]], [None])),
     ]
     for name, value in cases:

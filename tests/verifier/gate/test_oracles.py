@@ -91,6 +91,12 @@ def _scope_is_odd(scope: Any) -> bool:
     return bool(letters or set(scope) & set('"\\')) or scope.split(" ") != scope.split()
 
 
+def _act_is_odd(act: Any) -> bool:
+    if not isinstance(act, dict) or not isinstance(act.get("sub"), str) or not act["sub"]:
+        return True
+    return "act" in act and _act_is_odd(act["act"])
+
+
 ACCESS_TOKEN = ("at+jwt", "application/at+jwt")
 STRICTER: dict[str, Callable[[Seen], bool]] = {
     "token": lambda seen: len(seen.text) > 8192 or not seen.text.isascii(),
@@ -116,6 +122,7 @@ STRICTER: dict[str, Callable[[Seen], bool]] = {
         not isinstance(seen.claims["roles"], list)
         or not all(isinstance(role, str) and role for role in seen.claims["roles"])
     ),
+    "act": lambda seen: _act_is_odd(seen.claims["act"]),
 }
 """Rules by which the gate may be alone in refusing, each with what it has to be about."""
 
@@ -183,6 +190,7 @@ def test_every_known_attack_is_explained(alg: str) -> None:
 @example("EdDSA", {"aud": [AUDIENCE, ""]})
 @example("EdDSA", {"nbf": GONE, "scope": GONE, "sid": GONE, "username": GONE, "roles": GONE})
 @example("EdDSA", {"aud": ["x", AUDIENCE], "exp": NOW + 1.5})
+@example("EdDSA", {"act": {"sub": "a", "act": {"sub": "b", "iss": "https://x"}}})
 def test_differences_on_signed_claims_are_explained(alg: str, changes: dict[str, Any]) -> None:
     compare(forger(alg).with_claims(**changes))
 
