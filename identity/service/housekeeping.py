@@ -10,7 +10,7 @@ from typing import cast
 
 import structlog
 
-from identity.authentication import browser
+from identity.authentication import browser, once
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
 from identity.errors import Unavailable
@@ -99,6 +99,7 @@ class Housekeeping:
             codes.prune,
             lifecycle.prune,
             browser.prune,
+            once.prune,
             self._services.throttle.prune,
         ):
             began = monotonic()

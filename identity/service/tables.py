@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
+from identity.authentication.once import UsedOnce
 from identity.authentication.throttle import KnownAddress, LoginFailure
 from identity.directory.access import table as access
 from identity.directory.clients import table as clients
@@ -33,6 +34,7 @@ TABLES = (
     AuditArchive,
     LoginFailure,
     KnownAddress,
+    UsedOnce,
     PasswordKind,
     keys.SigningKey,
     access.Scope,
