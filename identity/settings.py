@@ -93,6 +93,10 @@ class TokenSettings(Group):
         None, "`aud` where the client names no resource; the issuer when unset"
     )
     access_token_ttl: Duration = _setting("15m", "lifetime of an access token", le="1d")
+    dpop_nonce_required: bool = _setting(
+        False, "whether every DPoP proof needs a nonce of ours: a client's first one is answered "
+        "with it"
+    )  # fmt: skip
     token_cache: int = _setting(
         2_500, "verified tokens a process remembers, 2 KB each", ge=0, le=10_000_000
     )

@@ -264,12 +264,20 @@ def _cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
         allow_headers=(
             "Authorization",
             "Content-Type",
+            "DPoP",
             "If-Match",
             "If-None-Match",
             "X-Request-ID",
             "X-Requested-With",  # Swagger UI sends it along to the token endpoint
         ),
-        expose_headers=("ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"),
+        expose_headers=(
+            "DPoP-Nonce",
+            "ETag",
+            "Location",
+            "Retry-After",
+            "WWW-Authenticate",
+            "X-Request-ID",
+        ),
     )
 
 

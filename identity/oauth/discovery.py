@@ -68,6 +68,7 @@ def metadata(settings: Settings, grant_types: Iterable[str]) -> dict[str, Any]:
         "revocation_endpoint_auth_methods_supported": list(METHODS),
         "introspection_endpoint_auth_methods_supported": [*confidential, "bearer"],
         "introspection_signing_alg_values_supported": list(ALGORITHMS),
+        "dpop_signing_alg_values_supported": list(ALGORITHMS),
         "service_documentation": f"{base}/docs",
     }
 

@@ -6,6 +6,7 @@ from identity.authentication import browser
 from identity.authentication.bearer import BearerAuthentication
 from identity.authentication.browser import BrowserLifetimes, Browsers
 from identity.authentication.clients import ClientAuthentication
+from identity.authentication.dpop import DPoP
 from identity.authentication.marks import Marks
 from identity.authentication.password import PasswordLogin
 from identity.authentication.passwords.hashing import PasswordHasher
@@ -75,6 +76,7 @@ class Services:
     consents: Consents
     live: LiveTokens
     client_authentication: ClientAuthentication
+    dpop: DPoP
     bearer: BearerAuthentication
 
     @classmethod
@@ -125,6 +127,7 @@ class Services:
         live = LiveTokens(
             settings, db, feed, ring, users, clients, metrics.cache("tokens"), Batched, subjects
         )
+        dpop = DPoP(settings, db, master_key)
         metrics.watch(
             "password_hashing_queue", "Logins that wait for a hashing thread.", lambda: pool.depth
         )
@@ -188,7 +191,8 @@ class Services:
             client_authentication=ClientAuthentication(
                 clients, queue, default_client=settings.sessions.default_client
             ),
-            bearer=BearerAuthentication(live, queue, {settings.issuer, settings.audience}),
+            dpop=dpop,
+            bearer=BearerAuthentication(live, dpop, queue, {settings.issuer, settings.audience}),
         )  # fmt: skip
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ conditional write lets one through; the other one, like every later one, is a re
 session that the first use began or joined.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -61,6 +61,8 @@ class AuthorizationCode(SQLModel, table=True):
     authenticated_at: datetime = Field(sa_type=UtcDateTime)
     amr: list[str] = Field(default_factory=list, sa_type=JSON)
     acr: str
+    dpop_jkt: str | None = None
+    """The key that alone may redeem it (RFC 9449 §10)."""
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     session_id: str | None = None
@@ -83,6 +85,7 @@ class Authorized:
     authenticated_at: datetime
     amr: tuple[str, ...]
     acr: str
+    dpop_jkt: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ _ISSUED: tuple[Any, ...] = (
     AuthorizationCode.authenticated_at,
     AuthorizationCode.amr,
     AuthorizationCode.acr,
+    AuthorizationCode.dpop_jkt,
 )
 
 
@@ -154,6 +158,7 @@ async def issue(db: Database, granted: Authorized) -> str | None:
         "authenticated_at": granted.authenticated_at,
         "amr": granted.amr,
         "acr": granted.acr,
+        "dpop_jkt": granted.dpop_jkt,
         "expires_at": utcnow() + LIFE,  # SQLite's; replicas' clocks differ
     }
     issued = await db.apply(sqlite=[_ISSUE], postgresql=_ISSUE, values=values)
@@ -175,6 +180,7 @@ _LOOK = Statement(
             AuthorizationCode.authenticated_at,
             AuthorizationCode.amr,
             AuthorizationCode.acr,
+            AuthorizationCode.dpop_jkt,
             AuthorizationCode.digest,
             AuthorizationCode.expires_at,
             col(AuthorizationCode.used_at).is_not(None),
@@ -194,7 +200,7 @@ async def look(db: Database, code: str) -> Code | None:
         return None
     (
         client_id, user_id, browser, redirect_uri, challenge, scope, resources, nonce, claims,
-        authenticated_at, amr, acr, key, expires_at, used, session_id, browser_expires_at,
+        authenticated_at, amr, acr, dpop_jkt, key, expires_at, used, session_id, browser_expires_at,
     ) = rows[0]  # fmt: skip
     return Code(
         client_id=client_id,
@@ -209,6 +215,7 @@ async def look(db: Database, code: str) -> Code | None:
         authenticated_at=moment(authenticated_at),
         amr=tuple(document(amr)),
         acr=acr,
+        dpop_jkt=dpop_jkt,
         digest=key,
         expires_at=moment(expires_at),
         used=bool(used),

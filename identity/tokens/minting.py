@@ -1,6 +1,6 @@
 """The single mint: every access token of this service is made here (RFC 9068 §2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -59,10 +59,12 @@ class Mint:
         place: Place | None = None,
         at: float | None = None,
         userinfo: Sequence[str] = (),
+        cnf: Mapping[str, str] | None = None,
     ) -> AccessToken:
         """A signed `at+jwt`, good from this second on. `userinfo`: claims that it opens there
         beside those of its scopes. `place`: of its status; none is only for
-        tokens that nobody is given. `at`: Unix time of `iat`, now when omitted."""
+        tokens that nobody is given. `at`: Unix time of `iat`, now when omitted. `cnf`: what it is
+        bound to (RFC 7800)."""
         issued_at = int(now() if at is None else at)
         lifetime = self._lifetime
         claims: dict[str, Any] = {
@@ -91,6 +93,8 @@ class Mint:
         if subject.username is not None:
             claims["username"] = subject.username
             claims["roles"] = list(subject.roles)
+        if cnf is not None:
+            claims["cnf"] = dict(cnf)
         if userinfo:
             claims["userinfo_claims"] = list(userinfo)
         if place is None:

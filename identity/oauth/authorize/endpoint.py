@@ -225,6 +225,7 @@ class Authorize:
                 authenticated_at=person.session.authenticated_at,
                 amr=person.session.amr,
                 acr=person.session.acr,
+                dpop_jkt=request.dpop_jkt,
             ),
         )
         if code is None:
@@ -254,7 +255,7 @@ def words() -> describing.Node:
     texts = (
         "response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
         "code_challenge_method", "response_mode", "prompt", "max_age", "login_hint",
-        "id_token_hint", "ui_locales", "acr_values", "claims", "display", "resource",
+        "id_token_hint", "ui_locales", "acr_values", "claims", "display", "resource", "dpop_jkt",
     )  # fmt: skip
     return {
         "tags": ["OAuth"],

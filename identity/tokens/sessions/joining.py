@@ -121,6 +121,7 @@ _FAMILY = Statement(
             Family.acr: "acr",
             Family.created_at: "now",
             Family.status_index: "status_index",
+            Family.jkt: "jkt",
         },
     )
 )
@@ -159,9 +160,10 @@ def join(
     offline: bool,
     status_index: int,
     user_agent: str | None,
+    jkt: str | None = None,
 ) -> Joined:
-    """The session of a code that has just been spent, with a new family in it. `InvalidGrant`
-    where its user, client or browser session is gone or disabled by now."""
+    """The session of a code that has just been spent, with a new family in it, bound to the key
+    `jkt`. `InvalidGrant` where its user, client or browser session is gone or disabled by now."""
     now = utcnow()
     absolute = now + lifetimes.absolute
     values: dict[str, Any] = {
@@ -194,6 +196,7 @@ def join(
         "acr": code.acr,
         "now": now,
         "status_index": status_index,
+        "jkt": jkt,
     }
     execute(work, _FAMILY, family)
     return Joined(

@@ -81,6 +81,7 @@ _LOOK = Statement(
             RefreshToken.family_id,
             Family.acr,
             Family.claims,
+            func.coalesce(Family.jkt, LoginSession.jkt),
         )
         .join_from(RefreshToken, LoginSession)
         .outerjoin(Family, col(Family.id) == col(RefreshToken.family_id))
@@ -174,6 +175,8 @@ class Login:
     family_id: str | None
     acr: str | None
     claims: dict[str, Any] | None
+    jkt: str | None
+    """The key to which the token is bound."""
 
 
 async def look(db: Database, token: str) -> Login | None:
@@ -182,7 +185,7 @@ async def look(db: Database, token: str) -> Login | None:
     if not rows:
         return None
     id_, user_id, client_id, scope, audience, amr, authenticated, expires, *more = rows[0]
-    issued, ends, unused, online, family_id, acr, claims = more
+    issued, ends, unused, online, family_id, acr, claims, jkt = more
     return Login(
         id=id_,
         user_id=user_id,
@@ -199,6 +202,7 @@ async def look(db: Database, token: str) -> Login | None:
         family_id=family_id,
         acr=acr,
         claims=document(claims),
+        jkt=jkt,
     )
 
 

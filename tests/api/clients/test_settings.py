@@ -39,6 +39,7 @@ EVERYTHING: dict[str, Any] = {
     "claims_in_id_token": True,
     "claims": {"profile": {"department": "dept"}},
     "lifetimes": {"id_token": 60},
+    "dpop_bound_access_tokens": True,
 }
 NOT_YET: dict[str, Any] = {
     "jwks": JWKS,
@@ -53,7 +54,6 @@ NOT_YET: dict[str, Any] = {
     "request_uris": ["https://app.example.com/request#abc"],
     "require_pushed_authorization_requests": True,
     "require_signed_request_object": True,
-    "dpop_bound_access_tokens": True,
     "tls_client_certificate_bound_access_tokens": True,
     "sector_identifier_uri": "https://app.example.com/sector.json",
     "backchannel_logout_uri": "https://app.example.com/logout",
