@@ -73,6 +73,27 @@ class InvalidTarget(OAuthError):
     code, title = "invalid_target", "The resource is not known"
 
 
+class InvalidProof(OAuthError):
+    """RFC 9449 §5."""
+
+    code, title = "invalid_dpop_proof", "The DPoP proof is not valid"
+
+
+class NonceNeeded(OAuthError):
+    """RFC 9449 §8."""
+
+    code, title = "use_dpop_nonce", "The DPoP proof needs the nonce that comes along"
+
+    def __init__(
+        self, detail: str | None = None, *, nonce: str = "", audit: str | None = None
+    ) -> None:
+        super().__init__(detail, audit=audit)
+        self.nonce = nonce
+
+    def headers(self) -> dict[str, str]:
+        return {"DPoP-Nonce": self.nonce}
+
+
 # --- Devices (RFC 8628 §3.5) ----------------------------------------------------------------
 
 
@@ -142,7 +163,7 @@ class UnmetAuthenticationRequirements(OAuthError):
     title = "The user cannot authenticate as the request demands"
 
 
-# --- Bearer tokens (RFC 6750 §3.1) ----------------------------------------------------------
+# --- Access tokens (RFC 6750 §3.1, RFC 9449 §7.1) -------------------------------------------
 
 
 def quoted(text: str) -> str:
@@ -158,22 +179,58 @@ class BearerError(IdentityError):
     ) -> None:
         super().__init__(detail, audit=audit)
         self.scope = scope
+        self.dpop: str | None = None
+        """The algorithms of proofs, where the client uses, or may use, the scheme DPoP."""
 
     def headers(self) -> dict[str, str]:
-        challenge = 'Bearer realm="identity"'
+        return {"WWW-Authenticate": self.challenge()}
+
+    def challenge(self) -> str:
+        challenge = f'{"Bearer" if self.dpop is None else "DPoP"} realm="identity"'
         if self.code != "unauthorized":  # without credentials no error code (RFC 6750 §3.1)
             challenge += f', error="{self.code}", error_description={quoted(self.detail)}'
         if self.scope:
             challenge += f", scope={quoted(self.scope)}"
-        return {"WWW-Authenticate": challenge}
+        if self.dpop is not None:
+            challenge += f', algs="{self.dpop}"'
+        return challenge
 
 
 class MissingToken(BearerError):
+    """Whoever has sent nothing may choose the scheme."""
+
     code = "unauthorized"
+
+    def challenge(self) -> str:
+        challenge = 'Bearer realm="identity"'
+        if self.scope:
+            challenge += f", scope={quoted(self.scope)}"
+        if self.dpop is not None:
+            challenge += f', DPoP algs="{self.dpop}"'
+        return challenge
 
 
 class InvalidToken(BearerError):
     code, title = "invalid_token", "The access token is not valid"
+
+
+class TokenProofRefused(BearerError):
+    code, title = "invalid_dpop_proof", "The DPoP proof is not valid"
+
+
+class TokenNonceNeeded(BearerError):
+    """RFC 9449 §9."""
+
+    code, title = "use_dpop_nonce", "The DPoP proof needs the nonce that comes along"
+
+    def __init__(
+        self, detail: str | None = None, *, nonce: str = "", audit: str | None = None
+    ) -> None:
+        super().__init__(detail, audit=audit)
+        self.nonce = nonce
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "DPoP-Nonce": self.nonce}
 
 
 class InsufficientScope(BearerError):
@@ -191,9 +248,8 @@ class LoginTooOld(BearerError):
         super().__init__(detail, audit=audit)
         self.max_age = max_age
 
-    def headers(self) -> dict[str, str]:
-        challenge = super().headers()["WWW-Authenticate"]
-        return {"WWW-Authenticate": f'{challenge}, max_age="{self.max_age}"'}
+    def challenge(self) -> str:
+        return f'{super().challenge()}, max_age="{self.max_age}"'
 
 
 # --- Everything else (RFC 9457) -------------------------------------------------------------

@@ -94,6 +94,10 @@ class TokenSettings(Group):
         None, "`aud` where the client names no resource; the issuer when unset"
     )
     access_token_ttl: Duration = _setting("15m", "lifetime of an access token", le="1d")
+    dpop_nonce_required: bool = _setting(
+        False, "whether every DPoP proof needs a nonce of ours: a client's first one is answered "
+        "with it"
+    )  # fmt: skip
     authorization_details: Path | None = _setting(
         None,
         "JSON file of the types of `authorization_details` (RFC 9396) that there are, the same on "

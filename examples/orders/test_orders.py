@@ -66,3 +66,12 @@ def test_a_revoked_token_opens_nothing_any_more(api, issuer):
     assert api.get("/orders", headers=bearer(token)).status_code == 200
     issuer.revoke(token)
     assert api.get("/orders", headers=bearer(token)).status_code == 401
+
+
+def test_a_token_that_is_bound_to_a_key_opens_nothing_without_a_proof_of_it(api, issuer):
+    key, address = issuer.proof_key(), "https://orders.example.com/orders"
+    token = issuer.token("alice", "orders:read", key=key)
+    assert api.get("/orders", headers=key.headers("GET", address, token)).status_code == 200
+    assert api.get("/orders", headers=bearer(token)).status_code == 401
+    stolen = issuer.proof_key().headers("GET", address, token)
+    assert api.get("/orders", headers=stolen).status_code == 401

@@ -11,7 +11,8 @@ from identity.authentication.bearer import BearerAuthentication
 from identity.directory.access.authority import Authority
 from identity.directory.access.granting import ACCOUNT, ALL, held_for_granting
 from identity.directory.users.snapshot import UserSnapshot
-from identity.errors import Forbidden, InsufficientScope, InvalidToken
+from identity.errors import Forbidden, InsufficientScope, InvalidRequest, InvalidToken
+from identity.http import messages
 from identity.service.wiring import Services
 from identity.tokens.live import Live
 
@@ -27,12 +28,11 @@ async def bearer(
     needed: SecurityScopes, request: Request, _: Annotated[str | None, Depends(_scheme)]
 ) -> Live:
     """FastAPI dependency: `Annotated[Live, Security(bearer, scopes=["users:read"])]`."""
-    headers = request.headers.getlist("authorization")
-    if len(headers) > 1:
-        raise InvalidToken("the Authorization header is repeated")
-    authorization = headers[0].encode("latin-1") if headers else None
     authenticate: BearerAuthentication = request.app.state.services.bearer
-    return await authenticate(authorization, *needed.scopes)
+    try:
+        return await authenticate(messages.Request(request.scope, request.receive), *needed.scopes)
+    except InvalidRequest as ambiguous:
+        raise InvalidToken(ambiguous.detail) from None
 
 
 @dataclass(frozen=True, slots=True)

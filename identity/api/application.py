@@ -18,6 +18,7 @@ from identity.api.merge_patch import validation_failed
 from identity.api.users import routes as users
 from identity.directory.clients.grant_kinds import GrantKind
 from identity.errors import (
+    BearerError,
     Forbidden,
     IdentityError,
     InvalidRequest,
@@ -28,6 +29,7 @@ from identity.errors import (
     render,
 )
 from identity.http.lane import methods_served
+from identity.http.messages import CHALLENGED
 from identity.service.wiring import Services
 
 
@@ -54,6 +56,8 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
 
 async def _refuse(request: Request, error: Exception) -> FastApiResponse:
     assert isinstance(error, IdentityError)
+    if isinstance(error, BearerError):
+        error.dpop = request.scope.get(CHALLENGED)
     if isinstance(error, Forbidden):
         try:
             request.app.state.services.queue.put("access", outcome="refused", why=error.detail)

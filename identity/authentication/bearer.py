@@ -1,35 +1,71 @@
-"""Bearer tokens at this service's own endpoints (RFC 6750)."""
+"""Access tokens at this service's own endpoints, by the scheme Bearer (RFC 6750) or, where they are
+bound to a key, by DPoP and a proof of that key (RFC 9449 §7)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from identity.authentication import readers
+from identity.authentication.dpop import DPoP
 from identity.errors import InsufficientScope, InvalidToken, MissingToken
+from identity.http.messages import CHALLENGED, Request
 from identity.records import audit
 from identity.records.audit import AuditQueue
 from identity.tokens.live import Live, LiveTokens
+
+
+def is_token(authorization: bytes) -> bool:
+    """Whether an Authorization header holds an access token, rather than a client's secret."""
+    return authorization[:7].lower() == b"bearer " or authorization[:5].lower() == b"dpop "
+
+
+def is_bound(request: Request) -> bool:
+    """Whether a request brings a token by the scheme DPoP. Raises `InvalidRequest`."""
+    return (request.header(b"authorization") or b"")[:5].lower() == b"dpop "
 
 
 class BearerAuthentication:
     """`audiences`: this service's own. A token for another resource does nothing here (RFC 8725
     §3.9): whoever it was sent to could else act as its user."""
 
-    def __init__(self, live: LiveTokens, queue: AuditQueue, audiences: Iterable[str]) -> None:
+    def __init__(
+        self, live: LiveTokens, dpop: DPoP, queue: AuditQueue, audiences: Iterable[str]
+    ) -> None:
         self._live = live
+        self._dpop = dpop
         self._queue = queue
         self._audiences = frozenset(audiences)
 
     async def __call__(
-        self, authorization: bytes | None, *scopes: str, of_any_audience: bool = False
+        self,
+        request: Request,
+        *scopes: str,
+        of_any_audience: bool = False,
+        passed_on: tuple[str, str] | None = None,
     ) -> Live:
-        """The live token of an Authorization header, holding every one of `scopes`.
+        """The live token of a request, holding every one of `scopes`.
 
-        `of_any_audience`: the caller looks at that. Raises `MissingToken`, `InvalidToken`,
-        `InsufficientScope`.
+        `of_any_audience`: the caller looks at that. `passed_on`: the method and address that a
+        gateway was asked for. Raises `InvalidRequest` for an ambiguous header, else what is of
+        class `BearerError`. Whatever is wrong later, the scheme that was used is challenged.
         """
-        scheme, _, token = (authorization or b"").partition(b" ")
-        if scheme.lower() != b"bearer":
+        scheme, _, rest = (request.header(b"authorization") or b"").partition(b" ")
+        scheme, token = scheme.lower(), rest.strip().decode("latin-1")
+        if scheme == b"bearer":
+            live = await self._live.find(token)
+            if live is not None and live.known.bound is not None:
+                request.scope[CHALLENGED] = self._dpop.algorithms
+                raise InvalidToken("the token is bound to a key or a certificate: prove that one")
+            return self._admit(live, scopes, of_any_audience)
+        request.scope[CHALLENGED] = self._dpop.algorithms
+        if scheme != b"dpop":
             raise MissingToken(scope=" ".join(scopes) or None)
-        live = await self._live.find(token.strip().decode("latin-1"))
+        live = self._admit(await self._live.find(token), scopes, of_any_audience)
+        proof = self._dpop.at_resource(request, token, passed_on)
+        if live.known.bound != {"jkt": proof.jkt}:
+            raise InvalidToken("the token is not bound to the key of the proof")
+        await self._dpop.spend_at_resource(proof)
+        return live
+
+    def _admit(self, live: Live | None, scopes: Sequence[str], of_any_audience: bool) -> Live:
         if live is None:
             raise InvalidToken(
                 "the token is expired, revoked or malformed", scope=" ".join(scopes) or None

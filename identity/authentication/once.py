@@ -8,10 +8,20 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import Field, Session, SQLModel, col
 
 from identity.clock import utcnow
-from identity.store import Database, StatementBy, UtcDateTime, delete_some, insert_for, value_of
+from identity.store import (
+    Database,
+    Statement,
+    StatementBy,
+    UtcDateTime,
+    delete_some,
+    insert_for,
+    select_of,
+    value_of,
+)
 from identity.store.moments import DatabaseClock
 from identity.store.statements import DialectName
 
@@ -38,6 +48,12 @@ def _use(dialect: DialectName) -> Any:
 
 
 _USE = StatementBy(_use)
+_USED = Statement(
+    lambda: select_of(UsedOnce.digest).where(
+        col(UsedOnce.digest) == bindparam("digest"),
+        col(UsedOnce.expires_at) >= DatabaseClock(),
+    )
+)
 
 
 async def first_use(db: Database, kind: str, *parts: str, until: datetime) -> bool:
@@ -47,6 +63,12 @@ async def first_use(db: Database, kind: str, *parts: str, until: datetime) -> bo
     `Unavailable`: then it may be used up or not."""
     values = {"digest": _digest(kind, *parts), "until": until + MARGIN, "now": utcnow()}
     return await db.apply(sqlite=[_USE], postgresql=_USE, values=values)
+
+
+async def used(db: Database, kind: str, *parts: str) -> bool:
+    """Whether somebody has used this: for who refuses early, and lets `first_use` decide."""
+    values = {"digest": _digest(kind, *parts), "now": utcnow()}
+    return bool(await db.query(_USED, values))
 
 
 def prune(session: Session) -> int:

@@ -38,6 +38,13 @@ TOKEN: Node = {
     **CLIENT,
 }
 
+DPOP: Node = {
+    "name": "DPoP",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "A proof of the key to which the tokens are to be bound (RFC 9449).",
+}
+
 _OAUTH_WORDS = {
     400: "The request, grant or scope is refused.",
     401: "Client or bearer authentication failed; see `WWW-Authenticate`.",

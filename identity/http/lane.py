@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from identity.errors import (
+    BearerError,
     IdentityError,
     MethodNotAllowed,
     NotFound,
@@ -23,7 +24,7 @@ from identity.errors import (
 )
 from identity.http.deferred import Deferred
 from identity.http.describing import Node, Words
-from identity.http.messages import Disconnected, Request, Response, Source, Stream
+from identity.http.messages import CHALLENGED, Disconnected, Request, Response, Source, Stream
 
 _log = structlog.get_logger()
 
@@ -108,6 +109,8 @@ class Lane:
         try:
             return await route.handler(Request(scope, receive))
         except IdentityError as error:
+            if isinstance(error, BearerError):
+                error.dpop = scope.get(CHALLENGED)
             return _refusal(error, route)
         except Disconnected:
             raise

@@ -28,6 +28,9 @@ EDGE_SAYS = frozenset(
 )  # fmt: skip
 """What the edge and the server say of every answer; one that says some of it itself is sent with
 more care."""
+CHALLENGED = "identity.dpop"
+"""Of a request's scope: the algorithms of DPoP proofs, where an error of class `BearerError` is to
+ask for one."""
 _ONE_ONLY = frozenset({b"authorization", b"content-type", b"content-length", b"host"})
 
 

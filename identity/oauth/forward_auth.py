@@ -5,18 +5,22 @@ headers, or 401 and 403 with the challenge that the client should see (RFC 6750 
 
 What the upstream needs stands in the query, which is the gateway's alone; headers may be the
 client's. `scope`: all of these, separated by spaces. `audience`: the token must be for one of
-these, else for the default one: a token for one resource opens no other (RFC 9068 §4).
+these, else for the default one: a token for one resource opens no other (RFC 9068 §4). `address`:
+where clients reach the upstream, for tokens that are bound to a key (RFC 9449); what is asked for
+there says `X-Forwarded-Uri` or `X-Original-URI`, and how `X-Forwarded-Method` or
+`X-Original-Method`, which the gateway has to set.
 """
 
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from identity.authentication.bearer import is_bound
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import BearerError, Headers, InvalidRequest, InvalidToken
 from identity.http import describing
-from identity.http.messages import Request, Response
+from identity.http.messages import CHALLENGED, Request, Response
 from identity.service.wiring import Services
 from identity.tokens.live import Live
 from identity.tokens.subjects import is_pairwise
@@ -29,6 +33,7 @@ _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 class _Needed:
     scopes: tuple[str, ...]
     audiences: frozenset[str]
+    address: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +59,25 @@ class ForwardAuth:
         try:
             return await self._admit(request, needed)
         except BearerError as error:
+            if needed.address is None:  # no proof could be of what it was asked for
+                request.scope.pop(CHALLENGED, None)
             error.scope = " ".join(needed.scopes) or None
             raise
 
     async def _admit(self, request: Request, needed: _Needed) -> Response:
+        passed_on = None
         try:
-            authorization = request.header(b"authorization")
+            if is_bound(request):
+                passed_on = _passed_on(request, needed)
+            live = await self._bearer(request, of_any_audience=True, passed_on=passed_on)
         except InvalidRequest as error:  # to a gateway 400 is a failure of its own
             raise InvalidToken(error.detail) from None
-        live = await self._bearer(authorization, of_any_audience=True)
         answer = self._answer(live)
         if not answer.scopes.issuperset(needed.scopes):
             # Which says so, and notes it.
-            live = await self._bearer(authorization, *needed.scopes, of_any_audience=True)
+            live = await self._bearer(
+                request, *needed.scopes, of_any_audience=True, passed_on=passed_on
+            )
             answer = self._answer(live)
         if needed.audiences.isdisjoint(answer.audience):
             raise InvalidToken("the token is for another audience")
@@ -77,6 +88,7 @@ class ForwardAuth:
         needed = _Needed(
             granting.parse(parameters.get("scope", "")),
             frozenset(parameters.get("audience", "").split()) or self._default,
+            parameters.get("address"),
         )
         if len(self._asked) < REMEMBERED:
             self._asked[query] = needed
@@ -91,6 +103,20 @@ class ForwardAuth:
             )  # fmt: skip
             live.known.forwarded = made
         return made
+
+
+def _passed_on(request: Request, needed: _Needed) -> tuple[str, str]:
+    """Method and address of the request that the gateway asks about."""
+    path = request.header(b"x-forwarded-uri") or request.header(b"x-original-uri")
+    method = request.header(b"x-forwarded-method") or request.header(b"x-original-method")
+    if needed.address is None or path is None or method is None:
+        raise InvalidToken(
+            "tokens that are bound to a key cannot be used here",
+            audit="the gateway does not say what it was asked for: address, X-Forwarded-Uri, "
+            "X-Forwarded-Method",
+        )
+    where = path.partition(b"?")[0].decode("latin-1")
+    return method.decode("latin-1"), needed.address.rstrip("/") + where
 
 
 def _told(live: Live) -> Headers:
@@ -142,6 +168,13 @@ def words() -> describing.Node:
                 {"type": "string"},
                 "Audiences of which the token must be for one, separated by spaces. By default "
                 "the service's own default audience.",
+            ),
+            describing.query(
+                "address",
+                {"type": "string", "format": "uri"},
+                "Where clients reach the upstream, for tokens that are bound to a key (RFC 9449); "
+                "its path follows in `X-Forwarded-Uri` or `X-Original-URI`, the method in "
+                "`X-Forwarded-Method` or `X-Original-Method`.",
             ),
         ],
         "responses": {

@@ -11,6 +11,7 @@ import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
+from identity.authentication.bearer import is_token
 from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidClient, InvalidRequest
@@ -26,7 +27,7 @@ INACTIVE: dict[str, Any] = {"active": False}
 SCOPE = "introspect"
 JWT = b"application/token-introspection+jwt"
 _COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "amr", "act",
-           "authorization_details")  # fmt: skip
+           "cnf", "authorization_details")  # fmt: skip
 
 
 _log = structlog.get_logger()
@@ -69,15 +70,15 @@ class Introspection:
         return json_response(await self._describe(token, caller))
 
     async def _caller(self, request: Request, form: dict[str, str]) -> _Caller:
-        """The client that asks: by its secret, or by a bearer token with scope `introspect`.
+        """The client that asks: by its secret, or by a token with scope `introspect`.
 
         Either way the change feed has been asked, once, when this returns.
         """
         authorization = request.header(b"authorization")
-        if authorization is not None and authorization[:7].lower() == b"bearer ":
+        if authorization is not None and is_token(authorization):
             if "client_secret" in form or "client_assertion" in form:
                 raise InvalidRequest("the client authenticates in two ways at once")
-            live = await self._services.bearer(authorization, SCOPE)
+            live = await self._services.bearer(request, SCOPE)
             return _Caller(live.client, sees_all=True)
         await self._services.feed.catch_up()
         if authorization is None and form.keys().isdisjoint(("client_id", "client_assertion")):
@@ -160,7 +161,7 @@ def _access_token(live: Live) -> dict[str, Any]:
         "active": True,
         "scope": " ".join(live.scopes),
         "client_id": claims["client_id"],
-        "token_type": "Bearer",
+        "token_type": "DPoP" if "jkt" in claims.get("cnf", ()) else "Bearer",
         "subject_type": "client" if live.user is None else "user",
     }
     answer |= {name: claims[name] for name in _COPIED if name in claims}
@@ -196,6 +197,9 @@ def words() -> describing.Node:
         authorization_details: list[dict[str, Any]] | None = None
         act: dict[str, Any] | None = Field(
             default=None, description="Who acts for `sub`, and whom they have it from (RFC 8693)."
+        )
+        cnf: dict[str, str] | None = Field(
+            default=None, description="What the token is bound to (RFC 9449 §6.2)."
         )
 
     return {

@@ -13,6 +13,7 @@ from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import asked_for, released
 from identity.errors import (
     InvalidGrant,
+    InvalidProof,
     InvalidRequest,
     InvalidTarget,
     OAuthError,
@@ -30,6 +31,7 @@ from identity.oauth.grants.token_exchange import ACCESS_TOKEN
 from identity.service.wiring import Services
 from identity.tokens.minting import AccessToken, Subject
 from identity.tokens.subjects import is_pairwise
+from identity.verifier.gate.proofs import Proof
 
 REPEATABLE = frozenset({"resource", "audience"})
 """Parameters that may come more than once: one text then, with spaces between."""
@@ -65,6 +67,7 @@ class TokenEndpoint:
             grant = self._grant(form, client)
             if "authorization_details" in form.keys() - grant.form.keys():
                 raise InvalidRequest("authorization_details is not for this grant")
+            proof = await self._proof(request, client)
             issue = await grant.authorize(
                 TokenRequest(
                     form=form,
@@ -76,13 +79,16 @@ class TokenEndpoint:
                     scopes=scopes,
                     user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
                     asked_at=asked_at,
+                    jkt=proof.jkt if proof else None,
                 )
             )
+            if proof is not None:
+                await self._services.dpop.spend(proof)
         except OAuthError as refusal:
             if not refusal.routine:
                 self._note(refusal, form.get("grant_type", ""), client)
             raise
-        return await self._answer(grant.grant_type, client, issue)
+        return await self._answer(grant.grant_type, client, issue, proof)
 
     def _resource(
         self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]
@@ -121,14 +127,24 @@ class TokenEndpoint:
             raise UnauthorizedClient(f"the client may not use the grant {name}")
         return grant
 
-    async def _answer(self, grant_type: str, client: ClientSnapshot, issue: Issue) -> Response:
+    async def _proof(self, request: Request, client: ClientSnapshot) -> Proof | None:
+        """Of the key to which the tokens will be bound (RFC 9449 §5)."""
+        proof = await self._services.dpop.at_endpoint(request)
+        if proof is None and client.settings.dpop_bound_access_tokens:
+            raise InvalidProof("the client's tokens are bound to a key: a DPoP proof is missing")
+        return proof
+
+    async def _answer(
+        self, grant_type: str, client: ClientSnapshot, issue: Issue, proof: Proof | None
+    ) -> Response:
         """RFC 6749 §5.1."""
         told = await self._told(client, issue)
-        minted, id_token = await Batched(partial(self._mint, client, issue, told))
+        cnf = None if proof is None else {"jkt": proof.jkt}
+        minted, id_token = await Batched(partial(self._mint, client, issue, told, cnf))
         self._services.metrics.issued(grant_type)
-        document = {
+        document: dict[str, Any] = {
             "access_token": minted.token,
-            "token_type": "Bearer",
+            "token_type": "Bearer" if proof is None else "DPoP",
             "expires_in": minted.expires_in,
             "scope": issue.scope,
         }
@@ -158,7 +174,11 @@ class TokenEndpoint:
         return released(user, told, client.settings.claims, names)
 
     def _mint(
-        self, client: ClientSnapshot, issue: Issue, told: dict[str, Any] | None
+        self,
+        client: ClientSnapshot,
+        issue: Issue,
+        told: dict[str, Any] | None,
+        cnf: Mapping[str, str] | None,
     ) -> tuple[AccessToken, str | None]:
         subject, services = issue.subject, self._services
         if is_pairwise(client) and subject.session is not None:
@@ -173,6 +193,7 @@ class TokenEndpoint:
             userinfo=asked_for(issue.claims, "userinfo", client),
             details=issue.details,
             derived=issue.derived,
+            cnf=cnf,
         )
         if subject.session is None or told is None:
             return minted, None
@@ -191,7 +212,9 @@ def words() -> describing.Node:
         """RFC 6749 §5.1."""
 
         access_token: str = Field(examples=["eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"])
-        token_type: Literal["Bearer"]
+        token_type: Literal["Bearer", "DPoP"] = Field(
+            description="`DPoP`: bound to the key of the proof that came along (RFC 9449)."
+        )
         expires_in: int = Field(description="Seconds.", examples=[900])
         scope: str = Field(
             description="Scopes granted, separated by spaces.", examples=["users:read"]
@@ -215,6 +238,7 @@ def words() -> describing.Node:
         "`resource` (RFC 8707) picks the audience; without it, scopes of one resource alone do. "
         "A request that names no client is served by the built-in client `first-party`.",
         "security": describing.BY_CLIENT,
+        "parameters": [describing.DPOP],
         "requestBody": _form(),
         "responses": {
             "200": {"description": "Tokens.", "content": describing.body(TokenResponse)},

@@ -24,7 +24,7 @@ class Userinfo:
         self._audiences = frozenset({*own, userinfo_address(services.settings)})
 
     async def __call__(self, request: Request) -> Response:
-        live = await self._bearer(request.header(b"authorization"), of_any_audience=True)
+        live = await self._bearer(request, of_any_audience=True)
         if self._audiences.isdisjoint(live.known.audience):
             raise InvalidToken("the token is for another audience")
         scopes = live.scopes

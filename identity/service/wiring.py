@@ -7,6 +7,7 @@ from identity.authentication.assertions import Assertions
 from identity.authentication.bearer import BearerAuthentication
 from identity.authentication.browser import BrowserLifetimes, Browsers
 from identity.authentication.clients import ClientAuthentication
+from identity.authentication.dpop import DPoP
 from identity.authentication.issuers import TrustedIssuers
 from identity.authentication.key_sets import KeySets
 from identity.authentication.marks import Marks
@@ -88,6 +89,7 @@ class Services:
     detail_types: DetailTypes
     live: LiveTokens
     client_authentication: ClientAuthentication
+    dpop: DPoP
     bearer: BearerAuthentication
 
     @classmethod
@@ -152,6 +154,7 @@ class Services:
             issuer=settings.issuer,
             token_endpoint=f"{settings.issuer.rstrip('/')}/token",
         )
+        dpop = DPoP(settings, db, master_key)
         metrics.watch(
             "password_hashing_queue", "Logins that wait for a hashing thread.", lambda: pool.depth
         )
@@ -220,7 +223,8 @@ class Services:
             client_authentication=ClientAuthentication(
                 clients, queue, assertions, default_client=settings.sessions.default_client
             ),
-            bearer=BearerAuthentication(live, queue, {settings.issuer, settings.audience}),
+            dpop=dpop,
+            bearer=BearerAuthentication(live, dpop, queue, {settings.issuer, settings.audience}),
         )  # fmt: skip
 
     async def close(self) -> None:

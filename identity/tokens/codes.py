@@ -8,7 +8,7 @@ session that the first use began or joined.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -64,6 +64,8 @@ class AuthorizationCode(SQLModel, table=True):
     authenticated_at: datetime = Field(sa_type=UtcDateTime)
     amr: list[str] = Field(default_factory=list, sa_type=JSON)
     acr: str
+    dpop_jkt: str | None = None
+    """The key that alone may redeem it (RFC 9449 §10)."""
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     session_id: str | None = None
@@ -87,6 +89,7 @@ class Authorized:
     authenticated_at: datetime
     amr: tuple[str, ...]
     acr: str
+    dpop_jkt: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ _ISSUED: tuple[Any, ...] = (
     AuthorizationCode.authenticated_at,
     AuthorizationCode.amr,
     AuthorizationCode.acr,
+    AuthorizationCode.dpop_jkt,
 )
 
 
@@ -161,6 +165,7 @@ async def issue(db: Database, granted: Authorized, pushed_request: str | None) -
         "authenticated_at": granted.authenticated_at,
         "amr": granted.amr,
         "acr": granted.acr,
+        "dpop_jkt": granted.dpop_jkt,
         "expires_at": utcnow() + LIFE,  # SQLite's; replicas' clocks differ
     }
     if pushed_request is None:
@@ -191,6 +196,7 @@ _LOOK = Statement(
             AuthorizationCode.authenticated_at,
             AuthorizationCode.amr,
             AuthorizationCode.acr,
+            AuthorizationCode.dpop_jkt,
             AuthorizationCode.digest,
             AuthorizationCode.expires_at,
             col(AuthorizationCode.used_at).is_not(None),
@@ -210,7 +216,8 @@ async def look(db: Database, code: str) -> Code | None:
         return None
     (
         client_id, user_id, browser, redirect_uri, challenge, scope, resources, nonce, claims,
-        details, authenticated_at, amr, acr, key, expires_at, used, session_id, browser_expires_at,
+        details, authenticated_at, amr, acr, dpop_jkt, key, expires_at, used, session_id,
+        browser_expires_at,
     ) = rows[0]  # fmt: skip
     return Code(
         client_id=client_id,
@@ -226,6 +233,7 @@ async def look(db: Database, code: str) -> Code | None:
         authenticated_at=moment(authenticated_at),
         amr=tuple(document(amr)),
         acr=acr,
+        dpop_jkt=dpop_jkt,
         digest=key,
         expires_at=moment(expires_at),
         used=bool(used),

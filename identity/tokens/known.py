@@ -29,8 +29,8 @@ class Known:
     """What a token says that is looked at on every request, and an answer made of it."""
 
     __slots__ = (
-        "answer", "audience", "client_id", "expires_at", "forwarded", "issued_at", "jti", "kept",
-        "kid", "revoked", "session", "spellings", "subject",
+        "answer", "audience", "bound", "client_id", "expires_at", "forwarded", "issued_at", "jti",
+        "kept", "kid", "revoked", "session", "spellings", "subject",
     )  # fmt: skip
 
     def __init__(self, claims: VerifiedClaims, session: Session | None) -> None:
@@ -40,6 +40,8 @@ class Known:
         self.client_id = sys.intern(claims.client_id)
         self.subject = sys.intern(claims.subject)
         self.audience = tuple(map(sys.intern, claims.audience))
+        self.bound = claims.confirmation
+        """What else whoever sends it has to prove (`cnf`)."""
         self.issued_at = claims.issued_at
         self.expires_at = claims.expires_at
         self.session = session

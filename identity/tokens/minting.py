@@ -72,10 +72,12 @@ class Mint:
         userinfo: Sequence[str] = (),
         details: Sequence[Mapping[str, Any]] = (),
         derived: Derived | None = None,
+        cnf: Mapping[str, str] | None = None,
     ) -> AccessToken:
         """A signed `at+jwt`, good from this second on. `userinfo`: claims that it opens there
-        beside those of its scopes. `details`: RFC 9396's. `place`: of its status; none is only for
-        tokens that nobody is given. `at`: Unix time of `iat`, now when omitted."""
+        beside those of its scopes. `details`: RFC 9396's. `cnf`: what it is bound to (RFC 7800).
+        `place`: of its status; none is only for tokens that nobody is given. `at`: Unix time of
+        `iat`, now when omitted."""
         issued_at = int(now() if at is None else at)
         lifetime = self._lifetime
         claims: dict[str, Any] = {
@@ -110,6 +112,8 @@ class Mint:
             lifetime = max(0, claims["exp"] - issued_at)
             if derived.act is not None:
                 claims["act"] = derived.act
+        if cnf is not None:
+            claims["cnf"] = dict(cnf)
         if userinfo:
             claims["userinfo_claims"] = list(userinfo)
         if details:

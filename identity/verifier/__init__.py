@@ -16,13 +16,17 @@ from identity.verifier import namesake
 
 if TYPE_CHECKING:
     from identity.verifier.clocks import Clock, SystemClock
+    from identity.verifier.dpop import DPoP
     from identity.verifier.errors import (
         BadRequest,
         BadSignature,
+        Bound,
         Expired,
         InsufficientScope,
+        InvalidProof,
         IssuerUnavailable,
         Malformed,
+        NonceNeeded,
         NotForUs,
         NotYetValid,
         Revoked,
@@ -38,14 +42,18 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "clocks": ("Clock", "SystemClock"),
+    "dpop": ("DPoP",),
     "revocations.denylist": ("Entry",),
     "errors": (
         "BadRequest",
         "BadSignature",
+        "Bound",
         "Expired",
         "InsufficientScope",
+        "InvalidProof",
         "IssuerUnavailable",
         "Malformed",
+        "NonceNeeded",
         "NotForUs",
         "NotYetValid",
         "Revoked",
@@ -63,14 +71,18 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "BadRequest",
     "BadSignature",
+    "Bound",
     "Check",
     "Clock",
+    "DPoP",
     "Entry",
     "Expired",
     "Gate",
     "InsufficientScope",
+    "InvalidProof",
     "IssuerUnavailable",
     "Malformed",
+    "NonceNeeded",
     "NotForUs",
     "NotYetValid",
     "Refused",

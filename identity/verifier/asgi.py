@@ -6,14 +6,23 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
-from identity.verifier.errors import Expired, InsufficientScope, TokenMissing, TokenRefused
-from identity.verifier.resource import ProtectedResource, bearer
+from identity.verifier.dpop import DPoP
+from identity.verifier.errors import (
+    Expired,
+    InsufficientScope,
+    InvalidProof,
+    NonceNeeded,
+    TokenMissing,
+    TokenRefused,
+)
+from identity.verifier.resource import ProtectedResource, credentials
 from identity.verifier.verifier import VerifiedToken, Verifier
 
 logger = logging.getLogger("identity.verifier")
 """Says why a token was refused, which its sender is not told. Never the token."""
-_USUAL = (TokenMissing, Expired, InsufficientScope)
+_USUAL = (TokenMissing, Expired, InsufficientScope, NonceNeeded)
 """What well-meaning clients run into every day."""
 _SHOWN = 300  # characters
 
@@ -44,7 +53,10 @@ class IdentityMiddleware:
         self.verifier = verifier
         self.exempt = frozenset(exempt)
         self.resource = resource or ProtectedResource.of(
-            verifier.audience, verifier.issuer, scopes=tuple(sorted(verifier.scopes))
+            verifier.audience,
+            verifier.issuer,
+            scopes=tuple(sorted(verifier.scopes)),
+            dpop=verifier.dpop_algorithms,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,12 +111,31 @@ class IdentityMiddleware:
 
 async def authenticate(verifier: Verifier, scope: Scope, *scopes: str) -> VerifiedToken:
     """The token of this connection, verified; `TokenRefused` otherwise, and the log says why."""
-    sent = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+    dpop = False
     try:
-        return await verifier.verify(bearer(sent), *scopes)
+        dpop, text = credentials(_sent(scope, b"authorization"))
+        presented = _presented(verifier, scope) if dpop else None
+        return await verifier.verify(text, *scopes, dpop=presented)
     except TokenRefused as refused:
+        refused.dpop |= dpop
         log_refusal(refused, scope)
         raise
+
+
+def _presented(verifier: Verifier, scope: Scope) -> DPoP:
+    """The proof of a request, which a handshake of a WebSocket is, too (RFC 6455 §4.1)."""
+    if verifier.address is None:
+        raise InvalidProof("this service has no address that a proof could name: see `address`")
+    proofs = _sent(scope, b"dpop")
+    if len(proofs) != 1:
+        raise InvalidProof(f"{len(proofs)} headers DPoP, where there has to be one")
+    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    url = verifier.address + path.partition(b"?")[0].decode("latin-1")
+    return DPoP(proofs[0], scope.get("method", "GET"), url)
+
+
+def _sent(scope: Scope, header: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == header]
 
 
 def log_refusal(refused: TokenRefused, scope: Scope) -> None:

@@ -23,6 +23,8 @@ class TokenRefused(Exception):
         self.reason = reason or self.description
         self.retry_after = retry_after
         """Seconds; only where asking again later can help."""
+        self.dpop = False
+        """Whether the client is to prove a key by DPoP: the challenge is of that scheme."""
 
 
 class TokenMissing(TokenRefused):
@@ -68,6 +70,39 @@ class Revoked(TokenRefused):
     """It was good once, and the issuer has taken it back."""
 
     description = "the access token was revoked"
+
+
+class Bound(TokenRefused):
+    """The token is bound to a key or a certificate, and came without a proof of that one; or came
+    with a proof, and is bound to none."""
+
+    description = "the access token is bound to a key, and this is no proof of it"
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.dpop = True
+
+
+class InvalidProof(TokenRefused):
+    """The proof is none of this request, or was used before (RFC 9449 §7.1)."""
+
+    code = "invalid_dpop_proof"
+    description = "the DPoP proof is not valid"
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.dpop = True
+
+
+class NonceNeeded(InvalidProof):
+    """The proof has no nonce of ours that is still good; `nonce` is one (RFC 9449 §9)."""
+
+    code = "use_dpop_nonce"
+    description = "the DPoP proof needs the nonce that comes along"
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__()
+        self.nonce = nonce
 
 
 class InsufficientScope(TokenRefused):

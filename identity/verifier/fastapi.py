@@ -21,7 +21,7 @@ from starlette.requests import HTTPConnection
 
 from identity.verifier.asgi import authenticate
 from identity.verifier.errors import TokenRefused
-from identity.verifier.resource import ProtectedResource
+from identity.verifier.resource import ProtectedResource, origin_of
 from identity.verifier.verifier import VerifiedToken, Verifier
 
 __all__ = ["Identity", "VerifiedToken", "require"]
@@ -57,6 +57,8 @@ class Identity:
         verifier: Verifier | None = None,
         **options: Any,
     ) -> None:
+        if resource is not None:
+            options.setdefault("address", origin_of(resource))
         self.verifier = verifier or Verifier(issuer, audience, **options)
         described = dict(scopes) if isinstance(scopes, Mapping) else dict.fromkeys(scopes, "")
         self.resource = ProtectedResource.of(
@@ -66,6 +68,7 @@ class Identity:
             scopes=tuple(described),
             name=name,
             documentation=documentation,
+            dpop=self.verifier.dpop_algorithms,
         )
         base = self.verifier.issuer.rstrip("/")
         flow = OAuthFlowPassword(tokenUrl=token_url or f"{base}/token", scopes=described)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from threading import Lock
 
 from identity.verifier.gate.claims import VerifiedClaims
@@ -15,7 +16,7 @@ _SECOND_CHANCES = 64
 class Known(Subject):
     """A verified token: `good_until` is Unix time, `key` the very key that verified it."""
 
-    __slots__ = ("claims", "good_from", "good_until", "key", "used")
+    __slots__ = ("bound", "claims", "good_from", "good_until", "key", "used")
 
     def __init__(self, claims: VerifiedClaims, key: VerificationKey) -> None:
         super().__init__(claims)
@@ -27,6 +28,7 @@ class Known(Subject):
         later = not_before if not_before > issued_at else issued_at
         self.good_from: float = later - leeway
         self.good_until: float = said["exp"] + leeway
+        self.bound: Mapping[str, str] | None = said.get("cnf")
         self.used = True
 
 

@@ -1,23 +1,30 @@
-"""What a protected resource says to its clients: challenges (RFC 6750 §3) and where to get
-tokens (RFC 9728)."""
+"""What a protected resource says to its clients: challenges (RFC 6750 §3, RFC 9449 §7.1) and where
+to get tokens (RFC 9728)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from identity.verifier.errors import BadRequest, InsufficientScope, TokenMissing, TokenRefused
+from identity.verifier.errors import (
+    BadRequest,
+    InsufficientScope,
+    NonceNeeded,
+    TokenMissing,
+    TokenRefused,
+)
 
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 # RFC 6750 §2.1; what the token then is worth is for the gate to say.
-_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
+_CREDENTIALS: Final = re.compile(r"([a-z]+) +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
 
 
-def bearer(authorization: Sequence[str]) -> str:
-    """The token in these values of the Authorization header.
+def credentials(authorization: Sequence[str]) -> tuple[bool, str]:
+    """The token in these values of the Authorization header, and whether it came with the scheme
+    DPoP (RFC 9449 §7.1) instead of Bearer.
 
     `TokenMissing` where there is none, or credentials of another scheme; `BadRequest` where
     there is more than one, or something that no token can be.
@@ -28,12 +35,12 @@ def bearer(authorization: Sequence[str]) -> str:
         raise BadRequest("several Authorization headers")
     value = authorization[0].strip(" \t")
     scheme = value.partition(" ")[0].lower()
-    if scheme != "bearer":
+    if scheme not in ("bearer", "dpop"):
         raise TokenMissing(f"credentials of scheme {scheme[:20]!a}")
-    found = _BEARER.fullmatch(value)
+    found = _CREDENTIALS.fullmatch(value)
     if found is None:
-        raise BadRequest("no token follows Bearer")
-    return found[1]
+        raise BadRequest(f"no token follows {scheme}")
+    return scheme == "dpop", found[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class ProtectedResource:
     name: str | None = None
     documentation: str | None = None
     realm: str | None = None
+    dpop: tuple[str, ...] = ()
+    """The algorithms of proofs that are taken; empty where tokens bound to a key are not."""
 
     @classmethod
     def of(cls, audience: object, issuer: str, **more: Any) -> ProtectedResource:
@@ -78,6 +87,8 @@ class ProtectedResource:
         }
         if self.scopes:
             document["scopes_supported"] = list(self.scopes)
+        if self.dpop:
+            document["dpop_signing_alg_values_supported"] = list(self.dpop)
         if self.name:
             document["resource_name"] = self.name
         if self.documentation:
@@ -85,7 +96,8 @@ class ProtectedResource:
         return document
 
     def challenge(self, refused: TokenRefused, scopes: Iterable[str] = ()) -> str:
-        """The value of WWW-Authenticate (RFC 6750 §3, RFC 9728 §5.1)."""
+        """The value of WWW-Authenticate (RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1). Who has sent
+        nothing may choose the scheme."""
         parameters: dict[str, str | None] = {"realm": self.realm}
         if refused.code is not None:
             parameters |= {"error": refused.code, "error_description": refused.description}
@@ -95,8 +107,13 @@ class ProtectedResource:
             "scope": " ".join(scopes) or None,
             "resource_metadata": self.metadata_address,
         }
-        said = [f'{name}="{_quoted(v)}"' for name, v in parameters.items() if v is not None]
-        return f"Bearer {', '.join(said)}" if said else "Bearer"
+        algorithms = " ".join(self.dpop) or None
+        if refused.dpop and algorithms is not None:
+            return _scheme("DPoP", {**parameters, "algs": algorithms})
+        challenge = _scheme("Bearer", parameters)
+        if isinstance(refused, TokenMissing) and algorithms is not None:
+            challenge += ", " + _scheme("DPoP", {"algs": algorithms})
+        return challenge
 
     def headers(self, refused: TokenRefused, scopes: Iterable[str] = ()) -> dict[str, str]:
         """The headers of the answer that refuses. An outage of the issuer is no challenge."""
@@ -105,13 +122,28 @@ class ProtectedResource:
             headers["Retry-After"] = str(max(1, round(refused.retry_after)))
         if refused.status in (400, 401, 403):
             headers["WWW-Authenticate"] = self.challenge(refused, scopes)
+        if isinstance(refused, NonceNeeded):
+            headers["DPoP-Nonce"] = refused.nonce
         return headers
+
+
+def origin_of(audience: object) -> str | None:
+    """Scheme and host of an audience that is an address."""
+    if not isinstance(audience, str) or not is_address(audience):
+        return None
+    parts = urlsplit(audience)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def is_address(text: str) -> bool:
     """An https (or http) address without a fragment."""
     parts = urlsplit(text)
     return parts.scheme in ("https", "http") and bool(parts.netloc) and not parts.fragment
+
+
+def _scheme(name: str, parameters: Mapping[str, str | None]) -> str:
+    said = [f'{name}="{_quoted(v)}"' for name, v in parameters.items() if v is not None]
+    return f"{name} {', '.join(said)}" if said else name
 
 
 def _quoted(text: str) -> str:

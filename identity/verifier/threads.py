@@ -8,6 +8,7 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Self
 
+from identity.verifier.dpop import DPoP
 from identity.verifier.errors import IssuerUnavailable
 from identity.verifier.revocations.denylist import Entry
 from identity.verifier.verifier import VerifiedToken, Verifier
@@ -59,24 +60,27 @@ class SyncVerifier:
     ) -> None:
         self.close()
 
-    def verify(self, token: str | bytes, *scopes: str) -> VerifiedToken:
+    def verify(self, token: str | bytes, *scopes: str, dpop: DPoP | None = None) -> VerifiedToken:
         """As `Verifier.verify`; blocks only where the issuer must be asked."""
         if self._loop is None:
             self.start()
-        claims = self.verifier.check(token, *scopes)
+        claims = self.verifier.check(token, *scopes, dpop=dpop)
         if claims is not None:
             return claims
         loop = self._loop
         if loop is None:
             raise RuntimeError("this verifier is closed")
-        asked = asyncio.run_coroutine_threadsafe(self.verifier.verify(token, *scopes), loop)
+        asking = self.verifier.verify(token, *scopes, dpop=dpop)
+        asked = asyncio.run_coroutine_threadsafe(asking, loop)
         try:
             return asked.result()
         except CancelledError:
             raise IssuerUnavailable("this verifier was closed meanwhile") from None
 
-    def check(self, token: str | bytes, *scopes: str) -> VerifiedToken | None:
-        return self.verifier.check(token, *scopes)
+    def check(
+        self, token: str | bytes, *scopes: str, dpop: DPoP | None = None
+    ) -> VerifiedToken | None:
+        return self.verifier.check(token, *scopes, dpop=dpop)
 
     @property
     def staleness(self) -> float:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 import httpx
 
 from identity.verifier.clocks import Clock, SystemClock
+from identity.verifier.dpop import DPoP, Proving
 from identity.verifier.errors import (
+    Bound,
     Expired,
     InsufficientScope,
     IssuerUnavailable,
@@ -24,11 +26,14 @@ from identity.verifier.errors import (
 from identity.verifier.gate.algorithms import ALGORITHMS
 from identity.verifier.gate.claims import MAX_LEEWAY, VerifiedClaims
 from identity.verifier.gate.gate import Gate, Refused
+from identity.verifier.gate.proofs import Proof, Proofs
 from identity.verifier.issuer.fetching import Credentials, Fetcher, TokenSupplier
 from identity.verifier.issuer.introspecting import Introspector
 from identity.verifier.issuer.issuer import Issuer
 from identity.verifier.issuer.keyset import KeySet
 from identity.verifier.known import Known, KnownTokens
+from identity.verifier.nonces import Nonces
+from identity.verifier.resource import origin_of
 from identity.verifier.revocations.denylist import Entry, Verdict
 from identity.verifier.revocations.feed import Feed
 from identity.verifier.revocations.sources import Mode, Source
@@ -65,6 +70,11 @@ class Verifier:
     leeway          seconds by which clocks may differ, at most 30
     cache_size      verified tokens that are remembered
     http_timeout    seconds for one request to the issuer
+    address         where clients reach this service, for tokens that are bound to a key (RFC 9449):
+                    the paths of requests follow it. By default the audience's scheme and host, if
+                    that is an address; None: such tokens are refused, unless `dpop` says more
+    nonce_keys      secrets of 32 octets or more, the newest first, that all processes of this
+                    service share: proofs of such keys then need a nonce of ours
     transport, clock    others than the network and the machine's, for tests
     """
 
@@ -87,6 +97,8 @@ class Verifier:
         leeway: float = MAX_LEEWAY,
         cache_size: int = 10_000,
         http_timeout: float = 5.0,
+        address: str | None = None,
+        nonce_keys: Sequence[bytes] = (),
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -107,7 +119,9 @@ class Verifier:
             "leeway": leeway,
             "cache_size": cache_size,
             "http_timeout": http_timeout,
+            "nonce_keys": tuple(nonce_keys),
         }
+        self.address = address.rstrip("/") if address else origin_of(audience)
         self._credentials = Credentials(client_id, client_secret, token)
         if revocations == "auto":
             revocations = "stream" if self._credentials else "status-list"
@@ -140,6 +154,8 @@ class Verifier:
             options["leeway"],
             clock.now,
         )
+        nonces = Nonces(options["nonce_keys"], clock.now) if options["nonce_keys"] else None
+        self.proving = Proving(Proofs(clock=clock.now), nonces, clock.now)
         self._known = KnownTokens(options["cache_size"])
         self._introspector = Introspector(at, options["introspection_ttl"])
         self.source, self._subscriber = self._knowledge(options["max_staleness"])
@@ -228,6 +244,11 @@ class Verifier:
         await self.close()
 
     @property
+    def dpop_algorithms(self) -> tuple[str, ...]:
+        """Those of the proofs that requests may bring along; none without an address."""
+        return self.proving.algorithms if self.address is not None else ()
+
+    @property
     def staleness(self) -> float:
         """Seconds since everything that the issuer had revoked was known here; infinite before
         that. 0 where nothing has to be known: by introspection, or with `revocations=None`."""
@@ -250,29 +271,46 @@ class Verifier:
 
     # --- Verifying -----------------------------------------------------------------------------
 
-    async def verify(self, token: str | bytes, *scopes: str) -> VerifiedToken:
+    async def verify(
+        self, token: str | bytes, *scopes: str, dpop: DPoP | None = None
+    ) -> VerifiedToken:
         """The claims of `token`, or the `TokenRefused` that says why not.
 
-        With `scopes` it must have all of these as well. The issuer is asked only where `check`
-        would return None.
+        With `scopes` it must have all of these as well. `dpop`: the proof of a request that came
+        with the scheme DPoP; a token that is bound to a key is good with it and never without, one
+        that is not bound only without. The issuer is asked only where `check` would return None.
         """
         if self._starting is None or not self._starting.done():
             await self.start()
-        claims = self.check(token, *scopes)
-        if claims is not None:
-            return claims
-        return await self._ask(_text(token), scopes)
+        text = token if type(token) is str else _text(token)
+        proof = None if dpop is None else self.proving.check(dpop, text)
+        claims = self._check(text, scopes, proof)
+        if claims is None:
+            claims = await self._ask(text, scopes, proof)
+        if proof is not None:
+            self.proving.use(proof)
+        return claims
 
-    def check(self, token: str | bytes, *scopes: str) -> VerifiedToken | None:
+    def check(
+        self, token: str | bytes, *scopes: str, dpop: DPoP | None = None
+    ) -> VerifiedToken | None:
         """The same from memory alone, from any thread: None where the issuer must be asked."""
-        if type(token) is not str:
-            token = _text(token)
-        known = self._known.get(token)
+        text = token if type(token) is str else _text(token)
+        proof = None if dpop is None else self.proving.check(dpop, text)
+        claims = self._check(text, scopes, proof)
+        if proof is not None and claims is not None:
+            self.proving.use(proof)
+        return claims
+
+    def _check(
+        self, text: str, scopes: tuple[str, ...], proof: Proof | None
+    ) -> VerifiedToken | None:
+        known = self._known.get(text)
         if known is None or not self._still_good(known):
-            known = self._meet(token)
+            known = self._meet(text)
             if known is None:
                 return None
-        return self._decide(known, scopes)
+        return self._decide(known, scopes, proof)
 
     def _still_good(self, known: Known) -> bool:
         known.used = True
@@ -307,7 +345,11 @@ class Verifier:
         self._known.put(text, known)
         return known
 
-    def _decide(self, known: Known, scopes: tuple[str, ...]) -> VerifiedToken | None:
+    def _decide(
+        self, known: Known, scopes: tuple[str, ...], proof: Proof | None
+    ) -> VerifiedToken | None:
+        if known.bound is not None or proof is not None:
+            _check_bound(known, proof)
         at = self._monotonic()
         if at >= self._keys.good_until:
             if self._keys.may_ask():
@@ -329,7 +371,7 @@ class Verifier:
             raise InsufficientScope(sorted(self.scopes.union(scopes)))
         return claims
 
-    async def _ask(self, text: str, scopes: tuple[str, ...]) -> VerifiedToken:
+    async def _ask(self, text: str, scopes: tuple[str, ...], proof: Proof | None) -> VerifiedToken:
         if self._loop is not asyncio.get_running_loop():
             await self._move()
         known = self._known.get(text)
@@ -342,7 +384,7 @@ class Verifier:
                 raise IssuerUnavailable(f"the issuer's keys are too old: {self._keys.failure}")
         if self.source.judge(known, at) is Verdict.UNREAD:
             await self.source.learn(known)
-        claims = self._decide(known, scopes)
+        claims = self._decide(known, scopes, proof)
         if claims is not None:
             return claims
         verdict = self.source.judge(known, self._monotonic())
@@ -394,6 +436,14 @@ class Verifier:
         if problem is None:
             return StaleKnowledge(words)
         return StaleKnowledge(f"{words}; {problem}", retry_after=problem.retry_after or 1.0)
+
+
+def _check_bound(known: Known, proof: Proof | None) -> None:
+    """RFC 9449 §7.1, §7.2: a token goes with the proof of its key, and with no other."""
+    if proof is None:
+        raise Bound(f"{known.claims!r} is bound, and came as a bearer token")
+    if known.bound != {"jkt": proof.jkt}:
+        raise Bound(f"{known.claims!r} is not bound to the key of the proof")
 
 
 def _text(token: object) -> str:

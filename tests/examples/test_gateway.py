@@ -12,8 +12,10 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
+from identity.verifier.testing.proofs import ProofKey
 from tests.databases import ROOT, free_port
 from tests.interop.deployment import AUDIENCE, Deployment, bearer, sibling
+from tests.world import PASSWORD
 
 CONFIG = (ROOT / "examples" / "gateway" / "nginx.conf").read_text()
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -129,8 +131,26 @@ def test_a_body_reaches_the_upstream_and_not_the_service(
 
 def test_without_a_token_the_client_is_challenged(gateway: httpx.Client) -> None:
     needed = challenge(gateway.get("/orders"), 401)
-    assert needed == 'Bearer realm="identity", scope="orders:read"'
+    assert needed.startswith('Bearer realm="identity", scope="orders:read", DPoP algs="ES256 ')
     assert 'scope="orders:write"' in challenge(gateway.delete("/orders"), 401)
+
+
+def test_a_token_that_is_bound_to_a_key_passes_with_its_proof(
+    gateway: httpx.Client, deployment: Deployment
+) -> None:
+    key, outside = ProofKey(), "https://orders.example.com/orders"
+    proof = key.proof("POST", f"{deployment.url}/token")
+    form = {"grant_type": "password", "username": "ada", "password": PASSWORD}
+    form |= {"client_id": "storefront", "resource": AUDIENCE, "scope": "orders:read"}
+    answer = deployment.http.post("/token", data=form, headers={"dpop": proof})
+    token = answer.json()["access_token"]
+    headers = seen(gateway.get("/orders?page=2", headers=key.headers("GET", outside, token)))
+    assert headers["x-user"] == "ada" and not {"dpop", "authorization"} & headers.keys()
+    for sent in (bearer(token), key.headers("GET", f"{outside}/1", token)):
+        assert challenge(gateway.get("/orders", headers=sent), 401).startswith("DPoP ")
+    strange = key.headers("GET", outside, token, nonce="strange")
+    nonce = gateway.get("/orders", headers=strange).headers["dpop-nonce"]
+    seen(gateway.get("/orders", headers=key.headers("GET", outside, token, nonce=nonce)))
 
 
 def test_a_token_that_is_not_good_here_is_refused(

@@ -54,6 +54,7 @@ def test_only_a_good_token_passes(issuer: Issuer) -> None:
         assert missing.headers["www-authenticate"] == (
             'Bearer scope="orders", resource_metadata='
             '"https://api.test/.well-known/oauth-protected-resource"'
+            ', DPoP algs="ES256 RS256 PS256 EdDSA"'
         )
 
         poor = client.get("/", headers=with_token(issuer.token()))
@@ -79,6 +80,7 @@ def test_the_metadata_are_answered_without_a_token(issuer: Issuer) -> None:
             "authorization_servers": ["https://identity.test"],
             "bearer_methods_supported": ["header"],
             "scopes_supported": ["orders"],
+            "dpop_signing_alg_values_supported": ["ES256", "RS256", "PS256", "EdDSA"],
         }
         assert "max-age" in answer.headers["cache-control"]
         assert client.head("/.well-known/oauth-protected-resource").content == b""

@@ -87,7 +87,8 @@ def test_who_may_not_learns_why_and_where_to_go(
     )
     missing = sibling.get(path)
     assert missing.status_code == 401
-    assert missing.headers["www-authenticate"] == f"Bearer {where}"
+    dpop = 'DPoP algs="ES256 RS256 PS256 EdDSA"'
+    assert missing.headers["www-authenticate"] == f"Bearer {where}, {dpop}"
 
     expired = sibling.get(path, headers=with_token(issuer.token(expires_in=-1)))
     assert expired.status_code == 401
@@ -123,6 +124,7 @@ def test_the_metadata_are_published(sibling: TestClient) -> None:
         "authorization_servers": [ISSUER],
         "bearer_methods_supported": ["header"],
         "scopes_supported": list(SCOPES),
+        "dpop_signing_alg_values_supported": ["ES256", "RS256", "PS256", "EdDSA"],
         "resource_name": "Orders",
     }
 

@@ -12,7 +12,7 @@ from identity.verifier import (
     TokenMissing,
     TokenRefused,
 )
-from identity.verifier.resource import ProtectedResource, bearer
+from identity.verifier.resource import ProtectedResource, credentials
 
 ISSUER = "https://identity.example"
 
@@ -84,7 +84,9 @@ def test_an_outage_is_no_challenge_but_says_when_to_come_back() -> None:
     [["Bearer a.b-c_d~e+f/g=="], ["bearer  a.b-c_d~e+f/g=="], [" BEARER a.b-c_d~e+f/g== "]],
 )
 def test_a_token_follows_its_scheme(values: list[str]) -> None:
-    assert bearer(values) == "a.b-c_d~e+f/g=="
+    assert credentials(values) == (False, "a.b-c_d~e+f/g==")
+    dpop = [value.lower().replace("bearer", "dPoP") for value in values]
+    assert credentials(dpop) == (True, "a.b-c_d~e+f/g==")
 
 
 @pytest.mark.parametrize(
@@ -99,10 +101,13 @@ def test_a_token_follows_its_scheme(values: list[str]) -> None:
         (["Bearer a,b"], BadRequest),
         (["Bearer \xe4"], BadRequest),
         (["Bearer a", "Bearer a"], BadRequest),
+        (["DPoP"], BadRequest),
+        (["DPoP a b"], BadRequest),
+        (["DPoP a", "Bearer a"], BadRequest),
     ],
     ids=str,
 )
 def test_what_is_not_one_token_is_told_apart(values: list[str], error: type[TokenRefused]) -> None:
     with pytest.raises(error) as refused:
-        bearer(values)
+        credentials(values)
     assert refused.value.status == (400 if error is BadRequest else 401)

@@ -13,7 +13,7 @@ class WhoAmI:
         self._services = services
 
     async def __call__(self, request: Request) -> Response:
-        live = await self._services.bearer(request.header(b"authorization"))
+        live = await self._services.bearer(request)
         if request.scope["query_string"]:
             _refuse_parameters(request)
         user = live.user

@@ -125,7 +125,6 @@ class ClientSettings(BaseModel):
     dpop_bound_access_tokens: bool = _said(
         False,
         "Whether its tokens are always bound to a key of its own (RFC 9449).",
-        later=True,
     )
     tls_client_certificate_bound_access_tokens: bool = _said(
         False, "Whether its tokens are bound to its certificate (RFC 8705).", later=True

@@ -201,6 +201,7 @@ class Authorize:
                 authenticated_at=person.session.authenticated_at,
                 amr=person.session.amr,
                 acr=person.session.acr,
+                dpop_jkt=request.dpop_jkt,
             ),
             interaction.pushed,
         )
@@ -233,7 +234,7 @@ def words() -> describing.Node:
     texts = (
         "response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
         "code_challenge_method", "response_mode", "prompt", "max_age", "login_hint",
-        "id_token_hint", "ui_locales", "acr_values", "claims", "display", "resource",
+        "id_token_hint", "ui_locales", "acr_values", "claims", "display", "resource", "dpop_jkt",
         "authorization_details", "request_uri",
     )  # fmt: skip
     return {

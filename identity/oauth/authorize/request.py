@@ -33,7 +33,7 @@ MARK = "mark"
 REPEATABLE = frozenset({"resource"})
 PROMPTS = ("none", "login", "consent", "select_account", "create")
 _ADDRESS = ("client_id", "redirect_uri", "state")
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # base64url of SHA-256 (RFC 7636 §4.2)
+_SHA256 = re.compile(r"[A-Za-z0-9_-]{43}")  # in base64url
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
@@ -87,6 +87,8 @@ class AuthorizationRequest:
     claims: AskedClaims
     id_token_hint: str | None
     login_hint: str | None
+    dpop_jkt: str | None = None
+    """The key that alone may redeem the code (RFC 9449 §10)."""
     details: Details = ()
 
     def meant(self, hints: Hints) -> frozenset[str]:
@@ -154,6 +156,7 @@ def read(parameters: Parameters, back: ReturnAddress, types: DetailTypes) -> Aut
         claims=_claims(asked.get("claims")),
         id_token_hint=asked.get("id_token_hint"),
         login_hint=asked.get("login_hint"),
+        dpop_jkt=_thumbprint(asked.get("dpop_jkt")),
         details=types.parse(asked.get("authorization_details"), back.client),
     )
 
@@ -186,7 +189,7 @@ def _challenge(asked: Mapping[str, str], client: ClientSnapshot) -> str | None:
         return None
     if method != "S256":
         raise InvalidRequest("code_challenge_method must be S256")
-    if not _CHALLENGE.fullmatch(challenge):
+    if not _SHA256.fullmatch(challenge):  # RFC 7636 §4.2
         raise InvalidRequest("code_challenge must be 43 characters of base64url")
     return challenge
 
@@ -210,6 +213,12 @@ def _max_age(text: str | None, client: ClientSnapshot) -> int | None:
 
 def _acr_values(text: str | None, client: ClientSnapshot) -> tuple[str, ...]:
     return tuple(text.split()) if text is not None else client.settings.default_acr_values
+
+
+def _thumbprint(text: str | None) -> str | None:
+    if text is not None and not _SHA256.fullmatch(text):
+        raise InvalidRequest("dpop_jkt must be the SHA-256 thumbprint of a key (RFC 7638)")
+    return text
 
 
 def _claims(text: str | None) -> AskedClaims:

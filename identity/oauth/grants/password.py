@@ -80,6 +80,7 @@ class Password:
             amr=["pwd"],
             status_index=place.number,
             user_agent=request.user_agent,
+            jkt=request.jkt,
         )
         audit.record(work, "login", subject=user.id, client_id=client.id, sid=begun.id, scope=scope)
         refresh_token = None

@@ -49,6 +49,7 @@ class RefreshToken:
         login = await rotation.look(self.db, token)
         if login is None or login.client_id != request.client.id:
             raise InvalidGrant("the refresh token is not valid", audit="not this client's")
+        self._check_key(request, login.jkt)
         self._check_narrower(request, login.scope, login.audience)
         had = self.details.still(login.authorization_details, request.client)
         details = self.details.narrowed(request.form.get("authorization_details"), had)
@@ -74,6 +75,15 @@ class RefreshToken:
             subject, login.audience, scope, place, request.asked_at, successor,
             claims=login.claims, details=details,
         )  # fmt: skip
+
+    @staticmethod
+    def _check_key(request: TokenRequest, bound_to: str | None) -> None:
+        """A public client has nothing but its key to tell it from a thief (RFC 9449 §5). Any other
+        one authenticates, and may change its key, but not do without."""
+        if bound_to is None or request.jkt == bound_to:
+            return
+        if request.jkt is None or not request.client.confidential:
+            raise InvalidGrant("the refresh token is bound to a key: this is no proof of it")
 
     @staticmethod
     def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:

@@ -34,6 +34,8 @@ class TokenRequest(NamedTuple):
     user_agent: str | None
     asked_at: float
     """Unix time before this process last caught up: what it knows is at least as new."""
+    jkt: str | None = None
+    """The key that the request proves, to which its tokens are bound (RFC 9449 §5)."""
 
     @property
     def audience(self) -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from identity.authentication.bearer import is_token
 from identity.clock import now
 from identity.errors import Forbidden, InvalidClient, InvalidRequest
 from identity.http import describing
@@ -57,8 +58,8 @@ class Revocations:
         if authorization is None:
             raise InvalidClient("the revocations need client authentication")
         until = now() + LONGEST_STREAM * random.uniform(0.8, 1)  # noqa: S311 - not all at once
-        if authorization[:7].lower() == b"bearer ":
-            live = await self._services.bearer(authorization, SCOPE)
+        if is_token(authorization):
+            live = await self._services.bearer(request, SCOPE)
             return live.claims.client_id, min(until, live.claims.expires_at)
         await self._services.feed.catch_up()
         client = await self._services.client_authentication(authorization, {})

@@ -36,8 +36,10 @@ def begin(
     acr: str,
     status_index: int,
     user_agent: str | None,
+    jkt: str | None = None,
 ) -> Joined:
-    """`InvalidGrant` where user or client is gone or disabled by now."""
+    """`jkt`: the key to which its refresh tokens are bound. `InvalidGrant` where user or client is
+    gone or disabled by now."""
     if not execute(work, _HOLD, {"user_id": user_id}).fetchall():
         raise InvalidGrant("the grant is not valid any more", audit="user gone or disabled")
     begun = lifecycle.start(
@@ -50,9 +52,10 @@ def begin(
         amr=amr,
         status_index=status_index,
         user_agent=user_agent,
+        jkt=jkt,
     )
     family_id = joining.add_family(
         work, begun.id, scope=scope, audience=audience, authenticated_at=authenticated_at,
-        amr=amr, acr=acr, status_index=status_index,
+        amr=amr, acr=acr, status_index=status_index, jkt=jkt,
     )  # fmt: skip
     return Joined(begun.id, family_id, authenticated_at, begun.expires_at, amr, acr)

@@ -123,6 +123,7 @@ _FAMILY = Statement(
             Family.acr: "acr",
             Family.created_at: "now",
             Family.status_index: "status_index",
+            Family.jkt: "jkt",
         },
     )
 )
@@ -161,9 +162,10 @@ def join(
     offline: bool,
     status_index: int,
     user_agent: str | None,
+    jkt: str | None = None,
 ) -> Joined:
-    """The session of a code that has just been spent, with a new family in it. `InvalidGrant`
-    where its user, client or browser session is gone or disabled by now."""
+    """The session of a code that has just been spent, with a new family in it, bound to the key
+    `jkt`. `InvalidGrant` where its user, client or browser session is gone or disabled by now."""
     now = utcnow()
     absolute = now + lifetimes.absolute
     values: dict[str, Any] = {
@@ -187,7 +189,7 @@ def join(
     family_id = add_family(
         work, session_id, scope=scope, audience=audience, claims=code.claims,
         details=code.authorization_details, authenticated_at=code.authenticated_at,
-        amr=values["amr"], acr=code.acr, status_index=status_index,
+        amr=values["amr"], acr=code.acr, status_index=status_index, jkt=jkt,
     )  # fmt: skip
     return Joined(
         session_id, family_id, code.authenticated_at, expires_at, list(code.amr), code.acr
@@ -206,6 +208,7 @@ def add_family(
     status_index: int,
     claims: dict[str, Any] | None = None,
     details: Sequence[Mapping[str, Any]] = (),
+    jkt: str | None = None,
 ) -> str:
     """A further family of the session; its id."""
     family_id = new_id()
@@ -221,6 +224,7 @@ def add_family(
         "acr": acr,
         "now": utcnow(),
         "status_index": status_index,
+        "jkt": jkt,
     }
     execute(work, _FAMILY, family)
     return family_id

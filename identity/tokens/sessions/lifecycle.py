@@ -90,6 +90,7 @@ _BEGIN = Statement(
             LoginSession.status_index: "status_index",
             LoginSession.address: "address",
             LoginSession.user_agent: "user_agent",
+            LoginSession.jkt: "jkt",
         },
     )
 )
@@ -117,9 +118,10 @@ def start(
     amr: list[str],
     status_index: int | None = None,
     user_agent: str | None = None,
+    jkt: str | None = None,
 ) -> Begun:
     """A new session of a user who has just been authenticated (`amr`: RFC 8176 names), and whose
-    row this transaction holds."""
+    row this transaction holds. `jkt`: the key to which its refresh tokens are bound."""
     if not execute(work, _CLIENT, {"client_id": client_id}).fetchall():
         raise InvalidGrant("the login is not valid any more", audit="client gone meanwhile")
     now = utcnow()
@@ -137,6 +139,7 @@ def start(
         "status_index": status_index,
         "address": audit.origin.get().address,
         "user_agent": user_agent[:200] if user_agent else None,
+        "jkt": jkt,
     }
     execute(work, _BEGIN, values)
     return begun

@@ -81,6 +81,7 @@ _LOOK = Statement(
             RefreshToken.family_id,
             Family.acr,
             Family.claims,
+            func.coalesce(Family.jkt, LoginSession.jkt),
             Family.authorization_details,
         )
         .join_from(RefreshToken, LoginSession)
@@ -175,6 +176,8 @@ class Login:
     family_id: str | None
     acr: str | None
     claims: dict[str, Any] | None
+    jkt: str | None
+    """The key to which the token is bound."""
     authorization_details: list[dict[str, Any]]
 
 
@@ -184,7 +187,7 @@ async def look(db: Database, token: str) -> Login | None:
     if not rows:
         return None
     id_, user_id, client_id, scope, audience, amr, authenticated, expires, *more = rows[0]
-    issued, ends, unused, online, family_id, acr, claims, details = more
+    issued, ends, unused, online, family_id, acr, claims, jkt, details = more
     return Login(
         id=id_,
         user_id=user_id,
@@ -201,6 +204,7 @@ async def look(db: Database, token: str) -> Login | None:
         family_id=family_id,
         acr=acr,
         claims=document(claims),
+        jkt=jkt,
         authorization_details=document(details) or [],
     )
 

@@ -66,6 +66,8 @@ class LoginSession(SQLModel, table=True):
     user_agent: str | None = None
     browser_session_id: str | None = None
     """It ends with that one, and is the only live one of its client there."""
+    jkt: str | None = None
+    """The key that the login proved (RFC 9449): a refresh needs a proof as well."""
 
     @property
     def online(self) -> bool:
@@ -91,6 +93,8 @@ class Family(SQLModel, table=True):
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
     status_index: int | None = Field(default=None, sa_type=BIG)
     """The first access token's place, as a session's."""
+    jkt: str | None = None
+    """The key that the code's redemption proved, as a session's."""
 
 
 class RefreshToken(SQLModel, table=True):

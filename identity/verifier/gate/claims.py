@@ -152,6 +152,12 @@ class VerifiedClaims:
     def username(self) -> str | None:
         return self.claims.get("username")
 
+    @property
+    def confirmation(self) -> Mapping[str, str] | None:
+        """`cnf` (RFC 7800): what the token is bound to, `jkt` a key (RFC 9449 §6), `x5t#S256` a
+        certificate (RFC 8705 §3.1). None: whoever has the token may use it."""
+        return self.claims.get("cnf")
+
     def valid_at(self, now: float, leeway: float | None = None) -> bool:
         """Whether the token is good at `now`; `leeway` in seconds, the gate's own by default."""
         leeway = self.leeway if leeway is None else leeway

@@ -13,6 +13,7 @@ these against independent libraries:
               an issuer that wants a new one updates its verifiers first
   exp, nbf, iat     between 1970 and the end of the year 9999; refused at `exp`, not after it
   aud, sub, client_id, jti, scope, sid, username, roles, act    the right shape, never empty strings
+  cnf         a digest of a key or certificate, and nothing that we could not check
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ _TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
 HEADERS_KEPT: Final = 64
 BAD_SIGNATURE: Final = "the signature is not the key's"
 LAST_SECOND: Final = 253402300799
+CONFIRMED_BY: Final = frozenset({"jkt", "x5t#S256"})
+"""What a token of our issuer may be bound to (RFC 9449 §6.1, RFC 8705 §3.1). By anything else
+nobody here could tell its holder from a thief."""
+_DIGEST: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 # RFC 6749 §3.3. The spaces are single, so that splitting at them gives scopes and nothing else.
 SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
@@ -347,6 +352,21 @@ def _act(policy: Policy, reading: Any) -> str | None:
         if type(said) is not dict or type(said.get("sub")) is not str or not said["sub"]:
             return f"act is {_quote(claims['act'])}, which says of nobody who acts"
     return None
+
+
+@_rule("cnf", "claims", "cnf is absent, or says what the token is bound to")
+def _cnf(policy: Policy, reading: Any) -> str | None:
+    if "cnf" not in reading.claims:
+        return None
+    bound = reading.claims["cnf"]
+    if (
+        type(bound) is dict
+        and bound
+        and bound.keys() <= CONFIRMED_BY
+        and all(type(digest) is str and _DIGEST.fullmatch(digest) for digest in bound.values())
+    ):
+        return None
+    return f"cnf is {_quote(bound)}, not the digest of a key or a certificate"
 
 
 def _not_a_string(name: str, value: object) -> str:

@@ -88,7 +88,7 @@ def _fits(policy: Policy, claims: dict[str, Any], now: float) -> bool:
     scope = get("scope", "")
     if type(scope) is not str or (scope and SCOPE.fullmatch(scope) is None):
         return False
-    if "act" in claims:
+    if "act" in claims or "cnf" in claims:
         return False
     roles = get("roles")
     if roles is None:

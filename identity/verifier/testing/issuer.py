@@ -18,6 +18,7 @@ from identity.verifier.revocations.feed import Feed
 from identity.verifier.revocations.statuslists import StatusLists
 from identity.verifier.testing.clock import MovableClock
 from identity.verifier.testing.ledger import LIST_BITS, Ledger
+from identity.verifier.testing.proofs import ProofKey
 from identity.verifier.testing.transport import IssuerTransport
 from identity.verifier.threads import SyncVerifier
 from identity.verifier.verifier import Verifier
@@ -84,14 +85,15 @@ class Issuer:
         session: str | None = None,
         client_id: str = "first-party",
         listed: bool = True,
+        key: ProofKey | None = None,
         **claims: Any,
     ) -> str:
         """An access token as the service mints it (RFC 9068): a user's at the client `client_id`,
         or with that for `sub` one of a client that acts for itself.
 
         A negative `expires_in` is a token that expired so long ago, beyond what any leeway
-        forgives. Without `listed` the token names no status list. Further `claims` win, and None
-        leaves a claim out.
+        forgives. Without `listed` the token names no status list. With `key` it is bound to that
+        one. Further `claims` win, and None leaves a claim out.
         """
         now = int(self.clock.now())
         if expires_in <= 0:
@@ -116,6 +118,8 @@ class Issuer:
             }
         if isinstance(payload["aud"], list) and len(payload["aud"]) == 1:
             payload["aud"] = payload["aud"][0]
+        if key is not None:
+            payload["cnf"] = {"jkt": key.jkt}
         if listed and len(self.ledger.minted) < LIST_BITS:
             index = len(self.ledger.minted)
             payload["status"] = {"status_list": {"idx": index, "uri": self.status_list_uri}}
@@ -124,6 +128,10 @@ class Issuer:
         if "status" in payload:
             self.ledger.minted.append({**payload, "kid": self.kid})
         return self.sign(payload)
+
+    def proof_key(self, algorithm: str = "ES256") -> ProofKey:
+        """A client's key, by our clock: for tokens that are bound to it (RFC 9449)."""
+        return ProofKey(algorithm, self.clock.now)
 
     def sign(self, payload: dict[str, Any], typ: str = "at+jwt", **header: Any) -> str:
         """Any payload under any header, signed with the current key."""

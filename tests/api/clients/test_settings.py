@@ -48,6 +48,7 @@ EVERYTHING: dict[str, Any] = {
     "authorization_details_types": ["payment"],
     "token_exchange": {"https://stock.example": ["*"]},
     "token_exchange_impersonation": ["https://stock.example"],
+    "dpop_bound_access_tokens": True,
 }
 BESIDE_NOTHING = {"jwks_uri": "https://app.example.com/jwks.json"}
 """Does not go with `jwks`."""
@@ -60,7 +61,6 @@ NOT_YET: dict[str, Any] = {
     "request_object_signing_alg": "EdDSA",
     "request_uris": ["https://app.example.com/request#abc"],
     "require_signed_request_object": True,
-    "dpop_bound_access_tokens": True,
     "tls_client_certificate_bound_access_tokens": True,
     "sector_identifier_uri": "https://app.example.com/sector.json",
     "backchannel_logout_uri": "https://app.example.com/logout",

@@ -1,0 +1,96 @@
+"""DPoP here (RFC 9449): proofs at `/token`, to whose keys tokens are bound, and at our resources.
+
+A proof names the address that the settings have for us, never the request's `Host`. Its `jti` is
+used up last, when all else is right: whoever is nobody writes nothing.
+"""
+
+from datetime import UTC, datetime
+
+from identity.authentication.once import first_use, used
+from identity.clock import now
+from identity.errors import InvalidProof, NonceNeeded, TokenNonceNeeded, TokenProofRefused
+from identity.http.messages import Request
+from identity.keys.master import MasterKey
+from identity.settings import Settings
+from identity.store import Database
+from identity.verifier.gate.gate import Refused
+from identity.verifier.gate.proofs import Proof, Proofs
+from identity.verifier.nonces import Nonces
+
+KIND = "dpop"
+MISSING = "this needs a DPoP proof"
+REPLAYED = "the DPoP proof was used before"
+
+
+class _NoNonce(Exception):
+    """The proof needs a nonce and has none, or has one that is not ours or too old."""
+
+
+class DPoP:
+    """`algorithms`: as challenges name them."""
+
+    def __init__(self, settings: Settings, db: Database, master: MasterKey) -> None:
+        self._base = settings.issuer.rstrip("/")
+        self._db = db
+        self._proofs = Proofs(clock=now)
+        self._nonces = Nonces(master.derive_all("dpop nonce"), now)
+        self._nonce_required = settings.tokens.dpop_nonce_required
+        self.algorithms = " ".join(self._proofs.algorithms)
+
+    async def at_endpoint(self, request: Request) -> Proof | None:
+        """The proof of a request that is to get something bound to its key; None where it has
+        none. Not used up before `spend`. Raises `InvalidProof`, `NonceNeeded`."""
+        if request.header(b"dpop") is None:
+            return None
+        try:
+            proof = self._read(request, None, *self._asked(request))
+        except Refused as refused:
+            raise InvalidProof(f"the DPoP proof is not valid: {refused}") from None
+        except _NoNonce:
+            raise NonceNeeded(nonce=self._nonces.new()) from None
+        if await used(self._db, KIND, proof.jkt, proof.jti):
+            raise InvalidProof(REPLAYED)
+        return proof
+
+    async def spend(self, proof: Proof) -> None:
+        """The first of all with its `jti` passes. Raises `InvalidProof`."""
+        if not await self._first(proof):
+            raise InvalidProof(REPLAYED)
+
+    def at_resource(
+        self, request: Request, token: str, passed_on: tuple[str, str] | None = None
+    ) -> Proof:
+        """The proof of a request that brings `token` along. `passed_on`: method and address of
+        what a gateway was asked for. Raises `TokenProofRefused`, `TokenNonceNeeded`."""
+        if request.header(b"dpop") is None:
+            raise TokenProofRefused(MISSING)
+        try:
+            return self._read(request, token, *(passed_on or self._asked(request)))
+        except Refused as refused:
+            raise TokenProofRefused(f"the DPoP proof is not valid: {refused}") from None
+        except _NoNonce:
+            raise TokenNonceNeeded(nonce=self._nonces.new()) from None
+
+    async def spend_at_resource(self, proof: Proof) -> None:
+        """Raises `TokenProofRefused`."""
+        if not await self._first(proof):
+            raise TokenProofRefused(REPLAYED)
+
+    def _asked(self, request: Request) -> tuple[str, str]:
+        """Method and address, as they are known outside."""
+        scope = request.scope
+        path: bytes = scope.get("raw_path") or scope["path"].encode()
+        return scope["method"], self._base + path.partition(b"?")[0].decode("latin-1")
+
+    def _read(self, request: Request, token: str | None, method: str, address: str) -> Proof:
+        proof = self._proofs.check(request.header(b"dpop"), method, address, token)
+        if proof.nonce is None:
+            if self._nonce_required:
+                raise _NoNonce
+        elif not self._nonces.knows(proof.nonce):
+            raise _NoNonce
+        return proof
+
+    async def _first(self, proof: Proof) -> bool:
+        until = datetime.fromtimestamp(proof.until, UTC)
+        return await first_use(self._db, KIND, proof.jkt, proof.jti, until=until)
