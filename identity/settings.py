@@ -7,6 +7,7 @@ from the environment or a `.env` file. Unknown names and bad values refuse the s
 import difflib
 import os
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
@@ -181,6 +182,17 @@ class AuditSettings(Group):
     )
 
 
+class FetchSettings(Group):
+    fetch_networks: Networks = _setting(
+        (),
+        "private addresses or networks where what administrators register may lie: key sets, "
+        "trusted issuers, addresses to send logouts to; metadata addresses never may",
+    )
+    fetch_ca: Path | None = _setting(
+        None, "PEM file of authorities that these are trusted by, beside the public ones"
+    )
+
+
 class LogSettings(Group):
     log_format: Literal["json", "console", "auto"] = _setting(
         "auto", "`json` or `console`; `auto`: console on a terminal, else json"
@@ -217,6 +229,7 @@ class Settings(BaseSettings):
     throttle: ThrottleSettings = ThrottleSettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     audit: AuditSettings = AuditSettings()
+    fetching: FetchSettings = FetchSettings()
     logs: LogSettings = LogSettings()
 
     @classmethod
@@ -332,6 +345,13 @@ def _cross_checked(settings: Settings) -> Settings:
             raise SettingsError(
                 f"IDENTITY_ISSUER: production needs https (it is {settings.issuer!r})"
             )
+    if (authorities := settings.fetching.fetch_ca) is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=authorities)
+        except OSError as error:
+            raise SettingsError(
+                f"IDENTITY_FETCH_CA: {authorities} is no PEM file of certificates: {error}"
+            ) from None
     if settings.sessions.refresh_token_ttl > settings.sessions.session_ttl:
         raise SettingsError("IDENTITY_REFRESH_TOKEN_TTL: must not exceed IDENTITY_SESSION_TTL")
     return settings

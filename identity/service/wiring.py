@@ -19,6 +19,7 @@ from identity.directory.consents import Consents
 from identity.directory.hashes import kinds
 from identity.directory.users import snapshot
 from identity.http.cookies import Cookies
+from identity.http.fetching import Fetcher
 from identity.http.wire.in_a_row import Batched
 from identity.keys import master
 from identity.keys.master import MasterKey
@@ -58,6 +59,7 @@ class Services:
     clients: registry.Clients
     scopes: Remembered[dict[str, str | None]]
     lifetimes: Lifetimes
+    fetcher: Fetcher
     hasher: PasswordHasher
     pool: HashingPool
     throttle: Throttle
@@ -169,6 +171,7 @@ class Services:
             clients=clients,
             scopes=scopes,
             lifetimes=Lifetimes.of(settings),
+            fetcher=Fetcher.of(settings),
             hasher=hasher,
             pool=pool,
             throttle=throttle,
@@ -192,6 +195,7 @@ class Services:
         )  # fmt: skip
 
     async def close(self) -> None:
+        await self.fetcher.close()
         await self.places.close()
         await self.feed.close()
         self.pool.close()
