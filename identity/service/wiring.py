@@ -34,6 +34,7 @@ from identity.store.remembered import Remembered
 from identity.tokens.hints import Hints
 from identity.tokens.id_tokens import IdTokens
 from identity.tokens.live import LiveTokens, Users
+from identity.tokens.logout_tokens import LogoutTokens
 from identity.tokens.minting import Mint
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.lists import Lists
@@ -68,6 +69,7 @@ class Services:
     lists: Lists
     mint: Mint
     id_tokens: IdTokens
+    logout_tokens: LogoutTokens
     subjects: Subjects
     hints: Hints
     cookies: Cookies
@@ -180,6 +182,7 @@ class Services:
             lists=Lists(settings, db, feed, ring),
             mint=Mint(settings, ring),
             id_tokens=IdTokens(settings, ring),
+            logout_tokens=LogoutTokens(settings, ring),
             subjects=subjects,
             hints=Hints(settings.issuer, ring, now),
             cookies=Cookies(secure=settings.issuer.startswith("https:")),

@@ -21,6 +21,8 @@ class Scope(SQLModel, table=True):
     description: str = ""
     audience: str | None = None
     """The resource it belongs to (RFC 8707); None: this service, or any."""
+    open_to_registered: bool = False
+    """Whether clients that registered themselves may ask for it."""
     builtin: bool = False
     version: int = 1
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

@@ -66,6 +66,8 @@ class LoginSession(SQLModel, table=True):
     user_agent: str | None = None
     browser_session_id: str | None = None
     """It ends with that one, and is the only live one of its client there."""
+    signed_in_at: str | None = None
+    """The browser session at which a code began it, whether or not it ends with that."""
 
     @property
     def online(self) -> bool:
