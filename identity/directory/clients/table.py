@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, Index, String
+from sqlalchemy import JSON, Index, String, false
 from sqlmodel import Field, SQLModel
 
 from identity.clock import utcnow
@@ -37,7 +37,7 @@ class Client(SQLModel, table=True):
     """What differs from the defaults of `clients.settings`, None if nothing does; a newer
     version's may be among them."""
     builtin: bool = False
-    self_registered: bool = False
+    self_registered: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     """Nobody has vouched for it (`clients.self_described`)."""
     version: int = 1
     good_from: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

@@ -121,13 +121,13 @@ class Registration:
         request: Request,
         act: Callable[[Session, Registered], tuple[int, dict[str, Any] | None]],
     ) -> Response:
-        self._check_on()
         scheme, _, token = (request.header(b"authorization") or b"").partition(b" ")
         if scheme.lower() != b"bearer":
             raise MissingToken("the client's registration access token is missing")
         presented, client_id = token.strip().decode("latin-1"), request.segment
         if not presented.startswith(f"{registrations.PREFIX}_"):
             raise InvalidToken("this is no registration access token")
+        self._check_on()
 
         def unit(session: Session) -> tuple[int, dict[str, Any] | None]:
             found = registrations.find(session, client_id, presented)
