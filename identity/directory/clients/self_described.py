@@ -64,7 +64,8 @@ def read(
     """`opened`: as `open_scopes` gives them. `public`: it cannot be a confidential client; one that
     asks for a secret is told that it has none (§2). Raises `InvalidRedirectUri`,
     `InvalidClientMetadata`."""
-    said = {name: value for name, value in document.items() if value is not None}
+    # Clients send "" for what they leave out.
+    said = {name: value for name, value in document.items() if value not in (None, "")}
     chosen = {name: said[name] for name in said if name in MAY_SAY}
     grants = _grants(said, known_grants)
     try:
