@@ -91,7 +91,8 @@ class Housekeeping:
             began = monotonic()
 
     async def tell_logouts(self) -> None:
-        await self._logouts.deliver()
+        with suppress(Unavailable):  # others say so, less often
+            await self._logouts.deliver()
 
     async def record_late(self) -> None:
         await changes.record_late(self._services.db)

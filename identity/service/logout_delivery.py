@@ -39,7 +39,7 @@ class LogoutDelivery:
 
     async def deliver(self) -> None:
         """Begin with whatever is due and not under way; what is begun goes on by itself."""
-        for client_id in await logouts.due(self._services.db, CLIENTS):
+        for client_id in await logouts.due(self._services.db, 2 * CLIENTS):
             if client_id not in self._under_way and len(self._under_way) < CLIENTS:
                 task = asyncio.create_task(self._serve(client_id))
                 self._under_way[client_id] = task

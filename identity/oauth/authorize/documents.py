@@ -38,13 +38,11 @@ class Documents:
         self._on = services.settings.registration.client_metadata_documents
         self._most = services.settings.registration.registration_most
 
-    def has(self, client_id: str) -> bool:
-        """Whether this is the address of a document, and such clients are welcome."""
-        return self._on and is_document(client_id)
-
     async def find(self, client_id: str) -> ClientSnapshot:
-        """The client as its document has it now. `InvalidRequest` where it has none of use, or an
-        administrator has disabled it."""
+        """The client as its document has it now. `InvalidRequest` where it has none of use, an
+        administrator has disabled it, or such clients are not welcome (any more)."""
+        if not self._on:
+            raise InvalidRequest("this client is not known here", audit="a document's address")
         known = await self._services.clients.get(client_id)
         if known is not None and not known.active:
             raise InvalidRequest("an administrator has disabled this client")

@@ -36,7 +36,7 @@ from identity.oauth.authorize.deciding import (
     implied_scopes,
     next_step,
 )
-from identity.oauth.authorize.documents import Documents
+from identity.oauth.authorize.documents import Documents, is_document
 from identity.oauth.authorize.interaction import Interaction
 from identity.oauth.authorize.request import AuthorizationRequest, Parameters, ReturnAddress
 from identity.opaque import mint
@@ -96,7 +96,7 @@ class Authorize:
         """The person at the browser agrees; what they agreed to is remembered."""
         assert isinstance(waiting, Interaction) and waiting.person is not None
         user_id, client, names = waiting.person.user.id, waiting.client, waiting.new_scopes
-        if self._documents.has(client.id):
+        if is_document(client.id):
             await self._documents.keep(client)
         if names:
             await self._services.db.write_plain(
@@ -134,7 +134,7 @@ class Authorize:
     async def _addressed(self, parameters: Parameters) -> ReturnAddress:
         await self._services.feed.catch_up()
         wanted = requests.client_id(parameters)
-        if self._documents.has(wanted):
+        if is_document(wanted):
             return requests.addressed(parameters, await self._documents.find(wanted))
         client = self._services.clients.at_hand(wanted)
         if client is None:

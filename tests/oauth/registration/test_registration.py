@@ -88,6 +88,7 @@ async def test_who_registers_gets_a_public_client_that_can_sign_people_in(world:
     page, verifier = await flow.start(browser)
     page = await browser.sign_in(page)
     assert "consent" in str(page.answer.url) and "notes.example" in page.text
+    assert "Nobody here has vouched for it" in page.text
     page = await browser.submit(page, "agree")
     tokens = granted(await flow.redeem(page.sent_to["code"], verifier))
     assert tokens["id_token"] and tokens["refresh_token"]
