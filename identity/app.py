@@ -26,6 +26,7 @@ from identity.oauth import (
     introspection,
     jwks,
     logout,
+    protected_resource,
     pushing,
     revocation,
     status_lists,
@@ -34,6 +35,8 @@ from identity.oauth import (
 )
 from identity.oauth.authorize import endpoint as authorize
 from identity.oauth.grants import registry
+from identity.oauth.registration import endpoint as registration
+from identity.oauth.registration import words as registration_words
 from identity.oauth.revocation_feed import endpoint as revocations
 from identity.pages import registry as pages
 from identity.records import logs
@@ -87,14 +90,16 @@ class Identity(Edge):
         lists = status_lists.StatusLists(services)
         introspect = introspection.Introspection(services)
         metadata = discovery.Metadata(services, self.token.grants)
+        described = protected_resource.Metadata(services)
         house = pages.House(services)
-        authorizing = authorize.Authorize(services, house.refusing)
+        authorizing = authorize.Authorize(services, house.refusing, registry.GRANTS)
         house.authorizations = authorizing
         leaving = logout.Logout(services, house.refusing, house.signed_out)
         house.logouts = leaving
         house.devices = device_answers.DeviceAnswers(services)
         asking = device.DeviceAuthorization(services)
         about = userinfo.Userinfo(services)
+        own = registration.Registration(services, registry.GRANTS)
         hot: tuple[tuple[str, str, Handler, bool, Words], ...] = (
             ("POST", "/token", self.token, True, token.words),
             ("GET", "/authorize", authorizing, False, authorize.words),
@@ -105,6 +110,10 @@ class Identity(Edge):
             ("POST", "/userinfo", about, False, userinfo.words),
             ("GET", "/logout", leaving, False, logout.words),
             ("POST", "/logout", leaving, False, logout.words_of_post),
+            ("POST", "/register", own.register, True, registration_words.register),
+            ("GET", "/register/{client_id}", own.look, True, registration_words.look),
+            ("PUT", "/register/{client_id}", own.update, True, registration_words.update),
+            ("DELETE", "/register/{client_id}", own.remove, True, registration_words.remove),
             ("POST", "/introspect", introspect, True, introspection.words),
             ("POST", "/revoke", revocation.Revocation(services), True, revocation.words),
             ("GET", "/revocations", self._revocations, True, revocations.words),
@@ -117,6 +126,10 @@ class Identity(Edge):
             *(
                 ("GET", path, metadata, False, discovery.words)
                 for path in discovery.addresses(services.settings.issuer)
+            ),
+            *(
+                ("GET", path, described, False, protected_resource.words)
+                for path in protected_resource.addresses(services.settings.issuer)
             ),
             ("GET", "/", welcome.Welcome(services).answer, False, welcome.words),
             ("GET", "/healthz", checks.alive, False, health.alive_words),

@@ -163,6 +163,19 @@ class UnmetAuthenticationRequirements(OAuthError):
     title = "The user cannot authenticate as the request demands"
 
 
+# --- Registration (RFC 7591 §3.2.2) ----------------------------------------------------------
+
+
+class InvalidClientMetadata(OAuthError):
+    code, title = "invalid_client_metadata", "The client cannot be registered so"
+    commits = False  # what is wrong may be found when some of it has been written
+
+
+class InvalidRedirectUri(OAuthError):
+    code, title = "invalid_redirect_uri", "A redirect URI cannot be registered"
+    commits = False
+
+
 # --- Access tokens (RFC 6750 §3.1, RFC 9449 §7.1) -------------------------------------------
 
 
@@ -346,6 +359,10 @@ class RetryLater(IdentityError):
 class TooManyRequests(RetryLater):
     status, title = 429, "Too many failed attempts"
     commits = True
+
+
+class TooManyRegistrations(RetryLater):
+    status, title = 429, "Too many registrations from there"
 
 
 class Overloaded(RetryLater):

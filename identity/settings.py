@@ -170,6 +170,25 @@ class SessionSettings(Group):
     )
 
 
+class RegistrationSettings(Group):
+    registration: Literal["off", "token", "open"] = _setting(
+        "off",
+        "who may register a client at `/register`: nobody; `token`: the bearer of a token that "
+        "holds `clients:write`; `open`: anybody, a public one",
+    )
+    registration_most: int = _setting(
+        10_000, "clients that may have registered themselves at a time", ge=1
+    )
+    registration_unused: Duration = _setting(
+        "7d", "age at which such a client is deleted that nobody has ever used"
+    )
+    client_metadata_documents: bool = _setting(
+        False,
+        "whether a client may be the address of a document about itself (a draft; MCP clients do "
+        "so), and need no registration",
+    )
+
+
 class ThrottleSettings(Group):
     login_max_failures: int = _setting(10, "failed logins per account and address", ge=1)
     login_lockout: Duration = _setting("5m", "how long further attempts answer 429")
@@ -235,6 +254,7 @@ class Settings(BaseSettings):
     keys: KeySettings = KeySettings()
     passwords: PasswordSettings = PasswordSettings()
     sessions: SessionSettings = SessionSettings()
+    registration: RegistrationSettings = RegistrationSettings()
     throttle: ThrottleSettings = ThrottleSettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     audit: AuditSettings = AuditSettings()

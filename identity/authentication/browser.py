@@ -32,6 +32,7 @@ from identity.store import (
     select_of,
 )
 from identity.store.remembered import Remembered
+from identity.tokens import logouts
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.lifecycle import BROWSER_CHANGED
 from identity.tokens.sessions.table import BrowserSession, LoginSession
@@ -235,6 +236,7 @@ def end(session: Session, browser_session_id: str, reason: str) -> bool:
         return False
     changes.record(session, BROWSER_CHANGED, ended.digest)
     lifecycle.end_all(session, reason, browser_session_id=browser_session_id)
+    logouts.note_signed_out(session, browser_session_id)
     audit.record(
         session, "browser_session.ended", subject=ended.user_id, reason=reason,
         browser_session=browser_session_id,

@@ -165,6 +165,13 @@ def create_scope(
         typer.Option(help="The resource that it belongs to: an absolute URI (RFC 8707)."),
     ] = None,
     description: Description = "",
+    open_to_registered: Annotated[
+        bool,
+        typer.Option(
+            "--open-to-registered",
+            help="Clients that registered themselves may ask users for it.",
+        ),
+    ] = False,
 ) -> None:
     """Create a scope. The role `admin` holds it from the start."""
     from identity.directory.access import editing
@@ -172,7 +179,13 @@ def create_scope(
 
     with operating() as operation, operation.change() as session:
         ensure_built_in(session)
-        editing.create_scope(session, name=name, description=description, audience=audience)
+        editing.create_scope(
+            session,
+            name=name,
+            description=description,
+            audience=audience,
+            open_to_registered=open_to_registered,
+        )
     remark(f"Created the scope {name}.")
 
 

@@ -9,13 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import JSON, CursorResult, bindparam, delete
+from sqlalchemy import JSON, CursorResult, bindparam, delete, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from identity.clock import utcnow
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.clients.settings import load as settings_of
-from identity.directory.clients.table import Client
+from identity.directory.clients.table import Client, ClientRegistration
 from identity.records import audit
 from identity.store import (
     Database,
@@ -100,6 +100,18 @@ _REGISTERED = Statement(
 )
 
 
+_USED = Statement(
+    lambda: (
+        update(ClientRegistration)
+        .where(
+            col(ClientRegistration.client_id) == bindparam("client_id"),
+            col(ClientRegistration.used).is_(False),
+        )
+        .values({ClientRegistration.used: True})
+    )
+)
+
+
 def grant(work: Work, user_id: str, client: ClientSnapshot, scopes: Collection[str]) -> None:
     """The user agrees to these too. Two answers at once lose nothing but the need to ask again.
     Nor is it remembered of a client that is, by now, not the one that the user was shown."""
@@ -111,6 +123,8 @@ def grant(work: Work, user_id: str, client: ClientSnapshot, scopes: Collection[s
     before = frozenset(document(known[0][0])) if known else frozenset()
     after = sorted(before.union(scopes))
     execute(work, _GRANT, {**whose, "scopes": after, "now": utcnow()})
+    if client.self_registered:
+        execute(work, _USED, whose)
     changes.record(work, CHANGED, key(user_id, client.id))
     audit.record(
         work, "consent.granted", subject=user_id, client_id=client.id,

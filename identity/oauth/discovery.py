@@ -18,6 +18,7 @@ from identity.http.conditional import Published
 from identity.http.messages import Request, Response
 from identity.oauth.authorize.request import PROMPTS
 from identity.oauth.authorize.response_modes import RESPONSE_MODES
+from identity.oauth.registration import endpoint as registration
 from identity.service.wiring import Services
 from identity.settings import Settings
 from identity.tokens.status.lists import AGGREGATION
@@ -46,6 +47,10 @@ def metadata(
         "device_authorization_endpoint": f"{base}/device_authorization",
         "userinfo_endpoint": f"{base}/userinfo",
         "end_session_endpoint": f"{base}/logout",
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
+        **registration.addresses(settings),
+        "client_id_metadata_document_supported": (settings.registration.client_metadata_documents),
         "jwks_uri": f"{base}/.well-known/jwks.json",
         "introspection_endpoint": f"{base}/introspect",
         "revocation_endpoint": f"{base}/revoke",
@@ -84,11 +89,15 @@ def metadata(
 
 
 def addresses(issuer: str) -> list[str]:
-    """Where the metadata is found: an issuer's path goes behind the well-known name (§3.1), and
-    before it as OpenID Connect has it, where a proxy takes it off again."""
+    """Where the metadata is found."""
+    return [place for name in WELL_KNOWN for place in well_known(name, issuer)]
+
+
+def well_known(name: str, issuer: str) -> list[str]:
+    """An issuer's path goes behind a well-known name (RFC 8414 §3.1), and before it as OpenID
+    Connect has it, where a proxy takes it off again."""
     path = urlsplit(issuer).path.rstrip("/")
-    places = ["", path] if path else [""]
-    return [name + at for name in WELL_KNOWN for at in places]
+    return [name, name + path] if path else [name]
 
 
 class Metadata:

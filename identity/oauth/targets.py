@@ -24,7 +24,7 @@ def target(
     resource = theirs if named is None else named
     if resource is None or resource in client.audiences or resource in own:
         return resource
-    if resource == theirs and granting.opens(client.scopes, asked, resource, scopes):
+    if granting.opens(client.scopes, asked, resource, scopes):
         return resource
     if named is None:
         return resource if client.builtin else None

@@ -59,6 +59,7 @@ class Consent:
             client=waiting.client,
             destination=uris.host_of(waiting.redirect_uri)
             or waiting.redirect_uri.partition(":")[0],
+            described_at=uris.host_of(waiting.client.id),
             on_this_machine=uris.is_loopback(waiting.redirect_uri),
             username=waiting.person.user.username,
             new=[words[name] for name in waiting.new_scopes if name in words],

@@ -5,6 +5,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic, sleep
 from typing import cast
 
@@ -17,11 +18,13 @@ from identity.errors import Unavailable
 from identity.keys import upkeep
 from identity.records import audit
 from identity.records.audit import archiving
+from identity.service import unused_clients
+from identity.service.logout_delivery import LogoutDelivery
 from identity.service.opening import audit_keys
 from identity.service.wiring import Services
 from identity.store import SOME, changes
 from identity.store.files import Files
-from identity.tokens import codes, exchanged, live, pushed
+from identity.tokens import codes, exchanged, live, logouts, pushed
 from identity.tokens.devices import table as devices
 from identity.tokens.sessions import lifecycle
 from identity.tokens.status import reserving
@@ -33,16 +36,18 @@ PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
 
 
 class Housekeeping:
-    """Seconds between chores: SQLite's files 0.2, the audit and late changes 1, the keys 5, pruning
-    and archiving about 60."""
+    """Seconds between chores: SQLite's files 0.2, what clients are told 0.4, the audit and late
+    changes 1, the keys 5, pruning and archiving about 60."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._logouts = LogoutDelivery(services)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
 
     def start(self) -> None:
         chores = [
+            (0.4, self.tell_logouts),
             (1.0, self.write_audit),
             (1.0, self.record_late),
             (5.0, self.tend_keys),
@@ -66,6 +71,7 @@ class Housekeeping:
             _, stuck = await asyncio.wait(self._tasks, timeout=PATIENCE)
             for task in stuck:
                 task.cancel()
+        await self._logouts.stop(PATIENCE)
         self._services.queue.close()
         await self._attempt(self.write_audit)
         if lost := self._services.queue.depth:
@@ -85,6 +91,10 @@ class Housekeeping:
             await self._make_way(began)
             began = monotonic()
 
+    async def tell_logouts(self) -> None:
+        with suppress(Unavailable):  # others say so, less often
+            await self._logouts.deliver()
+
     async def record_late(self) -> None:
         await changes.record_late(self._services.db)
 
@@ -93,6 +103,7 @@ class Housekeeping:
         await upkeep.tend(services.db, services.settings, services.master)
 
     async def prune(self) -> None:
+        unused = self._services.settings.registration.registration_unused
         for forget in (
             changes.prune,
             live.prune,
@@ -104,6 +115,8 @@ class Housekeeping:
             lifecycle.prune,
             browser.prune,
             once.prune,
+            logouts.prune,
+            partial(unused_clients.prune, age=unused),
             self._services.throttle.prune,
         ):
             began = monotonic()

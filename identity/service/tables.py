@@ -27,6 +27,7 @@ from identity.tokens import table as tokens
 from identity.tokens.codes import AuthorizationCode
 from identity.tokens.devices.table import DeviceAuthorization
 from identity.tokens.exchanged import ExchangedToken
+from identity.tokens.logouts import LogoutNotice
 from identity.tokens.pushed import PushedRequest
 from identity.tokens.sessions import table as sessions
 from identity.tokens.status import table as status
@@ -50,6 +51,7 @@ TABLES = (
     users.UserRole,
     clients.Client,
     clients.ClientSecret,
+    clients.ClientRegistration,
     TrustedIssuer,
     sessions.BrowserSession,
     sessions.LoginSession,
@@ -60,6 +62,7 @@ TABLES = (
     PushedRequest,
     DeviceAuthorization,
     ExchangedToken,
+    LogoutNotice,
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,
@@ -82,5 +85,12 @@ _partial("uq_signing_key_serves_next", _serves, where=_state == "next", unique=T
 _below, _at = sessions.LoginSession.browser_session_id, sessions.LoginSession.client_id
 _live = col(_below).is_not(None) & col(sessions.LoginSession.ended_at).is_(None)
 _partial("uq_session_browser_client", _below, _at, where=_live, unique=True)
+
+# Offline ones, of which somebody asks when their browser session ends.
+_began, _offline = sessions.LoginSession.signed_in_at, col(_below).is_(None)
+_partial("ix_session_signed_in_at", _began, where=col(_began).is_not(None) & _offline)
+
+_waits = col(LogoutNotice.given_up_at).is_(None)
+_partial("ix_logout_notice_due", LogoutNotice.due_at, where=_waits)
 
 metadata = SQLModel.metadata

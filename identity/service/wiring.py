@@ -41,6 +41,7 @@ from identity.tokens.answers import Answers
 from identity.tokens.hints import Hints
 from identity.tokens.id_tokens import IdTokens
 from identity.tokens.live import LiveTokens, Users
+from identity.tokens.logout_tokens import LogoutTokens
 from identity.tokens.minting import Mint
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.lists import Lists
@@ -79,6 +80,7 @@ class Services:
     mint: Mint
     id_tokens: IdTokens
     answers: Answers
+    logout_tokens: LogoutTokens
     subjects: Subjects
     hints: Hints
     cookies: Cookies
@@ -211,6 +213,7 @@ class Services:
             mint=Mint(settings, ring),
             id_tokens=IdTokens(settings, ring),
             answers=Answers(settings, ring),
+            logout_tokens=LogoutTokens(settings, ring),
             subjects=subjects,
             hints=Hints(settings.issuer, ring, now),
             cookies=Cookies(secure=settings.issuer.startswith("https:")),

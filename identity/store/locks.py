@@ -19,6 +19,8 @@ class Lock(IntEnum):
     """Whoever makes, rotates or revokes signing keys."""
     AUDIT_CHAIN = 0x61756469740000
     """The one sealer at work."""
+    REGISTRATIONS = 0x72656769737465
+    """Whoever registers itself, so that they can be counted."""
     CHANGES = 0x6964656E74697479 >> 1
     """Who writes to the change feed, while a version may run that reads it by id."""
 

@@ -237,7 +237,8 @@ def test_what_is_shown_comes_in_the_same_order_in_every_process(identity: Identi
     assert identity("clients", "create", "robot").code == 0
     first = json.loads(identity("scopes", "list", "--json").out)[0]
     assert list(first) == [
-        "name", "description", "audience", "builtin", "created_at", "updated_at",
+        "name", "description", "audience", "open_to_registered", "builtin", "created_at",
+        "updated_at",
     ]  # fmt: skip
     client = identity("clients", "show", "robot").out.splitlines()
     assert [line.split()[0] for line in client][:3] == ["id", "name", "type"]

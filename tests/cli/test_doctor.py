@@ -20,6 +20,7 @@ from identity.keys import master
 from identity.service.bootstrap import prepare_database
 from identity.store import Database
 from identity.store.turns import CONTRACTED, EXPANDED
+from identity.tokens.logouts import LogoutNotice
 from tests.databases import free_port
 from tests.serving import ADMIN_PASSWORD
 
@@ -224,3 +225,19 @@ def test_writers_that_take_turns_for_older_versions_are_a_note(
     done = examine(identity)
     assert done.code == 0
     assert "identity migrate --contract" in done.out
+
+
+@pytest.mark.usefixtures("prepared")
+def test_it_says_which_clients_could_not_be_told_of_logouts(
+    identity: Identity, db: Database
+) -> None:
+    assert "clients have been told" in examine(identity).out
+    with db.transaction() as session:
+        session.add(Client(id="shop"))
+        session.flush()
+        now = utcnow()
+        for age, sid in ((1, "fresh"), (20, "late")):
+            noted = now - timedelta(minutes=age)
+            notice = {"client_id": "shop", "user_id": "ada", "noted_at": noted, "due_at": now}
+            session.add(LogoutNotice(session_id=sid, **notice))
+    assert "shop could not be told of 1 that ended" in examine(identity).out

@@ -22,6 +22,7 @@ def id_token_algorithms() -> str:
 
 JWKS = "/.well-known/jwks.json"
 METADATA = "/.well-known/oauth-authorization-server"
+RESOURCE = "/.well-known/oauth-protected-resource"
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 
 
@@ -77,6 +78,25 @@ async def test_an_issuer_with_a_path_has_its_metadata_behind_the_well_known_name
             assert document["issuer"] == "https://id.example/tenant/"
             assert document["token_endpoint"] == "https://id.example/tenant/token"
         assert (await api.get(f"{METADATA}/other")).status_code == 404
+        for path in (RESOURCE, f"{RESOURCE}/tenant"):
+            document = (await api.get(path)).json()
+            assert document["resource"] == "https://id.example/tenant/"
+            assert document["authorization_servers"] == ["https://id.example/tenant/"]
+
+
+@SQLITE
+async def test_the_api_says_where_tokens_for_it_come_from(
+    api: httpx.AsyncClient, settings: Any
+) -> None:
+    """RFC 9728."""
+    answer = await api.get(RESOURCE)
+    assert answer.headers["content-type"] == "application/json"
+    document = answer.json()
+    assert document["resource"] == settings.issuer
+    assert document["authorization_servers"] == [settings.issuer]
+    assert document["bearer_methods_supported"] == ["header"]
+    assert {"users:read", "account"} <= set(document["scopes_supported"])
+    assert "openid" not in document["scopes_supported"]
 
 
 @SQLITE

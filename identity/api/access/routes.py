@@ -147,7 +147,11 @@ async def create_scope(actor: Writer, body: NewScope, response: Response) -> Sco
 
     def unit(session: Session) -> ScopeOut:
         scope = editing.create_scope(
-            session, name=body.name, description=body.description, audience=body.audience
+            session,
+            name=body.name,
+            description=body.description,
+            audience=body.audience,
+            open_to_registered=body.open_to_registered,
         )
         return _scope(scope, response)
 
@@ -174,13 +178,17 @@ async def get_scope(actor: Reader, name: PathId, response: Response) -> ScopeOut
 async def update_scope(
     actor: Writer, name: PathId, body: ScopePatch, response: Response, if_match: IfMatch = None
 ) -> ScopeOut:
-    """A JSON merge patch."""
+    """A JSON merge patch. Clients that registered themselves lose a scope that is not open to them
+    any more, at once."""
     fields = body.members()
 
     def unit(session: Session) -> ScopeOut:
         scope = editing.get_scope(session, name, lock=True)
         check_unchanged(if_match, scope.version)
+        was_open = scope.open_to_registered
         editing.update_scope(session, scope, fields, actor.held)
+        if was_open and not scope.open_to_registered:
+            clients.lose_scope(session, name, self_registered=True)
         return _scope(scope, response)
 
     return await actor.services.db.write(unit)

@@ -39,6 +39,10 @@ Audience = Annotated[
     ),
 ]
 
+Open = Annotated[
+    bool, Field(description="Whether clients that registered themselves may ask users for it.")
+]
+
 
 class NewRole(Body):
     model_config = ConfigDict(
@@ -82,6 +86,7 @@ class NewScope(Body):
     audience: Audience | None = Field(
         default=None, description="The resource it belongs to (RFC 8707 §2); null: any."
     )
+    open_to_registered: Open = False
 
 
 class ScopePatch(Patch):
@@ -89,12 +94,14 @@ class ScopePatch(Patch):
 
     description: Description = Field(default_factory=omitted)
     audience: Audience | None = None
+    open_to_registered: Open = Field(default_factory=omitted)
 
 
 class ScopeOut(BaseModel):
     name: str
     description: str
     audience: str | None
+    open_to_registered: bool
     builtin: bool
     created_at: datetime
     updated_at: datetime

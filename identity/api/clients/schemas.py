@@ -119,6 +119,7 @@ class ClientFacts(BaseModel):
     default_scopes: list[str] | None
     audiences: list[str]
     builtin: bool
+    self_registered: bool = Field(description="Nobody has vouched for it.")
     secrets: list[SecretOut]
     created_at: datetime
     updated_at: datetime

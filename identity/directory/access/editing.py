@@ -130,7 +130,12 @@ def _fill(session: Session, role: Role, scopes: Collection[str]) -> None:
 
 
 def create_scope(
-    session: Session, *, name: str, description: str = "", audience: str | None = None
+    session: Session,
+    *,
+    name: str,
+    description: str = "",
+    audience: str | None = None,
+    open_to_registered: bool = False,
 ) -> Scope:
     """The role `admin` holds it from the start, so that its members can hand it out.
 
@@ -140,22 +145,31 @@ def create_scope(
         words = "must be 1 to 100 printable ASCII characters without space, '\"' and '\\', not *"
         raise ValidationFailed([("/name", words)])
     _check_resource(audience)
-    scope = Scope(name=name, description=description, audience=audience)
+    scope = Scope(
+        name=name,
+        description=description,
+        audience=audience,
+        open_to_registered=open_to_registered,
+    )
     insert_unique(session, scope, Conflict("there is such a scope already"))
     admin = get_role(session, ADMIN, lock=True)
     _fill(session, admin, [name])
     touch_role(session, admin)
     changes.record(session, "scope.changed", name)
-    audit.record(session, "scope.created", subject=name, audience=audience)
+    audit.record(
+        session, "scope.created", subject=name, audience=audience,
+        open_to_registered=open_to_registered or None,
+    )  # fmt: skip
     return scope
 
 
 def update_scope(session: Session, scope: Scope, fields: dict[str, Any], held: Held) -> None:
-    """Set `description`, `audience`; other members are ignored."""
+    """Set `description`, `audience`, `open_to_registered`; other members are ignored. The caller
+    takes a scope that is closed from those that registered themselves (`clients.lose_scope`)."""
     check_scopes(held, [scope.name])
     changed: dict[str, Any] = {
         key: fields[key]
-        for key in ("description", "audience")
+        for key in ("description", "audience", "open_to_registered")
         if key in fields and fields[key] != getattr(scope, key)
     }
     if not changed:
@@ -163,6 +177,8 @@ def update_scope(session: Session, scope: Scope, fields: dict[str, Any], held: H
     _check_resource(changed.get("audience"))
     if scope.builtin and "audience" in changed:
         raise Conflict("a built-in scope belongs to this service")
+    if scope.builtin and "open_to_registered" in changed:
+        raise Conflict("which built-in scopes are open is not to be chosen")
     scope.sqlmodel_update(changed)
     scope.version += 1
     scope.updated_at = utcnow()

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from sqlalchemy import false
 from sqlmodel import Field, SQLModel
 
 from identity.clock import utcnow
@@ -21,6 +22,8 @@ class Scope(SQLModel, table=True):
     description: str = ""
     audience: str | None = None
     """The resource it belongs to (RFC 8707); None: this service, or any."""
+    open_to_registered: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """Whether clients that registered themselves may ask for it."""
     builtin: bool = False
     version: int = 1
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

@@ -61,18 +61,19 @@ def create(
     default_scopes: Collection[str] | None = None,
     audiences: Collection[str] = (),
     chosen: Mapping[str, Any] | None = None,
+    self_registered: bool = False,
     known_grants: Sequence[GrantKind],
     own_audiences: Collection[str] = (),
     held: Held,
 ) -> Client:
     """A new active client, without a secret yet. Its id is made up unless given. `chosen`: its
-    `settings`, as JSON.
+    `settings`, as JSON. `self_registered`: if it has an id, that is the address of its document.
 
     Taken again right after its deletion, an id is good from `created_at` on, up to `SETTLING`
     from now; the caller waits until then before it answers. Raises `Conflict` where the id is
     taken, `ValidationFailed`, `Forbidden` for scopes and audiences beyond `held`.
     """
-    if client_id is not None and not _ID.fullmatch(client_id):
+    if client_id is not None and not self_registered and not _ID.fullmatch(client_id):
         raise ValidationFailed(
             [("/id", "must be 1 to 64 letters, digits and . _ ~ -, a letter or digit first")]
         )
@@ -85,6 +86,7 @@ def create(
         scopes=_once(scopes),
         default_scopes=None if default_scopes is None else _once(default_scopes),
         audiences=_once(audiences),
+        self_registered=self_registered,
     )
     rules.choose(client, chosen or {})
     if client_id is not None:
@@ -227,10 +229,14 @@ def remove_secret(session: Session, client: Client, secret_id: str, held: Held) 
     audit.record(session, "client.secret_deleted", subject=client.id, secret_id=secret_id)
 
 
-def lose_scope(session: Session, scope: str) -> None:
+def lose_scope(session: Session, scope: str, *, self_registered: bool = False) -> None:
     """Take a scope that is about to be deleted from every client, so that none gets it back when
-    another of the same name is made."""
-    for client in session.exec(select(Client).with_for_update()):
+    another of the same name is made. `self_registered`: from these alone, who may have it no
+    more."""
+    query = select(Client)
+    if self_registered:
+        query = query.where(col(Client.self_registered))
+    for client in session.exec(query.with_for_update()):
         if scope in client.scopes:
             client.scopes = [name for name in client.scopes if name != scope]
             if client.default_scopes:

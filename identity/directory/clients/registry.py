@@ -32,6 +32,8 @@ class ClientSnapshot:
     settings: ClientSettings = DEFAULTS
     name: str = ""
     """As people know it."""
+    self_registered: bool = False
+    """Nobody has vouched for it: what it says of itself is not to be trusted."""
 
     def may_hold(self, scope: str) -> bool:
         return ALL in self.scopes or scope in self.scopes
@@ -54,6 +56,7 @@ _CLIENT = Statement(
             Client.builtin,
             Client.settings,
             Client.name,
+            Client.self_registered,
             ClientSecret.digest,
             ClientSecret.expires_at,
         )
@@ -89,6 +92,7 @@ async def load(db: Database, client_id: str) -> ClientSnapshot | None:
         builtin=bool(builtin),
         settings=settings_of(document(more[0])),
         name=more[1],
+        self_registered=bool(more[2]),
     )
 
 

@@ -149,12 +149,11 @@ class ClientSettings(BaseModel):
     )
     backchannel_logout_uri: WebUri | None = _said(
         None, "Where it is told that a session has ended.",
-        "https://app.example.com/backchannel-logout", later=True,
+        "https://app.example.com/backchannel-logout",
     )  # fmt: skip
     backchannel_logout_session_required: bool = _said(
         False,
         "Whether it wants `sid` in logout tokens; ours have it always.",
-        later=True,
     )
     initiate_login_uri: HttpsUri | None = _said(
         None, "Where others may send people to sign in at it."

@@ -1,9 +1,9 @@
-"""A client and its secrets."""
+"""A client, its secrets, and how it looks after itself."""
 
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, String
+from sqlalchemy import JSON, Index, String, false
 from sqlmodel import Field, SQLModel
 
 from identity.clock import utcnow
@@ -37,6 +37,8 @@ class Client(SQLModel, table=True):
     """What differs from the defaults of `clients.settings`, None if nothing does; a newer
     version's may be among them."""
     builtin: bool = False
+    self_registered: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """Nobody has vouched for it (`clients.self_described`)."""
     version: int = 1
     good_from: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
     """Tokens from before are dead: those of a client deleted under the same id, and those from
@@ -55,3 +57,19 @@ class ClientSecret(SQLModel, table=True):
     """The last four characters, to tell one from another."""
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ClientRegistration(SQLModel, table=True):
+    __tablename__ = "client_registration"
+    __table_args__ = (Index("ix_client_registration_network", "network", "created_at"),)
+
+    client_id: str = Field(primary_key=True, foreign_key="client.id", ondelete="CASCADE")
+    digest: str
+    """Of its registration access token."""
+    former: str | None = None
+    """Of the one before, until the new one is used."""
+    network: str | None = None
+    """Where it came from, unless a token allowed it."""
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime, index=True)
+    used: bool = False
+    """Whether anybody has ever agreed to what it asks for."""

@@ -13,6 +13,7 @@ from identity.errors import Conflict, InvalidRequestUri
 from identity.http import cookies
 from identity.http.messages import Request
 from identity.oauth.authorize import request as requests
+from identity.oauth.authorize.documents import Documents, is_document
 from identity.oauth.authorize.request import Parameters, ReturnAddress
 from identity.service.wiring import Services
 from identity.tokens import pushed
@@ -34,8 +35,9 @@ class Arrived:
 
 
 class Arrivals:
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, documents: Documents) -> None:
         self._services = services
+        self._documents = documents
 
     async def arrived(self, request: Request, pairs: Sequence[tuple[str, str]]) -> Arrived:
         """Raises what must be said on a page."""
@@ -53,6 +55,8 @@ class Arrivals:
 
     async def _client(self, wanted: str) -> ClientSnapshot:
         await self._services.feed.catch_up()
+        if is_document(wanted):
+            return await self._documents.find(wanted)
         client = self._services.clients.at_hand(wanted)
         if client is None:
             client = await self._services.clients.get(wanted)

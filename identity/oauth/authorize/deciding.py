@@ -14,6 +14,7 @@ from identity.directory.users.claims import scopes_of
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import InvalidTarget, LoginRequired, UnmetAuthenticationRequirements
 from identity.oauth import rights, targets
+from identity.oauth.authorize.documents import is_document
 from identity.oauth.authorize.request import AuthorizationRequest
 from identity.service.interactions import Person, Step
 from identity.tokens.subjects import is_pairwise
@@ -107,7 +108,9 @@ def needs_consent(request: AuthorizationRequest, asked: Asked) -> bool:
 
 def asks_always(client: ClientSnapshot, request: AuthorizationRequest) -> bool:
     """Whether anybody's program may stand behind the redirect URI: then no earlier consent speaks
-    for this one (RFC 8252 §8.6)."""
+    for this one (RFC 8252 §8.6). Nor where the client may have another by now than it had then."""
+    if is_document(client.id):
+        return True
     uri = request.back.redirect_uri
     return not client.confidential and (uris.is_loopback(uri) or uris.is_private_use(uri))
 

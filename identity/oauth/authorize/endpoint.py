@@ -4,13 +4,14 @@ Nothing is kept of a request that waits for a person: it goes to a page in the a
 sealed mark (`authentication.marks`), and comes back here to be judged from the start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode, urlsplit
 
 from identity.authentication import browser
 from identity.authentication.marks import Mark, digest_of
 from identity.clock import now
 from identity.directory import consents
+from identity.directory.clients.grant_kinds import GrantKind
 from identity.errors import (
     AccessDenied,
     AccountSelectionRequired,
@@ -35,6 +36,7 @@ from identity.oauth.authorize.deciding import (
     next_step,
     wanted_resources,
 )
+from identity.oauth.authorize.documents import Documents, is_document
 from identity.oauth.authorize.interaction import Interaction
 from identity.oauth.authorize.request import AuthorizationRequest, Parameters, ReturnAddress
 from identity.opaque import mint
@@ -55,14 +57,15 @@ SILENTLY: Mapping[Step, type[OAuthError]] = {
 
 
 class Authorize:
-    def __init__(self, services: Services, refusing: Refusing) -> None:
+    def __init__(self, services: Services, refusing: Refusing, grants: Sequence[GrantKind]) -> None:
         self._services = services
+        self._documents = Documents(services, grants)
         self._refusing = refusing
         self._issuer = services.settings.issuer
         self._origin = origin_of(self._issuer)
         self._base = urlsplit(self._issuer).path.rstrip("/")
         self._own = frozenset({services.settings.audience, self._issuer})
-        self._arrivals = Arrivals(services)
+        self._arrivals = Arrivals(services, self._documents)
 
     async def __call__(self, request: Request) -> Response:
         try:
@@ -93,6 +96,8 @@ class Authorize:
         """The person at the browser agrees; what they agreed to is remembered."""
         assert isinstance(waiting, Interaction) and waiting.person is not None
         user_id, client, names = waiting.person.user.id, waiting.client, waiting.new_scopes
+        if is_document(client.id):
+            await self._documents.keep(client)
         if names:
             await self._services.db.write_plain(
                 lambda work: consents.grant(work, user_id, client, names)

@@ -31,6 +31,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "requests": ("Requests answered.", ("method", "route", "status")),
     "logins": ("Login attempts.", ("outcome",)),
     "tokens_issued": ("Access tokens issued.", ("grant",)),
+    "logout_notices": ("Attempts to tell a client that a session has ended.", ("outcome",)),
     "change_feed_resets": ("How often all that was remembered was forgotten.", ("cause",)),
     "cache_lookups": ("Questions answered from memory or not.", ("cache", "result")),
 }
@@ -60,6 +61,7 @@ class Metrics:
         self._counts: dict[str, dict[Labels, float]] = {
             "logins": {},
             "tokens_issued": {},
+            "logout_notices": {},
             "change_feed_resets": {},
         }
         self._waits: Histogram = _empty()
@@ -82,6 +84,10 @@ class Metrics:
 
     def issued(self, grant: str) -> None:
         self._count("tokens_issued", (grant,))
+
+    def logout(self, outcome: str) -> None:
+        """`told`, `failed` (it is tried again) or `given_up`."""
+        self._count("logout_notices", (outcome,))
 
     def feed_reset(self, cause: str) -> None:
         """`start`, `connection` or `history`, see `store.changes`."""

@@ -53,6 +53,7 @@ _SESSION: dict[Any, str] = {
     LoginSession.address: "address",
     LoginSession.user_agent: "user_agent",
     LoginSession.browser_session_id: "below",
+    LoginSession.signed_in_at: "browser_session_id",
 }
 _HOLD = Statement(
     lambda: (

@@ -19,6 +19,7 @@ from identity.opaque import digest, mint, new_id
 from identity.records import audit
 from identity.settings import Settings
 from identity.store import Statement, Work, changes, delete_some, execute, insert_of, select_of
+from identity.tokens import logouts
 from identity.tokens.devices.table import DeviceAuthorization
 from identity.tokens.exchanged import revoke_of_client
 from identity.tokens.sessions.ends import show_ended
@@ -169,6 +170,7 @@ def end(session: Session, session_id: str, reason: str) -> bool:
         return False
     changes.record(session, "session.ended", session_id)
     show_ended(session, [session_id])
+    logouts.note(session, [session_id])
     audit.record(session, "session.ended", subject=session_id, reason=reason)
     return True
 
@@ -208,7 +210,11 @@ def end_all(
         update(LoginSession)
         .where(*mine)
         .values(ended_at=now, end_reason=reason)
-        .returning(col(LoginSession.id), col(LoginSession.access_expires_at))
+        .returning(
+            col(LoginSession.id),
+            col(LoginSession.access_expires_at),
+            col(LoginSession.client_id),
+        )
     ).all()
     # Others may hold a live token of these.
     recent = [row[0] for row in ended if row[1] >= now - timedelta(minutes=1)]
@@ -216,6 +222,8 @@ def end_all(
         changes.record(session, "session.ended", session_id)
     show_ended(session, recent)
     if ended:
+        told = logouts.wanting(session, {row[2] for row in ended})
+        logouts.note(session, [row[0] for row in ended if row[2] in told])
         audit.record(
             session, "sessions.ended", subject=user_id, client_id=client_id,
             reason=reason, count=len(ended),

@@ -68,6 +68,8 @@ class LoginSession(SQLModel, table=True):
     """It ends with that one, and is the only live one of its client there."""
     jkt: str | None = None
     """The key that the login proved (RFC 9449): a refresh needs a proof as well."""
+    signed_in_at: str | None = None
+    """The browser session at which a code began it, whether or not it ends with that."""
 
     @property
     def online(self) -> bool:

@@ -34,6 +34,8 @@ EVERYTHING: dict[str, Any] = {
     "default_max_age": 0,
     "require_auth_time": True,
     "default_acr_values": ["phr", "aal2"],
+    "backchannel_logout_uri": "https://app.example.com/logout",
+    "backchannel_logout_session_required": True,
     "initiate_login_uri": "https://app.example.com/login",
     "client_uri": "https://app.example.com",
     "logo_uri": "https://app.example.com/logo.png",
@@ -63,8 +65,6 @@ NOT_YET: dict[str, Any] = {
     "require_signed_request_object": True,
     "tls_client_certificate_bound_access_tokens": True,
     "sector_identifier_uri": "https://app.example.com/sector.json",
-    "backchannel_logout_uri": "https://app.example.com/logout",
-    "backchannel_logout_session_required": True,
     "profile": "fapi2",
 }
 """Settings that nothing obeys yet."""
