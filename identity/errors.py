@@ -29,7 +29,7 @@ class IdentityError(Exception):
         return {}
 
     def members(self) -> dict[str, Any]:
-        """What this error adds to its problem document."""
+        """What this error adds to its document."""
         return {}
 
 
@@ -53,6 +53,20 @@ class InvalidClient(OAuthError):
 
 class InvalidGrant(OAuthError):
     code, title = "invalid_grant", "The grant is not valid"
+
+
+class SecondFactorRequired(InvalidGrant):
+    """`factors`: the kinds of which one will do. Not RFC 6749's; clients that do not know it see
+    an ordinary `invalid_grant`."""
+
+    title = "A second factor is needed"
+
+    def __init__(self, factors: Sequence[str], *, audit: str | None = None) -> None:
+        super().__init__("a second factor is needed: send its code as otp", audit=audit)
+        self.factors = list(factors)
+
+    def members(self) -> dict[str, Any]:
+        return {"factors": self.factors}
 
 
 class UnauthorizedClient(OAuthError):
@@ -155,13 +169,21 @@ class LoginTooOld(BearerError):
     status, code, title = 403, "insufficient_user_authentication", "Prove again who you are"
 
     def __init__(
-        self, detail: str | None = None, *, max_age: int = 0, audit: str | None = None
+        self,
+        detail: str | None = None,
+        *,
+        max_age: int = 0,
+        acr: str | None = None,
+        audit: str | None = None,
     ) -> None:
         super().__init__(detail, audit=audit)
         self.max_age = max_age
+        self.acr = acr
 
     def headers(self) -> dict[str, str]:
         challenge = super().headers()["WWW-Authenticate"]
+        if self.acr is not None:
+            challenge += f', acr_values="{self.acr}"'
         return {"WWW-Authenticate": f'{challenge}, max_age="{self.max_age}"'}
 
 
@@ -295,6 +317,7 @@ def render(error: IdentityError, *, oauth: bool) -> tuple[int, Headers, bytes]:
         document: dict[str, Any] = {
             "error": error.code,
             "error_description": error.detail.translate(_NOT_IN_DESCRIPTION),
+            **(error.members() if isinstance(error, OAuthError) else {}),
         }
     else:
         content_type = b"application/problem+json"

@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from identity import __version__
-from identity.api import audit, connections, keys, openapi, stats
+from identity.api import audit, connections, factors, keys, openapi, stats
 from identity.api.access import routes as access
 from identity.api.clients import routes as clients
 from identity.api.me import routes as me
@@ -42,7 +42,7 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     )
     app.state.services = services
     app.state.grants = grants
-    for slice_ in (me, connections, users, clients, access, keys, audit, stats):
+    for slice_ in (me, connections, factors, users, clients, access, keys, audit, stats):
         app.include_router(slice_.router)
     app.add_exception_handler(IdentityError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)

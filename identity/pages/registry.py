@@ -27,6 +27,7 @@ PAGES = (
     Entry("/sign-in", "signing_in"),
     Entry("/consent", "consent"),
     Entry("/sign-out", "signing_out"),
+    Entry("/account/factors", "account.factors"),
     Entry("/static/{name}", "static", ("GET",)),
 )
 

@@ -6,19 +6,27 @@ from urllib.parse import urlencode
 from identity.errors import InvalidRequest
 from identity.pages.words import _
 
+ACCOUNT = ("/account/factors",)
+"""Pages for whoever is signed in."""
 _PLAIN = re.compile(r"[!-\[\]-~]*")  # no control, no space, no backslash
 
 
 def to(query: dict[str, str], base: str) -> str | None:
-    """The address to go on at; None where none is named. InvalidRequest for one that is not
-    `/authorize` here: whoever signs in must not be led elsewhere."""
+    """The address to go on at; None where none is named. InvalidRequest for one that is neither
+    `/authorize` here nor a page of `ACCOUNT`: whoever signs in must not be led elsewhere."""
     wanted = query.get("to")
     if wanted is None:
         return None
     path, _mark, _query = wanted.partition("?")
+    if is_account(wanted, base):
+        return wanted
     if not _PLAIN.fullmatch(wanted) or path != f"{base}/authorize":
         raise InvalidRequest(_("The address to go on at is not one of this service."))
     return wanted
+
+
+def is_account(address: str | None, base: str) -> bool:
+    return address in [base + page for page in ACCOUNT]
 
 
 def query_of(address: str) -> str:

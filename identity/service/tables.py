@@ -10,7 +10,9 @@ from typing import Any
 from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
+from identity.authentication.recovery import RecoveryCode
 from identity.authentication.throttle import KnownAddress, LoginFailure
+from identity.authentication.totp import Totp
 from identity.directory.access import table as access
 from identity.directory.clients import table as clients
 from identity.directory.consents import Consent
@@ -42,6 +44,8 @@ TABLES = (
     users.User,
     users.LoginName,
     users.UserRole,
+    Totp,
+    RecoveryCode,
     clients.Client,
     clients.ClientSecret,
     sessions.BrowserSession,

@@ -22,6 +22,7 @@ class UserSnapshot:
     shown: bytes
     """`UserOut` as JSON."""
     version: int
+    second_factor: bool = False
 
 
 _USER = Statement(
@@ -47,6 +48,7 @@ _USER = Statement(
         User.phone_number_verified,
         User.address,
         User.attributes,
+        User.second_factor,
     ).where(col(User.id) == bindparam("id"))
 )
 _ROLES = Statement(
@@ -76,6 +78,7 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
     id_, username, email, verified, name, status, *times, version, must_change, expires = row[:12]
     created, updated, seen, expires = (moment(at) if at else None for at in (*times, expires))
     given_name, family_name, locale, zoneinfo, picture, phone, phone_verified, *objects = row[12:]
+    *objects, second_factor = objects
     address, attributes = map(document, objects)
     roles = [role for (role,) in await db.query(_ROLES, {"id": user_id})]
     scopes = await db.query(_SCOPES, {"id": user_id}) if roles else []
@@ -110,4 +113,5 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         scopes=frozenset([*EVERYBODYS, *(scope for (scope,) in scopes)]),
         shown=shown.model_dump_json().encode(),
         version=version,
+        second_factor=bool(second_factor),
     )

@@ -81,6 +81,7 @@ _BEGIN = Statement(
             LoginSession.scope: "scope",
             LoginSession.audience: "audience",
             LoginSession.amr: "amr",
+            LoginSession.acr: "acr",
             LoginSession.created_at: "now",
             LoginSession.last_used_at: "now",
             LoginSession.expires_at: "expires_at",
@@ -113,6 +114,7 @@ def start(
     scope: str,
     audience: str,
     amr: list[str],
+    acr: str | None = None,
     status_index: int | None = None,
     user_agent: str | None = None,
 ) -> Begun:
@@ -121,7 +123,7 @@ def start(
     if not execute(work, _CLIENT, {"client_id": client_id}).fetchall():
         raise InvalidGrant("the login is not valid any more", audit="client gone meanwhile")
     now = utcnow()
-    begun = Begun(new_id(), now, now + lifetimes.absolute, amr)
+    begun = Begun(new_id(), now, now + lifetimes.absolute, amr, acr)
     values = {
         "id": begun.id,
         "user_id": user_id,
@@ -129,6 +131,7 @@ def start(
         "scope": scope,
         "audience": audience,
         "amr": amr,
+        "acr": acr,
         "now": now,
         "expires_at": begun.expires_at,
         "access_expires_at": now + lifetimes.access,
