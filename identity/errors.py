@@ -61,12 +61,14 @@ class SecondFactorRequired(InvalidGrant):
 
     title = "A second factor is needed"
 
-    def __init__(self, factors: Sequence[str], *, audit: str | None = None) -> None:
-        super().__init__("a second factor is needed: send its code as otp", audit=audit)
+    def __init__(
+        self, detail: str | None = None, *, factors: Sequence[str] = (), audit: str | None = None
+    ) -> None:
+        super().__init__(detail or "a second factor is needed: send its code as otp", audit=audit)
         self.factors = list(factors)
 
     def members(self) -> dict[str, Any]:
-        return {"factors": self.factors}
+        return {"factors": self.factors} if self.factors else {}
 
 
 class UnauthorizedClient(OAuthError):

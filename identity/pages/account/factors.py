@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import groupby
 from typing import TypeVar
 
 import segno
-from markupsafe import Markup
 from sqlmodel import Session
 
 from identity.authentication import recovery, second_factor, totp
@@ -135,11 +135,12 @@ class Factors:
 
     def _enrolment(self, enrolment: Enrolment, problem: str | None = None) -> Response:
         key = enrolment.secret
-        drawn = segno.make(enrolment.uri, error="m", micro=False)
+        side, path = drawn(enrolment.uri)
         return self._page(
             "totp",
             status=422 if problem else 200,
-            picture=Markup(drawn.svg_inline(scale=4, border=2)),  # noqa: S704 - of squares alone
+            side=side,
+            path=path,
             key=" ".join(key[at : at + 4] for at in range(0, len(key), 4)),
             problem=problem,
         )
@@ -156,6 +157,20 @@ class Factors:
             request_id=audit.origin.get().request_id,
             **said,
         )
+
+
+def drawn(text: str) -> tuple[int, str]:
+    """A QR code: how many squares a side has, and its dark ones as the path of an SVG."""
+    rows = [list(row) for row in segno.make(text, error="m", micro=False).matrix_iter(border=4)]
+    runs = []
+    for y, row in enumerate(rows):
+        x = 0
+        for dark, squares in groupby(row):
+            width = len(list(squares))
+            if dark:
+                runs.append(f"M{x} {y}h{width}v1h-{width}z")
+            x += width
+    return len(rows), "".join(runs)
 
 
 async def page(house: House) -> Factors:
