@@ -4,9 +4,8 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from identity.clock import now
+from identity.verifier.levels import LEVELS, meets
 
-LEVELS: Final = ("aal1", "aal2", "phr")
-"""One factor, two, and a way that resists phishing."""
 REACHABLE: Final = frozenset({"aal1", "aal2"})
 """What somebody can prove here today, who has a second factor."""
 WITHOUT: Final = frozenset({"aal1"})
@@ -25,11 +24,6 @@ class Proof(NamedTuple):
 
 BY_PASSWORD: Final = Proof(("pwd",), "aal1")
 BY_PASSWORD_AND_CODE: Final = Proof(("pwd", "otp", "mfa"), "aal2")
-
-
-def meets(level: str | None, wanted: str) -> bool:
-    """A higher level meets a lower."""
-    return level in LEVELS and LEVELS.index(level) >= LEVELS.index(wanted)
 
 
 def known(wanted: Collection[str]) -> tuple[str, ...]:

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from identity.verifier.errors import BadRequest, InsufficientScope, TokenMissing, TokenRefused
+from identity.verifier.errors import (
+    BadRequest,
+    InsufficientAuthentication,
+    InsufficientScope,
+    TokenMissing,
+    TokenRefused,
+)
 
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 # RFC 6750 §2.1; what the token then is worth is for the gate to say.
@@ -91,6 +97,9 @@ class ProtectedResource:
             parameters |= {"error": refused.code, "error_description": refused.description}
         if isinstance(refused, InsufficientScope):
             scopes = refused.needed
+        if isinstance(refused, InsufficientAuthentication):
+            age = None if refused.max_age is None else str(refused.max_age)
+            parameters |= {"acr_values": refused.acr, "max_age": age}
         parameters |= {
             "scope": " ".join(scopes) or None,
             "resource_metadata": self.metadata_address,
