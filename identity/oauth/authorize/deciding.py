@@ -17,6 +17,7 @@ from identity.errors import LoginRequired, UnmetAuthenticationRequirements
 from identity.oauth.authorize.request import AuthorizationRequest
 from identity.service.interactions import Person, Step
 from identity.tokens.subjects import is_pairwise
+from identity.verifier.levels import meets
 
 CHOSEN = "chosen"
 ASKS_TO_PROVE = frozenset({"login", "create"})
@@ -74,7 +75,7 @@ def _must_prove(request: AuthorizationRequest, person: Person, mark: Mark | None
     if request.max_age is not None and proven < (seen or now()) - request.max_age:
         return True
     level = least_level(request, second_factor=person.user.second_factor)
-    return level is not None and not levels.meets(person.session.acr, level)
+    return level is not None and not meets(person.session.acr, level)
 
 
 def _proven(person: Person) -> float:
