@@ -25,7 +25,7 @@ from identity.tokens.subjects import is_pairwise
 INACTIVE: dict[str, Any] = {"active": False}
 SCOPE = "introspect"
 JWT = b"application/token-introspection+jwt"
-_COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "amr")
+_COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "acr", "amr")
 
 
 _log = structlog.get_logger()
