@@ -31,21 +31,22 @@ class CodeStep:
         self._beginning = beginning
 
     async def ask(self, request: Request, asked: Asked, account: Account, login: str) -> Response:
-        """For the code of whoever has just given the password of `account` under this name."""
+        """For the code of whoever has just given the password of `account` under this name. Raises
+        `TooLate` where they owe none any more."""
         jar, headers = self._services.cookies, list[Header]()
         browser = jar.read(request, cookies.BROWSER)
         if browser is None:
             browser = mint("br")
             headers.append(jar.set(cookies.BROWSER, browser))
         seal = self._services.halfway.seal(account, login, browser)
-        kinds = await self._services.second_factor.kinds(account.id)
+        kinds = await self._kinds(account)
         return self._page(asked, login, seal, kinds, kinds[0], headers=headers)
 
     async def post(self, request: Request, asked: Asked, form: dict[str, str]) -> Response:
         """Raises `TooLate`, and `InvalidGrant` where the password has changed meanwhile."""
         login, seal = form.get("username", ""), form.get("proof", "")
         account = await self._account(request, login, seal)
-        kinds = await self._services.second_factor.kinds(account.id)
+        kinds = await self._kinds(account)
         kind = next((each for each in kinds if each == form.get("kind")), kinds[0])
         if form.get("act") == "another":
             kind = kinds[(kinds.index(kind) + 1) % len(kinds)]
@@ -76,6 +77,12 @@ class CodeStep:
         ):
             raise TooLate
         return account
+
+    async def _kinds(self, account: Account) -> list[Kind]:
+        kinds = await self._services.second_factor.kinds(account.id)
+        if not kinds:  # taken away a moment ago
+            raise TooLate
+        return kinds
 
     async def _prove(
         self, request: Request, asked: Asked, account: Account, login: str, code: str

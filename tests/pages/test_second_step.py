@@ -1,9 +1,15 @@
 """The second step of `/sign-in`, and `/account/factors`, by forms alone."""
 
+import re
 from datetime import timedelta
 from urllib.parse import quote
 
+import segno
+
 from identity import clock
+from identity.authentication import second_factor
+from identity.directory.users import accounts
+from identity.pages.account.factors import drawn
 from tests.browsing import Browser, Flow, Page, code_client
 from tests.second_factors import App, given_app, with_app
 from tests.world import PASSWORD, World, claims_of
@@ -81,6 +87,32 @@ async def test_the_seal_of_the_first_step_is_of_no_use_to_others(world: World) -
         page = await browser.submit(page, "code", code=app.code())
         assert page.status == 422 and page.title.startswith("Sign in")
         assert "identity" not in browser.cookies and "identity" not in other.cookies
+
+
+async def test_factors_that_are_reset_between_the_steps_are_owed_no_longer(world: World) -> None:
+    user, app = with_app(world)
+    browser = Browser(world.api)
+    page = await first_step(world, browser)
+    with world.change() as session:
+        row = accounts.get(session, user.id, lock=True)
+        second_factor.reset(session, row, None, None)
+    page = await browser.submit(page, "code", code=app.code())
+    assert page.status == 422 and page.title.startswith("Sign in")
+    page = await browser.sign_in(page)
+    assert "You are signed in" in page.text
+
+
+def test_the_picture_is_the_code_of_the_uri() -> None:
+    uri = f"otpauth://totp/id.example:ada?secret={'A2' * 16}&issuer=id.example"
+    side, path = drawn(uri)
+    squares = [[0] * side for _ in range(side)]
+    for x, y, width in re.findall(r"M(\d+) (\d+)h(\d+)v1h-\3z", path):
+        for at in range(int(x), int(x) + int(width)):
+            squares[int(y)][at] = 1
+    border = 4  # what scanners need around it
+    inner = [row[border:-border] for row in squares[border:-border]]
+    assert inner == [list(row) for row in segno.make(uri, error="m", micro=False).matrix]
+    assert sum(map(sum, squares)) == sum(map(sum, inner))
 
 
 async def test_guesses_over_many_sign_ins_are_counted_together(world: World) -> None:
