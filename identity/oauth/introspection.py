@@ -114,6 +114,7 @@ class Introspection:
         client = await self._services.clients.get(login.client_id)
         if user is None or not user.active or client is None or not client.active:
             return INACTIVE
+        user = user.at(login.acr)
         answer: dict[str, Any] = {
             "active": True,
             "scope": " ".join(

@@ -156,6 +156,8 @@ class LiveTokens:
                 return None
             if known.subject != self._subjects.of(client, user.id):
                 return None  # we say of nobody's session that it is another's
+            if user.below is not None:
+                user = user.at(known.kept.unfold(token).claims.get("acr"))
         return Live(known, client, user, token)
 
     async def _meet(self, key: bytes, token: str) -> Known | None:

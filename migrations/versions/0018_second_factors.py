@@ -1,7 +1,7 @@
 """Second factors: one-time codes by the clock, and recovery codes.
 
-A version before this one asks nobody for a second factor: let users set one up once every replica
-is new.
+A version before this one asks nobody for a second factor, and knows no role that wants one: let
+users set one up, and roles demand it, once every replica is new.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("second_factor", sa.Boolean(), server_default=sa.false(), nullable=False),
     )
     op.add_column("session", sa.Column("acr", sa.String()))
+    op.add_column("role", sa.Column("acr", sa.String()))
     op.create_table(
         "totp",
         sa.Column("user_id", sa.String(), nullable=False),
@@ -52,6 +53,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("recovery_code")
     op.drop_table("totp")
+    op.drop_column("role", "acr")
     op.drop_column("session", "acr")
     op.drop_column("user_account", "second_factor")
 

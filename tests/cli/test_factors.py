@@ -114,3 +114,16 @@ def test_moving_to_a_new_master_key_goes_on_behind_the_first_bit(
             totp.begin(session, key, "https://id.example", user)
     with db.transaction() as session:
         assert totp.reencrypt(session, key) == 5
+
+
+def test_an_operator_says_which_roles_want_a_second_factor(identity: Callable[..., Any]) -> None:
+    def acr_of(name: str) -> str | None:
+        shown = json.loads(identity("roles", "show", name, "--json").out)
+        return shown["acr"]  # type: ignore[no-any-return]
+
+    assert identity("roles", "create", "treasurer", "--acr", "aal2").code == 0
+    assert acr_of("treasurer") == "aal2"
+    assert identity("roles", "update", "treasurer", "--acr", "").code == 0
+    assert acr_of("treasurer") is None
+    refused = identity("roles", "update", "treasurer", "--acr", "phr")
+    assert refused.code == 1 and "aal2" in refused.err

@@ -90,7 +90,7 @@ class Password:
                 why="password must be changed",
             )  # fmt: skip
             raise InvalidGrant(MUST_CHANGE)
-        roles, held = accounts.rights_of(work, user.id)
+        roles, held = accounts.rights_of(work, user.id, proof.acr)
         scope = request.granted(held)
         begun = lifecycle.start(
             work,
