@@ -79,7 +79,9 @@ async def test_of_many_who_give_one_code_at_once_one_is_let_in(world: World) -> 
     _, app = with_app(world)
     for code in (app.code(), app.recovery_codes[0]):
         answers = await at_once(*(log_in(world, code) for _ in range(5)))
-        assert sorted(answer.status_code for answer in answers) == [200, 400, 400, 400, 400]
+        outcomes = [answer.status_code for answer in answers]
+        assert outcomes.count(200) == 1
+        assert set(outcomes) <= {200, 400, 503}  # some may find the hashing threads busy
 
 
 async def test_a_recovery_code_is_good_once_and_for_its_owner(world: World) -> None:
