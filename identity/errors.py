@@ -29,7 +29,7 @@ class IdentityError(Exception):
         return {}
 
     def members(self) -> dict[str, Any]:
-        """What this error adds to its problem document."""
+        """What this error adds to its document."""
         return {}
 
 
@@ -55,6 +55,22 @@ class InvalidClient(OAuthError):
 
 class InvalidGrant(OAuthError):
     code, title = "invalid_grant", "The grant is not valid"
+
+
+class SecondFactorRequired(InvalidGrant):
+    """`factors`: the kinds of which one will do. Not RFC 6749's; clients that do not know it see
+    an ordinary `invalid_grant`."""
+
+    title = "A second factor is needed"
+
+    def __init__(
+        self, detail: str | None = None, *, factors: Sequence[str] = (), audit: str | None = None
+    ) -> None:
+        super().__init__(detail or "a second factor is needed: send its code as otp", audit=audit)
+        self.factors = list(factors)
+
+    def members(self) -> dict[str, Any]:
+        return {"factors": self.factors} if self.factors else {}
 
 
 class UnauthorizedClient(OAuthError):
@@ -256,13 +272,20 @@ class LoginTooOld(BearerError):
     status, code, title = 403, "insufficient_user_authentication", "Prove again who you are"
 
     def __init__(
-        self, detail: str | None = None, *, max_age: int = 0, audit: str | None = None
+        self,
+        detail: str | None = None,
+        *,
+        max_age: int = 0,
+        acr: str | None = None,
+        audit: str | None = None,
     ) -> None:
         super().__init__(detail, audit=audit)
         self.max_age = max_age
+        self.acr = acr
 
     def challenge(self) -> str:
-        return f'{super().challenge()}, max_age="{self.max_age}"'
+        levels = "" if self.acr is None else f', acr_values="{self.acr}"'
+        return f'{super().challenge()}{levels}, max_age="{self.max_age}"'
 
 
 # --- Everything else (RFC 9457) -------------------------------------------------------------
@@ -399,6 +422,7 @@ def render(error: IdentityError, *, oauth: bool) -> tuple[int, Headers, bytes]:
         document: dict[str, Any] = {
             "error": error.code,
             "error_description": error.detail.translate(_NOT_IN_DESCRIPTION),
+            **(error.members() if isinstance(error, OAuthError) else {}),
         }
     else:
         content_type = b"application/problem+json"

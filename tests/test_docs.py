@@ -95,8 +95,8 @@ def test_addresses_that_are_named_exist(page: str) -> None:
 @every_page
 def test_commands_that_are_named_exist_and_have_the_options_that_are_named(page: str) -> None:
     for words in commands(page):
-        name = words[: 2 if " ".join(words[:2]) in docs.command_tree() else 1]
-        known = docs.command_tree().get(" ".join(name))
+        names = (" ".join(words[:length]) for length in (3, 2, 1))
+        known = next(filter(None, map(docs.command_tree().get, names)), None)
         assert known is not None, f"identity {' '.join(words)}"
         options = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert options <= known.options | {"--help"}, f"identity {' '.join(words)}"

@@ -1,17 +1,29 @@
 """How surely somebody is who they say: `acr`, ascending (OpenID Connect Core §2)."""
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
-LEVELS: Final = ("aal1", "aal2", "phr")
-"""One factor, two, and a way that resists phishing."""
-REACHABLE: Final = frozenset({"aal1"})
-"""What somebody can prove here today."""
+from identity.clock import now
+from identity.verifier.levels import LEVELS, meets
+
+REACHABLE: Final = frozenset({"aal1", "aal2"})
+"""What somebody can prove here today, who has a second factor."""
+WITHOUT: Final = frozenset({"aal1"})
+"""And who has none."""
+STEP_UP: Final = 5 * 60
+"""Seconds for which a proof is good for what matters most: factors, passwords, keys."""
 
 
-def meets(level: str | None, wanted: str) -> bool:
-    """A higher level meets a lower."""
-    return level in LEVELS and LEVELS.index(level) >= LEVELS.index(wanted)
+class Proof(NamedTuple):
+    """How somebody has just proved who they are."""
+
+    amr: tuple[str, ...]
+    """RFC 8176."""
+    acr: str
+
+
+BY_PASSWORD: Final = Proof(("pwd",), "aal1")
+BY_PASSWORD_AND_CODE: Final = Proof(("pwd", "otp", "mfa"), "aal2")
 
 
 def known(wanted: Collection[str]) -> tuple[str, ...]:
@@ -19,8 +31,16 @@ def known(wanted: Collection[str]) -> tuple[str, ...]:
     return tuple(level for level in wanted if level in LEVELS)
 
 
-def least_reachable(wanted: Collection[str]) -> str | None:
-    """The lowest of these levels, all ours, that people here can meet; None where there is none."""
-    top = max(REACHABLE, key=LEVELS.index)
+def stepped_up(acr: str | None, proven_at: float, *, second_factor: bool) -> bool:
+    """Whether somebody has proved who they are so lately (Unix time), and as surely as they can,
+    that what matters most may be done. `second_factor`: whether they have one."""
+    recent = int(now()) - int(proven_at) <= STEP_UP
+    return recent and (not second_factor or meets(acr, "aal2"))
+
+
+def least_reachable(wanted: Collection[str], *, second_factor: bool) -> str | None:
+    """The lowest of these levels, all ours, that somebody can meet who has a second factor, or has
+    none; None where there is none."""
+    top = max(REACHABLE if second_factor else WITHOUT, key=LEVELS.index)
     met = [level for level in wanted if meets(top, level)]
     return min(met, key=LEVELS.index, default=None)

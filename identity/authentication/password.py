@@ -49,6 +49,7 @@ _ACCOUNT = Statement(
             User.must_change_password,
             User.version,
             User.password_expires_at,
+            User.second_factor,
         )
         .join_from(LoginName, User)
         .where(col(LoginName.name) == bindparam("name"))
@@ -90,6 +91,8 @@ class Account(NamedTuple):
     must_change_password: bool
     version: int
     password_expires_at: datetime | None
+    second_factor: bool
+    """Whether one is due beside the password."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class PasswordLogin:
             try:
                 await attempt.check(self.db)
                 asked.known = attempt.known
-                user = await self._find(login)
+                user = await self.find(login)
                 why = _why_not(user)
                 compare = partial(self._compare, attempt, user, why, password, stored)
                 proven = await self.pool.run(asked, compare)
@@ -178,8 +181,13 @@ class PasswordLogin:
         account = f"{what}\n{account_key(login)}"
         return self.pool.ask(account, network_of(audit.origin.get().address))
 
-    async def _find(self, login: str) -> Account | None:
-        """By the driver: SQLAlchemy would hold up the event loop for two milliseconds."""
+    def given_before(self, user: Account, login: str) -> Proven:
+        """Of a user whose password was found right a moment ago, for `settle`."""
+        return Proven(user, self.throttle.attempt(login, audit.origin.get().address), None)
+
+    async def find(self, login: str) -> Account | None:
+        """Whom this name logs in. By the driver: SQLAlchemy would hold up the event loop for two
+        milliseconds."""
         rows = await self.db.query(_ACCOUNT, {"name": names.login_key(login)})
         if not rows:
             return None
@@ -221,7 +229,7 @@ class PasswordLogin:
     async def _note_locked(self, login: str, locked: TooManyRequests) -> None:
         """Comes cheap to whoever guesses, and so would fill the disk."""
         self.metrics.login("locked")
-        user = await self._find(login)
+        user = await self.find(login)
         subject = user.id if user else None
         self.queue.refused("login", {"why": str(locked.audit)}, subject=subject, login=login[:100])
 

@@ -184,7 +184,7 @@ def rotate_master(
                 raise SettingsError(f"{file}: holds one key only, there is none to drop")
             if not drop_old:
                 master_file.put_first(file)  # first: whatever comes now, no key is lost
-            count = master.reencrypt(session, operation.master(session))
+            count = _reencrypt(session, operation)
         if drop_old:
             _sign_head_anew(operation)
             with operation.change() as session:
@@ -211,10 +211,19 @@ def _reencrypt_under_setting(operation: Operation, drop_old: bool) -> None:
             "A new key: openssl rand -base64 32 | tr +/ -_"
         )
     with operation.change() as session:
-        count = master.reencrypt(session, operation.master(session))
+        count = _reencrypt(session, operation)
     _sign_head_anew(operation)
     remark(f"Secrets encrypted under the first key of {master.SETTING}: {count}.")
     remark("Once every replica runs with it, take the old key out.")
+
+
+def _reencrypt(session: "Session", operation: Operation) -> int:
+    """Bring all that is sealed under the newest master key; how many secrets there were."""
+    from identity.authentication import totp
+    from identity.keys import master
+
+    key = operation.master(session)
+    return master.reencrypt(session, key) + totp.reencrypt(session, key)
 
 
 def _sign_head_anew(operation: Operation) -> None:
@@ -237,10 +246,11 @@ def _secrets(session: "Session") -> list[str]:
     """Everything that is encrypted under the master key."""
     from sqlmodel import col, select
 
+    from identity.authentication import totp
     from identity.keys.table import SigningKey
 
     query = select(SigningKey.private).where(col(SigningKey.private).is_not(None))
-    return [secret for secret in session.exec(query) if secret is not None]
+    return [*filter(None, session.exec(query)), *totp.sealed(session)]
 
 
 def _find(session: "Session", kid: str) -> "SigningKey":

@@ -16,6 +16,10 @@ commands = typer.Typer(
 scopes = typer.Typer(name="scopes", help="See and change scopes.", rich_markup_mode=None)
 
 Description = Annotated[str, typer.Option(help="For people to read.")]
+Acr = Annotated[
+    str | None,
+    typer.Option(help="aal2: it is not held by who signed in without a second factor."),
+]
 
 
 @commands.command("list")
@@ -36,7 +40,7 @@ def list_(json: AsJson = False) -> None:
         count = select(UserRole.role, func.count()).group_by(UserRole.role)
         users = dict(session.exec(count).all())
     if json:
-        shown = ("name", "description", "builtin", "created_at", "updated_at")
+        shown = ("name", "description", "acr", "builtin", "created_at", "updated_at")
         as_json(
             [
                 ordered(role, mode="json", include=set(shown))
@@ -59,6 +63,7 @@ def create(
         list[str] | None, typer.Option(help="A scope that it holds; may be repeated.")
     ] = None,
     description: Description = "",
+    acr: Acr = None,
 ) -> None:
     """Create a role."""
     from identity.directory.access import editing
@@ -67,7 +72,7 @@ def create(
     with operating() as operation, operation.change() as session:
         ensure_built_in(session)
         editing.create_role(
-            session, name=name, description=description, scopes=scope or [], held=None
+            session, name=name, description=description, scopes=scope or [], acr=acr, held=None
         )
     remark(f"Created the role {name}.")
 
@@ -102,6 +107,9 @@ def update(
         typer.Option(help="Instead of the scopes it holds; may be repeated. An empty one: none."),
     ] = None,
     description: Annotated[str | None, typer.Option(help="For people to read.")] = None,
+    acr: Annotated[
+        str | None, typer.Option(help="aal2, or an empty one: signing in by password is enough.")
+    ] = None,
 ) -> None:
     """Change a role; its users gain and lose scopes at once, also in tokens already issued."""
     from identity.directory.access import editing
@@ -112,8 +120,10 @@ def update(
         fields["scopes"] = [one for one in scope if one]
     if description is not None:
         fields["description"] = description
+    if acr is not None:
+        fields["acr"] = acr or None
     if not fields:
-        raise typer.BadParameter("say what is to change: --scope, --description")
+        raise typer.BadParameter("say what is to change: --scope, --description, --acr")
     with operating() as operation, operation.change() as session:
         ensure_built_in(session)
         role = editing.get_role(session, name, lock=True)

@@ -62,9 +62,10 @@ def _password_state(user: "User") -> str:
 
 def _unlock(operation: Operation, session: "Session", user: "User") -> int:
     """Let the user try again at once; how many counters were forgotten."""
-    from identity.authentication import throttle
+    from identity.authentication import throttle, totp
     from identity.records import audit
 
+    totp.forgive(session, user.id)
     count = throttle.unlock(session, _names(user), failing_from(operation, session, user))
     audit.record(session, "user.unlocked", subject=user.id, counters=count)
     return count

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from identity.cli import user_changes, user_profile, user_sessions, user_state
+from identity.cli import user_changes, user_factors, user_profile, user_sessions, user_state
 from identity.cli.confirming import Yes, sure
 from identity.cli.frame import operating
 from identity.cli.importing import command
@@ -243,6 +243,7 @@ user_changes.add_to(commands)
 command.add_to(commands)
 user_state.add_to(commands)
 user_sessions.add_to(commands)
+user_factors.add_to(commands)
 
 
 def _out(session: "Session", user: "User") -> "UserOut":

@@ -16,6 +16,7 @@ from identity.service.wiring import Services
 from identity.store import Work
 from identity.tokens.devices import answering, user_codes
 from identity.tokens.devices.answering import WaitingDevice
+from identity.verifier.levels import meets
 
 A_MOMENT = 60
 """Seconds that whoever has just signed in may take to answer, however short a time is asked for."""
@@ -114,7 +115,7 @@ def _must_prove(client: ClientSnapshot, person: Person) -> bool:
     wanted = levels.known(client.settings.default_acr_values)
     if not wanted:
         return False
-    level = levels.least_reachable(wanted)
+    level = levels.least_reachable(wanted, second_factor=person.user.second_factor)
     if level is None:
         raise UnmetAuthenticationRequirements
-    return not levels.meets(session.acr, level)
+    return not meets(session.acr, level)

@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from identity.authentication.clients import METHODS
-from identity.authentication.levels import LEVELS, REACHABLE
+from identity.authentication.levels import REACHABLE
 from identity.directory.access.granting import OPENID
 from identity.directory.users.claims import CLAIMS
 from identity.http import describing
@@ -23,6 +23,7 @@ from identity.service.wiring import Services
 from identity.settings import Settings
 from identity.tokens.status.lists import AGGREGATION
 from identity.verifier.gate.algorithms import ALGORITHMS
+from identity.verifier.levels import LEVELS
 
 WELL_KNOWN = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 PROTOCOL = (

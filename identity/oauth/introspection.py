@@ -26,7 +26,7 @@ from identity.tokens.subjects import is_pairwise
 INACTIVE: dict[str, Any] = {"active": False}
 SCOPE = "introspect"
 JWT = b"application/token-introspection+jwt"
-_COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "amr", "act",
+_COPIED = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "auth_time", "acr", "amr", "act",
            "cnf", "authorization_details")  # fmt: skip
 
 
@@ -116,6 +116,7 @@ class Introspection:
         client = await self._services.clients.get(login.client_id)
         if user is None or not user.active or client is None or not client.active:
             return INACTIVE
+        user = user.at(login.acr)
         answer: dict[str, Any] = {
             "active": True,
             "scope": " ".join(

@@ -56,7 +56,7 @@ class Pushing:
         back = requests.addressed(parameters, client)
         asked = requests.read(parameters, back, services.detail_types)
         asked.meant(services.hints)
-        least_level(asked)
+        least_level(asked, second_factor=True)
         home = services.scopes.at_hand("*") or await services.scopes.get("*") or {}
         granting.granted(asked.scope, home=home, client=client.scopes, holder=None, audience=None)
         wanted_resources(asked, home, self._own)

@@ -170,6 +170,7 @@ class TokenEndpoint:
         user = users.at_hand(issue.subject.id) or await users.get(issue.subject.id)
         if user is None:
             return {}
+        user = user.at(issue.subject.session.acr)
         told = scopes if client.settings.claims_in_id_token else ()
         return released(user, told, client.settings.claims, names)
 

@@ -28,6 +28,7 @@ PAGES = (
     Entry("/consent", "consent"),
     Entry("/sign-out", "signing_out"),
     Entry("/device", "device"),
+    Entry("/account/factors", "account.factors"),
     Entry("/static/{name}", "static", ("GET",)),
 )
 

@@ -8,15 +8,19 @@ from identity.pages.words import _
 
 PAGES = ("/authorize", "/device")
 """Where somebody may have been sent from to sign in."""
+ACCOUNT = ("/account/factors",)
+"""Pages for whoever is signed in."""
 _PLAIN = re.compile(r"[!-\[\]-~]*")  # no control, no space, no backslash
 
 
 def to(query: dict[str, str], base: str) -> str | None:
-    """The address to go on at; None where none is named. InvalidRequest for one that is not
-    among `PAGES` here: whoever signs in must not be led elsewhere."""
+    """The address to go on at; None where none is named. InvalidRequest for one that is not among
+    `PAGES` or `ACCOUNT` here: whoever signs in must not be led elsewhere."""
     wanted = query.get("to")
     if wanted is None:
         return None
+    if is_account(wanted, base):
+        return wanted
     path, _mark, _query = wanted.partition("?")
     if not _PLAIN.fullmatch(wanted) or path not in [f"{base}{page}" for page in PAGES]:
         raise InvalidRequest(_("The address to go on at is not one of this service."))
@@ -26,6 +30,10 @@ def to(query: dict[str, str], base: str) -> str | None:
 def is_request(address: str, base: str) -> bool:
     """Whether a client's request waits there, and not a page of ours."""
     return address.partition("?")[0] == f"{base}/authorize"
+
+
+def is_account(address: str | None, base: str) -> bool:
+    return address in [base + page for page in ACCOUNT]
 
 
 def query_of(address: str) -> str:

@@ -1,48 +1,35 @@
-"""`/sign-in`: who are you? By password; then back to where somebody waits."""
-
-from dataclasses import dataclass
+"""`/sign-in`: who are you? By password, then by a second factor where one is due (`code_step`);
+then back to where somebody waits."""
 
 from sqlmodel import Session
 
-from identity.authentication import browser, changing
+from identity.authentication import changing
+from identity.authentication.levels import BY_PASSWORD
 from identity.authentication.password import WRONG, Proven
 from identity.errors import (
     Forbidden,
     IdentityError,
     InvalidGrant,
     InvalidRequest,
-    OAuthError,
     TooManyRequests,
     ValidationFailed,
 )
-from identity.http import cookies
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
 from identity.pages import returning
+from identity.pages.beginning import Asked, Beginning, stepped_up
+from identity.pages.code_step import CodeStep, TooLate
 from identity.pages.registry import House
-from identity.pages.rendering import Rendering
+from identity.pages.rendering import Header, Rendering
 from identity.pages.words import _
 from identity.records import audit
-from identity.service.interactions import Person, Waiting
 from identity.service.people import person_at
 from identity.store import Work
 
-PASSWORD = ["pwd"]
-ACR = "aal1"
+WRONG_WORDS = _(WRONG[0].upper() + WRONG[1:] + ".")
 AGAIN = "again"
 """A parameter of a page that wants whoever is signed in to prove again who they are."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What the page was asked for. `waiting`: the request that waits for it."""
-
-    to: str | None
-    waiting: Waiting | None
-
-    @property
-    def client_id(self) -> str | None:
-        return self.waiting.client.id if self.waiting else None
+TOO_LATE = _("That took too long. Sign in once more.")
 
 
 class SigningIn:
@@ -50,17 +37,14 @@ class SigningIn:
         self._house = house
         self._services = house.services
         self._rendering = rendering
+        self._beginning = Beginning(house, rendering.base)
+        self._code_step = CodeStep(house, rendering, self._beginning)
 
     async def get(self, request: Request) -> Response:
-        asked = await self._asked(request)
+        asked = await self._beginning.asked(request)
         waiting = asked.waiting
         if waiting is None:
-            person = await person_at(self._services, request)
-            if person is not None and asked.to is not None and AGAIN not in request.query:
-                return see_other(asked.to)
-            if person is not None and asked.to is None:
-                return self._rendering.page("signed_in.html", username=person.user.username)
-            return self._form(asked, username=person.user.username if person else "")
+            return await self._get_alone(request, asked)
         if waiting.step in (None, "consent"):
             return see_other(asked.to or "")
         if waiting.step == "choose" and waiting.person is not None and waiting.marked:
@@ -68,97 +52,92 @@ class SigningIn:
                 "choose.html",
                 client=waiting.client,
                 username=waiting.person.user.username,
-                action=self._action(asked),
+                action=asked.action,
             )
         known = waiting.person.user.username if waiting.person else None
         return self._form(asked, username=waiting.login_hint or known or "")
 
+    async def _get_alone(self, request: Request, asked: Asked) -> Response:
+        """No request waits that this could lead back to."""
+        person = await person_at(self._services, request)
+        if person is None:
+            return self._form(asked)
+        if asked.to is None:
+            return self._rendering.page("signed_in.html", username=person.user.username)
+        if returning.is_account(asked.to, self._rendering.base):
+            if stepped_up(person):
+                return see_other(asked.to)
+        elif AGAIN not in request.query:
+            return see_other(asked.to)
+        return self._form(asked, username=person.user.username, again=True)
+
     async def post(self, request: Request) -> Response:
         form = await request.form()
-        asked = await self._asked(request)
+        asked = await self._beginning.asked(request)
         if form.get("act") == "choose" and asked.waiting is not None:
             if asked.waiting.step != "choose" or not asked.waiting.marked:
                 return see_other(asked.to or "")
             return see_other(self._house.authorizations.chosen(request, asked.waiting))
-        if form.get("act") == "another" and asked.waiting is not None:
-            return self._form(asked)
         username, password = form.get("username", ""), form.get("password", "")
         try:
+            if "proof" in form:
+                return await self._code_step.post(request, asked, form)
+            if form.get("act") == "another" and asked.waiting is not None:
+                return self._form(asked)
             if "new_password" in form or form.get("act") == "change":
                 return await self._change(request, asked, form)
             proven = await self._services.login.prove(username, password)
+            if proven.user.must_change_password:
+                return self._change_form(asked, username)
+            if proven.user.second_factor:
+                return await self._half_signed_in(request, asked, proven, username)
+            return await self._signed_in(request, asked, proven)
+        except TooLate:
+            return self._form(asked, username=username, problem=TOO_LATE, status=422)
         except (InvalidGrant, InvalidRequest):
             return self._form(asked, username=username, problem=WRONG_WORDS, status=422)
         except TooManyRequests as locked:
             return self._locked(asked, username, locked)
-        if proven.user.must_change_password:
-            return self._change_form(asked, username)
-        before = await person_at(self._services, request)
-        return await self._signed_in(request, asked, proven, before)
 
     # --- Steps ------------------------------------------------------------------------------
 
-    async def _asked(self, request: Request) -> _Asked:
-        to = returning.to(request.query, self._rendering.base)
-        await self._services.feed.catch_up()
-        if to is None or not returning.is_request(to, self._rendering.base):
-            return _Asked(to, None)
-        try:
-            query = returning.query_of(to)
-            return _Asked(to, await self._house.authorizations.look(request, query))
-        except OAuthError:
-            # `/authorize` says so in its own way, once somebody is back there.
-            return _Asked(to, None)
-
-    async def _signed_in(
-        self, request: Request, asked: _Asked, proven: Proven, before: Person | None
-    ) -> Response:
-        services = self._services
-        audit.act_as("user", proven.user.id)
+    async def _signed_in(self, request: Request, asked: Asked, proven: Proven) -> Response:
+        services, user = self._services, proven.user
+        before = await person_at(services, request)
+        audit.act_as("user", user.id)
 
         def unit(work: Work) -> str:
             services.login.settle(work, proven)
-            return self._begin(work, request, asked, proven, before)
+            return self._beginning.begin(work, request, asked, user.id, BY_PASSWORD, before)
 
-        try:
-            if before is not None and before.user.id != proven.user.id:
-                cookie = await services.db.write(unit)
-            else:
-                cookie = await services.db.write_plain(unit)
-        except InvalidGrant:
-            name = proven.user.username
-            return self._form(asked, username=name, problem=WRONG_WORDS, status=422)
+        if before is not None and before.user.id != user.id:
+            cookie = await services.db.write(unit)
+        else:
+            cookie = await services.db.write_plain(unit)
         services.metrics.login("success")
-        return self._go_on(asked, cookie)
+        return self._beginning.go_on(asked, cookie)
 
-    def _begin(
-        self,
-        work: Work,
-        request: Request,
-        asked: _Asked,
-        proven: Proven,
-        before: Person | None,
-    ) -> str:
-        cookie = browser.sign_in(
-            work,
-            self._services.browser_lifetimes,
-            user_id=proven.user.id,
-            amr=PASSWORD,
-            acr=ACR,
-            before=before.session if before else None,
-            user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
-        )
-        audit.record(work, "login", subject=proven.user.id, client_id=asked.client_id, by="browser")
-        return cookie
+    async def _half_signed_in(
+        self, request: Request, asked: Asked, proven: Proven, username: str
+    ) -> Response:
+        user, services = proven.user, self._services
+        if proven.better_hash is not None:  # else it would be computed at each sign-in
+            await services.db.write_plain(lambda work: services.login.settle(work, proven))
+            user = user._replace(password_hash=proven.better_hash)
+        return await self._code_step.ask(request, asked, user, username)
 
-    async def _change(self, request: Request, asked: _Asked, form: dict[str, str]) -> Response:
+    async def _change(self, request: Request, asked: Asked, form: dict[str, str]) -> Response:
         username = form.get("username", "")
         before = await person_at(self._services, request)
 
-        def begin(session: Session, proven: Proven) -> str:
+        def begin(session: Session, proven: Proven) -> str | None:
+            if proven.user.second_factor:
+                return None
             # All that the person had has just ended.
             other = before if before and before.user.id != proven.user.id else None
-            return self._begin(session, request, asked, proven, other)
+            return self._beginning.begin(
+                session, request, asked, proven.user.id, BY_PASSWORD, other
+            )
 
         try:
             cookie = await changing.change(
@@ -172,22 +151,20 @@ class SigningIn:
             return self._change_form(asked, username, refusal.detail, new=True)
         except Forbidden:
             return self._change_form(asked, username, WRONG_WORDS)
-        return self._go_on(asked, cookie)
-
-    def _go_on(self, asked: _Asked, cookie: str) -> Response:
-        lasting = int(self._services.browser_lifetimes.absolute.total_seconds())
-        headers = [self._services.cookies.set(cookies.SESSION, cookie, lasting)]
-        return see_other(asked.to or f"{self._rendering.base}/sign-in", headers)
+        if cookie is not None:
+            return self._beginning.go_on(asked, cookie)
+        account = await self._services.login.find(username)
+        if account is None:
+            raise TooLate
+        return await self._code_step.ask(request, asked, account, username)
 
     # --- What is shown ------------------------------------------------------------------------
 
-    def _action(self, asked: _Asked) -> str:
-        return returning.with_to(f"{self._rendering.base}/sign-in", asked.to)
-
     def _form(
-        self, asked: _Asked, *, username: str = "", problem: str | None = None, status: int = 200,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
+        self, asked: Asked, *, username: str = "", problem: str | None = None, status: int = 200,
+        headers: tuple[Header, ...] = (), again: bool = False,
     ) -> Response:  # fmt: skip
+        """`again`: somebody is signed in, and what they are about to do takes a fresh proof."""
         return self._rendering.page(
             "sign_in.html",
             status=status,
@@ -195,11 +172,12 @@ class SigningIn:
             client=asked.waiting.client if asked.waiting else None,
             username=username,
             problem=problem,
+            again=again,
             request_id=audit.origin.get().request_id,
-            action=self._action(asked),
+            action=asked.action,
         )
 
-    def _locked(self, asked: _Asked, username: str, locked: IdentityError) -> Response:
+    def _locked(self, asked: Asked, username: str, locked: IdentityError) -> Response:
         retry = locked.headers().get("Retry-After", "1")
         return self._form(
             asked,
@@ -210,7 +188,7 @@ class SigningIn:
         )
 
     def _change_form(
-        self, asked: _Asked, username: str, problem: str | None = None, *, new: bool = False
+        self, asked: Asked, username: str, problem: str | None = None, *, new: bool = False
     ) -> Response:
         return self._rendering.page(
             "change_password.html",
@@ -220,11 +198,8 @@ class SigningIn:
             problem=problem,
             at_new=new,
             request_id=audit.origin.get().request_id,
-            action=self._action(asked),
+            action=asked.action,
         )
-
-
-WRONG_WORDS = _(WRONG[0].upper() + WRONG[1:] + ".")
 
 
 async def page(house: House) -> SigningIn:

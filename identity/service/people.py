@@ -20,4 +20,4 @@ async def person_at(services: Services, request: Request) -> Person | None:
     if user is None or not user.active:
         return None
     audit.act_as("user", user.id)
-    return Person(session, user)
+    return Person(session, user.at(session.acr))

@@ -11,7 +11,9 @@ from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
 from identity.authentication.once import UsedOnce
+from identity.authentication.recovery import RecoveryCode
 from identity.authentication.throttle import KnownAddress, LoginFailure
+from identity.authentication.totp import Totp
 from identity.directory.access import table as access
 from identity.directory.clients import table as clients
 from identity.directory.consents import Consent
@@ -49,6 +51,8 @@ TABLES = (
     users.User,
     users.LoginName,
     users.UserRole,
+    Totp,
+    RecoveryCode,
     clients.Client,
     clients.ClientSecret,
     clients.ClientRegistration,

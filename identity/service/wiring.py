@@ -2,18 +2,20 @@
 
 from dataclasses import dataclass
 
-from identity.authentication import browser
+from identity.authentication import browser, totp
 from identity.authentication.assertions import Assertions
 from identity.authentication.bearer import BearerAuthentication
 from identity.authentication.browser import BrowserLifetimes, Browsers
 from identity.authentication.clients import ClientAuthentication
 from identity.authentication.dpop import DPoP
+from identity.authentication.halfway import Halfway
 from identity.authentication.issuers import TrustedIssuers
 from identity.authentication.key_sets import KeySets
 from identity.authentication.marks import Marks
 from identity.authentication.password import PasswordLogin
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.authentication.passwords.pool import HashingPool
+from identity.authentication.second_factor import SecondFactor
 from identity.authentication.throttle import Throttle
 from identity.clock import now
 from identity.directory import consents
@@ -75,6 +77,8 @@ class Services:
     pool: HashingPool
     throttle: Throttle
     login: PasswordLogin
+    second_factor: SecondFactor
+    halfway: Halfway
     places: Places
     lists: Lists
     mint: Mint
@@ -100,6 +104,7 @@ class Services:
         db = open_database(settings)
         with db.transaction() as session:
             master_key = master.load(session, settings)
+            totp.check(session, master_key)
         metrics = Metrics()
         feed = ChangeFeed(db, settings)
         queue = AuditQueue()
@@ -208,6 +213,8 @@ class Services:
             pool=pool,
             throttle=throttle,
             login=PasswordLogin(db, hasher, pool, throttle, stored_kinds, queue, metrics),
+            second_factor=SecondFactor(db, master_key, settings, queue, metrics),
+            halfway=Halfway(master_key),
             places=Places(settings, db, feed, ring),
             lists=Lists(settings, db, feed, ring),
             mint=Mint(settings, ring),

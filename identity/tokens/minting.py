@@ -24,7 +24,7 @@ class Login(Protocol):
     def amr(self) -> list[str]: ...
     @property
     def acr(self) -> str | None:
-        """None: of a login that was not asked for one (the password grant)."""
+        """None: of a login that an older version took."""
 
 
 class Subject(NamedTuple):

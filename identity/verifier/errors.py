@@ -116,6 +116,17 @@ class InsufficientScope(TokenRefused):
         super().__init__(f"needs {' '.join(self.needed)}")
 
 
+class InsufficientAuthentication(TokenRefused):
+    """The token is good, but its login too old or not sure enough (RFC 9470 §3)."""
+
+    code = "insufficient_user_authentication"
+    description = "a fresher or surer login is needed"
+
+    def __init__(self, acr: str | None, max_age: int | None) -> None:
+        self.acr, self.max_age = acr, max_age
+        super().__init__(f"needs acr {acr}, max_age {max_age}")
+
+
 class IssuerUnavailable(TokenRefused):
     """The issuer would have to be asked, and cannot be: the token may well be good."""
 

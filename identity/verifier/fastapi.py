@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
+from identity.verifier import levels
 from identity.verifier.asgi import authenticate
 from identity.verifier.errors import TokenRefused
 from identity.verifier.resource import ProtectedResource, origin_of
@@ -86,20 +87,29 @@ class Identity:
     async def __call__(self, connection: HTTPConnection, **_: Any) -> VerifiedToken:
         return await self.authenticate(connection)
 
-    def require(self, *scopes: str) -> Any:
+    def require(self, *scopes: str, acr: str | None = None, max_age: int | None = None) -> Any:
         """A dependency on a token with all of these scopes, to put into `Annotated`, behind `=`
-        or among `dependencies`."""
+        or among `dependencies`. Its login has to be of the level `acr` and at most `max_age`
+        seconds old, where that is asked."""
 
         async def token(connection: HTTPConnection, **_: Any) -> VerifiedToken:
-            return await self.authenticate(connection, *scopes)
+            return await self.authenticate(connection, *scopes, acr=acr, max_age=max_age)
 
         token.__signature__ = _signature(self.password_scheme)  # type: ignore[attr-defined]
         return Security(token, scopes=list(scopes))
 
-    async def authenticate(self, connection: HTTPConnection, *scopes: str) -> VerifiedToken:
-        """The connection's token; the HTTPException that refuses it as RFC 6750 says."""
+    async def authenticate(
+        self,
+        connection: HTTPConnection,
+        *scopes: str,
+        acr: str | None = None,
+        max_age: int | None = None,
+    ) -> VerifiedToken:
+        """The connection's token; the HTTPException that refuses it as RFC 6750 and 9470 say."""
         try:
-            return await authenticate(self.verifier, connection.scope, *scopes)
+            token = await authenticate(self.verifier, connection.scope, *scopes)
+            levels.check(token.claims, acr, max_age, self.verifier.clock.now())
+            return token
         except TokenRefused as refused:
             needed = sorted(self.verifier.scopes.union(scopes))
             raise HTTPException(
@@ -148,7 +158,7 @@ class Identity:
         app.openapi = openapi  # type: ignore[method-assign]
 
 
-def require(*scopes: str) -> Any:
+def require(*scopes: str, acr: str | None = None, max_age: int | None = None) -> Any:
     """`Identity.require` of whichever identity is installed in the app: for routers in files
     that do not know it."""
 
@@ -156,7 +166,7 @@ def require(*scopes: str) -> Any:
         identity = getattr(connection.app.state, "identity", None)
         if not isinstance(identity, Identity):
             raise RuntimeError("require() needs identity.install(app)")
-        return await identity.authenticate(connection, *scopes)
+        return await identity.authenticate(connection, *scopes, acr=acr, max_age=max_age)
 
     token.__signature__ = _signature(_ANY_PASSWORD)  # type: ignore[attr-defined]
     return Security(token, scopes=list(scopes))

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from identity.verifier.errors import (
     BadRequest,
+    InsufficientAuthentication,
     InsufficientScope,
     NonceNeeded,
     TokenMissing,
@@ -103,6 +104,9 @@ class ProtectedResource:
             parameters |= {"error": refused.code, "error_description": refused.description}
         if isinstance(refused, InsufficientScope):
             scopes = refused.needed
+        if isinstance(refused, InsufficientAuthentication):
+            age = None if refused.max_age is None else str(refused.max_age)
+            parameters |= {"acr_values": refused.acr, "max_age": age}
         parameters |= {
             "scope": " ".join(scopes) or None,
             "resource_metadata": self.metadata_address,

@@ -26,7 +26,10 @@ from identity.service.wiring import open_database
 from identity.settings import Settings
 from identity.store import changes
 from identity.tokens.sessions.table import BrowserSession
+from tests.second_factors import App
 from tests.world import PASSWORD, bearer, claims_of
+
+TOTP = "/users/me/factors/totp"
 
 API = httpx.Client(base_url=os.environ["FUZZ_SERVICE"], trust_env=False)
 DATABASE = open_database(Settings.of(database_url=os.environ["FUZZ_DATABASE_URL"]))
@@ -89,6 +92,20 @@ def password_grant() -> dict[str, str]:
     """A form that gets a token."""
     who = {"username": new_user(), "password": PASSWORD}
     return {"grant_type": "password", "client_id": new_client(), "scope": "* openid"} | who
+
+
+def login_with_app() -> Any:
+    """The access token of a user who has an authenticator app, got with it."""
+    form = password_grant()
+    token = API.post("/token", data=form).json()["access_token"]
+    app = begun_app(token)
+    confirmed = API.post(f"{TOTP}/confirm", json={"code": app.code()}, headers=bearer(token))
+    code = confirmed.json()["recovery_codes"][0]
+    return API.post("/token", data=form | {"otp": code}).json()["access_token"]
+
+
+def begun_app(token: str) -> App:
+    return App.scanned(API.post(TOTP, headers=bearer(token)).json()["uri"])
 
 
 def agreed_and_signed_in(user_id: str) -> dict[str, str]:
@@ -164,6 +181,14 @@ def _put_right(case: Any) -> None:
         case.path_parameters.update(user_id=claims["sub"], session_id=claims["sid"])
     elif path == "/users/me/sessions/{session_id}":
         case.path_parameters["session_id"] = living().claims["sid"]
+    elif path == "/users/{user_id}/factors":
+        case.path_parameters["user_id"] = claims_of(login_with_app())["sub"]
+    elif path == f"{TOTP}/confirm":
+        token = new_login().access_token
+        case.headers.update(bearer(token))
+        case.body = {"code": begun_app(token).code()}
+    elif path.startswith("/users/me/factors/"):
+        case.headers.update(bearer(login_with_app()))
     elif "/consents" in path or "/browser-sessions" in path:
         named = agreed_and_signed_in(living().claims["sub"])
         case.path_parameters.update({n: named[n] for n in case.path_parameters or {}})

@@ -34,7 +34,10 @@ async def test_a_live_access_token_is_described_in_full(
         "aud": settings.issuer,
         "iss": settings.issuer,
         "roles": ["reader"],
-        **{n: claims[n] for n in ("exp", "iat", "nbf", "sub", "jti", "sid", "auth_time", "amr")},
+        **{
+            n: claims[n]
+            for n in ("exp", "iat", "nbf", "sub", "jti", "sid", "auth_time", "acr", "amr")
+        },
     }
 
 

@@ -13,6 +13,7 @@ import pytest
 from identity.directory.clients.table import Client
 from identity.store import Database
 from tests.browsing import CODE_GRANTS, verifier_and_challenge
+from tests.second_factors import App
 from tests.serving import ADMIN_PASSWORD, Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -135,6 +136,23 @@ class Tab:
         self.page.keyboard.type(password)
         self.page.keyboard.press("Enter")
 
+    def set_up_app(self) -> tuple[App, list[str]]:
+        """An authenticator app for whoever signs in here, and the recovery codes."""
+        page = self.page
+        page.goto(f"{self.service.url}/account/factors")
+        self.sign_in()
+        page.click("button:has-text('Set up')")
+        app = App(page.inner_text("#key").replace(" ", ""))
+        page.keyboard.type(app.code())
+        page.keyboard.press("Enter")
+        page.wait_for_selector("h1:has-text('Recovery codes')")
+        return app, page.locator(".codes li").all_inner_texts()
+
+    def sign_out(self) -> None:
+        self.page.goto(f"{self.service.url}/sign-out")
+        self.page.click("button.primary")
+        self.page.wait_for_selector("h1:has-text('You are signed out')")
+
     def close(self) -> None:
         self.context.close()
         assert self.problems == []
@@ -173,15 +191,57 @@ def test_somebody_signs_in_agrees_and_signs_out(
     tab.close()
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_somebody_sets_up_an_app_and_shows_its_code_from_then_on(
+    chromium: Any, service: Server, shop: Shop, scripts: bool
+) -> None:
+    tab = Tab(chromium, service, shop, java_script_enabled=scripts)
+    page = tab.page
+    app, codes = tab.set_up_app()
+    assert len(codes) == 10
+    tab.sign_out()
+    tab.ask(acr_values="aal2")
+    tab.sign_in()
+    page.wait_for_selector("h1:has-text('Second step')")
+    page.keyboard.type(app.wrong())
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=alert]")
+    assert page.locator("#code").get_attribute("aria-invalid") == "true"
+    page.fill("#code", app.code(1))
+    page.keyboard.press("Enter")
+    page.click("#agree")
+    assert tab.told()["code"]
+    page.goto(f"{service.url}/account/factors")
+    assert "10 codes are left" in page.inner_text("main")
+    tab.sign_out()
+    page.goto(f"{service.url}/sign-in")
+    tab.sign_in()
+    page.click("button:has-text('recovery code')")
+    page.wait_for_selector("label:has-text('Recovery code')")
+    page.keyboard.type(codes[0])
+    page.keyboard.press("Enter")
+    page.click("a:has-text('Second factors')")
+    assert "9 codes are left" in page.inner_text("main")
+    page.click("button:has-text('Remove')")
+    page.click("button.primary")
+    page.click("button:has-text('Set up an authenticator app')")
+    page.wait_for_selector("#key")
+    tab.close()
+
+
 def test_every_page_fits_a_small_phone_in_light_and_dark(
     chromium: Any, service: Server, shop: Shop
 ) -> None:
+    seen = set()
     for scheme in ("light", "dark"):
-        look_at_all(Tab(chromium, service, shop, viewport=PHONE, color_scheme=scheme), scheme)
+        seen |= look_at_all(
+            Tab(chromium, service, shop, viewport=PHONE, color_scheme=scheme), scheme
+        )
+    assert len(seen) == 13
 
 
-def look_at_all(tab: Tab, scheme: str) -> None:
-    page, service, seen = tab.page, tab.service, list[str]()
+def look_at_all(tab: Tab, scheme: str) -> set[str]:
+    page, service, seen = tab.page, tab.service, set[str]()
 
     def look(name: str) -> None:
         width = page.evaluate("document.documentElement.scrollWidth")
@@ -191,7 +251,7 @@ def look_at_all(tab: Tab, scheme: str) -> None:
         light = sum(int(n) for n in ground[4:-1].split(",")[:3]) > 384
         assert light == (scheme == "light"), (name, ground)
         assert page.evaluate(UNNAMED) == 0, name
-        seen.append(name)
+        seen.add(name)
         if folder := os.environ.get("SCREENS"):
             page.screenshot(path=f"{folder}/{scheme}-{name}.png")
 
@@ -211,5 +271,35 @@ def look_at_all(tab: Tab, scheme: str) -> None:
     page.click("button.primary")
     page.wait_for_selector("h1:has-text('You are signed out')")
     look("signed out")
-    assert len(seen) == 7
+    page.goto(f"{service.url}/account/factors")
+    tab.sign_in()
+    page.wait_for_selector("button:has-text('Set up')")
+    look("no second factor")
+    page.click("button:has-text('Set up')")
+    page.wait_for_selector("#key")
+    look("authenticator app")
+    page.keyboard.type(App(page.inner_text("#key").replace(" ", "")).code())
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Recovery codes')")
+    look("recovery codes")
+    code = page.locator(".codes li").first.inner_text()
+    page.goto(f"{service.url}/account/factors")
+    look("second factors")
+    tab.sign_out()
+    page.goto(f"{service.url}/sign-in")
+    tab.sign_in()
+    page.wait_for_selector("h1:has-text('Second step')")
+    look("second step")
+    page.click("button:has-text('recovery code')")
+    page.wait_for_selector("label:has-text('Recovery code')")
+    page.fill("#code", code)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('You are signed in')")
+    page.goto(f"{service.url}/account/factors")
+    page.click("button:has-text('Remove')")
+    page.wait_for_selector("h1:has-text('Remove')")
+    look("remove the app")
+    page.click("button.primary")
+    page.wait_for_selector("button:has-text('Set up an authenticator app')")
     tab.close()
+    return seen

@@ -6,7 +6,7 @@ from identity.clock import frozen, now
 from tests.world import World, claims_of
 
 USER = {"iss", "sub", "aud", "client_id", "iat", "nbf", "exp", "jti", "status"} | {
-    "sid", "auth_time", "amr", "username", "roles",
+    "sid", "auth_time", "acr", "amr", "username", "roles",
 }  # fmt: skip
 
 

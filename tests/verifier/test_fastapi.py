@@ -223,3 +223,46 @@ def test_strangers_write_no_lines_of_their_own_into_the_log(
     for record in caplog.records:
         said = record.getMessage()
         assert said.isprintable() and said.isascii() and len(said) < 700
+
+
+def test_a_login_too_old_or_not_sure_enough_learns_what_would_do(issuer: Issuer) -> None:
+    """RFC 9470 §3."""
+    identity = Identity(ISSUER, AUDIENCE)
+    app = FastAPI(lifespan=identity.lifespan)
+    identity.install(app)
+
+    @app.post("/refunds", dependencies=[identity.require("refund", acr="aal2", max_age=300)])
+    async def refund() -> str:
+        return "paid"
+
+    @app.get("/mail", dependencies=[require(acr="https://else.example/gold")])
+    async def mail() -> str:
+        return "read"
+
+    issuer.serves(identity)
+    now = int(issuer.clock.now())
+    good = {"scope": "refund", "acr": "aal2", "auth_time": now - 300}
+    with TestClient(app) as client:
+
+        def status(path: str, **claims: Any) -> int:
+            token = issuer.token(**claims)
+            answer = client.request(
+                "GET" if path == "/mail" else "POST", path, headers=with_token(token)
+            )
+            challenge = answer.headers.get("www-authenticate", "")
+            told = 'error="insufficient_user_authentication"' in challenge
+            assert told == (answer.status_code == 401)
+            if told and path == "/refunds":
+                assert 'acr_values="aal2"' in challenge and 'max_age="300"' in challenge
+            return answer.status_code
+
+        assert status("/refunds", **good) == 200
+        assert status("/refunds", **good | {"acr": "phr"}) == 200  # a higher level meets a lower
+        for lacking in (
+            {"acr": "aal1"}, {"acr": None}, {"acr": "gold"}, {"auth_time": now - 301},
+            {"auth_time": None}, {"auth_time": True}, {"auth_time": "now"},
+        ):  # fmt: skip
+            assert status("/refunds", **good | lacking) == 401, lacking
+        assert status("/refunds", **good | {"scope": "other"}) == 403
+        assert status("/mail", acr="https://else.example/gold") == 200
+        assert status("/mail", acr="phr") == 401

@@ -61,6 +61,7 @@ async def create_role(actor: Writer, body: NewRole, response: Response) -> RoleO
             name=body.name,
             description=body.description,
             scopes=body.scopes,
+            acr=body.acr,
             held=actor.held,
         )
         return _role(session, role, response)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,6 +44,12 @@ Open = Annotated[
 ]
 
 
+Acr = Annotated[
+    Literal["aal2"] | None,
+    Field(description="`aal2`: whoever has signed in without a second factor does not hold it."),
+]
+
+
 class NewRole(Body):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"name": "clerk", "scopes": ["users:read"]}]}
@@ -52,6 +58,7 @@ class NewRole(Body):
     name: RoleName
     description: Description = ""
     scopes: ScopeNames = Field(default_factory=list)
+    acr: Acr = None
 
 
 class RolePatch(Patch):
@@ -59,12 +66,14 @@ class RolePatch(Patch):
 
     description: Description = Field(default_factory=omitted)
     scopes: ScopeNames = Field(default_factory=omitted)
+    acr: Acr = None
 
 
 class RoleOut(BaseModel):
     name: str
     description: str
     scopes: list[str]
+    acr: str | None
     builtin: bool
     created_at: datetime
     updated_at: datetime

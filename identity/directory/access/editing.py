@@ -49,6 +49,7 @@ def create_role(
     name: str,
     description: str = "",
     scopes: Collection[str] = (),
+    acr: str | None = None,
     held: Held,
 ) -> Role:
     """Raises `Conflict` where the name is taken, `ValidationFailed`, `Forbidden`."""
@@ -58,7 +59,8 @@ def create_role(
         )
     check_exist(session, scopes)
     check_scopes(held, scopes)
-    role = Role(name=name, description=description)
+    _check_acr(acr)
+    role = Role(name=name, description=description, acr=acr)
     insert_unique(session, role, Conflict("there is such a role already"))
     _fill(session, role, scopes)
     changes.record(session, "role.changed", name)
@@ -67,14 +69,16 @@ def create_role(
 
 
 def update_role(session: Session, role: Role, fields: dict[str, Any], held: Held) -> None:
-    """Set `description`, `scopes`; other members are ignored. Takes effect at once, also for
-    tokens already issued."""
+    """Set `description`, `scopes`, `acr`; other members are ignored. Takes effect at once, also
+    for tokens already issued."""
     before = scopes_of_roles(session, [role.name])
     check_scopes(held, before)
     after = frozenset(fields.get("scopes", before))
     description = fields.get("description", role.description)
-    if (after, description) == (before, role.description):
+    acr = fields.get("acr", role.acr)
+    if (after, description, acr) == (before, role.description, role.acr):
         return
+    _check_acr(acr)
     if after != before:
         if role.builtin:
             raise Conflict("the scopes of a built-in role cannot be changed")
@@ -82,13 +86,14 @@ def update_role(session: Session, role: Role, fields: dict[str, Any], held: Held
         check_scopes(held, after)
         session.exec(delete(RoleScope).where(col(RoleScope.role) == role.name))
         _fill(session, role, after)
-        if before - after:
-            changes.record(session, "role.narrowed", role.name)
-    role.description = description
+    if before - after or (acr is not None and role.acr is None):
+        changes.record(session, "role.narrowed", role.name)
+    role.description, role.acr = description, acr
     touch_role(session, role)
     audit.record(
-        session, "role.updated", subject=role.name, before=sorted(before), after=sorted(after)
-    )
+        session, "role.updated", subject=role.name, before=sorted(before), after=sorted(after),
+        acr=acr,
+    )  # fmt: skip
 
 
 def remove_role(session: Session, role: Role, held: Held) -> None:
@@ -109,6 +114,11 @@ def touch_role(session: Session, role: Role) -> None:
     session.add(role)
     session.flush()
     changes.record(session, "role.changed", role.name)
+
+
+def _check_acr(acr: str | None) -> None:
+    if acr not in (None, "aal2"):
+        raise ValidationFailed([("/acr", "must be aal2, or nothing")])
 
 
 def _check_resource(audience: str | None) -> None:

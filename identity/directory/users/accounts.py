@@ -24,11 +24,13 @@ from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.records import audit
 from identity.store import Statement, Work, changes, execute, insert_unique, select_of
+from identity.verifier.levels import meets
 
 _RIGHTS = Statement(
     lambda: (
-        select_of(UserRole.role, RoleScope.scope)
-        .join_from(UserRole, RoleScope, col(RoleScope.role) == col(UserRole.role), isouter=True)
+        select_of(UserRole.role, RoleScope.scope, Role.acr)
+        .join_from(UserRole, Role, col(Role.name) == col(UserRole.role))
+        .join(RoleScope, col(RoleScope.role) == col(UserRole.role), isouter=True)
         .where(col(UserRole.user_id) == bindparam("id"))
     )
 )
@@ -54,11 +56,12 @@ def roles_of(session: Session, user_id: str) -> list[str]:
     return sorted(session.exec(query).all())
 
 
-def rights_of(work: Work, user_id: str) -> tuple[list[str], frozenset[str]]:
-    """Roles and scopes at once, for logins."""
-    rows = execute(work, _RIGHTS, {"id": user_id}).fetchall()
-    roles = sorted({role for role, _ in rows})
-    return roles, frozenset([*EVERYBODYS, *(scope for _, scope in rows if scope is not None)])
+def rights_of(work: Work, user_id: str, acr: str | None) -> tuple[list[str], frozenset[str]]:
+    """Roles and scopes at once, for logins of this level."""
+    found = execute(work, _RIGHTS, {"id": user_id}).fetchall()
+    rows = [row for row in found if row[2] is None or meets(acr, row[2])]
+    scopes = (scope for _, scope, _ in rows if scope is not None)
+    return sorted({row[0] for row in rows}), frozenset([*EVERYBODYS, *scopes])
 
 
 def create(

@@ -18,6 +18,7 @@ from identity.oauth.authorize.documents import is_document
 from identity.oauth.authorize.request import AuthorizationRequest
 from identity.service.interactions import Person, Step
 from identity.tokens.subjects import is_pairwise
+from identity.verifier.levels import meets
 
 CHOSEN = "chosen"
 ASKS_TO_PROVE = frozenset({"login", "create"})
@@ -74,25 +75,25 @@ def _must_prove(request: AuthorizationRequest, person: Person, mark: Mark | None
         return True
     if request.max_age is not None and proven < (seen or now()) - request.max_age:
         return True
-    level = least_level(request)
-    return level is not None and not levels.meets(person.session.acr, level)
+    level = least_level(request, second_factor=person.user.second_factor)
+    return level is not None and not meets(person.session.acr, level)
 
 
 def _proven(person: Person) -> float:
     return person.session.authenticated_at.timestamp()
 
 
-def least_level(request: AuthorizationRequest) -> str | None:
-    """The `acr` that must be met at least. `UnmetAuthenticationRequirements` where nobody can:
-    values that we do not know ask for nothing, unless they are essential (OpenID Connect Core
-    §5.5.1.1)."""
+def least_level(request: AuthorizationRequest, *, second_factor: bool) -> str | None:
+    """The `acr` that must be met at least. `UnmetAuthenticationRequirements` where this person
+    cannot, for want of a second factor or because nobody can: values that we do not know ask for
+    nothing, unless they are essential (OpenID Connect Core §5.5.1.1)."""
     wanted = levels.known(request.acr_values)
     essential = request.claims.acr
     if essential:
         wanted = levels.known(essential)
     if not wanted and not essential:
         return None
-    level = levels.least_reachable(wanted)
+    level = levels.least_reachable(wanted, second_factor=second_factor)
     if level is None:
         raise UnmetAuthenticationRequirements
     return level

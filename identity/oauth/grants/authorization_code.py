@@ -80,6 +80,7 @@ class AuthorizationCode:
         user = await self.users.get(code.user_id)
         if user is None or not user.active:
             raise InvalidGrant(NOT_VALID, audit="user disabled")
+        user = user.at(code.acr)
         scope = " ".join(
             granting.granted(
                 code.scope,

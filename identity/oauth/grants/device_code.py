@@ -79,7 +79,7 @@ class DeviceCode:
         if user is None or not user.active:
             raise InvalidGrant(NOT_VALID, audit="user disabled")
         await self._check_lockout(user)
-        return await self._issue(request, device, user)
+        return await self._issue(request, device, user.at(device.acr))
 
     async def _issue(self, request: TokenRequest, device: Device, user: UserSnapshot) -> Issue:
         audience = _audience(request, device)

@@ -114,7 +114,7 @@ class JwtBearer:
         user = _user(session, issuer, claims, lock=True)
         if user.id != user_id:
             raise InvalidGrant(NOT_VALID, audit="the user has another name by now")
-        roles, held = accounts.rights_of(session, user.id)
+        roles, held = accounts.rights_of(session, user.id, None)
         allowed = held - TAKES_A_SIGN_IN
         scope = request.granted(allowed)
         if agreed is not None and not agreed.issuperset(scope.split()):

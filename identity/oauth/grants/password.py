@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from identity.authentication.password import PasswordLogin, Proven
+from identity.authentication.levels import BY_PASSWORD, BY_PASSWORD_AND_CODE
+from identity.authentication.password import Account, PasswordLogin, Proven
+from identity.authentication.second_factor import SecondFactor
 from identity.clock import now
 from identity.directory.users import accounts
 from identity.errors import InvalidGrant, UnauthorizedClient
@@ -28,6 +30,7 @@ MUST_CHANGE = "the password must be changed first: POST /password"
 class Password:
     db: Database
     login: PasswordLogin
+    second_factor: SecondFactor
     lifetimes: Lifetimes
     metrics: Metrics
     places: Places
@@ -36,6 +39,11 @@ class Password:
     form: ClassVar[Mapping[str, Any]] = {
         "username": {"type": "string", "description": "Username or e-mail address."},
         "password": {"type": "string", "format": "password"},
+        "otp": {
+            "type": "string",
+            "description": "For whoever has a second factor: its code, or a recovery code. Without "
+            "it `invalid_grant` comes with `factors`, the kinds of which one is needed.",
+        },
     }
     example: ClassVar[Mapping[str, str]] = {"username": "ada", "password": "correct horse battery"}
     for_itself: ClassVar[bool] = False
@@ -46,21 +54,35 @@ class Password:
     def of(cls, services: "Services") -> Self:
         s = services
         allowed = s.settings.sessions.password_grant
-        return cls(s.db, s.login, s.lifetimes, s.metrics, s.places, allowed)
+        return cls(s.db, s.login, s.second_factor, s.lifetimes, s.metrics, s.places, allowed)
 
     async def authorize(self, request: TokenRequest) -> Issue:
         if not self.allowed:
             raise UnauthorizedClient("the password grant is switched off")
         username, password = request.required("username"), request.required("password")
         proven = await self.login.prove(username, password)
-        audit.act_as("user", proven.user.id)
+        user, code = proven.user, request.form.get("otp")
+        audit.act_as("user", user.id)
+        if not _asks_for_code(user):
+            code = None
+        elif code is None:
+            raise await self.second_factor.required(user.id, request.client.id)
         place = await self.places.take(None, request.audience)
-        issue = await self.db.write_plain(lambda work: self._log_in(work, request, proven, place))
+        with self.second_factor.refusals_noted(user.id, request.client.id):
+            issue = await self.db.write_plain(
+                lambda work: self._log_in(work, request, proven, place, code)
+            )
         self.metrics.login("success")
         return issue
 
-    def _log_in(self, work: Work, request: TokenRequest, proven: Proven, place: Place) -> Issue:
+    def _log_in(
+        self, work: Work, request: TokenRequest, proven: Proven, place: Place, code: str | None
+    ) -> Issue:
         user, client, known_at = proven.user, request.client, now()
+        proof = BY_PASSWORD
+        if code is not None:
+            self.second_factor.prove(work, user.id, code)
+            proof = BY_PASSWORD_AND_CODE
         self.login.settle(work, proven)
         if user.must_change_password:
             audit.record(
@@ -68,7 +90,7 @@ class Password:
                 why="password must be changed",
             )  # fmt: skip
             raise InvalidGrant(MUST_CHANGE)
-        roles, held = accounts.rights_of(work, user.id)
+        roles, held = accounts.rights_of(work, user.id, proof.acr)
         scope = request.granted(held)
         begun = lifecycle.start(
             work,
@@ -77,7 +99,8 @@ class Password:
             client_id=client.id,
             scope=scope,
             audience=request.audience,
-            amr=["pwd"],
+            amr=list(proof.amr),
+            acr=proof.acr,
             status_index=place.number,
             user_agent=request.user_agent,
             jkt=request.jkt,
@@ -88,3 +111,8 @@ class Password:
             refresh_token = lifecycle.first_refresh_token(work, self.lifetimes, begun)
         subject = Subject(user.id, user.username, roles, begun)
         return Issue(subject, request.audience, scope, place, known_at, refresh_token)
+
+
+def _asks_for_code(user: Account) -> bool:
+    """Whoever has to change the password first gets nothing but that said."""
+    return user.second_factor and not user.must_change_password

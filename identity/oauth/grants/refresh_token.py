@@ -64,6 +64,7 @@ class RefreshToken:
         user = await self.users.get(login.user_id)
         if user is None or not user.active:
             raise InvalidGrant("the refresh token is not valid", audit="user disabled")
+        user = user.at(login.acr)
         scopes = login.scope.split()
         scope = request.granted(user.scopes & frozenset(scopes), default=scopes)
         self.queue.put(

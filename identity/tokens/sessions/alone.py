@@ -50,6 +50,7 @@ def begin(
         scope=scope,
         audience=audience,
         amr=amr,
+        acr=acr,
         status_index=status_index,
         user_agent=user_agent,
         jkt=jkt,

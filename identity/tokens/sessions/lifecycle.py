@@ -84,6 +84,7 @@ _BEGIN = Statement(
             LoginSession.scope: "scope",
             LoginSession.audience: "audience",
             LoginSession.amr: "amr",
+            LoginSession.acr: "acr",
             LoginSession.created_at: "now",
             LoginSession.last_used_at: "now",
             LoginSession.expires_at: "expires_at",
@@ -117,6 +118,7 @@ def start(
     scope: str,
     audience: str,
     amr: list[str],
+    acr: str | None = None,
     status_index: int | None = None,
     user_agent: str | None = None,
     jkt: str | None = None,
@@ -126,7 +128,7 @@ def start(
     if not execute(work, _CLIENT, {"client_id": client_id}).fetchall():
         raise InvalidGrant("the login is not valid any more", audit="client gone meanwhile")
     now = utcnow()
-    begun = Begun(new_id(), now, now + lifetimes.absolute, amr)
+    begun = Begun(new_id(), now, now + lifetimes.absolute, amr, acr)
     values = {
         "id": begun.id,
         "user_id": user_id,
@@ -134,6 +136,7 @@ def start(
         "scope": scope,
         "audience": audience,
         "amr": amr,
+        "acr": acr,
         "now": now,
         "expires_at": begun.expires_at,
         "access_expires_at": now + lifetimes.access,

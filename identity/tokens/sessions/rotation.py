@@ -79,7 +79,7 @@ _LOOK = Statement(
             _usable(_NOW),
             col(LoginSession.browser_session_id).is_not(None),
             RefreshToken.family_id,
-            Family.acr,
+            func.coalesce(Family.acr, LoginSession.acr),
             Family.claims,
             func.coalesce(Family.jkt, LoginSession.jkt),
             Family.authorization_details,

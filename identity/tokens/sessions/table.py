@@ -52,6 +52,8 @@ class LoginSession(SQLModel, table=True):
     """What the login granted; a refresh may narrow it, never widen it (RFC 6749 §6)."""
     audience: str
     amr: list[str] = Field(default_factory=list, sa_type=JSON)
+    acr: str | None = None
+    """Where no family has one. None: of a login that an older version took."""
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
     """Also the `auth_time` of its tokens."""
     last_used_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

@@ -259,6 +259,11 @@ MINE: list[tuple[str, str, Any]] = [
     ("POST", "/users/me/password", CHANGE),
     ("GET", "/users/me/sessions", None),
     ("DELETE", "/users/me/sessions/x", None),
+    ("GET", "/users/me/factors", None),
+    ("POST", "/users/me/factors/totp", None),
+    ("POST", "/users/me/factors/totp/confirm", {"code": "287082"}),
+    ("DELETE", "/users/me/factors/totp", None),
+    ("POST", "/users/me/factors/recovery-codes", None),
 ]
 
 

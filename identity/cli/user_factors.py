@@ -1,0 +1,79 @@
+"""`identity users factors …`"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from identity.cli.confirming import Yes, sure
+from identity.cli.frame import operating
+from identity.cli.naming import UserName, find_user
+from identity.cli.printing import AsJson, as_json, remark, table
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+factors = typer.Typer(
+    name="factors", help="See and reset the second factors of a user.", rich_markup_mode=None
+)
+
+
+def add_to(commands: typer.Typer) -> None:
+    commands.add_typer(factors)
+
+
+@factors.command("list")
+def list_(user: UserName, json: AsJson = False) -> None:
+    """List what a user can give beside the password."""
+    with operating() as operation, operation.look() as session:
+        found = find_user(session, user)
+        rows = _factors(session, found.id)
+    if json:
+        as_json(rows)
+        return
+    table(
+        ("KIND", "SINCE", "LAST USED", "LOCKED UNTIL", "LEFT"),
+        (tuple(row.values()) for row in rows),
+        none=f"{found.username} has no second factor.",
+    )
+
+
+@factors.command()
+def reset(
+    user: UserName,
+    reason: Annotated[str | None, typer.Option(help="For the audit.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Take the second factors from a user who has lost them; all sessions end."""
+    from identity.authentication import second_factor
+
+    with operating() as operation:
+        with operation.look() as session:
+            username = find_user(session, user).username
+        sure(f"Will {username} be let in by the password alone?", yes=yes)
+        with operation.change() as session:
+            found = find_user(session, user, lock=True)
+            ended = second_factor.reset(session, found, None, reason)
+    remark(f"{username} has no second factor any more; sessions ended: {ended}.")
+
+
+def _factors(session: "Session", user_id: str) -> list[dict[str, Any]]:
+    """As the API shows them."""
+    from identity.authentication import recovery, totp
+
+    rows: list[dict[str, Any]] = []
+    found = totp.find(session, user_id)
+    if found is not None:
+        rows.append(
+            {
+                "kind": "totp",
+                "created_at": found.confirmed_at,
+                "last_used_at": found.last_used_at,
+                "locked_until": totp.locked_until(found),
+                "left": None,
+            }
+        )
+    left, made = recovery.left(session, user_id)
+    if made is not None:
+        codes = {"kind": "recovery_codes", "created_at": made, "last_used_at": None}
+        rows.append(codes | {"locked_until": None, "left": left})
+    return rows

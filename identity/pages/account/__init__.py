@@ -1,0 +1,1 @@
+"""Pages for people about their own account."""

@@ -1,0 +1,177 @@
+"""`/account/factors`: one's own second factors. Shown to whoever has just proved who they are."""
+
+from collections.abc import Callable
+from datetime import datetime
+from itertools import groupby
+from typing import TypeVar
+
+import segno
+from sqlmodel import Session
+
+from identity.authentication import recovery, second_factor, totp
+from identity.authentication.levels import BY_PASSWORD_AND_CODE
+from identity.authentication.totp import Enrolment
+from identity.directory.users import accounts
+from identity.directory.users.table import User
+from identity.errors import Conflict, NotFound, ValidationFailed
+from identity.http.messages import Request, Response
+from identity.http.origins import see_other
+from identity.pages import returning
+from identity.pages.beginning import Beginning, stepped_up
+from identity.pages.registry import House
+from identity.pages.rendering import Header, Rendering
+from identity.pages.words import _
+from identity.records import audit
+from identity.service.interactions import Person
+from identity.service.people import person_at
+
+T = TypeVar("T")
+ALONE: Header = (b"cross-origin-opener-policy", b"same-origin")
+WRONG_CODE = _("The code is wrong. Is the clock of your telephone right?")
+BEGIN_AGAIN = _("That took too long. Begin once more.")
+
+
+class Factors:
+    def __init__(self, house: House, rendering: Rendering) -> None:
+        self._services = house.services
+        self._rendering = rendering
+        self._beginning = Beginning(house, rendering.base)
+        self._here = f"{rendering.base}/account/factors"
+
+    async def get(self, request: Request) -> Response:
+        person = await self._person(request)
+        if person is None:
+            return self._to_sign_in()
+        return await self._overview(person)
+
+    async def post(self, request: Request) -> Response:
+        form = await request.form()
+        person = await self._person(request)
+        if person is None:
+            return self._to_sign_in()
+        act = form.get("act")
+        try:
+            if act == "begin":
+                begin = self._services.second_factor.begin_totp
+                return self._enrolment(await self._change(person, begin))
+            if act == "confirm":
+                return await self._confirm(request, person, form.get("code", ""))
+            if act == "codes":
+                renew = second_factor.renew_recovery
+                return self._page("recovery_codes", codes=await self._change(person, renew))
+            if act == "remove":
+                return self._page("remove_totp")
+            if act == "removed":
+                await self._change(person, second_factor.remove_totp)
+        except NotFound:  # in another tab, a moment ago
+            pass
+        except Conflict:
+            return await self._overview(person, BEGIN_AGAIN)
+        return see_other(self._here)
+
+    # --- Steps ------------------------------------------------------------------------------
+
+    async def _person(self, request: Request) -> Person | None:
+        """Who sits there, if they have just proved it."""
+        await self._services.feed.catch_up()
+        person = await person_at(self._services, request)
+        return person if person is not None and stepped_up(person) else None
+
+    def _to_sign_in(self) -> Response:
+        return see_other(returning.with_to(f"{self._rendering.base}/sign-in", self._here))
+
+    async def _change(self, person: Person, change: Callable[[Session, User], T]) -> T:
+        """`person` has stepped up; what they have may have grown since."""
+
+        def unit(session: Session) -> T:
+            user = accounts.get(session, person.user.id, lock=True)
+            if user.second_factor != person.user.second_factor:
+                raise Conflict("changed meanwhile")
+            return change(session, user)
+
+        return await self._services.db.write(unit)
+
+    async def _confirm(self, request: Request, person: Person, code: str) -> Response:
+        """The browser session rises with it, and gets another name."""
+        factors = self._services.second_factor
+
+        def change(session: Session, user: User) -> tuple[list[str] | None, str]:
+            codes = factors.confirm_totp(session, user, code)
+            proof = BY_PASSWORD_AND_CODE
+            return codes, self._beginning.raised(session, request, user.id, proof, person)
+
+        try:
+            codes, cookie = await self._change(person, change)
+        except ValidationFailed:
+            waiting = await self._change(person, factors.waiting_totp)
+            if waiting is None:
+                return await self._overview(person, BEGIN_AGAIN)
+            return self._enrolment(waiting, WRONG_CODE)
+        headers = [self._beginning.set(cookie)]
+        if codes is None:
+            return see_other(self._here, headers)
+        return self._page("recovery_codes", headers=headers, codes=codes)
+
+    # --- What is shown ------------------------------------------------------------------------
+
+    async def _overview(self, person: Person, problem: str | None = None) -> Response:
+        def look(session: Session) -> tuple[datetime | None, datetime | None, int]:
+            found = totp.find(session, person.user.id)
+            left, _made = recovery.left(session, person.user.id)
+            if found is None:
+                return None, None, left
+            return found.confirmed_at, found.last_used_at, left
+
+        since, used, left = await self._services.db.read(look)
+        return self._page(
+            "factors",
+            status=409 if problem else 200,
+            username=person.user.username,
+            since=since,
+            used=used,
+            left=left,
+            problem=problem,
+        )
+
+    def _enrolment(self, enrolment: Enrolment, problem: str | None = None) -> Response:
+        key = enrolment.secret
+        side, path = drawn(enrolment.uri)
+        return self._page(
+            "totp",
+            status=422 if problem else 200,
+            side=side,
+            path=path,
+            key=" ".join(key[at : at + 4] for at in range(0, len(key), 4)),
+            problem=problem,
+        )
+
+    def _page(
+        self, name: str, *, status: int = 200, headers: list[Header] | None = None, **said: object
+    ) -> Response:
+        return self._rendering.page(
+            f"account/{name}.html",
+            status=status,
+            headers=[*(headers or ()), ALONE],
+            forms_stay=True,
+            action=self._here,
+            request_id=audit.origin.get().request_id,
+            **said,
+        )
+
+
+def drawn(text: str) -> tuple[int, str]:
+    """A QR code: how many squares a side has, and its dark ones as the path of an SVG."""
+    rows = [list(row) for row in segno.make(text, error="m", micro=False).matrix_iter(border=4)]
+    runs = []
+    for y, row in enumerate(rows):
+        x = 0
+        for dark, squares in groupby(row):
+            width = len(list(squares))
+            if dark:
+                runs.append(f"M{x} {y}h{width}v1h-{width}z")
+            x += width
+    return len(rows), "".join(runs)
+
+
+async def page(house: House) -> Factors:
+    return Factors(house, await house.rendering())

@@ -1,0 +1,93 @@
+"""What signing in comes to: a browser session, and back to where somebody waits."""
+
+from dataclasses import dataclass
+
+from identity.authentication import browser, levels
+from identity.authentication.levels import Proof
+from identity.errors import OAuthError
+from identity.http import cookies
+from identity.http.messages import Request, Response
+from identity.http.origins import see_other
+from identity.pages import returning
+from identity.pages.registry import House
+from identity.records import audit
+from identity.service.interactions import Person, Waiting
+from identity.store import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `/sign-in` was asked for."""
+
+    to: str | None
+    waiting: Waiting | None
+    """The request that waits for it; None where none does, or nothing can come of it."""
+    action: str
+    """Where its forms go."""
+
+    @property
+    def client_id(self) -> str | None:
+        return self.waiting.client.id if self.waiting else None
+
+
+class Beginning:
+    def __init__(self, house: House, base: str) -> None:
+        self._authorizations = house.authorizations
+        self._services = house.services
+        self._base = base
+
+    async def asked(self, request: Request) -> Asked:
+        to = returning.to(request.query, self._base)
+        action = returning.with_to(f"{self._base}/sign-in", to)
+        await self._services.feed.catch_up()
+        if to is None or not returning.is_request(to, self._base):
+            return Asked(to, None, action)
+        try:
+            waiting = await self._authorizations.look(request, returning.query_of(to))
+        except OAuthError:
+            # `/authorize` says so in its own way, once somebody is back there.
+            return Asked(to, None, action)
+        return Asked(to, waiting, action)
+
+    def begin(
+        self,
+        work: Work,
+        request: Request,
+        asked: Asked,
+        user_id: str,
+        proof: Proof,
+        before: Person | None,
+    ) -> str:
+        """The cookie of the session, whose name is another than it was before."""
+        cookie = self.raised(work, request, user_id, proof, before)
+        audit.record(
+            work, "login", subject=user_id, client_id=asked.client_id, by="browser", acr=proof.acr
+        )
+        return cookie
+
+    def raised(
+        self, work: Work, request: Request, user_id: str, proof: Proof, before: Person | None
+    ) -> str:
+        return browser.sign_in(
+            work,
+            self._services.browser_lifetimes,
+            user_id=user_id,
+            amr=list(proof.amr),
+            acr=proof.acr,
+            before=before.session if before else None,
+            user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
+        )
+
+    def go_on(self, asked: Asked, cookie: str) -> Response:
+        return see_other(asked.to or f"{self._base}/sign-in", [self.set(cookie)])
+
+    def set(self, cookie: str) -> tuple[bytes, bytes]:
+        lasting = int(self._services.browser_lifetimes.absolute.total_seconds())
+        return self._services.cookies.set(cookies.SESSION, cookie, lasting)
+
+
+def stepped_up(person: Person) -> bool:
+    """Whether this person may do now what takes a fresh proof."""
+    session = person.session
+    proven_at = session.authenticated_at.timestamp()
+    return levels.stepped_up(session.acr, proven_at, second_factor=person.user.second_factor)
