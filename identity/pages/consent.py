@@ -1,5 +1,7 @@
 """`/consent`: may this application do that in your name?"""
 
+from collections.abc import Mapping
+
 from sqlmodel import Session, col, select
 
 from identity.directory import uris
@@ -34,11 +36,14 @@ class Consent:
         if waiting is None or waiting.step != "consent" or not waiting.marked:
             return see_other(to)
         answer = form.get("answer")
+        if answer not in ("agree", "decline"):
+            return await self._form(to, waiting, problem=_("Choose one of the two."))
+        if not _was_asked(form, waiting):
+            words = _("Something has changed since you were asked. Please look again.")
+            return await self._form(to, waiting, problem=words)
         if answer == "agree":
             return await self._house.authorizations.agree(request, waiting)
-        if answer == "decline":
-            return self._house.authorizations.decline(waiting)
-        return await self._form(to, waiting, problem=_("Choose one of the two."))
+        return self._house.authorizations.decline(waiting)
 
     async def _waiting(self, request: Request) -> tuple[str, Waiting | None]:
         to = returning.to(request.query, self._rendering.base)
@@ -61,6 +66,8 @@ class Consent:
             or waiting.redirect_uri.partition(":")[0],
             on_this_machine=uris.is_loopback(waiting.redirect_uri),
             username=waiting.person.user.username,
+            user_id=waiting.person.user.id,
+            shown=" ".join(waiting.new_scopes),
             new=[described[name] for name in waiting.new_scopes if name in described],
             old=[described[name] for name in waiting.old_scopes if name in described],
             problem=problem,
@@ -68,6 +75,14 @@ class Consent:
             action=returning.with_to(f"{self._rendering.base}/consent", to),
             another=returning.with_to(f"{self._rendering.base}/sign-out", to),
         )
+
+
+def _was_asked(form: Mapping[str, str], waiting: Waiting) -> bool:
+    """Whether the page that was answered asked this very person about no less. Another may have
+    signed in in another tab; the client, or the user, may have got more scopes meanwhile."""
+    assert waiting.person is not None
+    shown = form.get("shown", "").split(" ")
+    return form.get("user") == waiting.person.user.id and set(waiting.new_scopes).issubset(shown)
 
 
 def _described(session: Session, names: list[str]) -> dict[str, str]:
