@@ -93,7 +93,7 @@ class Authorize:
         """The person at the browser agrees; what they agreed to is remembered."""
         assert isinstance(waiting, Interaction) and waiting.person is not None
         user_id, client, names = waiting.person.user.id, waiting.client, waiting.new_scopes
-        if names:
+        if waiting.never_asked or names:
             await self._services.db.write_plain(
                 lambda work: consents.grant(work, user_id, client, names)
             )
@@ -163,13 +163,15 @@ class Authorize:
         implied = implied_scopes(asked, home, scopes)
         return Asked(scopes, implied, resources, await self._consented(person, asked))
 
-    async def _consented(self, person: Person, asked: AuthorizationRequest) -> frozenset[str]:
+    async def _consented(
+        self, person: Person, asked: AuthorizationRequest
+    ) -> frozenset[str] | None:
         client = asked.back.client
         if client.settings.first_party:
             return frozenset()
         key = consents.key(person.user.id, client.id)
         known = self._services.consents
-        return known.at_hand(key) or await known.get(key) or frozenset()
+        return known.at_hand(key) or await known.get(key)
 
     def _resources(
         self, asked: AuthorizationRequest, home: dict[str, str | None]

@@ -229,3 +229,19 @@ async def test_an_answer_counts_for_what_was_shown(world: World) -> None:
     assert (await browser.submit(page, "agree")).sent_to["code"]
     (event,) = await world.events("consent.granted")
     assert (event.subject, event.detail["scopes"]) == (ada.id, ["email", "openid"])
+
+
+async def test_a_request_without_a_scope_is_agreed_to_as_well(world: World) -> None:
+    """Its tokens say whose they are, and nobody has said that the client may know."""
+    world.user("ada")
+    flow = Flow(world, code_client(world, scopes=["openid"]))
+    browser = Browser(world.api)
+    await browser.sign_in(await browser.get("/sign-in"))
+    told((await flow.start(browser, scope=None, prompt="none"))[0], "consent_required")
+    page, _ = await flow.start(browser, scope=None)
+    assert "know that it is you" in page.text
+    told(await browser.submit(page, "decline"), "access_denied")
+    assert await asked(flow, browser, scope=None)
+    assert (await browser.submit(page, "agree")).sent_to["code"]
+    assert not await asked(flow, browser, scope=None)
+    assert await asked(flow, browser, scope="openid")
