@@ -46,7 +46,8 @@ from identity.tokens.codes import Authorized
 from identity.tokens.subjects import is_pairwise
 
 LONGEST = 12 * 1024
-"""Octets of a request: it has to fit into an address, twice encoded, more than once."""
+"""Octets of a request, and of the address at which it waits, where it stands encoded once more:
+servers and proxies take no longer ones."""
 SILENTLY: Mapping[Step, type[OAuthError]] = {
     "sign_in": LoginRequired,
     "choose": AccountSelectionRequired,
@@ -202,7 +203,10 @@ class Authorize:
             known = mint("br")
             headers.append(jar.set(cookies.BROWSER, known))
         back = self._address(interaction.parameters, interaction.mark or Mark(now()), known)
-        return see_other(f"{self._base}/{page}?{urlencode({'to': back})}", headers)
+        address = f"{self._base}/{page}?{urlencode({'to': back})}"
+        if len(address) > LONGEST:
+            raise InvalidRequest("the request is too long to wait for a person")
+        return see_other(address, headers)
 
     def _address(self, parameters: Parameters, mark: Mark, known: str) -> str:
         sealed = self._services.marks.seal(mark, digest_of(parameters), known)

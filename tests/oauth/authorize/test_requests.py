@@ -159,6 +159,21 @@ async def test_a_request_too_long_for_an_address_gets_a_page(world: World) -> No
     assert answer.status_code == 400
 
 
+async def test_a_request_that_does_not_fit_into_the_address_of_a_page_is_refused(
+    world: World,
+) -> None:
+    """There it stands encoded once more, and servers take 16 KiB at the most."""
+    flow, browser = Flow(world, code_client(world)), Browser(world.api)
+    for state, fits in (("x" * 7000, True), ("ü" * 600, True), ("ü" * 1500, False)):
+        parameters, _ = flow.parameters(state=state)
+        answer = await browser._api.get("/authorize", params=parameters)
+        assert len(answer.headers["location"]) < 12 * 1024
+        if fits:
+            assert answer.headers["location"].startswith("/sign-in?")
+        else:
+            assert told(Page(answer), "invalid_request")["state"] == state
+
+
 @pytest.mark.parametrize("wrong", [{"scope": "no-such-scope"}, {}])
 async def test_form_post_says_everything_in_a_form_and_nothing_in_the_address(
     world: World, wrong: dict[str, str]
