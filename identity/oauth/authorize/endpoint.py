@@ -151,7 +151,11 @@ class Authorize:
         person = await person_at(services, request)
         wanted = await self._wanted(asked, person) if person is not None else None
         meant = asked.meant(services.hints)
-        as_meant = person is None or meant <= {services.subjects.of(back.client, person.user.id)}
+        as_meant = (
+            person is None
+            or meant is None
+            or services.subjects.of(back.client, person.user.id) in meant
+        )
         step = next_step(asked, person, wanted, mark, as_meant=as_meant)
         return Interaction(asked, parameters, mark, person, wanted, step)
 

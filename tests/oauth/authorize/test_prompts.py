@@ -106,8 +106,20 @@ async def test_a_hint_of_somebody_else_asks_and_does_not_let_another_through(wor
 async def test_a_subject_asked_for_by_claims_is_a_hint(world: World) -> None:
     flow, browser = shop(world), Browser(world.api)
     sub = claims_of((await flow.tokens(browser))["id_token"])["sub"]
-    for wanted, error in ((sub, None), ("somebody-else", "login_required")):
-        claims = json.dumps({"id_token": {"sub": {"value": wanted}}})
+    others = "somebody-else"
+    for wanted, error in (
+        ({"id_token": {"sub": {"value": sub}}}, None),
+        ({"id_token": {"sub": {"values": [others, sub]}}}, None),
+        ({"id_token": {"sub": {"essential": True}}}, None),
+        ({"id_token": {"sub": {"value": others}}}, "login_required"),
+        ({"id_token": {"sub": {"value": ""}}}, "login_required"),
+        ({"id_token": {"sub": {"values": [others]}}}, "login_required"),
+        ({"id_token": {"sub": {"value": sub}}, "userinfo": {"sub": {"value": others}}},
+         "login_required"),
+        ({"id_token": {"sub": {"value": 1}}}, "invalid_request"),
+        ({"userinfo": {"sub": {"values": sub}}}, "invalid_request"),
+    ):  # fmt: skip
+        claims = json.dumps(wanted)
         page, _ = await flow.start(browser, prompt="none", claims=claims)
         if error is None:
             assert page.sent_to["code"]
