@@ -34,6 +34,9 @@ test: $(VENV)/.dev ## Every test, on SQLite and on a real PostgreSQL
 test-proofs: $(VENV)/.dev ## The long proofs whole; `make test` runs a short form of each
 	TEST_PROOFS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "proof or fuzz" $(ARGS)
 
+conformance: $(VENV)/.dev ## The lines of OpenID Connect's conformance tests, and docs/conformance.md
+	$(BIN)/python -m pytest -q -p no:xdist -p tests.conformance.report -m conformance $(ARGS)
+
 mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=PLACE; all take hours
 	$(BIN)/python -m scripts.mutants $(ARGS)
 

@@ -9,6 +9,7 @@ from identity import clock
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.table import BrowserSession
 from tests.browsing import Browser, Flow, code_client
+from tests.conformance.lines import line
 from tests.oauth.authorize.test_requests import told
 from tests.world import World, claims_of
 
@@ -18,6 +19,10 @@ def shop(world: World, **settings: object) -> Flow:
     return Flow(world, code_client(world, first_party=True, **settings))
 
 
+@line(
+    "Code flow",
+    "`prompt=none`: an error without a session; with one the same `sub`, `auth_time`",
+)
 async def test_nobody_is_asked_with_prompt_none(world: World) -> None:
     flow, browser = shop(world), Browser(world.api)
     told((await flow.start(browser, prompt="none"))[0], "login_required")
@@ -30,6 +35,7 @@ async def test_nobody_is_asked_with_prompt_none(world: World) -> None:
     told((await flow.start(browser, prompt="none"))[0], "consent_required")
 
 
+@line("Code flow", "`prompt=login` really asks, and `auth_time` moves")
 async def test_prompt_login_really_asks_and_goes_on_after_it(world: World) -> None:
     flow, browser = shop(world), Browser(world.api)
     with clock.frozen() as hand:
@@ -48,6 +54,7 @@ async def test_prompt_login_really_asks_and_goes_on_after_it(world: World) -> No
         assert browser.cookies["identity"] != cookie  # a new id at every rise in privilege
 
 
+@line("Code flow", "A `max_age` that has passed asks, one that has not does not")
 async def test_max_age_asks_who_has_signed_in_longer_ago(world: World) -> None:
     flow, browser = shop(world), Browser(world.api)
     with clock.frozen() as hand:
@@ -89,6 +96,7 @@ async def test_select_account_shows_who_is_there_and_lets_another_in(world: Worl
     assert claims_of(answer.json()["id_token"])["sub"] != ada
 
 
+@line("Code flow", "`id_token_hint` with `prompt=none`")
 async def test_a_hint_of_somebody_else_asks_and_does_not_let_another_through(world: World) -> None:
     flow, browser, other = shop(world), Browser(world.api), Browser(world.api)
     world.user("eve")
@@ -148,6 +156,7 @@ async def test_a_hint_is_an_id_token_of_ours_for_this_client_and_nothing_else(
         told(page, "invalid_request")
 
 
+@line("Code flow", "An asked `acr` that is met is returned")
 async def test_an_acr_that_is_met_is_returned(world: World) -> None:
     flow, browser = shop(world), Browser(world.api)
     tokens = await flow.tokens(browser, acr_values="gold aal1 aal2")
