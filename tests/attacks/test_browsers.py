@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from identity.app import create_app
+from tests import acting
 from tests.attacks.rules import without
 from tests.browsing import Browser, Flow, Page, code_client
 from tests.oauth.authorize.test_requests import told
@@ -250,6 +251,34 @@ async def test_no_neighbour_sets_our_cookies(https: World) -> None:
         https.api.cookies.clear()
         answer = await https.api.get(f"/authorize?{asked}", headers=cookie)
         assert ("login_required" in answer.headers["location"]) is error
+
+
+@without("identity.pages.signing_in:SigningIn.post",
+         "if proven.user.must_change_password:", "if False:")  # fmt: skip
+async def test_a_one_time_password_signs_nobody_in_before_another_is_set(world: World) -> None:
+    """CVE-2026-18963: whoever had the first step skipped the second."""
+    world.user("ada", must_change_password=True)
+    flow = Flow(world, code_client(world, first_party=True))
+    for fields in ({}, {"new_password": PASSWORD}, {"act": "change"}, {"new_password": "short"},
+                   {"act": "choose"}, {"act": "another"}):  # fmt: skip
+        browser = Browser(world.api)
+        page, _ = await flow.start(browser)
+        form = {"username": "ada", "password": PASSWORD, **fields}
+        page = await browser.post(str(page.answer.url), form)
+        assert page.status < 500 and "location" not in page.answer.headers, fields
+        assert "identity" not in browser.cookies
+        told((await flow.start(browser, prompt="none"))[0], "login_required")
+
+
+async def test_whom_an_administrator_gives_another_password_is_signed_out_everywhere(
+    flow: Flow,
+) -> None:
+    world = flow.world
+    browser, boss = await signed_in(world), await acting.admin(world)
+    assert await who(world, browser) == "ada"
+    sub = claims_of((await flow.tokens(browser))["id_token"])["sub"]
+    await boss.done("POST", f"/users/{sub}/password")
+    assert await who(world, browser) is None
 
 
 # --- Pages ----------------------------------------------------------------------------------
