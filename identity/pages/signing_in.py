@@ -6,6 +6,7 @@ from sqlmodel import Session
 
 from identity.authentication import browser, changing
 from identity.authentication.password import WRONG, Proven
+from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import (
     Forbidden,
     IdentityError,
@@ -60,12 +61,7 @@ class SigningIn:
         if waiting.step in (None, "consent"):
             return see_other(asked.to or "")
         if waiting.step == "choose" and waiting.person is not None and waiting.marked:
-            return self._rendering.page(
-                "choose.html",
-                client=waiting.client,
-                username=waiting.person.user.username,
-                action=self._action(asked),
-            )
+            return self._choice(asked, waiting.client, waiting.person)
         known = waiting.person.user.username if waiting.person else None
         return self._form(asked, username=waiting.login_hint or known or "")
 
@@ -73,9 +69,12 @@ class SigningIn:
         form = await request.form()
         asked = await self._asked(request)
         if form.get("act") == "choose" and asked.waiting is not None:
-            if asked.waiting.step != "choose" or not asked.waiting.marked:
+            waiting = asked.waiting
+            if waiting.step != "choose" or waiting.person is None or not waiting.marked:
                 return see_other(asked.to or "")
-            return see_other(self._house.authorizations.chosen(request, asked.waiting))
+            if form.get("user") != waiting.person.user.id:  # signed in meanwhile, in another tab
+                return self._choice(asked, waiting.client, waiting.person)
+            return see_other(self._house.authorizations.chosen(request, waiting))
         if form.get("act") == "another" and asked.waiting is not None:
             return self._form(asked)
         username, password = form.get("username", ""), form.get("password", "")
@@ -192,6 +191,15 @@ class SigningIn:
             username=username,
             problem=problem,
             request_id=audit.origin.get().request_id,
+            action=self._action(asked),
+        )
+
+    def _choice(self, asked: _Asked, client: ClientSnapshot, person: Person) -> Response:
+        return self._rendering.page(
+            "choose.html",
+            client=client,
+            username=person.user.username,
+            user_id=person.user.id,
             action=self._action(asked),
         )
 

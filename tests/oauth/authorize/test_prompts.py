@@ -11,7 +11,7 @@ from identity.tokens.sessions.table import BrowserSession
 from tests.browsing import Browser, Flow, code_client
 from tests.conformance.lines import line
 from tests.oauth.authorize.test_requests import told
-from tests.world import World, claims_of
+from tests.world import PASSWORD, World, claims_of
 
 
 def shop(world: World, **settings: object) -> Flow:
@@ -94,6 +94,18 @@ async def test_select_account_shows_who_is_there_and_lets_another_in(world: Worl
         page = await browser.submit(page, "choose")
     answer = await flow.redeem(page.sent_to["code"], verifier)
     assert claims_of(answer.json()["id_token"])["sub"] != ada
+
+
+async def test_who_was_shown_is_who_is_chosen(world: World) -> None:
+    """In one tab Ada is shown, in another Eve signs in."""
+    flow, browser = shop(world), Browser(world.api)
+    world.user("eve")
+    await browser.sign_in(await browser.get("/sign-in"))
+    page, _ = await flow.start(browser, prompt="select_account")
+    await browser.post("/sign-in", {"username": "eve", "password": PASSWORD})
+    page = await browser.submit(page, "choose")
+    assert page.title.startswith("Choose an account") and "eve" in page.text
+    assert (await browser.submit(page, "choose")).sent_to["code"]
 
 
 @line("Code flow", "`id_token_hint` with `prompt=none`")
