@@ -314,6 +314,11 @@ async def test_no_page_is_shown_in_a_frame_or_kept(flow: Flow, browser: Browser)
     assert len(titles) >= 6, titles
 
 
+@without(
+    "identity.pages.rendering:_is_web",
+    "uri is not None and uris.web_problem(uri) is None",
+    "bool(uri)",
+)
 async def test_nothing_that_others_write_is_markup_on_a_page(world: World) -> None:
     evil = "<script>alert(1)</script>\"'><img src=x>"
     world.user("ada", name=evil)
@@ -332,4 +337,5 @@ async def test_nothing_that_others_write_is_markup_on_a_page(world: World) -> No
     shown.append(await browser.get(f"/authorize?{urlencode({'client_id': evil})}"))
     shown.append(await browser.post("/sign-in", {"username": evil, "password": evil}))
     for page in shown:
+        assert "javascript:" not in page.answer.text
         assert "<script" not in page.answer.text and "<img src=x" not in page.answer.text
