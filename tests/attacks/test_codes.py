@@ -1,6 +1,7 @@
 """Codes and the state around them: stolen, turned to another client, stripped of their challenge,
 cut short, put in another's place, or kept while what they stood for went away."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from tests import acting
 from tests.attacks.rules import without
 from tests.browsing import CALLBACK, Browser, Flow, code_client, verifier_and_challenge
 from tests.oauth.authorize.test_requests import told
-from tests.world import World, bearer, granted, refused
+from tests.world import PASSWORD, World, bearer, claims_of, granted, refused
 
 GRANT = "identity.oauth.grants.authorization_code"
 REQUEST = "identity.oauth.authorize.request"
@@ -208,3 +209,45 @@ async def test_what_changed_while_somebody_read_the_page_is_judged_again(
     assert not await world.events("authorization.granted") or all(
         event.client_id == "narrowed" for event in await world.events("authorization.granted")
     )
+
+
+async def test_nothing_is_left_of_what_was_agreed_to_while_somebody_signed_out(
+    world: World, browser: Browser
+) -> None:
+    """Eight tabs agree at once, and a ninth signs out: whichever came first, no token lives."""
+    world.user("ada")
+    flow = Flow(world, code_client(world))
+    pages = [await flow.start(browser) for _ in range(8)]
+    await browser.post("/sign-in", {"username": "ada", "password": PASSWORD})
+    pages = [(await browser.get(str(page.answer.url)), verifier) for page, verifier in pages]
+    assert all(page.title.startswith("Allow access") for page, _ in pages)
+    leaving = await browser.get("/sign-out")
+    answers = await asyncio.gather(
+        *(browser.submit(page, "agree") for page, _ in pages[:4]),
+        browser.submit(leaving),
+        *(browser.submit(page, "agree") for page, _ in pages[4:]),
+    )
+    del answers[4]
+    redeemed = []
+    for answer, (_, verifier) in zip(answers, pages, strict=True):
+        assert answer.status in (200, 303), answer.status
+        if "location" in answer.answer.headers and "code" in answer.sent_to:
+            redeemed.append(await flow.redeem(answer.sent_to["code"], verifier))
+    for each in redeemed:
+        refused(each, *REFUSED)
+    told((await flow.start(browser, prompt="none"))[0], "login_required")
+
+
+async def test_many_tabs_that_agree_at_once_all_finish(world: World, browser: Browser) -> None:
+    world.user("ada")
+    flow = Flow(world, code_client(world))
+    pages = [await flow.start(browser, scope=f"openid {more}") for more in ("email", "profile") * 4]
+    await browser.post("/sign-in", {"username": "ada", "password": PASSWORD})
+    pages = [(await browser.get(str(page.answer.url)), verifier) for page, verifier in pages]
+    answers = await asyncio.gather(*(browser.submit(page, "agree") for page, _ in pages))
+    tokens = [
+        granted(await flow.redeem(answer.sent_to["code"], verifier))
+        for answer, (_, verifier) in zip(answers, pages, strict=True)
+    ]
+    assert len({claims_of(each["id_token"])["sid"] for each in tokens}) == 1
+    assert all([await world.active(each["access_token"]) for each in tokens])

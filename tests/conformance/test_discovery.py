@@ -118,3 +118,33 @@ async def test_the_key_set_has_nothing_private_and_no_kid_twice(world: World) ->
     assert all(PRIVATE.isdisjoint(key) for key in keys)
     assert len({key["kid"] for key in keys}) == len(keys)
     assert all(key["use"] == "sig" for key in keys)
+
+
+@ON_SQLITE
+@line("Discovery", "Every address that is named is there")
+async def test_every_address_that_is_named_is_there(world: World) -> None:
+    document = await metadata(world.api)
+    named = {name: at for name, at in document.items() if name.endswith(("_endpoint", "_uri"))}
+    assert len(named) >= 9
+    for name, address in named.items():
+        answers = [await world.api.request(method, address) for method in ("GET", "POST")]
+        assert {answer.status_code for answer in answers} - {404, 405}, name
+        assert all(answer.status_code < 500 for answer in answers), name
+
+
+@ON_SQLITE
+@line("Discovery", "`prompt_values_supported` and `response_modes_supported` are true")
+async def test_prompts_and_response_modes_that_are_named_work_and_no_other(world: World) -> None:
+    world.user("ada")
+    flow, browser = Flow(world, code_client(world, first_party=True)), Browser(world.api)
+    document = await metadata(world.api)
+    assert {"none", "login"} <= set(document["prompt_values_supported"])
+    for prompt in (*document["prompt_values_supported"], "whatever"):
+        page, _ = await flow.start(browser, prompt=prompt)
+        refused = "location" in page.answer.headers and page.sent_to["error"] == "invalid_request"
+        assert refused == (prompt == "whatever"), prompt
+    assert {"query", "form_post"} <= set(document["response_modes_supported"])
+    for mode in (*document["response_modes_supported"], "whatever"):
+        page, _ = await flow.start(browser, prompt="none", response_mode=mode)
+        said = page.answer.headers.get("location", "") + page.answer.text
+        assert ("invalid_request" in said) == (mode == "whatever"), mode

@@ -170,6 +170,7 @@ async def test_a_token_is_for_one_of_the_resources_that_were_named(
     refused(answer, 400, "invalid_target")
 
 
+@line("Logout", "`sid` is in ID tokens, and one for the codes of a browser")
 async def test_the_clients_codes_share_one_session_and_keep_their_own_scope(
     flow: Flow, browser: Browser
 ) -> None:
