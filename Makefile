@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-proofs mutants test-plain check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
+.PHONY: help run test test-proofs conformance parties mutants test-plain check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,12 @@ test: $(VENV)/.dev ## Every test, on SQLite and on a real PostgreSQL
 
 test-proofs: $(VENV)/.dev ## The long proofs whole; `make test` runs a short form of each
 	TEST_PROOFS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "proof or fuzz" $(ARGS)
+
+conformance: $(VENV)/.dev ## The lines of OpenID Connect's conformance tests, and docs/conformance.md
+	$(BIN)/python -m pytest -q -p no:xdist -p tests.conformance.report -m conformance $(ARGS)
+
+parties: $(VENV)/.dev $(VENV)-parties/.installed ## Relying parties of others sign somebody in (needs Chromium, npm)
+	PARTIES=$(VENV)-parties $(BIN)/python -m pytest -p no:xdist tests/parties $(ARGS)
 
 mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=PLACE; all take hours
 	$(BIN)/python -m scripts.mutants $(ARGS)
@@ -107,6 +113,12 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.server
 	@$(LOCKED) -r requirements-dev.lock
 	@$(PIP) check
 	@$(PIP) uninstall --yes $(UNUSED)
+	@touch $@
+
+$(VENV)-parties/.installed: tests/parties/requirements.txt
+	@python="$(PYTHON)"; test -n "$$python" && "$$python" -m venv $(VENV)-parties
+	@echo "Installing relying parties into $(VENV)-parties"
+	@$(VENV)-parties/bin/python -m pip --disable-pip-version-check --quiet install -r $<
 	@touch $@
 
 .venv-lock/bin/uv:

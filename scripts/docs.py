@@ -214,6 +214,22 @@ def metrics(service: Service) -> str:
     )
 
 
+def conformance(_: Service) -> str:
+    from tests.conformance.lines import lines
+
+    return table(
+        ("", "line", "held by"),
+        (
+            (
+                each.area,
+                each.words,
+                f"[{each.test.removeprefix('test_').replace('_', ' ')}](../tests/{each.file})",
+            )
+            for each in lines()
+        ),
+    )
+
+
 TABLES: dict[str, Callable[[Service], str]] = {
     "settings": settings,
     "commands": commands,
@@ -221,6 +237,7 @@ TABLES: dict[str, Callable[[Service], str]] = {
     "scopes": scopes,
     "client_settings": client_settings,
     "metrics": metrics,
+    "conformance": conformance,
 }
 
 

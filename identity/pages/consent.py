@@ -1,6 +1,7 @@
 """`/consent`: may this application do that in your name?"""
 
 import json
+from collections.abc import Mapping
 
 from identity.directory import uris
 from identity.directory.details import Detail
@@ -33,11 +34,14 @@ class Consent:
         if waiting is None or waiting.step != "consent" or not waiting.marked:
             return see_other(to)
         answer = form.get("answer")
+        if answer not in ("agree", "decline"):
+            return await self._form(to, waiting, problem=_("Choose one of the two."))
+        if not _was_asked(form, waiting):
+            words = _("Something has changed since you were asked. Please look again.")
+            return await self._form(to, waiting, problem=words)
         if answer == "agree":
             return await self._house.authorizations.agree(request, waiting)
-        if answer == "decline":
-            return await self._house.authorizations.decline(waiting)
-        return await self._form(to, waiting, problem=_("Choose one of the two."))
+        return await self._house.authorizations.decline(waiting)
 
     async def _waiting(self, request: Request) -> tuple[str, Waiting | None]:
         to = returning.to(request.query, self._rendering.base)
@@ -62,6 +66,8 @@ class Consent:
             described_at=uris.host_of(waiting.client.id),
             on_this_machine=uris.is_loopback(waiting.redirect_uri),
             username=waiting.person.user.username,
+            user_id=waiting.person.user.id,
+            shown=" ".join(waiting.new_scopes),
             new=[words[name] for name in waiting.new_scopes if name in words],
             old=[words[name] for name in waiting.old_scopes if name in words],
             details=[(types.describe(each), _members(each)) for each in waiting.details],
@@ -79,6 +85,14 @@ def _members(detail: Detail) -> list[tuple[str, str]]:
         for name, value in detail.items()
         if name != "type"
     ]
+
+
+def _was_asked(form: Mapping[str, str], waiting: Waiting) -> bool:
+    """Whether the page that was answered asked this very person about no less. Another may have
+    signed in in another tab; the client, or the user, may have got more scopes meanwhile."""
+    assert waiting.person is not None
+    shown = form.get("shown", "").split(" ")
+    return form.get("user") == waiting.person.user.id and set(waiting.new_scopes).issubset(shown)
 
 
 async def page(house: House) -> Consent:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from identity.directory import uris
 from identity.errors import IdentityError, InvalidRequest, OAuthError, ServerError
 from identity.http.messages import Request, Response
 from identity.pages.static import FOLDER, version
@@ -25,6 +26,11 @@ FORMS_STAY = "; form-action 'self'"
 """Not on pages whose form leads to a client in the end: Chromium checks every hop."""
 
 
+def _is_web(uri: str | None) -> bool:
+    """Whether people may be led there; a rule may be newer than what is stored."""
+    return uri is not None and uris.web_problem(uri) is None
+
+
 class Rendering:
     def __init__(self, settings: Settings) -> None:
         self.base = urlsplit(settings.issuer).path.rstrip("/")
@@ -39,6 +45,7 @@ class Rendering:
         self._environment.install_gettext_callables(  # type: ignore[attr-defined]
             _, lambda one, many, n: one if n == 1 else many, newstyle=True
         )
+        self._environment.tests["web"] = _is_web
         self._environment.globals |= {"base": self.base, "version": version()}
 
     def page(

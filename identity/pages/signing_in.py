@@ -6,6 +6,7 @@ from sqlmodel import Session
 from identity.authentication import changing
 from identity.authentication.levels import BY_PASSWORD
 from identity.authentication.password import WRONG, Proven
+from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import (
     Forbidden,
     IdentityError,
@@ -23,6 +24,7 @@ from identity.pages.registry import House
 from identity.pages.rendering import Header, Rendering
 from identity.pages.words import _
 from identity.records import audit
+from identity.service.interactions import Person
 from identity.service.people import person_at
 from identity.store import Work
 
@@ -48,12 +50,7 @@ class SigningIn:
         if waiting.step in (None, "consent"):
             return see_other(asked.to or "")
         if waiting.step == "choose" and waiting.person is not None and waiting.marked:
-            return self._rendering.page(
-                "choose.html",
-                client=waiting.client,
-                username=waiting.person.user.username,
-                action=asked.action,
-            )
+            return self._choice(asked, waiting.client, waiting.person)
         known = waiting.person.user.username if waiting.person else None
         return self._form(asked, username=waiting.login_hint or known or "")
 
@@ -75,9 +72,12 @@ class SigningIn:
         form = await request.form()
         asked = await self._beginning.asked(request)
         if form.get("act") == "choose" and asked.waiting is not None:
-            if asked.waiting.step != "choose" or not asked.waiting.marked:
+            waiting = asked.waiting
+            if waiting.step != "choose" or waiting.person is None or not waiting.marked:
                 return see_other(asked.to or "")
-            return see_other(self._house.authorizations.chosen(request, asked.waiting))
+            if form.get("user") != waiting.person.user.id:  # signed in meanwhile, in another tab
+                return self._choice(asked, waiting.client, waiting.person)
+            return see_other(self._house.authorizations.chosen(request, waiting))
         username, password = form.get("username", ""), form.get("password", "")
         try:
             if "proof" in form:
@@ -174,6 +174,15 @@ class SigningIn:
             problem=problem,
             again=again,
             request_id=audit.origin.get().request_id,
+            action=asked.action,
+        )
+
+    def _choice(self, asked: Asked, client: ClientSnapshot, person: Person) -> Response:
+        return self._rendering.page(
+            "choose.html",
+            client=client,
+            username=person.user.username,
+            user_id=person.user.id,
             action=asked.action,
         )
 

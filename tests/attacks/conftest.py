@@ -3,8 +3,11 @@ from sqlmodel import select
 
 from identity.keys.material import unseal
 from identity.keys.table import SigningKey
+from tests.attacks.rules import pytest_generate_tests, pytest_pyfunc_call
 from tests.verifier.forger import Forger
 from tests.world import World, claims_of
+
+__all__ = ["forger", "pytest_generate_tests", "pytest_pyfunc_call"]
 
 
 @pytest.fixture

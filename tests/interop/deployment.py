@@ -91,10 +91,11 @@ def sibling(
     *,
     where: Path | None = None,
     path: str = "/",
+    at: int | None = None,
 ) -> Iterator[str]:
-    """A server of another program on a free loopback port, which `command` gets; its address.
-    It runs in `where` and is ready when it answers `path`, whatever it answers."""
-    port = free_port()
+    """A server of another program on a free loopback port (or that of `at`), which `command` gets;
+    its address. It runs in `where` and is ready when it answers `path`, whatever it answers."""
+    port = at or free_port()
     url = f"http://127.0.0.1:{port}"
     said = folder / f"sibling-{port}.log"
     with said.open("wb") as log:

@@ -10,6 +10,7 @@ import pytest
 from identity.app import create_app
 from identity.keys.material import prepare
 from identity.keys.rotation import rotate
+from tests.conformance.lines import line
 from tests.serving import running
 from tests.world import World
 
@@ -128,6 +129,7 @@ async def test_metadata_and_keys_may_be_cached_and_asked_for_again_by_etag(
             assert head.headers["content-length"] == str(len(first.content))
 
 
+@line("Discovery", "After a rotation the new key and the old are both there")
 async def test_a_new_key_changes_the_key_set_and_its_etag_at_once(
     world: World, settings: Any
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from identity import clock
 from tests.browsing import Browser, Flow, Page, code_client
+from tests.conformance.lines import line
 from tests.oauth.authorize.test_requests import told
 from tests.world import World, claims_of
 
@@ -37,6 +38,8 @@ async def is_signed_in(flow: Flow, browser: Browser) -> bool:
     return False
 
 
+@line("Logout", "Hint and registered URI: a redirect with `state`, then `prompt=none` errors")
+@line("Logout", "No `state` sent, none returned")
 async def test_an_id_token_of_this_session_signs_out_and_leads_back(
     flow: Flow, browser: Browser
 ) -> None:
@@ -62,6 +65,7 @@ async def test_a_hint_may_have_expired(flow: Flow, browser: Browser) -> None:
         assert page.answer.headers["location"] == AFTER
 
 
+@line("Logout", "No hint: only after confirmation, with `client_id` and a registered URI")
 async def test_without_a_hint_somebody_is_asked(flow: Flow, browser: Browser) -> None:
     await flow.tokens(browser)
     page = await leave(browser, client_id="shop", post_logout_redirect_uri=AFTER, state="x")
@@ -71,6 +75,7 @@ async def test_without_a_hint_somebody_is_asked(flow: Flow, browser: Browser) ->
     assert not await is_signed_in(flow, browser)
 
 
+@line("Logout", "Nothing given: a page")
 async def test_with_nothing_given_the_page_names_what_ended(flow: Flow, browser: Browser) -> None:
     await flow.tokens(browser)
     page = await browser.submit(await leave(browser))
@@ -98,6 +103,7 @@ async def test_somebody_elses_id_token_signs_nobody_out_unasked(
     assert page.title.startswith("Sign out") and await is_signed_in(flow, browser)
 
 
+@line("Logout", "Bad URI, added query, foreign or unsigned hint: never a redirect")
 async def test_nobody_is_sent_where_the_client_has_not_registered(
     flow: Flow, browser: Browser
 ) -> None:

@@ -4,6 +4,7 @@ import jwt as pyjwt
 import pytest
 
 from tests.browsing import Browser, Flow, code_client
+from tests.conformance.lines import line
 from tests.world import World, bearer, claims_of, granted, refused
 
 
@@ -19,6 +20,7 @@ async def verified(world: World, token: str, audience: str) -> dict[str, object]
     return found
 
 
+@line("Code flow", "The ID token's `iss aud exp iat sub`, signature, `at_hash`")
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
 async def test_an_id_token_is_what_a_client_checks(world: World, algorithm: str) -> None:
     ada = world.user("ada", email="ada@example.com", name="Ada")
@@ -50,6 +52,7 @@ async def test_an_id_token_is_what_a_client_checks(world: World, algorithm: str)
     assert not await world.active(tokens["id_token"])
 
 
+@line("Code flow", "Userinfo by GET and POST with a header")
 async def test_userinfo_says_what_the_scopes_release(world: World) -> None:
     ada = world.user("ada", email="ada@example.com", name="Ada")
     flow, browser = Flow(world, code_client(world, first_party=True)), Browser(world.api)
@@ -77,6 +80,7 @@ async def test_userinfo_says_what_the_scopes_release(world: World) -> None:
     assert answer.status_code == 401
 
 
+@line("Registration", "Signed userinfo")
 async def test_a_client_may_have_claims_in_the_id_token_and_userinfo_signed(world: World) -> None:
     ada = world.user("ada", email="ada@example.com")
     settings = {"claims_in_id_token": True, "userinfo_signed_response_alg": "ES256"}

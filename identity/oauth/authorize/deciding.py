@@ -32,7 +32,8 @@ class Asked:
     implied: tuple[str, ...]
     """What would release the single claims that it asks for: agreed to like scopes."""
     resources: tuple[str, ...]
-    consented: frozenset[str]
+    consented: frozenset[str] | None
+    """None: the user has never agreed to anything."""
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -41,7 +42,7 @@ class Asked:
     @property
     def new(self) -> tuple[str, ...]:
         """What the user has not agreed to yet."""
-        return tuple(name for name in self.all if name not in self.consented)
+        return tuple(name for name in self.all if name not in (self.consented or ()))
 
 
 def next_step(
@@ -103,8 +104,9 @@ def needs_consent(request: AuthorizationRequest, asked: Asked) -> bool:
     client = request.back.client
     if client.settings.first_party:
         return "consent" in request.prompt
-    asks = "consent" in request.prompt or bool(asked.new) or bool(request.details)
-    return asks or asks_always(client, request)
+    if "consent" in request.prompt or asked.consented is None:
+        return True  # even without a scope: its tokens say who the user is
+    return bool(asked.new) or bool(request.details) or asks_always(client, request)
 
 
 def asks_always(client: ClientSnapshot, request: AuthorizationRequest) -> bool:

@@ -47,7 +47,8 @@ from identity.tokens import codes, pushed
 from identity.tokens.codes import Authorized
 
 LONGEST = 12 * 1024
-"""Octets of a request: it has to fit into an address, twice encoded, more than once."""
+"""Octets of a request, and of the address at which it waits, where it stands encoded once more:
+servers and proxies take no longer ones."""
 SILENTLY: Mapping[Step, type[OAuthError]] = {
     "sign_in": LoginRequired,
     "choose": AccountSelectionRequired,
@@ -98,7 +99,7 @@ class Authorize:
         user_id, client, names = waiting.person.user.id, waiting.client, waiting.new_scopes
         if is_document(client.id):
             await self._documents.keep(client)
-        if names:
+        if waiting.never_asked or names:
             await self._services.db.write_plain(
                 lambda work: consents.grant(work, user_id, client, names)
             )
@@ -142,7 +143,11 @@ class Authorize:
         person = await person_at(services, request)
         wanted = await self._wanted(asked, person) if person is not None else None
         meant = asked.meant(services.hints)
-        as_meant = person is None or meant <= {services.subjects.of(back.client, person.user.id)}
+        as_meant = (
+            person is None
+            or meant is None
+            or services.subjects.of(back.client, person.user.id) in meant
+        )
         step = next_step(asked, person, wanted, mark, as_meant=as_meant)
         return Interaction(asked, arrived.carried, mark, person, wanted, step, arrived.pushed)
 
@@ -155,13 +160,15 @@ class Authorize:
         implied = implied_scopes(asked, home, scopes)
         return Asked(scopes, implied, resources, await self._consented(person, asked))
 
-    async def _consented(self, person: Person, asked: AuthorizationRequest) -> frozenset[str]:
+    async def _consented(
+        self, person: Person, asked: AuthorizationRequest
+    ) -> frozenset[str] | None:
         client = asked.back.client
         if client.settings.first_party:
             return frozenset()
         key = consents.key(person.user.id, client.id)
         known = self._services.consents
-        return known.at_hand(key) or await known.get(key) or frozenset()
+        return known.at_hand(key) or await known.get(key)
 
     async def _proceed(self, request: Request, interaction: Interaction) -> Response:
         step, silent = interaction.step, "none" in interaction.request.prompt
@@ -180,7 +187,10 @@ class Authorize:
             known = mint("br")
             headers.append(jar.set(cookies.BROWSER, known))
         back = self._address(interaction.carried, interaction.mark or Mark(now()), known)
-        return see_other(f"{self._base}/{page}?{urlencode({'to': back})}", headers)
+        address = f"{self._base}/{page}?{urlencode({'to': back})}"
+        if len(address) > LONGEST:
+            raise InvalidRequest("the request is too long to wait for a person")
+        return see_other(address, headers)
 
     def _address(self, parameters: Parameters, mark: Mark, known: str) -> str:
         sealed = self._services.marks.seal(mark, digest_of(parameters), known)

@@ -46,6 +46,10 @@ class Interaction:
         return self.mark is not None
 
     @property
+    def never_asked(self) -> bool:
+        return self.asked is not None and self.asked.consented is None
+
+    @property
     def new_scopes(self) -> tuple[str, ...]:
         return self.asked.new if self.asked else ()
 

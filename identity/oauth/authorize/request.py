@@ -6,7 +6,7 @@ on a page and never by a redirect. `read` reads the rest, and what it refuses th
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -54,8 +54,8 @@ class AskedClaims(NamedTuple):
     userinfo: tuple[str, ...] = ()
     """Names of claims."""
     id_token: tuple[str, ...] = ()
-    subject: str | None = None
-    """Whom the answer must be about (§5.5.1)."""
+    subjects: frozenset[str] | None = None
+    """Of whom one must be whom the answer is about; None: whoever it is (§5.5.1)."""
     acr: tuple[str, ...] | None = None
     """How surely, of which one must be met; empty: any. None where it is not essential."""
 
@@ -91,16 +91,17 @@ class AuthorizationRequest:
     """The key that alone may redeem the code (RFC 9449 §10)."""
     details: Details = ()
 
-    def meant(self, hints: Hints) -> frozenset[str]:
-        """The subject that a hint and a claim name, as the client knows them. `InvalidRequest`
-        where the hint is none that this client has from us."""
-        subjects = {self.claims.subject} - {None}
-        if self.id_token_hint is not None:
-            hint = hints.read(self.id_token_hint)
-            if hint is None or hint.client_id != self.back.client.id:
-                raise InvalidRequest("id_token_hint is no ID token that this client has from us")
-            subjects.add(hint.subject)
-        return frozenset(filter(None, subjects))
+    def meant(self, hints: Hints) -> frozenset[str] | None:
+        """The subjects that a hint and a claim leave, as the client knows them; None: anybody.
+        `InvalidRequest` where the hint is none that this client has from us."""
+        subjects = self.claims.subjects
+        if self.id_token_hint is None:
+            return subjects
+        hint = hints.read(self.id_token_hint)
+        if hint is None or hint.client_id != self.back.client.id:
+            raise InvalidRequest("id_token_hint is no ID token that this client has from us")
+        hinted = frozenset({hint.subject})
+        return hinted if subjects is None else hinted & subjects
 
 
 def client_id(parameters: Parameters) -> str:
@@ -240,23 +241,26 @@ def _claims(text: str | None) -> AskedClaims:
             raise InvalidRequest("claims must hold objects whose members are objects or null")
         asked[place] = {name: how or {} for name, how in wanted.items()}
     told = asked["id_token"]
-    subjects = {how["value"] for how in (place.get("sub", {}) for place in asked.values())
-                if isinstance(how.get("value"), str)}  # fmt: skip
-    if len(subjects) > 1:
-        raise InvalidRequest("claims asks for two subjects")
     acr = told.get("acr", {})
     return AskedClaims(
         userinfo=tuple(name for name in asked["userinfo"] if name in CLAIMS),
         id_token=tuple(name for name in told if name in CLAIMS),
-        subject=next(iter(subjects), None),
-        acr=_values(acr) if acr.get("essential") is True else None,
+        subjects=_subjects(asked.values()),
+        acr=_values("acr", acr) if acr.get("essential") is True else None,
     )
 
 
-def _values(how: Mapping[str, Any]) -> tuple[str, ...]:
+def _subjects(places: Iterable[Mapping[str, Any]]) -> frozenset[str] | None:
+    named = [frozenset(values) for place in places if (values := _values("sub", place.get("sub")))]
+    return frozenset.intersection(*named) if named else None
+
+
+def _values(name: str, how: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """§5.5.1: `value`, or one of `values`."""
+    how = how or {}
     values = how.get("values", [how["value"]] if "value" in how else [])
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise InvalidRequest("claims must ask for acr by strings")
+        raise InvalidRequest(f"claims must ask for {name} by strings")
     return tuple(values)
 
 

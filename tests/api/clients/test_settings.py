@@ -10,6 +10,7 @@ from identity.directory.clients.table import Client
 from identity.store import changes
 from tests import acting
 from tests.acting import Actor, pointers, problem
+from tests.conformance.lines import line
 from tests.world import Caller, World, refused
 
 EC, ED = ECKey.generate_key("P-256"), OKPKey.generate_key("Ed25519")
@@ -86,6 +87,7 @@ async def make(boss: Actor, **settings: Any) -> Any:
     return await boss.done("POST", "/clients", {"id": "app", "name": "App", **settings})
 
 
+@line("Registration", "`initiate_login_uri` is stored")
 async def test_every_setting_is_kept_and_shown_and_null_sets_its_default(world: World) -> None:
     assert EVERYTHING.keys() | BESIDE_NOTHING.keys() | NOT_YET.keys() == NAMES
     world.scopes("stock:read", audience="https://stock.example")
@@ -123,6 +125,7 @@ BAD: list[tuple[dict[str, Any], set[str]]] = [
     ({"redirect_uris": ["JaVaScRiPt:alert(1)"]}, {"/redirect_uris/0"}),
     ({"redirect_uris": [CALLBACK, CALLBACK]}, {"/redirect_uris"}),
     ({"redirect_uris": [f"{CALLBACK}?code=1"]}, {"/redirect_uris/0"}),
+    ({"redirect_uris": [f"{CALLBACK}#x"]}, {"/redirect_uris/0"}),
     ({"redirect_uris": [None]}, {"/redirect_uris/0"}),
     ({"redirect_uris": [CALLBACK + "?" + "a" * 2000]}, {"/redirect_uris/0"}),
     ({"redirect_uris": [f"https://a.example/{n}" for n in range(51)]}, {"/redirect_uris"}),
@@ -164,6 +167,7 @@ BAD: list[tuple[dict[str, Any], set[str]]] = [
 ]  # fmt: skip
 
 
+@line("Registration", "Fragments are refused, and `initiate_login_uri` by http")
 async def test_what_cannot_be_is_refused_and_says_where(world: World) -> None:
     boss = await acting.admin(world)
     await make(boss)

@@ -11,7 +11,7 @@ from identity.oauth.grants.registry import GRANTS
 from tests import acting
 from tests.browsing import CALLBACK, Browser, Flow, code_client
 from tests.oauth.authorize.test_requests import told
-from tests.world import World, claims_of, granted
+from tests.world import PASSWORD, World, claims_of, granted
 
 SECOND, EVIL = "https://shop.example/second", "https://evil.example/callback"
 
@@ -199,3 +199,49 @@ async def test_a_client_that_takes_the_id_of_another_is_agreed_to_anew(world: Wo
     boss = await acting.admin(world)
     await boss.done("DELETE", "/clients/shop")
     assert await asked(Flow(world, code_client(world)), browser)
+
+
+async def test_an_answer_counts_for_whom_it_was_asked_of(world: World) -> None:
+    """In one tab Ada is asked, in another Eve signs in: Eve has agreed to nothing."""
+    for name in ("ada", "eve"):
+        world.user(name)
+    flow, browser = Flow(world, code_client(world)), Browser(world.api)
+    page = await browser.sign_in((await flow.start(browser))[0])
+    assert page.title.startswith("Allow access") and "ada" in page.text
+    await browser.post("/sign-in", {"username": "eve", "password": PASSWORD})
+    for button in ("agree", "decline"):
+        answer = await browser.submit(page, button)
+        assert answer.title.startswith("Allow access") and "eve" in answer.text
+        assert "location" not in answer.answer.headers
+    assert await world.events("consent.granted") == []
+
+
+async def test_an_answer_counts_for_what_was_shown(world: World) -> None:
+    """The page said `openid`; meanwhile the client may have more."""
+    ada = world.user("ada")
+    flow = Flow(world, code_client(world, scopes=["openid"]))
+    browser = Browser(world.api)
+    page = await browser.sign_in((await flow.start(browser, scope="openid email"))[0])
+    assert page.title.startswith("Allow access") and "e-mail" not in page.text
+    world.change_client("shop", scopes=["openid", "email"])
+    page = await browser.submit(page, "agree")
+    assert page.title.startswith("Allow access") and "e-mail" in page.text
+    assert (await browser.submit(page, "agree")).sent_to["code"]
+    (event,) = await world.events("consent.granted")
+    assert (event.subject, event.detail["scopes"]) == (ada.id, ["email", "openid"])
+
+
+async def test_a_request_without_a_scope_is_agreed_to_as_well(world: World) -> None:
+    """Its tokens say whose they are, and nobody has said that the client may know."""
+    world.user("ada")
+    flow = Flow(world, code_client(world, scopes=["openid"]))
+    browser = Browser(world.api)
+    await browser.sign_in(await browser.get("/sign-in"))
+    told((await flow.start(browser, scope=None, prompt="none"))[0], "consent_required")
+    page, _ = await flow.start(browser, scope=None)
+    assert "know that it is you" in page.text
+    told(await browser.submit(page, "decline"), "access_denied")
+    assert await asked(flow, browser, scope=None)
+    assert (await browser.submit(page, "agree")).sent_to["code"]
+    assert not await asked(flow, browser, scope=None)
+    assert await asked(flow, browser, scope="openid")

@@ -9,8 +9,9 @@ from identity import clock
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.table import BrowserSession
 from tests.browsing import Browser, Flow, code_client
+from tests.conformance.lines import line
 from tests.oauth.authorize.test_requests import told
-from tests.world import World, claims_of
+from tests.world import PASSWORD, World, claims_of
 
 
 def shop(world: World, **settings: object) -> Flow:
@@ -18,6 +19,10 @@ def shop(world: World, **settings: object) -> Flow:
     return Flow(world, code_client(world, first_party=True, **settings))
 
 
+@line(
+    "Code flow",
+    "`prompt=none`: an error without a session; with one the same `sub`, `auth_time`",
+)
 async def test_nobody_is_asked_with_prompt_none(world: World) -> None:
     flow, browser = shop(world), Browser(world.api)
     told((await flow.start(browser, prompt="none"))[0], "login_required")
@@ -30,6 +35,7 @@ async def test_nobody_is_asked_with_prompt_none(world: World) -> None:
     told((await flow.start(browser, prompt="none"))[0], "consent_required")
 
 
+@line("Code flow", "`prompt=login` really asks, and `auth_time` moves")
 async def test_prompt_login_really_asks_and_goes_on_after_it(world: World) -> None:
     flow, browser = shop(world), Browser(world.api)
     with clock.frozen() as hand:
@@ -48,6 +54,7 @@ async def test_prompt_login_really_asks_and_goes_on_after_it(world: World) -> No
         assert browser.cookies["identity"] != cookie  # a new id at every rise in privilege
 
 
+@line("Code flow", "A `max_age` that has passed asks, one that has not does not")
 async def test_max_age_asks_who_has_signed_in_longer_ago(world: World) -> None:
     flow, browser = shop(world), Browser(world.api)
     with clock.frozen() as hand:
@@ -89,6 +96,19 @@ async def test_select_account_shows_who_is_there_and_lets_another_in(world: Worl
     assert claims_of(answer.json()["id_token"])["sub"] != ada
 
 
+async def test_who_was_shown_is_who_is_chosen(world: World) -> None:
+    """In one tab Ada is shown, in another Eve signs in."""
+    flow, browser = shop(world), Browser(world.api)
+    world.user("eve")
+    await browser.sign_in(await browser.get("/sign-in"))
+    page, _ = await flow.start(browser, prompt="select_account")
+    await browser.post("/sign-in", {"username": "eve", "password": PASSWORD})
+    page = await browser.submit(page, "choose")
+    assert page.title.startswith("Choose an account") and "eve" in page.text
+    assert (await browser.submit(page, "choose")).sent_to["code"]
+
+
+@line("Code flow", "`id_token_hint` with `prompt=none`")
 async def test_a_hint_of_somebody_else_asks_and_does_not_let_another_through(world: World) -> None:
     flow, browser, other = shop(world), Browser(world.api), Browser(world.api)
     world.user("eve")
@@ -106,8 +126,20 @@ async def test_a_hint_of_somebody_else_asks_and_does_not_let_another_through(wor
 async def test_a_subject_asked_for_by_claims_is_a_hint(world: World) -> None:
     flow, browser = shop(world), Browser(world.api)
     sub = claims_of((await flow.tokens(browser))["id_token"])["sub"]
-    for wanted, error in ((sub, None), ("somebody-else", "login_required")):
-        claims = json.dumps({"id_token": {"sub": {"value": wanted}}})
+    others = "somebody-else"
+    for wanted, error in (
+        ({"id_token": {"sub": {"value": sub}}}, None),
+        ({"id_token": {"sub": {"values": [others, sub]}}}, None),
+        ({"id_token": {"sub": {"essential": True}}}, None),
+        ({"id_token": {"sub": {"value": others}}}, "login_required"),
+        ({"id_token": {"sub": {"value": ""}}}, "login_required"),
+        ({"id_token": {"sub": {"values": [others]}}}, "login_required"),
+        ({"id_token": {"sub": {"value": sub}}, "userinfo": {"sub": {"value": others}}},
+         "login_required"),
+        ({"id_token": {"sub": {"value": 1}}}, "invalid_request"),
+        ({"userinfo": {"sub": {"values": sub}}}, "invalid_request"),
+    ):  # fmt: skip
+        claims = json.dumps(wanted)
         page, _ = await flow.start(browser, prompt="none", claims=claims)
         if error is None:
             assert page.sent_to["code"]
@@ -136,6 +168,7 @@ async def test_a_hint_is_an_id_token_of_ours_for_this_client_and_nothing_else(
         told(page, "invalid_request")
 
 
+@line("Code flow", "An asked `acr` that is met is returned")
 async def test_an_acr_that_is_met_is_returned(world: World) -> None:
     flow, browser = shop(world), Browser(world.api)
     tokens = await flow.tokens(browser, acr_values="gold aal1 aal2")

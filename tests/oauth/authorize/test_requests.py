@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 
 from tests.browsing import CALLBACK, Browser, Flow, Page, code_client
+from tests.conformance.lines import line
 from tests.world import World
 
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -56,6 +57,9 @@ WRONG: list[tuple[str, dict[str, str | None]]] = [
 ]
 
 
+@line("Code flow", "A missing `response_type` is `invalid_request`")
+@line("Code flow", "`request` and `request_uri` are refused by their own errors, never ignored")
+@line("Code flow", "Error texts without CR, LF, TAB; no code beside an error")
 async def test_what_is_wrong_the_client_is_told_by_a_redirect(world: World) -> None:
     world.user()
     browser, flow = Browser(world.api), Flow(world, code_client(world))
@@ -67,6 +71,7 @@ async def test_what_is_wrong_the_client_is_told_by_a_redirect(world: World) -> N
         assert told(page, error)["state"] == "a b&c=<d>"
 
 
+@line("Code flow", "`state` comes back unchanged")
 async def test_state_comes_back_as_it_came_and_not_at_all_where_none_came(world: World) -> None:
     flow, browser = Flow(world, code_client(world)), Browser(world.api)
     for state in ("", None):
@@ -93,6 +98,8 @@ async def test_a_registered_query_stays_and_the_answer_follows_it(world: World) 
     assert dict(parse_qsl(urlsplit(location).query))["tenant"] == "a b"
 
 
+@line("Code flow", "Unknown parameters are ignored")
+@line("Code flow", "`display ui_locales claims_locales login_hint`, unknown `acr_values`: no error")
 async def test_any_other_parameter_may_come_once_and_is_ignored_if_unknown(world: World) -> None:
     world.user()
     flow, browser = Flow(world, code_client(world)), Browser(world.api)
@@ -109,6 +116,7 @@ async def test_any_other_parameter_may_come_once_and_is_ignored_if_unknown(world
         told(await browser.get("/authorize", params=twice), "invalid_request")
 
 
+@line("Code flow", "Authorization by POST")
 async def test_a_request_by_post_is_one_by_get(world: World) -> None:
     world.user()
     flow, browser = Flow(world, code_client(world, first_party=True)), Browser(world.api)
@@ -159,6 +167,22 @@ async def test_a_request_too_long_for_an_address_gets_a_page(world: World) -> No
     assert answer.status_code == 400
 
 
+async def test_a_request_that_does_not_fit_into_the_address_of_a_page_is_refused(
+    world: World,
+) -> None:
+    """There it stands encoded once more, and servers take 16 KiB at the most."""
+    flow, browser = Flow(world, code_client(world)), Browser(world.api)
+    for state, fits in (("x" * 7000, True), ("ü" * 600, True), ("ü" * 1500, False)):
+        parameters, _ = flow.parameters(state=state)
+        answer = await browser._api.get("/authorize", params=parameters)
+        assert len(answer.headers["location"]) < 12 * 1024
+        if fits:
+            assert answer.headers["location"].startswith("/sign-in?")
+        else:
+            assert told(Page(answer), "invalid_request")["state"] == state
+
+
+@line("Form post", "Answers and errors come in a form, and nothing in the address")
 @pytest.mark.parametrize("wrong", [{"scope": "no-such-scope"}, {}])
 async def test_form_post_says_everything_in_a_form_and_nothing_in_the_address(
     world: World, wrong: dict[str, str]

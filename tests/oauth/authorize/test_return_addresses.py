@@ -4,6 +4,7 @@ import pytest
 
 from identity.directory.clients.table import FIRST_PARTY
 from tests.browsing import CALLBACK, Browser, Flow, Page, code_client
+from tests.conformance.lines import line
 from tests.world import World
 
 STAYED = "This link does not work"
@@ -39,6 +40,7 @@ UNREGISTERED = [
 ]
 
 
+@line("Code flow", "An unregistered redirect URI gets a page and never a redirect")
 async def test_an_address_that_is_not_registered_character_by_character_gets_a_page(
     world: World,
 ) -> None:
@@ -71,6 +73,7 @@ async def test_the_address_may_be_left_out_where_one_is_registered(world: World)
     assert (await flow.redeem(code, verifier)).status_code == 200
 
 
+@line("Registration", "Two redirect URIs and none named: a page")
 async def test_of_two_addresses_one_must_be_named(world: World) -> None:
     both = [CALLBACK, "https://shop.example/other"]
     flow, browser = Flow(world, code_client(world, redirect_uris=both)), Browser(world.api)

@@ -12,6 +12,7 @@ from identity.opaque import digest
 from identity.tokens.codes import AuthorizationCode
 from identity.tokens.sessions import lifecycle
 from tests.browsing import CALLBACK, Browser, Flow, code_client, verifier_and_challenge
+from tests.conformance.lines import line
 from tests.world import World, bearer, claims_of, granted, refused
 
 REFUSED = (400, "invalid_grant")
@@ -32,6 +33,7 @@ def flow(world: World, ada: User) -> Flow:
     return Flow(world, code_client(world, first_party=True))
 
 
+@line("Code flow", "A code used twice is `invalid_grant`, and the earlier access token dies")
 async def test_a_replay_ends_what_the_first_use_began(flow: Flow, browser: Browser) -> None:
     world = flow.world
     code, verifier = await flow.signed_in(browser)
@@ -95,6 +97,7 @@ async def test_a_code_lives_a_minute_by_the_databases_clock(flow: Flow, browser:
         assert (answer.status_code == 200) is good, answer.text
 
 
+@line("Code flow", "A code used many times at once is good once")
 async def test_of_sixteen_at_once_one_wins(flow: Flow, browser: Browser) -> None:
     for _ in range(3):
         code, verifier = await flow.signed_in(browser)
@@ -167,6 +170,7 @@ async def test_a_token_is_for_one_of_the_resources_that_were_named(
     refused(answer, 400, "invalid_target")
 
 
+@line("Logout", "`sid` is in ID tokens, and one for the codes of a browser")
 async def test_the_clients_codes_share_one_session_and_keep_their_own_scope(
     flow: Flow, browser: Browser
 ) -> None:
