@@ -1,7 +1,6 @@
 """Whoever signs JWTs elsewhere: clients, clusters, identity providers. By joserfc, which shares no
 code with the service."""
 
-import time
 import uuid
 import warnings
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 from joserfc import jws, jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+from identity.clock import now
 
 ALGORITHMS = ["ES256", "RS256", "PS256", "EdDSA"]
 _MADE: dict[str, list[Any]] = {}
@@ -64,14 +65,14 @@ def key_set(*signers: Signer) -> dict[str, Any]:
 
 def said(client_id: str, audience: Any, **changed: Any) -> dict[str, Any]:
     """What a client's assertion says (RFC 7523 §3); None takes a claim out."""
-    now = time.time()
+    at = now()
     return {
-        "iss": client_id, "sub": client_id, "aud": audience, "iat": int(now),
-        "exp": int(now) + 60, "jti": str(uuid.uuid4()), **changed,
+        "iss": client_id, "sub": client_id, "aud": audience, "iat": int(at),
+        "exp": int(at) + 60, "jti": str(uuid.uuid4()), **changed,
     }  # fmt: skip
 
 
 def from_now(claims: dict[str, Any]) -> dict[str, Any]:
     """`claims` with times that were given as seconds from now."""
-    now = int(time.time())
-    return {name: now + value if type(value) is int else value for name, value in claims.items()}
+    at = int(now())
+    return {name: at + value if type(value) is int else value for name, value in claims.items()}

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 from typing import Any
 
 import pytest
@@ -12,9 +11,11 @@ from hypothesis import strategies as st
 from identity.authentication import foreign
 from identity.authentication.foreign import Refused
 from identity.authentication.key_sets import KeySet
+from identity.clock import now
 from tests.signing import Signer, key_set, said
 
 SIGNER = Signer("ES256")
+AT = now()
 TOKEN = SIGNER.sign(said("shop", "https://id.example"))
 KEYS = KeySet(key_set(SIGNER))
 
@@ -30,12 +31,12 @@ members = st.dictionaries(st.sampled_from(NAMES), values)
 def claims_of(token: str) -> Any:
     """What the gate makes of it; None where it refuses, in words that a log can hold."""
     try:
-        read = foreign.read(token, time.time())
+        read = foreign.read(token, AT)
         verify = KEYS.find(read.kid, read.alg)
         if verify is None:
             return None
         claims = read.by(verify)
-        foreign.check_times(claims, time.time(), ahead=300)
+        foreign.check_times(claims, AT, ahead=300)
         foreign.id_of(claims)
         foreign.the_audience(claims)
     except Refused as refusal:

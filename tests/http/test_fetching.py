@@ -177,6 +177,18 @@ async def test_in_development_this_machine_is_asked_without_https() -> None:
             await hijacked.get(url, trusted=False)
 
 
+async def test_in_production_this_machine_is_not_asked() -> None:
+    from identity.settings import Settings
+
+    production = Settings.of(environment="production", issuer="https://id.example")
+    async with elsewhere(None) as server:
+        for settings, refused in ((production, True), (Settings.of(), False)):
+            fetcher = Fetcher.of(settings)
+            with pytest.raises(FetchFailed, match="https" if refused else "404"):
+                await fetcher.get(f"http://127.0.0.1:{server.port}/", trusted=True)
+        assert len(server.asked) == 1
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_not_followed(fetcher: Fetcher, keys: Elsewhere, status: int) -> None:
     keys.answers["/moved"] = Answer(b"", status, {"location": f"https://keys.example:{keys.port}/"})
