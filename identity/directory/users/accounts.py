@@ -56,7 +56,7 @@ def roles_of(session: Session, user_id: str) -> list[str]:
     return sorted(session.exec(query).all())
 
 
-def rights_of(work: Work, user_id: str, acr: str | None) -> tuple[list[str], frozenset[str]]:
+def rights_of(work: Work, user_id: str, acr: str | None = None) -> tuple[list[str], frozenset[str]]:
     """Roles and scopes at once, for logins of this level."""
     found = execute(work, _RIGHTS, {"id": user_id}).fetchall()
     rows = [row for row in found if row[2] is None or meets(acr, row[2])]
