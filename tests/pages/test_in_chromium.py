@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import httpx
 import pytest
 
 from identity.directory.clients.table import Client
@@ -24,6 +25,7 @@ pytestmark = [
 PHONE = {"width": 360, "height": 640}
 UNNAMED = """[...document.querySelectorAll('input:not([type=hidden])')]
     .filter(field => !field.labels.length).length"""
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 Start = Callable[..., Server]
 
 
@@ -93,6 +95,16 @@ def service(server: Start, db: Database, shop: Shop) -> Server:
                     "policy_uri": "https://shop.example/privacy",
                     "tos_uri": "https://shop.example/terms",
                 },
+            )
+        )
+        session.add(
+            Client(
+                id="tv",
+                type="public",
+                name="The Television in the living room, which has a rather long name as well",
+                grants=[DEVICE_CODE],
+                scopes=["*"],
+                settings={"redirect_uris": [shop.uri]},
             )
         )
     return started
@@ -237,7 +249,7 @@ def test_every_page_fits_a_small_phone_in_light_and_dark(
         seen |= look_at_all(
             Tab(chromium, service, shop, viewport=PHONE, color_scheme=scheme), scheme
         )
-    assert len(seen) == 13
+    assert len(seen) == 16
 
 
 def look_at_all(tab: Tab, scheme: str) -> set[str]:
@@ -266,6 +278,13 @@ def look_at_all(tab: Tab, scheme: str) -> set[str]:
     look("signed in")
     tab.ask(prompt="select_account")
     look("choose")
+    page.goto(f"{service.url}/device")
+    look("device")
+    page.goto(str(codes_of(service)["verification_uri_complete"]))
+    look("device asks")
+    page.click("#agree")
+    page.wait_for_selector("h1:has-text('is connected')")
+    look("device done")
     page.goto(f"{service.url}/sign-out")
     look("sign out")
     page.click("button.primary")
@@ -303,3 +322,75 @@ def look_at_all(tab: Tab, scheme: str) -> set[str]:
     page.wait_for_selector("button:has-text('Set up an authenticator app')")
     tab.close()
     return seen
+
+
+def codes_of(service: Server, **form: str) -> dict[str, Any]:
+    """What a device was given."""
+    form = {"client_id": "tv", "scope": "openid profile", **form}
+    answer = httpx.post(f"{service.url}/device_authorization", data=form)
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_somebody_allows_a_device_by_its_code(
+    chromium: Any, service: Server, shop: Shop, scripts: bool
+) -> None:
+    tab = Tab(chromium, service, shop, java_script_enabled=scripts)
+    page, codes = tab.page, codes_of(service)
+    page.goto(codes["verification_uri"])
+    page.wait_for_selector("h1:has-text('Sign in')")
+    tab.sign_in()
+    page.wait_for_selector("h1:has-text('Connect a device')")
+    page.keyboard.type("bbbb bbbb")  # the focus is where somebody would type
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=alert]")
+    assert page.locator("#user_code").get_attribute("aria-invalid") == "true"
+    page.fill("#user_code", codes["user_code"].lower())
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('asks for access on a device')")
+    assert codes["user_code"] in page.inner_text("main")
+    page.click("#agree")
+    page.wait_for_selector("h1:has-text('is connected')")
+    form = {
+        "client_id": "tv", "grant_type": DEVICE_CODE, "device_code": codes["device_code"],
+    }  # fmt: skip
+    assert "access_token" in httpx.post(f"{service.url}/token", data=form).json()
+    tab.close()
+
+
+ASKING = """async ({url, form}) => {
+    const options = form && {
+        method: 'POST', body: new URLSearchParams(form),
+        headers: {'DPoP': 'x', 'Authorization': 'Basic dHY6'},
+    };
+    try {
+        const answer = await fetch(url, options);
+        return [answer.status, (await answer.json()).error, answer.headers.get('x-request-id')];
+    } catch (error) {
+        return [0, String(error), null];
+    }
+}"""
+
+
+def test_a_page_elsewhere_reads_what_its_client_is_told(
+    chromium: Any, service: Server, shop: Shop
+) -> None:
+    tab = Tab(chromium, service, shop)
+    form = {"grant_type": DEVICE_CODE, "device_code": "dc_x"}
+    for host, reads in (("127.0.0.1", True), ("localhost", False)):
+        tab.page.goto(shop.uri.replace("127.0.0.1", host).replace("callback", "page"))
+        told = {"url": f"{service.url}/.well-known/openid-configuration", "form": None}
+        assert tab.page.evaluate(ASKING, told)[0] == 200
+        told = {"url": f"{service.url}/token", "form": form}
+        status, error, request_id = tab.page.evaluate(ASKING, told)
+        if reads:
+            assert (status, error) == (400, "invalid_dpop_proof") and request_id
+        else:
+            assert status == 0
+        told = {"url": f"{service.url}/users", "form": None}
+        assert tab.page.evaluate(ASKING, told)[0] == 0
+    assert any("CORS" in problem for problem in tab.problems)
+    tab.problems.clear()
+    tab.close()

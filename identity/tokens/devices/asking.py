@@ -1,5 +1,5 @@
 """A device asks for a code. That is written before anybody is known, so it is bounded: in life, in
-size by what the client is registered for, and in number, for an address and in all."""
+size by what the client is registered for, and in number: for an address, a client and in all."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -28,12 +28,14 @@ from identity.tokens.devices.table import LIFE, PAUSE, PREFIX, DeviceAuthorizati
 
 PER_ADDRESS = 20
 """Devices that may wait at one address, of clients that have nothing to prove."""
+PER_CLIENT = 5_000
 IN_ALL = 10_000
 TRIES = 5
 
 _WAITING = Statement(
     lambda: select_of(
         func.count(),
+        func.count(case((col(DeviceAuthorization.client_id) == bindparam("client_id"), 1))),
         func.count(case((col(DeviceAuthorization.address) == bindparam("address"), 1))),
     ).where(
         col(DeviceAuthorization.expires_at) > DatabaseClock(),
@@ -97,8 +99,9 @@ async def ask(
     }
 
     def unit(work: Work) -> str:
-        ((waiting, here),) = execute(work, _WAITING, values).fetchall()
-        if waiting >= IN_ALL or (address is not None and here >= PER_ADDRESS):
+        ((in_all, its, here),) = execute(work, _WAITING, values).fetchall()
+        too_many = in_all >= IN_ALL or its >= PER_CLIENT
+        if too_many or (address is not None and here >= PER_ADDRESS):
             raise TooManyRequests(60, "too many devices wait for somebody; try again later")
         for _ in range(TRIES):
             values["user_code"] = user_codes.make()

@@ -462,6 +462,11 @@ async def test_what_nobody_has_proved_is_bounded_for_an_address_and_in_all(
     refused(answer, 429, "temporarily_unavailable")
     older(world, 600)
     await asked(world, television)
+    monkeypatch.setattr(asking, "PER_CLIENT", 2)
+    await asked(world, proved)
+    await asked(world, proved)
+    answer = await world.api.post("/device_authorization", data=proved.post)
+    refused(answer, 429, "temporarily_unavailable")
 
 
 @pytest.fixture
