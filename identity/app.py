@@ -19,6 +19,7 @@ from identity.http.edge import Edge
 from identity.http.elsewhere import Readers
 from identity.http.lane import Handler, Lane
 from identity.oauth import (
+    challenge,
     device,
     device_answers,
     discovery,
@@ -50,6 +51,7 @@ READERS: Mapping[str, Readers] = {
     "/token": "clients",
     "/revoke": "clients",
     "/userinfo": "clients",
+    "/authorize-challenge": "clients",
     "/.well-known/jwks.json": "everybody",
 }
 """Whose pages, of other origins, may call what (`http.elsewhere`)."""
@@ -98,6 +100,7 @@ class Identity(Edge):
         house.logouts = leaving
         house.devices = device_answers.DeviceAnswers(services)
         asking = device.DeviceAuthorization(services)
+        challenging = challenge.AuthorizeChallenge(services)
         about = userinfo.Userinfo(services)
         own = registration.Registration(services, registry.GRANTS)
         hot: tuple[tuple[str, str, Handler, bool, Words], ...] = (
@@ -105,6 +108,7 @@ class Identity(Edge):
             ("GET", "/authorize", authorizing, False, authorize.words),
             ("POST", "/authorize", authorizing, False, authorize.words_of_post),
             ("POST", "/par", pushing.Pushing(services), True, pushing.words),
+            ("POST", "/authorize-challenge", challenging, True, challenge.words),
             ("POST", "/device_authorization", asking, True, device.words),
             ("GET", "/userinfo", about, False, userinfo.words),
             ("POST", "/userinfo", about, False, userinfo.words),

@@ -127,6 +127,28 @@ class ExpiredToken(OAuthError):
     code, title = "expired_token", "Nobody has answered in time"
 
 
+# --- Our own apps' forms (draft-ietf-oauth-first-party-apps §5.2.2) --------------------------
+
+
+class InsufficientAuthorization(OAuthError):
+    """`factors`: the kinds of second factor of which one is needed besides."""
+
+    code, title = "insufficient_authorization", "What was sent does not prove who it is"
+
+    def __init__(
+        self, detail: str | None = None, *, factors: Sequence[str] = (), audit: str | None = None
+    ) -> None:
+        super().__init__(detail, audit=audit)
+        self.factors = list(factors)
+
+    def members(self) -> dict[str, Any]:
+        return {"factors": self.factors} if self.factors else {}
+
+
+class RedirectToWeb(OAuthError):
+    code, title = "redirect_to_web", "Go on in a browser"
+
+
 # --- The authorization endpoint (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6) ------------
 
 

@@ -165,6 +165,11 @@ class SessionSettings(Group):
     )
     browser_session_ttl: Duration = _setting("30d", "how long somebody stays signed in at the most")
     password_grant: bool = _setting(True, "whether any client may use the password grant")
+    first_party_challenge: bool = _setting(
+        False,
+        "whether first-party clients may sign people in by a form of their own, at "
+        "`/authorize-challenge` (a draft)",
+    )
     default_client: bool = _setting(
         True, "whether the built-in public client `first-party` serves requests that name none"
     )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
-from identity.errors import InvalidScope, InvalidTarget, UnauthorizedClient
+from identity.errors import InvalidScope, UnauthorizedClient
 from identity.http import describing
 from identity.http.messages import Request, Response, json_response
 from identity.oauth import targets
@@ -16,7 +16,6 @@ from identity.records.audit import origin
 from identity.records.audit.origins import network_of
 from identity.service.wiring import Services
 from identity.tokens.devices import asking, user_codes
-from identity.tokens.subjects import is_pairwise
 
 LONGEST_SCOPE = 2_000
 REPEATABLE = frozenset({"resource"})
@@ -41,7 +40,9 @@ class DeviceAuthorization:
             services.db,
             client.id,
             scope=scope,
-            resources=self._resources(form, client, scopes),
+            resources=targets.targets(
+                form.get("resource", "").split(), scope, client, self._own, scopes
+            ),
             address=None if client.confidential else network_of(origin.get().address),
         )
         code = user_codes.shown(asked.user_code)
@@ -55,19 +56,6 @@ class DeviceAuthorization:
                 "interval": asked.pause,
             }
         )
-
-    def _resources(
-        self, form: dict[str, str], client: ClientSnapshot, scopes: dict[str, str | None]
-    ) -> list[str]:
-        """Those that its tokens may be for; each is judged as at `/authorize`."""
-        named: list[str | None] = [*form.get("resource", "").split()]
-        if is_pairwise(client):
-            if not self._own.issuperset(named):
-                raise InvalidTarget("a client with pairwise subjects gets tokens for us alone")
-            return []
-        scope = form.get("scope")
-        found = [targets.target(each, scope, client, self._own, scopes) for each in named or [None]]
-        return list(dict.fromkeys(each for each in found if each is not None))
 
 
 def _scope(asked: str | None, client: ClientSnapshot, scopes: dict[str, str | None]) -> str | None:

@@ -40,8 +40,12 @@ def metadata(
     keys = settings.keys
     algorithms = dict.fromkeys([*keys.id_token_algorithms, keys.signing_algorithm])
     confidential = [method for method in METHODS if method != "none"]
+    challenge = {}
+    if settings.sessions.first_party_challenge:
+        challenge = {"authorization_challenge_endpoint": f"{base}/authorize-challenge"}
     return {
         "issuer": settings.issuer,
+        **challenge,
         "authorization_endpoint": f"{base}/authorize",
         "token_endpoint": f"{base}/token",
         "pushed_authorization_request_endpoint": f"{base}/par",

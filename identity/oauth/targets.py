@@ -1,11 +1,12 @@
 """For which resource a token is to be (RFC 8707)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidTarget
+from identity.tokens.subjects import is_pairwise
 
 
 def target(
@@ -36,3 +37,20 @@ def target(
     if not absolute:
         raise InvalidTarget("resource must be an absolute URI without fragment")
     raise InvalidTarget("the client may not ask for tokens for this resource")
+
+
+def targets(
+    named: Sequence[str],
+    asked: str | None,
+    client: ClientSnapshot,
+    own: Collection[str],
+    scopes: Mapping[str, str | None],
+) -> tuple[str, ...]:
+    """The same of a request that is granted before it is known for which of its resources each
+    token is to be."""
+    if is_pairwise(client):
+        if not set(own).issuperset(named):
+            raise InvalidTarget("a client with pairwise subjects gets tokens for us alone")
+        return ()
+    found = [target(each, asked, client, own, scopes) for each in named or (None,)]
+    return tuple(dict.fromkeys(each for each in found if each is not None))

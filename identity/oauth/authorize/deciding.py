@@ -12,12 +12,11 @@ from identity.directory import uris
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import scopes_of
 from identity.directory.users.snapshot import UserSnapshot
-from identity.errors import InvalidTarget, LoginRequired, UnmetAuthenticationRequirements
+from identity.errors import LoginRequired, UnmetAuthenticationRequirements
 from identity.oauth import rights, targets
 from identity.oauth.authorize.documents import is_document
 from identity.oauth.authorize.request import AuthorizationRequest
 from identity.service.interactions import Person, Step
-from identity.tokens.subjects import is_pairwise
 from identity.verifier.levels import meets
 
 CHOSEN = "chosen"
@@ -132,14 +131,7 @@ def wanted_resources(
     request: AuthorizationRequest, home: Mapping[str, str | None], own: Collection[str]
 ) -> tuple[str, ...]:
     """Those that its tokens may be for. `own`: this service's. Raises `InvalidTarget`."""
-    client, scope = request.back.client, request.scope
-    if is_pairwise(client):
-        if not set(request.resources).issubset(own):
-            raise InvalidTarget("a client with pairwise subjects gets tokens for us alone")
-        return ()
-    named: tuple[str | None, ...] = request.resources or (None,)
-    found = [targets.target(each, scope, client, own, home) for each in named]
-    return tuple(dict.fromkeys(each for each in found if each is not None))
+    return targets.targets(request.resources, request.scope, request.back.client, own, home)
 
 
 def implied_scopes(
