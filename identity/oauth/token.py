@@ -16,6 +16,7 @@ from identity.errors import (
     InvalidProof,
     InvalidRequest,
     InvalidTarget,
+    NonceNeeded,
     OAuthError,
     UnauthorizedClient,
     UnsupportedGrantType,
@@ -104,6 +105,8 @@ class TokenEndpoint:
         grant = self.grants.get(grant_type)
         if grant is not None and grant.logs_in and isinstance(refusal, InvalidGrant):
             return  # on record as a refused login
+        if isinstance(refusal, NonceNeeded):
+            return  # every client's first request, where nonces are needed
         queue, why = self._services.queue, (refusal.audit or refusal.detail)[:200]
         if client.confidential:
             queue.put(

@@ -133,6 +133,19 @@ async def test_a_login_with_a_bad_proof_is_refused_and_leaves_no_session(app_: H
 
 
 @SQLITE
+async def test_a_proof_may_be_written_as_the_rfc_lets_it(app_: Holder) -> None:
+    token = (await app_.log_in())["access_token"]
+    ours = app_.address("/users/me")
+    ways: list[dict[str, Any]] = [
+        {"htu": f"{ours}?page=2#top"}, {"htu": ours.replace("http:", "HTTP:")},
+        {"htu": ours.replace("/users", "/%75sers")}, {"iat": clock.now() - 10},
+        {"iat": clock.now() + 10}, {"more": {"than": ["asked"]}},
+    ]  # fmt: skip
+    for claims in ways:
+        assert (await app_.ask("/users/me", token, **claims)).status_code == 200, claims
+
+
+@SQLITE
 async def test_the_address_is_the_settings_and_never_the_host(app_: Holder) -> None:
     token = (await app_.log_in())["access_token"]
     headers = app_.key.headers("GET", "https://evil.example/users/me", token)
@@ -172,6 +185,7 @@ async def test_where_nonces_are_needed_a_client_is_given_one(app_: Holder) -> No
     login = {"grant_type": "password", "username": "ada", "password": PASSWORD}
     answer = await app_.token(**login)
     refused(answer, 400, "use_dpop_nonce")
+    assert await app_.world.events("token.refused") == []  # it is how everybody begins
     nonce = answer.headers["dpop-nonce"]
     proof = app_.key.proof("POST", app_.token_endpoint, nonce=nonce)
     token = granted(await app_.token(proof, **login))["access_token"]

@@ -6,7 +6,7 @@ import pytest
 
 from identity.tokens.known import Known, KnownTokens
 from identity.verifier.gate.claims import VerifiedClaims
-from tests.world import World, bearer
+from tests.world import World
 
 Verified = Callable[..., Awaitable[tuple[VerifiedClaims, str]]]
 
@@ -28,8 +28,9 @@ async def verified(world: World) -> Verified:
             tokens = await world.log_in()
         else:
             tokens = (await world.refresh(refresh_token)).json()
-        header = bearer(tokens["access_token"])["authorization"].encode()
-        return (await world.services.bearer(header)).claims, tokens["refresh_token"]
+        live = await world.services.live.find(tokens["access_token"])
+        assert live is not None
+        return live.claims, tokens["refresh_token"]
 
     return verified
 

@@ -24,7 +24,9 @@ from identity.verifier.gate.rules import BAD_SIGNATURE, LAST_SECOND, MAX_TOKEN_B
 
 WINDOW: Final = 60.0
 """Seconds that `iat` may lie before or behind us: clocks differ, and requests take their time."""
-HEADERS_KEPT: Final = 1024
+HEADERS_KEPT: Final = 512
+LONGEST_KEPT: Final = 1200
+"""Octets of a header that is remembered: one with an RSA key of 4096 bits has a thousand."""
 
 _ENCODED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
@@ -84,7 +86,7 @@ class Proofs:
             good = False
         if good is not True:
             raise Refused("signature", BAD_SIGNATURE)
-        if head not in self._keys:
+        if head not in self._keys and len(head) <= LONGEST_KEPT:
             if len(self._keys) >= HEADERS_KEPT:
                 self._keys.clear()
             self._keys[head] = key
