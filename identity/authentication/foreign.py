@@ -61,9 +61,15 @@ class Unverified(NamedTuple):
 
 
 def read(
-    token: str, now: float, *, types: Collection[str] = (), algorithms: Collection[str] = ALGORITHMS
+    token: str,
+    now: float,
+    *,
+    types: Collection[str] = (),
+    algorithms: Collection[str] = ALGORITHMS,
+    subject: bool = True,
 ) -> Unverified:
-    """`types`: what `typ` may say beside `JWT`, in small letters. Raises `Refused`."""
+    """`types`: what `typ` may say beside `JWT`, in small letters. `subject`: whether it must have
+    one. Raises `Refused`."""
     reading: Any = Reading(token, now)
     for test in _READ:
         if problem := test(_ANYBODY, reading):
@@ -78,11 +84,11 @@ def read(
         raise Refused("an algorithm that we do not take", f"alg is {_quoted(alg)}")
     if kid is not None and not isinstance(kid, str):
         raise Refused("kid is not a text")
-    issuer, subject = claims.get("iss"), claims.get("sub")
-    for name in (issuer, subject):
+    issuer, about = claims.get("iss"), claims.get("sub") if subject else "nobody"
+    for name in (issuer, about):
         if not isinstance(name, str) or not name:
             raise Refused("iss or sub is missing, or not a text")
-    return Unverified(alg, kid, issuer, subject, reading)
+    return Unverified(alg, kid, issuer, about, reading)
 
 
 def check_times(claims: Mapping[str, Any], now: float, *, ahead: float) -> float:

@@ -5,6 +5,7 @@ Nobody between the two can read or change it, and what is wrong with it is said 
 
 from pydantic import BaseModel, Field
 
+from identity.clock import now
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidRequest, OAuthError, TooManyRequests
@@ -14,6 +15,7 @@ from identity.http.messages import Request, Response, json_response
 from identity.oauth.authorize import request as requests
 from identity.oauth.authorize.deciding import least_level, wanted_resources
 from identity.oauth.authorize.request import Parameters
+from identity.oauth.authorize.request_objects import RequestObjects, signs
 from identity.records.audit.origins import network_of
 from identity.service.wiring import Services
 from identity.tokens import pushed
@@ -27,6 +29,7 @@ CREDENTIALS = frozenset({"client_secret", "client_assertion", "client_assertion_
 class Pushing:
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._objects = RequestObjects.of(services)
         self._own = frozenset({services.settings.audience, services.settings.issuer})
 
     async def __call__(self, request: Request) -> Response:
@@ -41,7 +44,7 @@ class Pushing:
                 raise InvalidRequest(f"the request is longer than {LONGEST} octets")
             if "request_uri" in form:
                 raise InvalidRequest("a request that is pushed cannot name another by request_uri")
-            parameters = _of(client, pairs)
+            parameters = await self._asked(client, form, pairs)
             await self._check(parameters, client)
             name = await self._push(request, client, parameters)
         except OAuthError as refusal:
@@ -49,6 +52,18 @@ class Pushing:
             raise
         lifetime = int(pushed.LIFE.total_seconds())
         return json_response({"request_uri": name, "expires_in": lifetime}, 201)
+
+    async def _asked(
+        self, client: ClientSnapshot, form: dict[str, str], pairs: list[tuple[str, str]]
+    ) -> Parameters:
+        """What is pushed; whose it is has been proved. Of a signed one what is around it counts for
+        nothing (§3)."""
+        if "request" in form and signs(client):
+            return await self._objects.opened(form["request"], client, now())
+        if client.settings.require_signed_request_object:
+            raise InvalidRequest("this client has to sign its requests (RFC 9101)")
+        kept = [pair for pair in pairs if pair[0] not in CREDENTIALS | {"client_id"}]
+        return (("client_id", client.id), *kept)
 
     async def _check(self, parameters: Parameters, client: ClientSnapshot) -> None:
         """All that can be judged without a person. Raises OAuth errors by their names."""
@@ -75,12 +90,6 @@ class Pushing:
         self._services.queue.refused(
             "authorization.push_refused", same, client_id=client.id, why=why
         )
-
-
-def _of(client: ClientSnapshot, pairs: list[tuple[str, str]]) -> Parameters:
-    """What is pushed; whose it is has been proved."""
-    kept = [pair for pair in pairs if pair[0] not in CREDENTIALS | {"client_id"}]
-    return (("client_id", client.id), *kept)
 
 
 def words() -> describing.Node:

@@ -64,6 +64,13 @@ def _keys(settings: ClientSettings, type_: ClientType) -> Iterator[Problem]:
         yield "/jwks_uri", "cannot be given beside jwks"
 
 
+def _signed(settings: ClientSettings, type_: ClientType) -> Iterator[Problem]:
+    keys = settings.jwks is not None or settings.jwks_uri is not None
+    for name in ("request_object_signing_alg", "request_uris", "require_signed_request_object"):
+        if getattr(settings, name) and not keys:
+            yield f"/{name}", "takes the client's keys: jwks or jwks_uri"
+
+
 def _pkce(settings: ClientSettings, type_: ClientType) -> Iterator[Problem]:
     if settings.pkce == "optional" and type_ == "public":
         yield "/pkce", "must be required: nothing else tells a public client from others"
@@ -117,7 +124,7 @@ def _weak(
 
 
 Rule = Callable[[ClientSettings, ClientType], Iterator[Problem]]
-RULES: Final[tuple[Rule, ...]] = (_method, _keys, _pkce, _sector, _exchange, _fapi2)
+RULES: Final[tuple[Rule, ...]] = (_method, _keys, _signed, _pkce, _sector, _exchange, _fapi2)
 
 
 def takes_secret(settings: ClientSettings, type_: ClientType) -> bool:

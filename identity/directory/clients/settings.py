@@ -111,16 +111,13 @@ class ClientSettings(BaseModel):
     request_object_signing_alg: Algorithm | None = _said(
         None,
         "What its request objects must be signed by; null: by what its keys are for.",
-        later=True,
     )
-    request_uris: RequestUris = _said(
-        (), "Where its request objects may be fetched (RFC 9101).", later=True
-    )
+    request_uris: RequestUris = _said((), "Where its request objects may be fetched (RFC 9101).")
     require_pushed_authorization_requests: bool = _said(
         False, "Whether it must push its requests (RFC 9126)."
     )
     require_signed_request_object: bool = _said(
-        False, "Whether it must sign its requests (RFC 9101).", later=True
+        False, "Whether it must sign its requests (RFC 9101)."
     )
     dpop_bound_access_tokens: bool = _said(
         False,

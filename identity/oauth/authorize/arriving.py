@@ -1,20 +1,22 @@
 """From what stands in an address to what a client asks for.
 
-A request may be spelled out, or pushed before (RFC 9126). Of one that was pushed the address has
-nothing but its name: what a browser adds neither completes nor changes it.
+A request may be spelled out, pushed before (RFC 9126) or signed (RFC 9101). Of the last two the
+address has one parameter beside `client_id`: what a browser adds neither completes nor changes it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from identity.authentication.marks import Mark, digest_of
+from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
-from identity.errors import Conflict, InvalidRequestUri
+from identity.errors import Conflict, InvalidRequest, InvalidRequestUri
 from identity.http import cookies
 from identity.http.messages import Request
 from identity.oauth.authorize import request as requests
 from identity.oauth.authorize.documents import Documents, is_document
 from identity.oauth.authorize.request import Parameters, ReturnAddress
+from identity.oauth.authorize.request_objects import RequestObjects, signs
 from identity.service.wiring import Services
 from identity.tokens import pushed
 
@@ -22,36 +24,52 @@ NOT_GOOD = "this request has expired, or was never made: go back to the applicat
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """What stands in the address, and has to on the way back from a page."""
+
+    parameters: Parameters
+    digest: bytes
+    """What a mark is of."""
+    mark: Mark | None
+
+
+@dataclass(frozen=True, slots=True)
 class Arrived:
     """A request whose answer has an address."""
 
-    carried: Parameters
-    """What stands in the address, and has to on the way back from a page."""
-    mark: Mark | None
+    carried: Carried
     asked: Parameters
     back: ReturnAddress
     pushed: str | None = None
     """The digest of the pushed request that it is."""
+    signed: bool = False
 
 
 class Arrivals:
     def __init__(self, services: Services, documents: Documents) -> None:
         self._services = services
         self._documents = documents
+        self._objects = RequestObjects.of(services)
 
     async def arrived(self, request: Request, pairs: Sequence[tuple[str, str]]) -> Arrived:
         """Raises what must be said on a page."""
-        carried, mark_text = requests.without_mark(pairs)
-        client = await self._client(requests.client_id(carried))
-        name = requests.only(carried, "request_uri")
+        parameters, mark = requests.without_mark(pairs)
+        client = await self._client(requests.client_id(parameters))
+        text = requests.only(parameters, "request")
+        name = requests.only(parameters, "request_uri")
+        if text is not None and name is not None:
+            raise InvalidRequest("request and request_uri exclude each other")
         if name is not None and name.startswith(pushed.URN):
-            carried = (("client_id", client.id), ("request_uri", name))
-            mark = self._mark(request, carried, mark_text)
-            found = await self._pushed(name, client, mark)
-            back = requests.addressed(found.parameters, client)
-            return Arrived(carried, mark, found.parameters, back, found.digest)
-        back = requests.addressed(carried, client)
-        return Arrived(carried, self._mark(request, carried, mark_text), carried, back)
+            return await self._pushed(request, name, client, mark)
+        if signs(client) and text is not None:
+            parameters = (("client_id", client.id), ("request", text))
+            return await self._signed(request, parameters, text, client, mark)
+        if signs(client) and name is not None and client.settings.request_uris:
+            text = await self._objects.fetched(name, client)
+            parameters = (("client_id", client.id), ("request_uri", name))
+            return await self._signed(request, parameters, text, client, mark)
+        back = requests.addressed(parameters, client)
+        return Arrived(self._carried(request, parameters, mark), parameters, back)
 
     async def _client(self, wanted: str) -> ClientSnapshot:
         await self._services.feed.catch_up()
@@ -65,20 +83,45 @@ class Arrivals:
             await self._services.feed.catch_up()
         return requests.known(client)
 
-    def _mark(self, request: Request, carried: Parameters, text: str | None) -> Mark | None:
-        if text is None:
-            return None
-        known = self._services.cookies.read(request, cookies.BROWSER)
-        return self._services.marks.open(text, digest_of(carried), known)
-
-    async def _pushed(self, name: str, client: ClientSnapshot, mark: Mark | None) -> pushed.Pushed:
-        """A mark says that somebody came with it in time."""
+    async def _pushed(
+        self, request: Request, name: str, client: ClientSnapshot, mark: str | None
+    ) -> Arrived:
+        carried = self._carried(request, (("client_id", client.id), ("request_uri", name)), mark)
         found = await pushed.look(self._services.db, name)
         if found is None or found.client_id != client.id:
             why = "unknown" if found is None else "another client's"
             raise InvalidRequestUri(NOT_GOOD, audit=f"pushed request: {why}")
         if found.used:
             raise Conflict(pushed.ANSWERED)
-        if not found.fresh and mark is None:
+        if not found.fresh and carried.mark is None:  # which says that somebody came in time
             raise InvalidRequestUri(NOT_GOOD, audit="pushed request: expired")
-        return found
+        back = requests.addressed(found.parameters, client)
+        return Arrived(carried, found.parameters, back, pushed=found.digest)
+
+    async def _signed(
+        self,
+        request: Request,
+        parameters: Parameters,
+        text: str,
+        client: ClientSnapshot,
+        mark: str | None,
+    ) -> Arrived:
+        # Of one that lies elsewhere, too, the mark is that of its text: another one later is
+        # another request, which nobody has looked at.
+        carried = self._carried(request, parameters, mark, (*parameters, ("request", text)))
+        seen = carried.mark.first_seen if carried.mark is not None else now()
+        asked = await self._objects.opened(text, client, seen)
+        return Arrived(carried, asked, requests.addressed(asked, client), signed=True)
+
+    def _carried(
+        self,
+        request: Request,
+        parameters: Parameters,
+        text: str | None,
+        marked: Parameters | None = None,
+    ) -> Carried:
+        digest = digest_of(marked or parameters)
+        if text is None:
+            return Carried(parameters, digest, None)
+        known = self._services.cookies.read(request, cookies.BROWSER)
+        return Carried(parameters, digest, self._services.marks.open(text, digest, known))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode, urlsplit
 
 from identity.authentication import browser
-from identity.authentication.marks import Mark, digest_of
+from identity.authentication.marks import Mark
 from identity.clock import now
 from identity.directory import consents
 from identity.directory.clients.grant_kinds import GrantKind
@@ -27,7 +27,7 @@ from identity.http.forms import parse_pairs, require_form
 from identity.http.messages import Request, Response
 from identity.http.origins import from_elsewhere, origin_of, see_other
 from identity.oauth.authorize import request as requests
-from identity.oauth.authorize.arriving import Arrivals, Arrived
+from identity.oauth.authorize.arriving import Arrivals, Arrived, Carried
 from identity.oauth.authorize.deciding import (
     CHOSEN,
     Asked,
@@ -38,7 +38,7 @@ from identity.oauth.authorize.deciding import (
 )
 from identity.oauth.authorize.documents import Documents, is_document
 from identity.oauth.authorize.interaction import Interaction
-from identity.oauth.authorize.request import AuthorizationRequest, Parameters, ReturnAddress
+from identity.oauth.authorize.request import AuthorizationRequest, ReturnAddress
 from identity.opaque import mint
 from identity.service.interactions import Person, Refusing, Step, Waiting
 from identity.service.people import person_at
@@ -136,9 +136,8 @@ class Authorize:
 
     async def _look(self, request: Request, arrived: Arrived) -> Interaction:
         """Raises OAuth errors for the client to hear."""
-        services, back, mark = self._services, arrived.back, arrived.mark
-        if arrived.pushed is None and back.client.settings.require_pushed_authorization_requests:
-            raise InvalidRequest("this client has to push its requests (RFC 9126)")
+        services, back, mark = self._services, arrived.back, arrived.carried.mark
+        requests.check_way(back.client, pushed=arrived.pushed is not None, signed=arrived.signed)
         asked = requests.read(arrived.asked, back, services.detail_types)
         person = await person_at(services, request)
         wanted = await self._wanted(asked, person) if person is not None else None
@@ -149,7 +148,7 @@ class Authorize:
             or services.subjects.of(back.client, person.user.id) in meant
         )
         step = next_step(asked, person, wanted, mark, as_meant=as_meant)
-        return Interaction(asked, arrived.carried, mark, person, wanted, step, arrived.pushed)
+        return Interaction(asked, arrived.carried, person, wanted, step, arrived.pushed)
 
     async def _wanted(self, asked: AuthorizationRequest, person: Person) -> Asked:
         found = self._services.scopes
@@ -192,9 +191,10 @@ class Authorize:
             raise InvalidRequest("the request is too long to wait for a person")
         return see_other(address, headers)
 
-    def _address(self, parameters: Parameters, mark: Mark, known: str) -> str:
-        sealed = self._services.marks.seal(mark, digest_of(parameters), known)
-        return f"{self._base}/authorize?{urlencode([*parameters, (requests.MARK, sealed)])}"
+    def _address(self, carried: Carried, mark: Mark, known: str) -> str:
+        sealed = self._services.marks.seal(mark, carried.digest, known)
+        query = urlencode([*carried.parameters, (requests.MARK, sealed)])
+        return f"{self._base}/authorize?{query}"
 
     async def _issue(self, interaction: Interaction) -> Response:
         request, person, asked = interaction.request, interaction.person, interaction.asked

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from identity.authentication.marks import Mark
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.details import Details
+from identity.oauth.authorize.arriving import Carried
 from identity.oauth.authorize.deciding import Asked
-from identity.oauth.authorize.request import AuthorizationRequest, Parameters
+from identity.oauth.authorize.request import AuthorizationRequest
 from identity.service.interactions import Person, Step
 
 
@@ -15,9 +16,7 @@ class Interaction:
     """A request, who sits at the browser, and what has to happen next (`service.interactions`)."""
 
     request: AuthorizationRequest
-    carried: Parameters
-    """As it stands in the address."""
-    mark: Mark | None
+    carried: Carried
     person: Person | None
     asked: Asked | None
     """None until somebody has signed in."""
@@ -40,6 +39,10 @@ class Interaction:
     @property
     def details(self) -> Details:
         return self.request.details
+
+    @property
+    def mark(self) -> Mark | None:
+        return self.carried.mark
 
     @property
     def marked(self) -> bool:

@@ -133,6 +133,15 @@ def addressed(parameters: Parameters, client: ClientSnapshot) -> ReturnAddress:
     return ReturnAddress(client, redirect_uri, named is not None, mode, state)
 
 
+def check_way(client: ClientSnapshot, *, pushed: bool, signed: bool) -> None:
+    """That the request came in the way that the client is held to. What was pushed has been looked
+    at then. Raises `InvalidRequest`."""
+    if client.settings.require_pushed_authorization_requests and not pushed:
+        raise InvalidRequest("this client has to push its requests (RFC 9126)")
+    if client.settings.require_signed_request_object and not (pushed or signed):
+        raise InvalidRequest("this client has to sign its requests (RFC 9101)")
+
+
 def read(parameters: Parameters, back: ReturnAddress, types: DetailTypes) -> AuthorizationRequest:
     """Raises OAuth errors by their names."""
     asked = single(parameters)
