@@ -69,6 +69,8 @@ class Pushing:
         """All that can be judged without a person. Raises OAuth errors by their names."""
         services = self._services
         back = requests.addressed(parameters, client)
+        if client.settings.profile == "fapi2" and not back.named:
+            raise InvalidRequest("redirect_uri is missing: the client's profile wants it named")
         asked = requests.read(parameters, back, services.detail_types)
         asked.meant(services.hints)
         least_level(asked, second_factor=True)

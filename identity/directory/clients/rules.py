@@ -59,6 +59,8 @@ def check(session: Session, client: Client, known_grants: Sequence[GrantKind]) -
         for scope in client.default_scopes or ()
         if scope == ALL or not {scope, ALL} & {*client.scopes}
     ]
+    if settings.load(client.settings).profile == "fapi2" and "password" in client.grants:
+        errors.append(("/grant_types", "the profile fapi2 takes no password"))
     if errors:
         raise ValidationFailed(errors)
     check_exist(session, [scope for scope in client.scopes if scope != ALL])

@@ -12,7 +12,7 @@ from identity.records.audit import AuditQueue
 from identity.store import Database
 from identity.tokens.live import Users
 from identity.tokens.minting import Subject
-from identity.tokens.sessions import rotation
+from identity.tokens.sessions import keeping, rotation
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.places import Places
 
@@ -55,7 +55,12 @@ class RefreshToken:
         details = self.details.narrowed(request.form.get("authorization_details"), had)
         place = await self.places.take(None, login.audience)
         successor = None
-        if login.unused:
+        if request.client.settings.profile == "fapi2":
+            await self.db.write_plain(
+                lambda work: keeping.keep(work, self.lifetimes, token, login, place.number)
+            )
+            successor = token
+        elif login.unused:
             successor = await rotation.swap(self.db, self.lifetimes, token, login, place.number)
         if successor is None:  # a retry or a replay, or too late
             successor = await self.db.write(

@@ -89,7 +89,7 @@ _LOOK = Statement(
         .where(_PRESENTED)
     )
 )
-_HOLD = Statement(
+HOLD = Statement(
     lambda: (
         update(LoginSession)
         .where(col(LoginSession.id) == bindparam("session"), _lives(_NOW))
@@ -144,14 +144,14 @@ _SUCCEED = Statement(lambda: insert_of(RefreshToken, _SUCCESSOR))
 def _at_once() -> Any:
     """PostgreSQL's one statement for the three: nothing is written where a row is not as it must
     be."""
-    held = _HOLD.core("postgresql").returning(LoginSession.id).cte("held")
+    held = HOLD.core("postgresql").returning(LoginSession.id).cte("held")
     spend = _SPEND.core("postgresql").where(exists(select(held)))
     spent = spend.returning(RefreshToken.digest).cte("spent")
     values = [value_of(c, name) for c, name in _SUCCESSOR.items()]
     return insert(RefreshToken).from_select([*_SUCCESSOR], select(*values).select_from(spent))
 
 
-_ONE_BY_ONE = (_HOLD, _SPEND, _SUCCEED)
+_ONE_BY_ONE = (HOLD, _SPEND, _SUCCEED)
 _AT_ONCE = Statement(_at_once, "postgresql")
 
 
@@ -257,7 +257,7 @@ def rotate(
     presented, login = found
     successor = mint(PREFIX)
     values = _values(lifetimes, token, successor, login, presented.family_id, status_index)
-    if not _done(session, _HOLD, values):
+    if not _done(session, HOLD, values):
         raise InvalidGrant("the session has ended", audit=f"session {login.id} has ended")
     session.refresh(presented)  # as of now that the session is ours
     if presented.expires_at <= values["now"] and presented.spent_at is None:
