@@ -32,6 +32,7 @@ PAYMENT = {
 READING = {"description": "Read a folder", "schema": {"additionalProperties": False}}
 TYPES = {"payment": PAYMENT, "folder": READING}
 BILL = {"type": "payment", "amount": "12.50 EUR", "to": "DE02<b>", "instant": True}
+ODD = {"type": "payment", "amount": "\0\u202e", "to": "\U0001f600"}
 RENT = {"type": "payment", "amount": "900 EUR", "to": "DE99"}
 
 
@@ -72,6 +73,8 @@ async def test_what_was_agreed_to_is_in_the_answer_the_token_and_introspection(
     world: World,
 ) -> None:
     flow = bank(world)
+    odd = await tokens(flow, Browser(world.api), ODD)
+    assert odd["authorization_details"] == [ODD]
     got = await tokens(flow, Browser(world.api), BILL, RENT)
     assert got["authorization_details"] == [BILL, RENT]
     assert claims_of(got["access_token"])["authorization_details"] == [BILL, RENT]
