@@ -10,11 +10,14 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from identity import clock
+from identity.authentication.assertions import ASSERTION_TYPE
 from tests.browsing import CALLBACK, Browser, Flow, Page, code_client
 from tests.elsewhere import Answer, elsewhere
 from tests.oauth.authorize.test_requests import CHALLENGE, told
 from tests.oauth.authorize.test_return_addresses import assert_stays
 from tests.pushing import age, come, rows
+from tests.signing import Signer
+from tests.signing import said as assertion
 from tests.world import World, claims_of, granted, refused
 
 EC, OTHER, RSA = (
@@ -24,6 +27,7 @@ EC, OTHER, RSA = (
 )
 ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
 JWKS = {"keys": [key.as_dict(private=False) for key in (EC, RSA, ED)]}
+ISSUER = "http://127.0.0.1:8000"
 HEADER = {"alg": "ES256", "kid": "ec", "typ": "oauth-authz-req+jwt"}
 
 
@@ -224,6 +228,27 @@ async def test_a_push_may_be_signed_and_is_then_what_was_signed(world: World) ->
     text = signed(claims(flow, redirect_uri="https://evil.example/")[0])
     answer = await world.api.post("/par", data=flow.client.post | {"request": text})
     refused(answer, 400, "invalid_request")
+
+
+async def test_who_pushes_may_prove_it_by_a_key_and_the_proof_is_no_part_of_the_push(
+    world: World,
+) -> None:
+    signer = Signer()
+    method = {"token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks}
+    flow = bank(world, **method)
+    parameters, _ = flow.parameters()
+    proof = signer.sign(assertion("shop", ISSUER))
+    form = parameters | {"client_assertion": proof, "client_assertion_type": ASSERTION_TYPE}
+    assert (await world.api.post("/par", data=form)).status_code == 201
+    assert proof not in str(rows(world)) and "client_assertion" not in str(rows(world))
+    refused(await world.api.post("/par", data=form), 401, "invalid_client")
+    # An assertion is no request, nor a request an assertion.
+    page = await bring(Browser(world.api), flow, signer.sign(assertion("shop", ISSUER)))
+    assert_stays(page)
+    said, _ = claims(flow, sub="shop", jti="a", client_id=None)
+    text = signer.sign(said, typ="oauth-authz-req+jwt")
+    refused(await world.api.post("/par", data=form | {"client_assertion": text}), 401,
+            "invalid_client")  # fmt: skip
 
 
 async def test_one_may_lie_at_a_registered_address_and_nowhere_else(world: World) -> None:
