@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from identity.clock import now
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
-from identity.errors import InvalidRequest, OAuthError, TooManyRequests
+from identity.errors import InvalidProof, InvalidRequest, OAuthError, TooManyRequests
 from identity.http import describing
 from identity.http.forms import parse_pairs, require_form
 from identity.http.messages import Request, Response, json_response
@@ -45,7 +45,12 @@ class Pushing:
             if "request_uri" in form:
                 raise InvalidRequest("a request that is pushed cannot name another by request_uri")
             parameters = await self._asked(client, form, pairs)
+            proof = await self._services.dpop.at_endpoint(request)
+            if proof is not None:
+                parameters = _bound(parameters, proof.jkt)
             await self._check(parameters, client)
+            if proof is not None:
+                await self._services.dpop.spend(proof)
             name = await self._push(request, client, parameters)
         except OAuthError as refusal:
             self._note(client, refusal)
@@ -94,6 +99,14 @@ class Pushing:
         )
 
 
+def _bound(parameters: Parameters, jkt: str) -> Parameters:
+    """The code will be for this key alone (RFC 9449 §10.1)."""
+    named = requests.only(parameters, "dpop_jkt")
+    if named not in (None, jkt):
+        raise InvalidProof("dpop_jkt names another key than the proof's")
+    return parameters if named else (*parameters, ("dpop_jkt", jkt))
+
+
 def words() -> describing.Node:
     class PushedAuthorizationResponse(BaseModel):
         """RFC 9126 §2.2."""
@@ -110,6 +123,7 @@ def words() -> describing.Node:
         "response_type", "redirect_uri", "scope", "state", "nonce", "code_challenge",
         "code_challenge_method", "response_mode", "prompt", "max_age", "login_hint",
         "id_token_hint", "acr_values", "claims", "resource", "authorization_details",
+        "dpop_jkt", "request",
     )  # fmt: skip
     members = {name: {"type": "string"} for name in texts} | describing.CLIENT
     example = {

@@ -82,7 +82,7 @@ def test_settings_are_set_shown_and_unset_by_the_names_that_the_api_has(
         (["--set", "jwks=@nowhere"], 1, "nowhere: No such file"),
         (["--set", "redirect_uris=http://app.example.com/"], 1, "redirect_uris/0 must begin with"),
         (["--set", "pkce=never"], 1, "pkce: Input should be 'required' or 'optional'"),
-        (["--set", "profile=fapi2"], 1, "profile cannot be fapi2 yet"),
+        (["--set", "profile=fapi2"], 1, "fapi2 takes one of"),
         (["--set", "dpop_bound_access_tokens=1"], 1, "Input should be a valid boolean"),
     ],
 )

@@ -106,6 +106,8 @@ def _fapi2(settings: ClientSettings, type_: ClientType) -> Iterator[Problem]:
         yield "/require_pushed_authorization_requests", "fapi2 takes pushed requests"
     if settings.pkce != "required":
         yield "/pkce", "fapi2 takes PKCE"
+    if settings.assertion_audience != "issuer":
+        yield "/assertion_audience", "fapi2 takes the issuer"
     if not any(getattr(settings, name) for name in _BOUND):
         yield f"/{_BOUND[0]}", f"fapi2 takes {' or '.join(_BOUND)}"
     for name in ClientSettings.model_fields:

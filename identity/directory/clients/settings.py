@@ -193,7 +193,7 @@ class ClientSettings(BaseModel):
     )  # fmt: skip
     profile: Literal["none", "fapi2"] = _said(
         "none", "`fapi2`: all that the FAPI 2.0 Security Profile demands; what it implies is set "
-        "with it.", later="fapi2",
+        "with it.",
     )  # fmt: skip
 
     def stored(self) -> dict[str, Any]:

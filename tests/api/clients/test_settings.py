@@ -55,6 +55,7 @@ EVERYTHING: dict[str, Any] = {
     "token_exchange": {"https://stock.example": ["*"]},
     "token_exchange_impersonation": ["https://stock.example"],
     "dpop_bound_access_tokens": True,
+    "profile": "none",
 }
 BESIDE_NOTHING = {"jwks_uri": "https://app.example.com/jwks.json"}
 """Does not go with `jwks`."""
@@ -66,7 +67,6 @@ NOT_YET: dict[str, Any] = {
     "tls_client_auth_san_email": "app@example.com",
     "tls_client_certificate_bound_access_tokens": True,
     "sector_identifier_uri": "https://app.example.com/sector.json",
-    "profile": "fapi2",
 }
 """Settings that nothing obeys yet."""
 NOT_YET_VALUES: list[tuple[dict[str, Any], str]] = [
