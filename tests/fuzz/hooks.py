@@ -19,7 +19,7 @@ import schemathesis
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.clock import utcnow
 from identity.directory.clients import accounts as clients
-from identity.directory.clients.table import Client
+from identity.directory.clients.table import Client, ClientType
 from identity.directory.consents import Consent
 from identity.directory.users import accounts
 from identity.service.wiring import open_database
@@ -121,12 +121,13 @@ def agreed_and_signed_in(user_id: str) -> dict[str, str]:
     return {"user_id": user_id, "client_id": client_id, "session_id": browser.id}
 
 
-def authorization_request() -> dict[str, str]:
+def authorization_request(type_: ClientType = "confidential") -> dict[str, str]:
     """One that waits for somebody to sign in."""
     client_id, uri = f"fuzz-{secrets.token_hex(6)}", "https://shop.example/callback"
     with DATABASE.transaction() as session:
         settings = {"redirect_uris": [uri]}
-        session.add(Client(id=client_id, grants=["authorization_code"], settings=settings))
+        grants = ["authorization_code"]
+        session.add(Client(id=client_id, type=type_, grants=grants, settings=settings))
         changes.record(session, "client.changed", client_id)
     return {
         "response_type": "code", "client_id": client_id, "redirect_uri": uri,
@@ -138,12 +139,14 @@ def authorization_request() -> dict[str, str]:
 
 @schemathesis.auth(refresh_interval=None)
 class Administrator:
-    """Who sends the requests; /token and /revoke take clients."""
+    """Who sends the requests; /token, /revoke and /par take clients."""
 
     login: ClassVar[Login | None] = None
 
     def get(self, case: Any, _: Any) -> str | None:
-        return None if case.operation.path in {"/token", "/revoke"} else living().access_token
+        return (
+            None if case.operation.path in {"/token", "/revoke", "/par"} else living().access_token
+        )
 
     def set(self, case: Any, token: str, _: Any) -> None:
         case.headers.update(bearer(token))
@@ -195,7 +198,11 @@ def _put_right(case: Any) -> None:
     elif path == "/authorize":
         asked = case.query if case.method == "GET" else case.body
         if isinstance(asked, dict):
+            for name in ("request", "request_uri", "authorization_details"):
+                asked.pop(name, None)
             asked.update(authorization_request())
+    elif path == "/par" and isinstance(body, dict):
+        case.body = authorization_request("public")
     elif path.startswith("/clients/{client_id}/secrets"):
         client_id, secret_id = new_secret()
         named = {"client_id": client_id, "secret_id": secret_id}

@@ -250,7 +250,7 @@ def words() -> describing.Node:
         "response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
         "code_challenge_method", "response_mode", "prompt", "max_age", "login_hint",
         "id_token_hint", "ui_locales", "acr_values", "claims", "display", "resource", "dpop_jkt",
-        "authorization_details", "request_uri",
+        "authorization_details", "request", "request_uri",
     )  # fmt: skip
     return {
         "tags": ["OAuth"],
