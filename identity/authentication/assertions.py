@@ -88,9 +88,7 @@ class Assertions:
         if assertion.alg not in algorithms(client):
             raise Refused(f"by {assertion.alg}, for which the client is not registered")
         settings = client.settings
-        source = Source(
-            client.id, settings.jwks, settings.jwks_uri, trusted=not client.self_registered
-        )
+        source = Source(client.id, settings.jwks, settings.jwks_uri, trusted=client.vouched_for)
         return assertion.by(await self._keys.find(source, assertion.kid, assertion.alg))
 
 

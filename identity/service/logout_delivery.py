@@ -96,8 +96,9 @@ class LogoutDelivery:
             return error.audit or error.detail
         body = urlencode({"logout_token": token}).encode()
         try:
-            trusted = not client.self_registered
-            answer = await services.fetcher.post(uri, trusted=trusted, body=body, limit=ANSWER)
+            answer = await services.fetcher.post(
+                uri, trusted=client.vouched_for, body=body, limit=ANSWER
+            )
         except FetchFailed as failure:
             return str(failure)
         # Some frameworks make 204 of an empty 200 (§2.8).

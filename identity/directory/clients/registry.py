@@ -35,6 +35,12 @@ class ClientSnapshot:
     self_registered: bool = False
     """Nobody has vouched for it: what it says of itself is not to be trusted."""
 
+    @property
+    def vouched_for(self) -> bool:
+        """An administrator has registered it: the addresses that it names may be within the
+        networks that this service is let into."""
+        return not self.self_registered
+
     def may_hold(self, scope: str) -> bool:
         return ALL in self.scopes or scope in self.scopes
 

@@ -53,7 +53,9 @@ class RequestObjects:
             raise InvalidRequestUri("request_uri is not registered for this client")
         accept = f"application/{TYPE}, application/jwt"
         try:
-            found = await self._fetcher.get(uri, trusted=True, accept=accept, limit=MAX_TOKEN_BYTES)
+            found = await self._fetcher.get(
+                uri, trusted=client.vouched_for, accept=accept, limit=MAX_TOKEN_BYTES
+            )
         except FetchFailed as failure:
             words = "nothing of use was found at request_uri"
             raise InvalidRequestUri(words, audit=f"request_uri: {failure}") from None
@@ -64,7 +66,7 @@ class RequestObjects:
             text, seen, types=(TYPE,), algorithms=algorithms(client), subject=False
         )
         settings = client.settings
-        source = Source(client.id, settings.jwks, settings.jwks_uri)
+        source = Source(client.id, settings.jwks, settings.jwks_uri, trusted=client.vouched_for)
         return unverified.by(await self._keys.find(source, unverified.kid, unverified.alg))
 
     def _check(self, claims: Mapping[str, Any], client: ClientSnapshot, seen: float) -> None:

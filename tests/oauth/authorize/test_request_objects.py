@@ -11,6 +11,8 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from identity import clock
 from identity.authentication.assertions import ASSERTION_TYPE
+from identity.directory.clients.table import Client
+from identity.http.fetching import Fetcher, FetchFailed
 from tests.browsing import CALLBACK, Browser, Flow, Page, code_client
 from tests.elsewhere import Answer, elsewhere
 from tests.oauth.authorize.test_requests import CHALLENGE, told
@@ -321,3 +323,25 @@ async def test_the_metadata_says_what_is_read(world: World) -> None:
     assert document["request_uri_parameter_supported"] is True
     assert document["require_request_uri_registration"] is True
     assert "none" not in document["request_object_signing_alg_values_supported"]
+
+
+@pytest.mark.parametrize("self_registered", [False, True])
+async def test_addresses_of_a_client_that_nobody_vouches_for_are_asked_without_trust(
+    world: World, monkeypatch: pytest.MonkeyPatch, self_registered: bool
+) -> None:
+    trusted: list[bool] = []
+
+    async def get(self: Fetcher, url: str, **how: Any) -> Any:
+        trusted.append(how["trusted"])
+        raise FetchFailed("nothing there")
+
+    monkeypatch.setattr(Fetcher, "get", get)
+    at = "https://app.example.com"
+    flow = bank(world, jwks=None, jwks_uri=f"{at}/jwks", request_uris=[f"{at}/request"])
+    with world.change() as session:
+        session.get_one(Client, flow.client.id).self_registered = self_registered
+    browser = await signed_in(world)
+    query = {"client_id": flow.client.id, "request_uri": f"{at}/request"}
+    assert_stays(await browser.get("/authorize", params=query))
+    assert_stays(await bring(browser, flow, signed(claims(flow)[0])))
+    assert trusted == [not self_registered] * 2
