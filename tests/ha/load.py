@@ -1,0 +1,237 @@
+"""Logins, refreshes, revocations and introspections at a steady pace, and what came of each.
+
+It is a client as strict as any: what was acknowledged must be so ever after. A token is asked about
+only once its revocation was answered with 200, and asked of both services.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.ha.services import Service
+from tests.serving import ADMIN_PASSWORD
+
+RATES = {"introspect": 25.0, "revoke": 3.0, "log_in": 4.0, "refresh": 3.0}
+"""A second, at each service."""
+USERS = 20
+PASSWORD = "tangerine harbour 71"
+PATIENCE = 10.0
+SLOW = 1.0
+"""Seconds; an answer that takes longer is none of a service that is well."""
+WINDOW = 30.0
+"""IDENTITY_REFRESH_RETRY_WINDOW: who repeats a refresh later has no promise."""
+KEPT_LIVE = 10
+
+
+@dataclass
+class Session:
+    access: str
+    refresh: str
+    state: str = "live"
+    """`live`, `revoked` since `acknowledged`, or `unknown`: asked for, and not answered."""
+    acknowledged: float = 0.0
+    tried: float = 0.0
+    """When a refresh was first tried that is not answered yet."""
+    busy: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request: by `sent`, of the monotonic clock, and how long it took. `status` 0: nobody
+    answered. `wrong`: it called a token active whose revocation had been acknowledged."""
+
+    what: str
+    way: str
+    sent: float
+    took: float
+    status: int
+    again: bool = False
+    """It said Retry-After."""
+    wrong: bool = False
+
+    @property
+    def well(self) -> bool:
+        return self.status == 200 and self.took <= SLOW
+
+
+@dataclass
+class Load:
+    services: list[Service]
+    dice: random.Random
+    asked: list[Asked] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    """Honest sessions that were refused within the retry window: the words of the refusals."""
+    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    _loops: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    async def prepare(self) -> None:
+        """A client that introspects, and users; once for all trials on this database."""
+        self._http = httpx.AsyncClient(
+            timeout=PATIENCE, limits=httpx.Limits(max_connections=600), trust_env=False
+        )
+        base = self.services[0].base
+        form = {"grant_type": "password", "scope": "*", "username": "admin",
+                "password": ADMIN_PASSWORD}  # fmt: skip
+        answer = await self._http.post(f"{base}/token", data=form)
+        bearer = {"authorization": f"Bearer {answer.json()['access_token']}"}
+        body: Any = {"name": "Watcher", "scopes": ["introspect"]}
+        answer = await self._http.post(f"{base}/clients", json=body, headers=bearer)
+        assert answer.status_code == 201, answer.text
+        made = answer.json()
+        self._basic = httpx.BasicAuth(made["client_id"], made["client_secret"])
+        for number in range(USERS):
+            body = {"username": f"user{number}", "password": PASSWORD}
+            answer = await self._http.post(f"{base}/users", json=body, headers=bearer)
+            assert answer.status_code == 201, answer.text
+
+    def begin(self, seed: int) -> None:
+        """A new trial: only what it does counts."""
+        self.dice.seed(seed)
+        self.asked, self.sessions, self.ended = [], [], []
+        steps: dict[str, Callable[[Service], Awaitable[None]]] = {
+            "introspect": self.introspect,
+            "revoke": self.revoke,
+            "log_in": self.log_in,
+            "refresh": self.refresh,
+        }
+        for service in self.services:
+            for name, step in steps.items():
+                self._loops.append(asyncio.create_task(self._pace(RATES[name], step, service)))
+
+    async def end(self) -> None:
+        """Nothing more is asked; what is under way is waited for."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops.clear()
+        await asyncio.gather(*self._tasks)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    # --- What clients do ---------------------------------------------------------------------
+
+    async def log_in(self, service: Service) -> None:
+        username = f"user{self.dice.randrange(USERS)}"
+        form = {"grant_type": "password", "username": username, "password": PASSWORD}
+        answer = await self._ask("log_in", service, "/token", form)
+        if answer is not None and answer.status_code == 200:
+            made = answer.json()
+            self.sessions.append(Session(made["access_token"], made["refresh_token"]))
+
+    async def refresh(self, service: Service) -> None:
+        """One that was not answered is tried again first, as its client would."""
+        waiting = [each for each in self._idle() if each.tried]
+        if not (session := min(waiting, key=lambda each: each.tried, default=None)):
+            session = self._any(self._idle())
+        if session is None:
+            return
+        session.busy = True
+        session.tried = session.tried or time.monotonic()
+        form = {"grant_type": "refresh_token", "refresh_token": session.refresh}
+        answer = await self._ask("refresh", service, "/token", form)
+        session.busy = False
+        if answer is None or answer.status_code == 503:
+            return
+        late = time.monotonic() - session.tried > WINDOW
+        session.tried = 0.0
+        if answer.status_code == 200:
+            made = answer.json()
+            session.access, session.refresh = made["access_token"], made["refresh_token"]
+        else:
+            session.state = "unknown"
+            if not late:
+                self.ended.append(answer.text)
+
+    async def revoke(self, service: Service) -> None:
+        idle = [each for each in self._idle() if not each.tried]
+        if len(idle) < KEPT_LIVE:
+            return
+        session = self.dice.choice(idle)
+        session.state = "unknown"
+        answer = await self._ask("revoke", service, "/revoke", {"token": session.refresh})
+        if answer is not None and answer.status_code == 200:
+            session.state, session.acknowledged = "revoked", time.monotonic()
+
+    async def introspect(self, service: Service) -> None:
+        """Of those revoked mostly the last ones: only there can an answer be a moment too old."""
+        revoked = [each for each in self.sessions if each.state == "revoked"]
+        live = self._any(self._idle())
+        last = sorted(revoked, key=lambda each: each.acknowledged)[-5:]
+        pick = self.dice.random()
+        chosen = self._any(last if pick < 0.4 else revoked) if pick < 0.7 else live
+        if (chosen := chosen or live) is not None:
+            await self.is_active(service, chosen)
+
+    async def is_active(self, service: Service, session: Session) -> bool | None:
+        """None where that was not said."""
+        gone = session.state == "revoked"
+        sent = time.monotonic()
+        answer = await self._send(service, "/introspect", {"token": session.access}, self._basic)
+        active = None
+        if answer is not None and answer.status_code == 200:
+            active = bool(answer.json()["active"])
+        self._note("introspect", service, sent, answer, wrong=gone and active is True)
+        return active
+
+    # --- How -----------------------------------------------------------------------------------
+
+    def _idle(self) -> list[Session]:
+        return [each for each in self.sessions if each.state == "live" and not each.busy]
+
+    def _any(self, some: list[Session]) -> Session | None:
+        return self.dice.choice(some) if some else None
+
+    async def _pace(
+        self, rate: float, step: Callable[[Service], Awaitable[None]], service: Service
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self.dice.random() / rate
+        while True:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due = max(due + 1 / rate, loop.time() - 1)
+            task: asyncio.Task[None] = asyncio.ensure_future(step(service))  # type: ignore[arg-type]
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _ask(
+        self, what: str, service: Service, path: str, form: dict[str, str]
+    ) -> httpx.Response | None:
+        sent = time.monotonic()
+        answer = await self._send(service, path, form)
+        self._note(what, service, sent, answer)
+        return answer
+
+    async def _send(
+        self, service: Service, path: str, form: dict[str, str], auth: httpx.BasicAuth | None = None
+    ) -> httpx.Response | None:
+        try:
+            return await self._http.post(f"{service.base}{path}", data=form, auth=auth)
+        except httpx.HTTPError:
+            return None
+
+    def _note(
+        self, what: str, service: Service, sent: float, answer: httpx.Response | None,
+        *, wrong: bool = False,
+    ) -> None:  # fmt: skip
+        self.asked.append(
+            Asked(
+                what, service.way, sent, time.monotonic() - sent,
+                answer.status_code if answer is not None else 0,
+                answer is not None and "retry-after" in answer.headers, wrong,
+            )
+        )  # fmt: skip
+
+    async def position(self, service: Service, after: str = "") -> tuple[bool, str]:
+        """Whether a sibling that was at `after` is told to start anew, and where it is then."""
+        query = {"after": after} if after else {}
+        answer = await self._http.get(f"{service.base}/revocations", params=query, auth=self._basic)
+        answer.raise_for_status()
+        said = answer.json()
+        return bool(said["reset"]), str(said["position"])
