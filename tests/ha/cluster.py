@@ -64,6 +64,7 @@ def described(machine: Machine, machines: list[Machine], ttl: int, passwords: di
             "parameters": {"unix_socket_directories": str(folder)},
             "pg_hba": [
                 "local all all trust",
+                "host all all 127.0.0.1/32 scram-sha-256",
                 "host all all 10.77.0.0/16 scram-sha-256",
                 "host replication replicator 10.77.0.0/24 scram-sha-256",
             ],
