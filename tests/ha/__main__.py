@@ -114,7 +114,7 @@ async def trials(options: argparse.Namespace, wanted: list[tuple[str, int]]) -> 
                     flush=True,
                 )
         finally:
-            await load.close()
+            load.close()
             if options.keep_logs:
                 for log in cluster.nodes[0].folder.parent.rglob("*.log"):
                     target = Path(options.keep_logs) / f"{log.parent.name}-{log.name}"

@@ -61,7 +61,10 @@ def described(machine: Machine, machines: list[Machine], ttl: int, passwords: di
                 "superuser": {"username": "postgres", "password": passwords["postgres"]},
                 "replication": {"username": "replicator", "password": passwords["replicator"]},
             },
-            "parameters": {"unix_socket_directories": str(folder)},
+            "parameters": {
+                "unix_socket_directories": str(folder),
+                "dynamic_shared_memory_type": "mmap",  # none is left behind by a `kill -9`
+            },
             "pg_hba": [
                 "local all all trust",
                 "host all all 127.0.0.1/32 scram-sha-256",

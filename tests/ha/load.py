@@ -5,22 +5,21 @@ only once its revocation was answered with 200, and asked of both services.
 """
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
-from tests.ha.services import Service
+from tests.ha.asking import Answer, Caller
+from tests.ha.services import PORT, Service
 from tests.serving import ADMIN_PASSWORD
 
 RATES = {"introspect": 25.0, "revoke": 3.0, "log_in": 4.0, "refresh": 3.0}
 """A second, at each service."""
 USERS = 20
 PASSWORD = "tangerine harbour 71"
-PATIENCE = 10.0
 SLOW = 1.0
 """Seconds; an answer that takes longer is none of a service that is well."""
 WINDOW = 30.0
@@ -67,28 +66,35 @@ class Load:
     sessions: list[Session] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     """Honest sessions that were refused within the retry window: the words of the refusals."""
+    _callers: dict[str, Caller] = field(default_factory=dict)
+    _watchers: dict[str, Caller] = field(default_factory=dict)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _loops: list["asyncio.Task[None]"] = field(default_factory=list)
 
     async def prepare(self) -> None:
         """A client that introspects, and users; once for all trials on this database."""
-        self._http = httpx.AsyncClient(
-            timeout=PATIENCE, limits=httpx.Limits(max_connections=600), trust_env=False
-        )
-        base = self.services[0].base
+        for service in self.services:
+            self._callers[service.way] = Caller(service.machine.watched, PORT)
+        first = self._callers[self.services[0].way]
         form = {"grant_type": "password", "scope": "*", "username": "admin",
                 "password": ADMIN_PASSWORD}  # fmt: skip
-        answer = await self._http.post(f"{base}/token", data=form)
-        bearer = {"authorization": f"Bearer {answer.json()['access_token']}"}
-        body: Any = {"name": "Watcher", "scopes": ["introspect"]}
-        answer = await self._http.post(f"{base}/clients", json=body, headers=bearer)
-        assert answer.status_code == 201, answer.text
-        made = answer.json()
-        self._basic = httpx.BasicAuth(made["client_id"], made["client_secret"])
+        answer = await first.post("/token", form)
+        assert answer is not None, "nobody answers"
+        administrator = Caller(first.host, first.port, f"Bearer {answer.document['access_token']}")
+        made = await self._create(administrator, "/clients", name="Watcher", scopes=["introspect"])
+        for way, caller in self._callers.items():
+            self._watchers[way] = caller.as_client(made["client_id"], made["client_secret"])
         for number in range(USERS):
-            body = {"username": f"user{number}", "password": PASSWORD}
-            answer = await self._http.post(f"{base}/users", json=body, headers=bearer)
-            assert answer.status_code == 201, answer.text
+            user = {"username": f"user{number}", "password": PASSWORD}
+            await self._create(administrator, "/users", **user)
+        administrator.close()
+
+    async def _create(self, administrator: Caller, path: str, **body: Any) -> Any:
+        json_type = "application/json"
+        answer = await administrator.ask("POST", path, json.dumps(body).encode(), json_type)
+        assert answer is not None, "nobody answers"
+        assert answer.status == 201, answer
+        return answer.document
 
     def begin(self, seed: int) -> None:
         """A new trial: only what it does counts."""
@@ -112,8 +118,9 @@ class Load:
         self._loops.clear()
         await asyncio.gather(*self._tasks)
 
-    async def close(self) -> None:
-        await self._http.aclose()
+    def close(self) -> None:
+        for caller in (*self._callers.values(), *self._watchers.values()):
+            caller.close()
 
     # --- What clients do ---------------------------------------------------------------------
 
@@ -121,8 +128,8 @@ class Load:
         username = f"user{self.dice.randrange(USERS)}"
         form = {"grant_type": "password", "username": username, "password": PASSWORD}
         answer = await self._ask("log_in", service, "/token", form)
-        if answer is not None and answer.status_code == 200:
-            made = answer.json()
+        if answer is not None and answer.status == 200:
+            made = answer.document
             self.sessions.append(Session(made["access_token"], made["refresh_token"]))
 
     async def refresh(self, service: Service) -> None:
@@ -137,17 +144,17 @@ class Load:
         form = {"grant_type": "refresh_token", "refresh_token": session.refresh}
         answer = await self._ask("refresh", service, "/token", form)
         session.busy = False
-        if answer is None or answer.status_code == 503:
+        if answer is None or answer.status == 503:
             return
         late = time.monotonic() - session.tried > WINDOW
         session.tried = 0.0
-        if answer.status_code == 200:
-            made = answer.json()
+        if answer.status == 200:
+            made = answer.document
             session.access, session.refresh = made["access_token"], made["refresh_token"]
         else:
             session.state = "unknown"
             if not late:
-                self.ended.append(answer.text)
+                self.ended.append(answer.body.decode())
 
     async def revoke(self, service: Service) -> None:
         idle = [each for each in self._idle() if not each.tried]
@@ -156,7 +163,7 @@ class Load:
         session = self.dice.choice(idle)
         session.state = "unknown"
         answer = await self._ask("revoke", service, "/revoke", {"token": session.refresh})
-        if answer is not None and answer.status_code == 200:
+        if answer is not None and answer.status == 200:
             session.state, session.acknowledged = "revoked", time.monotonic()
 
     async def introspect(self, service: Service) -> None:
@@ -173,10 +180,11 @@ class Load:
         """None where that was not said."""
         gone = session.state == "revoked"
         sent = time.monotonic()
-        answer = await self._send(service, "/introspect", {"token": session.access}, self._basic)
+        form = {"token": session.access}
+        answer = await self._watchers[service.way].post("/introspect", form)
         active = None
-        if answer is not None and answer.status_code == 200:
-            active = bool(answer.json()["active"])
+        if answer is not None and answer.status == 200:
+            active = bool(answer.document["active"])
         self._note("introspect", service, sent, answer, wrong=gone and active is True)
         return active
 
@@ -202,36 +210,29 @@ class Load:
 
     async def _ask(
         self, what: str, service: Service, path: str, form: dict[str, str]
-    ) -> httpx.Response | None:
+    ) -> Answer | None:
         sent = time.monotonic()
-        answer = await self._send(service, path, form)
+        answer = await self._callers[service.way].post(path, form)
         self._note(what, service, sent, answer)
         return answer
 
-    async def _send(
-        self, service: Service, path: str, form: dict[str, str], auth: httpx.BasicAuth | None = None
-    ) -> httpx.Response | None:
-        try:
-            return await self._http.post(f"{service.base}{path}", data=form, auth=auth)
-        except httpx.HTTPError:
-            return None
-
     def _note(
-        self, what: str, service: Service, sent: float, answer: httpx.Response | None,
+        self, what: str, service: Service, sent: float, answer: Answer | None,
         *, wrong: bool = False,
     ) -> None:  # fmt: skip
         self.asked.append(
             Asked(
                 what, service.way, sent, time.monotonic() - sent,
-                answer.status_code if answer is not None else 0,
+                answer.status if answer is not None else 0,
                 answer is not None and "retry-after" in answer.headers, wrong,
             )
         )  # fmt: skip
 
     async def position(self, service: Service, after: str = "") -> tuple[bool, str]:
         """Whether a sibling that was at `after` is told to start anew, and where it is then."""
-        query = {"after": after} if after else {}
-        answer = await self._http.get(f"{service.base}/revocations", params=query, auth=self._basic)
-        answer.raise_for_status()
-        said = answer.json()
+        path = f"/revocations?after={after}" if after else "/revocations"
+        answer = await self._watchers[service.way].ask("GET", path)
+        assert answer is not None, "nobody answers"
+        assert answer.status == 200, answer
+        said = answer.document
         return bool(said["reset"]), str(said["position"])

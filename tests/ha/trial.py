@@ -2,12 +2,12 @@
 everything that was acknowledged is looked up again."""
 
 import asyncio
+import os
 import random
 import time
 from typing import Any
 
-import httpx
-
+from tests.ha.asking import Caller
 from tests.ha.cluster import Cluster, Node
 from tests.ha.load import Asked, Load, Session
 from tests.ha.rows import Row, Stage
@@ -31,25 +31,21 @@ class Watch:
         self.named = self.promoted = 0.0
 
     async def see(self) -> Node:
-        async with httpx.AsyncClient(timeout=1.0, trust_env=False) as http:
-            async with asyncio.timeout(PROMOTED_WITHIN):
-                while True:
-                    found = await asyncio.gather(*(self._look(http, node) for node in self._nodes))
-                    for node in found:
-                        if node is not None:
-                            return node
-                    await asyncio.sleep(0.03)
+        async with asyncio.timeout(PROMOTED_WITHIN):
+            while True:
+                found = await asyncio.gather(*map(self._look, self._nodes))
+                for node in found:
+                    if node is not None:
+                        return node
+                await asyncio.sleep(0.03)
 
-    async def _look(self, http: httpx.AsyncClient, node: Node) -> Node | None:
+    async def _look(self, node: Node) -> Node | None:
         sent = time.monotonic()
-        try:
-            answer = await http.get(f"http://{node.machine.watched}:8008/primary")
-        except httpx.HTTPError:
-            return None
-        if answer.status_code != 200:
+        answer = await Caller(node.machine.watched, 8008).ask("GET", "/primary", patience=1.0)
+        if answer is None or answer.status != 200:
             return None
         self.named = self.named or sent
-        if answer.json().get("role") not in ("master", "primary"):
+        if answer.document.get("role") not in ("master", "primary"):
             return None
         self.promoted = sent
         return node
@@ -71,6 +67,7 @@ async def conduct(
     await asyncio.sleep(WARM + dice.random() * 2)
     watch = Watch([node for node in cluster.nodes if node is not old])
     struck = time.monotonic()
+    cpu0 = _cpu()
     await row.strike(stage)
     try:
         await watch.see()
@@ -81,6 +78,19 @@ async def conduct(
     finally:
         await load.end()
     ended = time.monotonic()
+    if os.environ.get("HA_DUMP"):
+        with open(os.environ["HA_DUMP"], "w") as out:
+            for a in load.asked:
+                print(
+                    f"{a.sent - struck:.2f} {a.way[:4]} {a.what} {a.status} {a.took:.2f}", file=out
+                )
+            for k, v in _cpu().items():
+                if v - cpu0.get(k, 0) > 0.5:
+                    print("#", k, round(v - cpu0.get(k, 0), 2), file=out)
+            print(
+                f"# named {watch.named - struck:.2f} promoted {watch.promoted - struck:.2f}",
+                file=out,
+            )
     row.mend(stage)
     lost = await _lost(load)
     told = {each.way: (await load.position(each, sibling[each.way]))[0] for each in services}
@@ -131,7 +141,7 @@ async def _lost(load: Load) -> dict[str, int]:
 async def _insist(load: Load, service: Service, session: Session) -> bool:
     async with asyncio.timeout(60):
         while (active := await load.is_active(service, session)) is None:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # noqa: ASYNC110 - it asks each time
     return active
 
 
@@ -167,3 +177,18 @@ def recovery(asked: list[Asked], way: str, starts: list[float], ended: float) ->
                if each.way == way and start <= each.sent < end and not each.well]  # fmt: skip
         longest = max(longest, *(sent - start for sent in bad), 0.0)
     return round(longest, 2)
+
+
+def _cpu():
+    from pathlib import Path
+
+    found = {}
+    for e in Path("/proc").iterdir():
+        if e.name.isdigit():
+            try:
+                f = (e / "stat").read_text().rpartition(")")[2].split()
+                c = (e / "cmdline").read_bytes().replace(b"\0", b" ")[:90].decode()
+                found[e.name + " " + c] = (int(f[11]) + int(f[12])) / 100
+            except OSError:
+                pass
+    return found
