@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-proofs conformance parties mutants test-plain check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
+.PHONY: help run test test-proofs conformance parties mutants test-plain ha check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=
 
 test-plain: $(VENV)/.dev ## The same on uvicorn as it comes (IDENTITY_HTTP=plain); `make test` has a short form
 	TEST_HTTP=plain $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not wire" $(ARGS)
+
+ha: $(VENV)/.dev ## A real cluster loses its primary, under load (root and Debian's patroni): ROW=killed N=3; hours
+	$(BIN)/python -m tests.ha $(if $(ROW),--row "$(ROW)") --count $(if $(filter file,$(origin N)),20,$(N)) $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, and who may import whom
 	$(BIN)/ruff format --check .

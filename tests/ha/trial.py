@@ -2,7 +2,6 @@
 everything that was acknowledged is looked up again."""
 
 import asyncio
-import os
 import random
 import time
 from typing import Any
@@ -67,7 +66,6 @@ async def conduct(
     await asyncio.sleep(WARM + dice.random() * 2)
     watch = Watch([node for node in cluster.nodes if node is not old])
     struck = time.monotonic()
-    cpu0 = _cpu()
     await row.strike(stage)
     try:
         await watch.see()
@@ -78,19 +76,6 @@ async def conduct(
     finally:
         await load.end()
     ended = time.monotonic()
-    if os.environ.get("HA_DUMP"):
-        with open(os.environ["HA_DUMP"], "w") as out:
-            for a in load.asked:
-                print(
-                    f"{a.sent - struck:.2f} {a.way[:4]} {a.what} {a.status} {a.took:.2f}", file=out
-                )
-            for k, v in _cpu().items():
-                if v - cpu0.get(k, 0) > 0.5:
-                    print("#", k, round(v - cpu0.get(k, 0), 2), file=out)
-            print(
-                f"# named {watch.named - struck:.2f} promoted {watch.promoted - struck:.2f}",
-                file=out,
-            )
     row.mend(stage)
     lost = await _lost(load)
     told = {each.way: (await load.position(each, sibling[each.way]))[0] for each in services}
@@ -140,8 +125,8 @@ async def _lost(load: Load) -> dict[str, int]:
 
 async def _insist(load: Load, service: Service, session: Session) -> bool:
     async with asyncio.timeout(60):
-        while (active := await load.is_active(service, session)) is None:
-            await asyncio.sleep(0.2)  # noqa: ASYNC110 - it asks each time
+        while (active := await load.is_active(service, session)) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
     return active
 
 
@@ -177,18 +162,3 @@ def recovery(asked: list[Asked], way: str, starts: list[float], ended: float) ->
                if each.way == way and start <= each.sent < end and not each.well]  # fmt: skip
         longest = max(longest, *(sent - start for sent in bad), 0.0)
     return round(longest, 2)
-
-
-def _cpu():
-    from pathlib import Path
-
-    found = {}
-    for e in Path("/proc").iterdir():
-        if e.name.isdigit():
-            try:
-                f = (e / "stat").read_text().rpartition(")")[2].split()
-                c = (e / "cmdline").read_bytes().replace(b"\0", b" ")[:90].decode()
-                found[e.name + " " + c] = (int(f[11]) + int(f[12])) / 100
-            except OSError:
-                pass
-    return found
