@@ -49,6 +49,8 @@ from identity.settings import Settings
 
 READERS: Mapping[str, Readers] = {
     "/token": "clients",
+    "/par": "clients",
+    "/register": "clients",
     "/revoke": "clients",
     "/userinfo": "clients",
     "/authorize-challenge": "clients",
@@ -76,7 +78,10 @@ class Identity(Edge):
         self._revocations = revocations.Revocations(services)
         self._add_hot_addresses()
         stages = Router(lifespan=self._run)
-        addresses = discovery.addresses(services.settings.issuer)
+        issuer = services.settings.issuer
+        addresses = [*discovery.addresses(issuer), *protected_resource.addresses(issuer)]
+        if services.settings.registration.registration == "open":
+            addresses.append("/register")
         found: dict[str, Readers] = dict.fromkeys(addresses, "everybody")
         super().__init__(
             self.lane,

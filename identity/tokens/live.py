@@ -46,6 +46,7 @@ WITHOUT_PASSWORD = frozenset(
     {
         "authorization_code",
         "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
         "urn:ietf:params:oauth:grant-type:token-exchange",
     }
 )

@@ -18,7 +18,7 @@ from tests.world import World, bearer
 SHOP = "https://shop.example"
 EVIL = "https://evil.example"
 ALLOWED = "access-control-allow-origin"
-CLIENTS = ("/token", "/revoke", "/userinfo")
+CLIENTS = ("/token", "/par", "/register", "/revoke", "/userinfo")
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 
 
@@ -41,6 +41,7 @@ async def test_discovery_and_keys_are_for_every_page(api: httpx.AsyncClient) -> 
     for path in (
         "/.well-known/openid-configuration",
         "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-protected-resource",
         "/.well-known/jwks.json",
     ):
         answer = await api.get(path, headers=asking(EVIL))
@@ -104,6 +105,9 @@ async def test_an_answer_is_for_the_pages_of_its_client_alone(world: World) -> N
     wrong = other.post | {"client_secret": "wrong"}
     assert_readable_by(await world.api.post("/token", data=wrong, headers=asking(EVIL)), EVIL)
     assert_readable_by(await world.api.post("/token", data=wrong, headers=asking(SHOP)), None)
+    pushed = {"client_id": "spa", "response_type": "code"}
+    assert_readable_by(await world.api.post("/par", data=pushed, headers=asking(SHOP)), SHOP)
+    assert_readable_by(await world.api.post("/par", data=pushed, headers=asking(EVIL)), None)
     token = tokens["refresh_token"]
     revoked = {"token": token, "client_id": "spa"}
     done = await world.api.post("/revoke", data=revoked, headers=asking(SHOP))
@@ -154,3 +158,19 @@ def test_a_page_is_the_clients_where_its_redirect_uris_are(
 @given(st.text())
 def test_no_other_text_is_an_origin_of_a_client(origin: str) -> None:
     assert uris.may_come_from(origin, ["https://shop.example/x"]) is (origin == SHOP)
+
+
+@SQLITE
+@pytest.mark.parametrize(("how", "reads"), [("open", "*"), ("token", None), ("off", None)])
+async def test_any_page_may_register_where_anybody_may(
+    make_settings: Callable[..., Any], how: str, reads: str | None
+) -> None:
+    app = create_app(make_settings(registration=how))
+    async with (
+        running(app),
+        httpx.AsyncClient(transport=served(app), base_url="http://test") as api,
+    ):
+        document = {"redirect_uris": [f"{EVIL}/callback"]}
+        answer = await api.post("/register", json=document, headers=asking(EVIL))
+        assert answer.status_code == {"open": 201, "token": 401, "off": 404}[how]
+        assert_readable_by(answer, reads)

@@ -52,6 +52,15 @@ async def registered(world: World, **said: Any) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.parametrize("how", ["token"])
+async def test_nobody_registers_as_what_others_vouch_for(world: World) -> None:
+    boss = await admin(world)
+    document = {**NOTES, "token_endpoint_auth_method": "workload_identity"}
+    for more in ({}, {"workloads": {"https://cluster.example": "system:serviceaccount:a:b"}}):
+        answer = await boss("POST", "/register", document | more)
+        refused(answer, 400, "invalid_client_metadata")
+
+
 async def manage(
     world: World, method: str, client: dict[str, Any], document: Any = None, token: str = ""
 ) -> httpx.Response:
