@@ -121,7 +121,7 @@ def create(
     usual = [
         kind.grant_type
         for kind in registry.GRANTS
-        if kind.for_itself is not public and not kind.by_browser
+        if kind.for_itself is not public and not kind.by_choice
     ]
     with operating() as operation:
         with operation.change() as session:

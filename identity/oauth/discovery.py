@@ -77,7 +77,7 @@ def metadata(
         "claims_supported": [*PROTOCOL, *CLAIMS],
         "claim_types_supported": ["normal"],
         "claims_parameter_supported": True,
-        "authorization_details_types_supported": list(detail_types),
+        **({"authorization_details_types_supported": list(detail_types)} if detail_types else {}),
         "request_parameter_supported": True,
         "request_uri_parameter_supported": True,
         "require_request_uri_registration": True,

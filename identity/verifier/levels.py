@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from identity.verifier.errors import InsufficientAuthentication
-
 LEVELS: Final = ("aal1", "aal2", "phr")
 """Ascending: one factor, two, and a way that resists phishing."""
 
@@ -25,4 +23,6 @@ def check(claims: Mapping[str, Any], acr: str | None, max_age: int | None, now: 
     known = type(proven_at) in (int, float)
     lately = max_age is None or (known and int(now) - int(proven_at) <= max_age)  # type: ignore[arg-type]
     if not lately or (acr is not None and not meets(claims.get("acr"), acr)):
+        from identity.verifier.errors import InsufficientAuthentication  # needs the gate's library
+
         raise InsufficientAuthentication(acr, max_age)

@@ -93,7 +93,7 @@ async def test_a_form_elsewhere_signs_nobody_in_or_out_and_agrees_to_nothing(
 
 
 @without(
-    "identity.oauth.authorize.endpoint:Authorize.__call__",
+    "identity.oauth.authorize.endpoint:Authorize._answered",
     'if request.scope["method"] == "POST" and from_elsewhere(request, self._origin):',
     "if False:",
 )

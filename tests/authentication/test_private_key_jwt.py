@@ -6,10 +6,11 @@ import hmac
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
-from authlib.integrations.httpx_client import AsyncOAuth2Client
+from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc.jwk import ECKey
 
@@ -71,6 +72,9 @@ async def test_a_client_proves_itself_by_its_key(world: World, alg: str, path: s
         assert claims_of(answer.json()["access_token"])["sub"] == client
 
 
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
 @SQLITE
 async def test_authlib_proves_itself(world: World) -> None:
     """Its assertions are an hour long, and for the address of the token endpoint, unless told."""
@@ -78,14 +82,11 @@ async def test_authlib_proves_itself(world: World) -> None:
     client = registered(world, jwks={"keys": [key.as_dict(private=False)]})
     claims = {"iat": int(now()), "exp": int(now()) + 240}
     method = PrivateKeyJWT(issuer_of(world), claims=claims, headers={"kid": "authlib"}, alg="ES256")
-    async with AsyncOAuth2Client(
-        client, key, token_endpoint_auth_method="private_key_jwt", transport=world.api._transport
-    ) as oauth:
-        oauth.register_client_auth_method(method)
-        token = await oauth.fetch_token(
-            f"{issuer_of(world)}/token", grant_type="client_credentials"
-        )
-    assert claims_of(token["access_token"])["client_id"] == client
+    auth = ClientAuth(client_id=client, client_secret=key, auth_method=method)
+    form = urlencode({"grant_type": "client_credentials"})
+    _, headers, body = auth.prepare("POST", f"{issuer_of(world)}/token", {**FORM}, form)
+    answer = await world.api.post("/token", content=body, headers=headers)
+    assert claims_of(answer.json()["access_token"])["client_id"] == client
 
 
 BAD: dict[str, dict[str, Any]] = {

@@ -31,7 +31,10 @@ def test_a_copy_made_while_others_write_is_a_database_to_go_on_from(
     identity("users", "create", "ada", "--generate")
     # A transaction that is open meanwhile is no part of it, and is not kept waiting.
     with closing(sqlite3.connect(tmp_path / "identity.db", isolation_level=None)) as writer:
-        writer.execute("INSERT INTO scope VALUES ('s', '', NULL, 0, 1, '', '')")
+        writer.execute(
+            "INSERT INTO scope (name, description, builtin, version, created_at, updated_at) "
+            "VALUES ('s', '', 0, 1, '', '')"
+        )
         done = identity("backup", "copy.db")
     assert done.code == 0, done
     copy = tmp_path / "copy.db"

@@ -13,6 +13,7 @@ DESTRUCTIVE = {
     "clients delete": "billing",
     "roles delete": "clerk",
     "scopes delete": "orders:read",
+    "trusted-issuers delete": "https://cluster.example",
 }
 
 
@@ -24,6 +25,7 @@ def filled(identity: Identity) -> None:
         "scopes create orders:read",
         "roles create clerk --scope orders:read",
         "keys rotate --now",
+        "trusted-issuers create https://cluster.example",
     ):
         assert identity(*command.split()).code == 0
 

@@ -57,8 +57,7 @@ class Caller:
         line = None
         try:
             async with asyncio.timeout(patience):
-                kept = bool(self._free)
-                line = self._free.pop() if kept else await self._open()
+                line = self._kept() or await self._open()
                 answer = await self._exchange(line, request)
         except (TimeoutError, *BROKEN):
             if line is not None:
@@ -75,6 +74,15 @@ class Caller:
         while self._free:
             with suppress(OSError):
                 self._free.pop()[1].close()
+
+    def _kept(self) -> Line | None:
+        """One that the server has not closed, as it does with those that lie idle."""
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof() and not writer.is_closing():
+                return reader, writer
+            writer.close()
+        return None
 
     async def _open(self) -> Line:
         return await asyncio.open_connection(self.host, self.port)

@@ -27,9 +27,7 @@ def single_page_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def provider(
-    templates: Templates, tmp_path_factory: pytest.TempPathFactory, single_page_port: int
-) -> Iterator[Provider]:
+def provider(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
     """The real service on SQLite, which all relying parties share."""
     folder = tmp_path_factory.mktemp("provider")
     server = Server(
@@ -40,7 +38,6 @@ def provider(
             "BOOTSTRAP_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "BCRYPT_ROUNDS": "4",
             "TEST_WEAK_HASHING": "1",
-            "CORS_ORIGINS": f"http://127.0.0.1:{single_page_port}",
         },
     )
     provider = Provider(server.url)

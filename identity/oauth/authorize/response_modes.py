@@ -32,16 +32,6 @@ class Query:
         return see_other(f"{redirect_uri}{joint}{urlencode(answer)}")
 
 
-class Fragment:
-    """For pages that read it by a script: no server on the way sees it (OAuth 2.0 Multiple Response
-    Type Encoding Practices §2.1). A redirect URI has no fragment of its own."""
-
-    signed: ClassVar[bool] = False
-
-    def answer(self, redirect_uri: str, answer: Answer) -> Response:
-        return see_other(f"{redirect_uri}#{urlencode(answer)}")
-
-
 class FormPost:
     """A page that sends a form by itself, or by its button where scripts are off (OAuth 2.0 Form
     Post Response Mode §2). Nothing of the answer stands in an address."""
@@ -87,7 +77,6 @@ _PAGE = """<!doctype html>
 
 RESPONSE_MODES: Mapping[str, ResponseMode] = {
     "query": Query(),
-    "fragment": Fragment(),
     "form_post": FormPost(),
     "jwt": SignedQuery(),
     "query.jwt": SignedQuery(),

@@ -60,7 +60,7 @@ class AuthorizationCode:
     }
     for_itself: ClassVar[bool] = False
     logs_in: ClassVar[bool] = False
-    by_browser: ClassVar[bool] = True
+    by_choice: ClassVar[bool] = True
 
     @classmethod
     def of(cls, services: "Services") -> Self:

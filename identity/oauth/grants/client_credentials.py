@@ -23,7 +23,7 @@ class ClientCredentials:
     example: ClassVar[Mapping[str, str]] = {}
     for_itself: ClassVar[bool] = True
     logs_in: ClassVar[bool] = False
-    by_browser: ClassVar[bool] = False
+    by_choice: ClassVar[bool] = False
 
     @classmethod
     def of(cls, services: "Services") -> Self:

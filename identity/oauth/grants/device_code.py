@@ -54,7 +54,7 @@ class DeviceCode:
     example: ClassVar[Mapping[str, str]] = {"device_code": "dc_…"}
     for_itself: ClassVar[bool] = False
     logs_in: ClassVar[bool] = False
-    by_browser: ClassVar[bool] = False
+    by_choice: ClassVar[bool] = True
 
     @classmethod
     def of(cls, services: "Services") -> Self:

@@ -53,7 +53,7 @@ class JwtBearer:
     example: ClassVar[Mapping[str, str]] = {"assertion": "eyJhbGciOi…"}
     for_itself: ClassVar[bool] = False
     logs_in: ClassVar[bool] = False
-    by_browser: ClassVar[bool] = False
+    by_choice: ClassVar[bool] = True
 
     @classmethod
     def of(cls, services: "Services") -> Self:

@@ -48,7 +48,7 @@ class Password:
     example: ClassVar[Mapping[str, str]] = {"username": "ada", "password": "correct horse battery"}
     for_itself: ClassVar[bool] = False
     logs_in: ClassVar[bool] = True
-    by_browser: ClassVar[bool] = False
+    by_choice: ClassVar[bool] = False
 
     @classmethod
     def of(cls, services: "Services") -> Self:

@@ -36,7 +36,7 @@ class RefreshToken:
     example: ClassVar[Mapping[str, str]] = {"refresh_token": "rt_…"}
     for_itself: ClassVar[bool] = False
     logs_in: ClassVar[bool] = False
-    by_browser: ClassVar[bool] = False
+    by_choice: ClassVar[bool] = False
 
     @classmethod
     def of(cls, services: "Services") -> Self:

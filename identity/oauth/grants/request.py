@@ -97,8 +97,8 @@ class Grant(Protocol):
     """The client acts for itself: there is no user behind its tokens."""
     logs_in: ClassVar[bool]
     """It tries a login, whose refusals are on record as such."""
-    by_browser: ClassVar[bool]
-    """It begins at `/authorize`: clients have it that have registered redirect URIs."""
+    by_choice: ClassVar[bool]
+    """A client has it where its registration names it, and not by being a client."""
 
     @classmethod
     def of(cls, services: "Services") -> Self: ...

@@ -64,7 +64,7 @@ class TokenExchange:
     }
     for_itself: ClassVar[bool] = False
     logs_in: ClassVar[bool] = False
-    by_browser: ClassVar[bool] = False
+    by_choice: ClassVar[bool] = True
 
     @classmethod
     def of(cls, services: "Services") -> Self:

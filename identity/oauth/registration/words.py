@@ -52,7 +52,7 @@ def _information() -> type[BaseModel]:
 
 def register() -> describing.Node:
     return {
-        "tags": ["Registration"],
+        "tags": ["OAuth"],
         "operationId": "register",
         "summary": "Register as a client (RFC 7591)",
         "description": "Where `IDENTITY_REGISTRATION` allows it. With `open` anybody may, and is a "
@@ -95,7 +95,7 @@ def remove() -> describing.Node:
 
 def _managing(operation: str, summary: str) -> describing.Node:
     return {
-        "tags": ["Registration"],
+        "tags": ["OAuth"],
         "operationId": operation,
         "summary": summary,
         "description": "By the registration access token.",

@@ -71,7 +71,7 @@ def test_answers_are_complete_and_refusals_are_problems(http_client: httpx.Clien
         answer = http_client.request(method, path)
         assert (answer.status_code, answer.json()["status"]) == (status, status)
     page = http_client.options(
-        "/token", headers={"origin": "https://app.example", "access-control-request-method": "POST"}
+        "/users", headers={"origin": "https://app.example", "access-control-request-method": "POST"}
     )
     assert page.headers["access-control-allow-origin"] == "https://app.example"
 

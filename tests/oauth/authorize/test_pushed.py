@@ -98,7 +98,8 @@ async def test_a_public_client_pushes_by_its_name_alone(world: World) -> None:
 async def test_what_is_wrong_is_said_at_the_push(world: World) -> None:
     flow = shop(world)
     for error, changed in WRONG:
-        if not {"request", "request_uri"} & set(changed):
+        # Whether somebody has a second factor is not known before they are.
+        if not {"request", "request_uri", "acr_values"} & set(changed):
             refused((await push(flow, **changed))[0], 400, error)
     for changed in (
         {"redirect_uri": "https://evil.example/"},

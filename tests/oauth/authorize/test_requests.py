@@ -82,11 +82,12 @@ async def test_state_comes_back_as_it_came_and_not_at_all_where_none_came(world:
     assert told(page, "login_required")["state"] == long
 
 
-async def test_an_answer_may_come_in_the_fragment(world: World) -> None:
+async def test_no_answer_comes_in_a_fragment(world: World) -> None:
+    """A redirect of the client's own would hand it on."""
     flow = Flow(world, code_client(world))
     page, _ = await flow.start(Browser(world.api), prompt="none", response_mode="fragment")
-    where = urlsplit(page.answer.headers["location"])
-    assert dict(parse_qsl(where.fragment))["error"] == "login_required" and not where.query
+    told(page, "invalid_request")
+    assert "#" not in page.answer.headers["location"]
 
 
 async def test_a_registered_query_stays_and_the_answer_follows_it(world: World) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,18 @@ def _act_is_odd(act: Any) -> bool:
     return "act" in act and _act_is_odd(act["act"])
 
 
+def _says_what_it_is_bound_to(cnf: Any) -> bool:
+    """Digests of SHA-256, in base64url (RFC 7638, RFC 8705 §3.1)."""
+    return (
+        isinstance(cnf, dict)
+        and bool(cnf)
+        and cnf.keys() <= {"jkt", "x5t#S256"}
+        and all(
+            isinstance(it, str) and re.fullmatch("[A-Za-z0-9_-]{43}", it) for it in cnf.values()
+        )
+    )
+
+
 ACCESS_TOKEN = ("at+jwt", "application/at+jwt")
 STRICTER: dict[str, Callable[[Seen], bool]] = {
     "token": lambda seen: len(seen.text) > 8192 or not seen.text.isascii(),
@@ -123,6 +136,7 @@ STRICTER: dict[str, Callable[[Seen], bool]] = {
         or not all(isinstance(role, str) and role for role in seen.claims["roles"])
     ),
     "act": lambda seen: _act_is_odd(seen.claims["act"]),
+    "cnf": lambda seen: not _says_what_it_is_bound_to(seen.claims["cnf"]),
 }
 """Rules by which the gate may be alone in refusing, each with what it has to be about."""
 
