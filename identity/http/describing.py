@@ -51,6 +51,7 @@ _OAUTH_WORDS = {
     403: "The bearer token lacks a scope.",
     408: "The body did not arrive in time.",
     413: "The body is larger than 64 KiB.",
+    415: "The body has another media type.",
     429: "Too many failed logins; see `Retry-After`.",
     503: "Busy, or the database cannot be reached; see `Retry-After`.",
 }

@@ -61,7 +61,7 @@ def register() -> describing.Node:
         "that are open to clients that registered themselves.",
         "security": [{}, *_TOKEN],
         "requestBody": _BODY,
-        "responses": _answers("201", "Registered.", 400, 401, 403, 408, 413, 429, 503),
+        "responses": _answers("201", "Registered.", 400, 401, 403, 408, 413, 415, 429, 503),
     }
 
 
@@ -77,7 +77,7 @@ def update() -> describing.Node:
         **_managing("update_registration", "Change one's own registration (RFC 7592)"),
         "requestBody": _BODY,
         "responses": _answers(
-            "200", "As it is now, with another token.", 400, 401, 403, 408, 413, 503
+            "200", "As it is now, with another token.", 400, 401, 403, 408, 413, 415, 503
         ),
     }
 
