@@ -57,20 +57,22 @@ class InvalidGrant(OAuthError):
     code, title = "invalid_grant", "The grant is not valid"
 
 
-class SecondFactorRequired(InvalidGrant):
-    """`factors`: the kinds of which one will do. Not RFC 6749's; clients that do not know it see
-    an ordinary `invalid_grant`."""
-
-    title = "A second factor is needed"
+class WantsFactor(OAuthError):
+    """`factors`: the kinds of second factor of which one will do. Not RFC 6749's; clients that do
+    not know the member see an ordinary error."""
 
     def __init__(
         self, detail: str | None = None, *, factors: Sequence[str] = (), audit: str | None = None
     ) -> None:
-        super().__init__(detail or "a second factor is needed: send its code as otp", audit=audit)
+        super().__init__(detail, audit=audit)
         self.factors = list(factors)
 
     def members(self) -> dict[str, Any]:
         return {"factors": self.factors} if self.factors else {}
+
+
+class SecondFactorRequired(WantsFactor, InvalidGrant):
+    title = "A second factor is needed"
 
 
 class UnauthorizedClient(OAuthError):
@@ -130,19 +132,8 @@ class ExpiredToken(OAuthError):
 # --- Our own apps' forms (draft-ietf-oauth-first-party-apps §5.2.2) --------------------------
 
 
-class InsufficientAuthorization(OAuthError):
-    """`factors`: the kinds of second factor of which one is needed besides."""
-
+class InsufficientAuthorization(WantsFactor):
     code, title = "insufficient_authorization", "What was sent does not prove who it is"
-
-    def __init__(
-        self, detail: str | None = None, *, factors: Sequence[str] = (), audit: str | None = None
-    ) -> None:
-        super().__init__(detail, audit=audit)
-        self.factors = list(factors)
-
-    def members(self) -> dict[str, Any]:
-        return {"factors": self.factors} if self.factors else {}
 
 
 class RedirectToWeb(OAuthError):

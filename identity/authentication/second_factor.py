@@ -83,7 +83,8 @@ class SecondFactor:
         self.queue.refused(
             "login", {"why": "second factor needed"}, subject=user_id, client_id=client_id
         )
-        return SecondFactorRequired(factors=await self.kinds(user_id))
+        words = "a second factor is needed: send its code as otp"
+        return SecondFactorRequired(words, factors=await self.kinds(user_id))
 
     def prove(self, work: Work, user_id: str, code: str) -> Kind:
         """Which kind `code` is of, which is now used. `WrongCode`, `TooManyRequests`; the unit of

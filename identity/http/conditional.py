@@ -1,6 +1,10 @@
 """Documents that others may keep for a while, and ask for again by their ETag."""
 
+import hashlib
 from collections.abc import Iterable
+from typing import Any, Self
+
+import orjson
 
 from identity.http.messages import Request, Response
 
@@ -26,6 +30,13 @@ class Published:
         ]
         self._whole = Response(200, [(b"content-type", content_type), *always], body)
         self._unchanged = Response(304, always, b"")
+
+    @classmethod
+    def json(cls, document: Any, max_age: int) -> Self:
+        """A document that changes only with its text."""
+        body = orjson.dumps(document)
+        etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+        return cls(body, etag, b"application/json", max_age)
 
     def answer(self, request: Request) -> Response:
         """The document, or 304 where `If-None-Match` names it (RFC 9110 §13.1.2)."""

@@ -6,8 +6,6 @@ gives its code along. Where that does not do either, the app sends the person to
 browser (`redirect_to_web`).
 """
 
-import re
-
 from pydantic import BaseModel, Field
 
 from identity.authentication import browser, levels
@@ -18,13 +16,13 @@ from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import (
     InsufficientAuthorization,
     InvalidGrant,
-    InvalidRequest,
     RedirectToWeb,
     UnauthorizedClient,
 )
 from identity.http import describing
 from identity.http.messages import Request, Response, json_response
 from identity.oauth import rights, targets
+from identity.oauth.authorize.request import code_challenge
 from identity.oauth.grants.authorization_code import AuthorizationCode
 from identity.opaque import digest
 from identity.records import audit
@@ -35,7 +33,6 @@ from identity.tokens.codes import Authorized
 from identity.verifier.levels import meets
 
 REPEATABLE = frozenset({"resource"})
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # base64url of SHA-256 (RFC 7636 §4.2)
 
 
 class AuthorizeChallenge:
@@ -50,7 +47,7 @@ class AuthorizeChallenge:
         await services.feed.catch_up()
         client = await services.client_authentication(request.header(b"authorization"), form)
         self._check(client)
-        challenge = _code_challenge(form)
+        challenge = code_challenge(form, needed=True)
         username, password = form.get("username"), form.get("password")
         if username is None or password is None:
             raise InsufficientAuthorization("send username and password")
@@ -151,13 +148,6 @@ class AuthorizeChallenge:
         if session is None:
             raise InsufficientAuthorization("the session has just ended")
         return session
-
-
-def _code_challenge(form: dict[str, str]) -> str:
-    challenge = form.get("code_challenge", "")
-    if form.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(challenge):
-        raise InvalidRequest("code_challenge is missing or none of S256")
-    return challenge
 
 
 def _check_level(form: dict[str, str], client: ClientSnapshot, proof: Proof) -> None:

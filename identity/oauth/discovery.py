@@ -1,12 +1,10 @@
 """What a client or verifier needs to know of this service (RFC 8414, OpenID Connect Discovery): one
 document, made from the registries and found by both names."""
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 from pydantic import BaseModel, ConfigDict
 
 from identity.authentication.clients import METHODS
@@ -110,10 +108,9 @@ def well_known(name: str, issuer: str) -> list[str]:
 
 class Metadata:
     def __init__(self, services: Services, grant_types: Iterable[str]) -> None:
-        body = orjson.dumps(metadata(services.settings, grant_types, services.detail_types.names))
-        etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
         max_age = int(services.settings.keys.jwks_max_age.total_seconds())
-        self._document = Published(body, etag, b"application/json", max_age)
+        told = metadata(services.settings, grant_types, services.detail_types.names)
+        self._document = Published.json(told, max_age)
 
     async def __call__(self, request: Request) -> Response:
         return self._document.answer(request)

@@ -1,9 +1,6 @@
 """What a client needs to know of this service's own API: where tokens for it come from, and which
 scopes there are (RFC 9728). Siblings say the same of themselves by `identity.verifier`."""
 
-import hashlib
-
-import orjson
 from pydantic import BaseModel, ConfigDict
 
 from identity.directory.access.granting import BUILT_IN, OPENID
@@ -32,10 +29,9 @@ def addresses(issuer: str) -> list[str]:
 
 class Metadata:
     def __init__(self, services: Services) -> None:
-        body = orjson.dumps(resource(services.settings).metadata())
-        etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
         max_age = int(services.settings.keys.jwks_max_age.total_seconds())
-        self._document = Published(body, etag, b"application/json", max_age)
+        told = resource(services.settings).metadata()
+        self._document = Published.json(told, max_age)
 
     async def __call__(self, request: Request) -> Response:
         return self._document.answer(request)

@@ -183,21 +183,7 @@ def _issue_for(work: Work, pushed_request: str, values: Mapping[str, Any]) -> bo
 _LOOK = Statement(
     lambda: (
         select_of(
-            AuthorizationCode.client_id,
-            AuthorizationCode.user_id,
-            AuthorizationCode.browser_session_id,
-            AuthorizationCode.redirect_uri,
-            AuthorizationCode.code_challenge,
-            AuthorizationCode.scope,
-            AuthorizationCode.resources,
-            AuthorizationCode.nonce,
-            AuthorizationCode.claims,
-            AuthorizationCode.authorization_details,
-            AuthorizationCode.authenticated_at,
-            AuthorizationCode.amr,
-            AuthorizationCode.acr,
-            AuthorizationCode.dpop_jkt,
-            AuthorizationCode.digest,
+            *_ISSUED,
             AuthorizationCode.expires_at,
             col(AuthorizationCode.used_at).is_not(None),
             AuthorizationCode.session_id,
@@ -215,8 +201,8 @@ async def look(db: Database, code: str) -> Code | None:
     if not rows:
         return None
     (
-        client_id, user_id, browser, redirect_uri, challenge, scope, resources, nonce, claims,
-        details, authenticated_at, amr, acr, dpop_jkt, key, expires_at, used, session_id,
+        key, client_id, user_id, browser, redirect_uri, challenge, scope, resources, nonce, claims,
+        details, authenticated_at, amr, acr, dpop_jkt, expires_at, used, session_id,
         browser_expires_at,
     ) = rows[0]  # fmt: skip
     return Code(

@@ -158,7 +158,9 @@ def read(parameters: Parameters, back: ReturnAddress, types: DetailTypes) -> Aut
         back=back,
         scope=asked.get("scope"),
         resources=tuple(value for name, value in parameters if name == "resource"),
-        code_challenge=_challenge(asked, back.client),
+        code_challenge=code_challenge(
+            asked, needed=back.client.settings.pkce == "required" or not back.client.confidential
+        ),
         nonce=asked.get("nonce"),
         prompt=_prompt(asked.get("prompt", "")),
         max_age=_max_age(asked.get("max_age"), back.client),
@@ -188,13 +190,13 @@ def _refuse_unsupported(asked: Mapping[str, str]) -> None:
         raise RegistrationNotSupported
 
 
-def _challenge(asked: Mapping[str, str], client: ClientSnapshot) -> str | None:
+def code_challenge(asked: Mapping[str, str], *, needed: bool) -> str | None:
     """RFC 7636 §4.3. `plain` protects nothing where requests can be read (RFC 9700 §2.1.1)."""
     challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
     if challenge is None:
         if method is not None:
             raise InvalidRequest("code_challenge_method came without code_challenge")
-        if client.settings.pkce == "required" or not client.confidential:
+        if needed:
             raise InvalidRequest("code_challenge is missing: this client has to use PKCE (S256)")
         return None
     if method != "S256":

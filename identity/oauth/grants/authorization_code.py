@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlmodel import Session
 
-from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.details import DetailTypes
-from identity.errors import InvalidGrant, InvalidTarget
+from identity.errors import InvalidGrant
 from identity.oauth.grants.refresh_token import RefreshToken
 from identity.oauth.grants.request import DETAILS, Issue, TokenRequest
 from identity.records import audit
@@ -25,7 +24,6 @@ from identity.tokens.minting import Subject
 from identity.tokens.sessions import joining, lifecycle
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.places import Place, Places
-from identity.tokens.subjects import is_pairwise
 
 if TYPE_CHECKING:
     from identity.service.wiring import Services
@@ -76,22 +74,12 @@ class AuthorizationCode:
             raise InvalidGrant("the code is bound to another key than the DPoP proof's")
         if code.used:
             await self._replayed(code)
-        audience = _audience(request, code)
+        audience = request.audience_among(code.resources)
         user = await self.users.get(code.user_id)
         if user is None or not user.active:
             raise InvalidGrant(NOT_VALID, audit="user disabled")
         user = user.at(code.acr)
-        scope = " ".join(
-            granting.granted(
-                code.scope,
-                home=request.scopes,
-                client=request.client.scopes,
-                holder=user.scopes,
-                audience=audience if audience != request.default_audience else None,
-            )
-            if code.scope
-            else ()
-        )
+        scope = request.left_of(code.scope, user, audience)
         had = self.details.still(code.authorization_details, request.client)
         details = self.details.narrowed(request.form.get("authorization_details"), had)
         place = await self.places.take(None, audience)
@@ -174,17 +162,3 @@ def _check_bound(code: Code, client: ClientSnapshot, form: Mapping[str, str]) ->
         digest, code.code_challenge.encode()
     ):
         raise InvalidGrant("code_verifier is not the one of the code_challenge")
-
-
-def _audience(request: TokenRequest, code: Code) -> str:
-    """One of the resources that the code is for (RFC 8707 §2.2)."""
-    if is_pairwise(request.client):
-        return request.audience
-    named = request.form.get("resource")
-    if named is not None:
-        if named not in code.resources and named != request.default_audience:
-            raise InvalidTarget("the resource was not named in the authorization request")
-        return named
-    if len(code.resources) > 1:
-        raise InvalidTarget("the code is for several resources: name one")
-    return code.resources[0] if code.resources else request.default_audience

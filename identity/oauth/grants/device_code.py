@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from sqlmodel import Session
 
 from identity.authentication.throttle import Throttle
-from identity.directory.access import granting
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import (
     AccessDenied,
     AuthorizationPending,
     ExpiredToken,
     InvalidGrant,
-    InvalidTarget,
     SlowDown,
     TooManyRequests,
 )
@@ -31,7 +29,6 @@ from identity.tokens.sessions import alone, joining, lifecycle
 from identity.tokens.sessions.joining import Joined
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.places import Place, Places
-from identity.tokens.subjects import is_pairwise
 
 if TYPE_CHECKING:
     from identity.service.wiring import Services
@@ -82,18 +79,8 @@ class DeviceCode:
         return await self._issue(request, device, user.at(device.acr))
 
     async def _issue(self, request: TokenRequest, device: Device, user: UserSnapshot) -> Issue:
-        audience = _audience(request, device)
-        scope = " ".join(
-            granting.granted(
-                device.scope,
-                home=request.scopes,
-                client=request.client.scopes,
-                holder=user.scopes,
-                audience=audience if audience != request.default_audience else None,
-            )
-            if device.scope
-            else ()
-        )
+        audience = request.audience_among(device.resources)
+        scope = request.left_of(device.scope or "", user, audience)
         place = await self.places.take(None, audience)
 
         def unit(work: Work) -> tuple[Joined, str | None] | None:
@@ -164,17 +151,3 @@ class DeviceCode:
             raise InvalidGrant(NOT_VALID, audit=f"replay, session {sid}")
 
         await self.db.write(unit)
-
-
-def _audience(request: TokenRequest, device: Device) -> str:
-    """One of the resources that the device asked for (RFC 8707 §2.2)."""
-    if is_pairwise(request.client):
-        return request.audience
-    named = request.form.get("resource")
-    if named is not None:
-        if named not in device.resources and named != request.default_audience:
-            raise InvalidTarget("the resource was not named in the device's request")
-        return named
-    if len(device.resources) > 1:
-        raise InvalidTarget("the device asked for several resources: name one")
-    return device.resources[0] if device.resources else request.default_audience

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
-from identity.errors import InvalidRequest
+from identity.directory.users.snapshot import UserSnapshot
+from identity.errors import InvalidRequest, InvalidTarget
 from identity.tokens.minting import Derived, Subject
 from identity.tokens.status.places import Place
+from identity.tokens.subjects import is_pairwise
 
 if TYPE_CHECKING:
     from identity.service.wiring import Services
@@ -59,6 +61,33 @@ class TokenRequest(NamedTuple):
             holder=holder,
             audience=self.resource if self.resource != self.default_audience else None,
             default=self.client.default_scopes if default is None else default,
+        )
+        return " ".join(names)
+
+    def audience_among(self, allowed: Sequence[str]) -> str:
+        """Of a grant that somebody agreed to for these resources, none of them for this service:
+        the one that this token is for (RFC 8707 §2.2)."""
+        if is_pairwise(self.client):
+            return self.audience
+        named = self.form.get("resource")
+        if named is not None:
+            if named not in allowed and named != self.default_audience:
+                raise InvalidTarget("the resource was not named in the request that was granted")
+            return named
+        if len(allowed) > 1:
+            raise InvalidTarget("several resources were granted: name one")
+        return allowed[0] if allowed else self.default_audience
+
+    def left_of(self, scope: str, user: UserSnapshot, audience: str) -> str:
+        """What client and user may still have of a scope that was agreed to."""
+        if not scope:
+            return ""
+        names = granting.granted(
+            scope,
+            home=self.scopes,
+            client=self.client.scopes,
+            holder=user.scopes,
+            audience=audience if audience != self.default_audience else None,
         )
         return " ".join(names)
 
