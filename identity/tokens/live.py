@@ -42,15 +42,9 @@ class InARow(Protocol):
     def __call__(self, work: Callable[[], T]) -> Awaitable[T]: ...
 
 
-WITHOUT_PASSWORD = frozenset(
-    {
-        "authorization_code",
-        "urn:ietf:params:oauth:grant-type:device_code",
-        "urn:ietf:params:oauth:grant-type:jwt-bearer",
-        "urn:ietf:params:oauth:grant-type:token-exchange",
-    }
-)
-"""Grants by which a client acts for users who have not given it their password."""
+BY_PASSWORD = frozenset({"password", "refresh_token", "client_credentials"})
+"""Grants by which a client acts for nobody who has not given it their password. Any other, and any
+to come, is for people who have said what it may know."""
 SKEW = 5.0
 """Seconds by which the clocks of replicas may differ: what one has just issued is good at all."""
 
@@ -91,7 +85,7 @@ class Live(NamedTuple):
         """Whether it may be told all about its user. To applications that people sign in to at our
         pages they say what each may know; whoever is given passwords knows it anyway."""
         client = self.client
-        if client.settings.first_party or client.grants.isdisjoint(WITHOUT_PASSWORD):
+        if client.settings.first_party or client.grants <= BY_PASSWORD:
             return True
         return ACCOUNT in self.scopes
 
