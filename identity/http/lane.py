@@ -142,8 +142,11 @@ class Lane:
 
 
 def methods_served(routes: Iterable[BaseRoute], scope: Scope) -> set[str] | None:
-    """The methods for which `routes` serve this path, None where they serve the one asked for."""
+    """The methods for which `routes` serve this path, None where they serve the one asked for. Of
+    several templates that it fits, such as `/users/me` and `/users/{user_id}`, the first is meant.
+    """
     methods: set[str] = set()
+    template: str | None = None
     for route in routes:
         match, _ = route.matches(scope)
         if match is Match.FULL:
@@ -152,7 +155,10 @@ def methods_served(routes: Iterable[BaseRoute], scope: Scope) -> set[str] | None
             # FastAPI keeps an included router as one route among the app's.
             router = getattr(route, "original_router", None)
             for inner in router.routes if router else (route,):
-                if inner.matches(scope)[0] is Match.PARTIAL:
+                if inner.matches(scope)[0] is not Match.PARTIAL:
+                    continue
+                template = template or getattr(inner, "path", "")
+                if getattr(inner, "path", "") == template:
                     methods |= getattr(inner, "methods", None) or set()
     return methods
 

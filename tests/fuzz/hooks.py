@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import httpx
 import schemathesis
+from schemathesis.generation import GenerationMode
 
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.clock import utcnow
@@ -30,6 +31,14 @@ from tests.second_factors import App
 from tests.world import PASSWORD, bearer, claims_of
 
 TOTP = "/users/me/factors/totp"
+FOR_CLIENTS = {"/token", "/revoke", "/par", "/device_authorization", "/authorize-challenge"}
+NOT_MADE_UP = {"request", "request_uri", "authorization_details"}
+"""Parameters whose values have to be signed, stored or registered."""
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+CHALLENGE = {
+    "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+    "code_challenge_method": "S256",
+}
 
 API = httpx.Client(base_url=os.environ["FUZZ_SERVICE"], trust_env=False)
 DATABASE = open_database(Settings.of(database_url=os.environ["FUZZ_DATABASE_URL"]))
@@ -60,14 +69,27 @@ def new_user() -> str:
     return username
 
 
-def new_client() -> str:
+def new_client(*grants: str, **settings: Any) -> str:
     """A public one, for whoever comes by the built-in one may find it disabled."""
-    client_id = f"fuzz-{secrets.token_hex(6)}"
-    grants = ["password", "refresh_token"]
+    client = Client(
+        id=f"fuzz-{secrets.token_hex(6)}", type="public", scopes=["*"], audiences=[],
+        grants=list(grants or ("password", "refresh_token")), settings=settings,
+    )  # fmt: skip
     with DATABASE.transaction() as session:
-        session.add(Client(id=client_id, type="public", grants=grants, scopes=["*"], audiences=[]))
-        changes.record(session, "client.changed", client_id)
-    return client_id
+        session.add(client)
+        changes.record(session, "client.changed", client.id)
+        return client.id
+
+
+def registered() -> dict[str, Any]:
+    """A client that has registered itself."""
+    answer = API.post("/register", json=NOTES, headers=bearer(living().access_token))
+    assert answer.status_code == 201, answer.text
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+NOTES = {"client_name": "Notes", "redirect_uris": ["https://notes.example/callback"]}
 
 
 def new_secret() -> tuple[str, str]:
@@ -131,22 +153,18 @@ def authorization_request(type_: ClientType = "confidential") -> dict[str, str]:
         changes.record(session, "client.changed", client_id)
     return {
         "response_type": "code", "client_id": client_id, "redirect_uri": uri,
-        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
-        "code_challenge_method": "S256", "response_mode": "query", "prompt": "login",
-        "max_age": "60", "claims": "{}",
+        "response_mode": "query", "prompt": "login", "max_age": "60", "claims": "{}", **CHALLENGE,
     }  # fmt: skip
 
 
 @schemathesis.auth(refresh_interval=None)
 class Administrator:
-    """Who sends the requests; /token, /revoke and /par take clients."""
+    """Who sends the requests, but for those of clients."""
 
     login: ClassVar[Login | None] = None
 
     def get(self, case: Any, _: Any) -> str | None:
-        return (
-            None if case.operation.path in {"/token", "/revoke", "/par"} else living().access_token
-        )
+        return None if case.operation.path in FOR_CLIENTS else living().access_token
 
     def set(self, case: Any, token: str, _: Any) -> None:
         case.headers.update(bearer(token))
@@ -177,11 +195,14 @@ def _put_right(case: Any) -> None:
     path, body = case.operation.path, case.body
     if path == "/revocations" and isinstance((case.query or {}).get("wait"), int | float):
         case.query["wait"] = 0  # nothing is waited for
-    if next(_numbers) % 2:
+    if next(_numbers) % 2 or case.meta.generation.mode is GenerationMode.NEGATIVE:
         return
     if path == "/users/{user_id}/sessions/{session_id}":
         claims = new_login().claims
         case.path_parameters.update(user_id=claims["sub"], session_id=claims["sid"])
+    elif path == "/users/{user_id}" and case.method == "PATCH":
+        case.path_parameters["user_id"] = new_login().claims["sub"]
+        case.body = {"name": "Somebody"}
     elif path == "/users/me/sessions/{session_id}":
         case.path_parameters["session_id"] = living().claims["sid"]
     elif path == "/users/{user_id}/factors":
@@ -196,13 +217,28 @@ def _put_right(case: Any) -> None:
         named = agreed_and_signed_in(living().claims["sub"])
         case.path_parameters.update({n: named[n] for n in case.path_parameters or {}})
     elif path == "/authorize":
-        asked = case.query if case.method == "GET" else case.body
+        # Not in place: of the same object cases are made that are to be refused.
+        place = "query" if case.method == "GET" else "body"
+        asked = getattr(case, place)
         if isinstance(asked, dict):
-            for name in ("request", "request_uri", "authorization_details"):
-                asked.pop(name, None)
-            asked.update(authorization_request())
+            left = {name: value for name, value in asked.items() if name not in NOT_MADE_UP}
+            setattr(case, place, left | authorization_request())
     elif path == "/par" and isinstance(body, dict):
         case.body = authorization_request("public")
+    elif path == "/device_authorization" and isinstance(body, dict):
+        case.body = {"client_id": new_client(DEVICE_CODE), "scope": "openid"}
+    elif path == "/authorize-challenge" and isinstance(body, dict):
+        client_id = new_client("authorization_code", first_party=True)
+        who = {"username": new_user(), "password": PASSWORD}
+        case.body = {"client_id": client_id, "scope": "openid", **who, **CHALLENGE}
+    elif path == "/register" and isinstance(body, dict):
+        case.body = {**NOTES}
+    elif path == "/register/{client_id}":
+        client = registered()
+        case.path_parameters["client_id"] = client["client_id"]
+        case.headers.update(bearer(client["registration_access_token"]))
+        if case.method == "PUT":
+            case.body = {**NOTES, "client_id": client["client_id"]}
     elif path.startswith("/clients/{client_id}/secrets"):
         client_id, secret_id = new_secret()
         named = {"client_id": client_id, "secret_id": secret_id}

@@ -105,10 +105,12 @@ async def test_a_method_that_an_address_does_not_know_is_answered_with_those_it_
         ("GET", "/token", {"POST"}),
         ("DELETE", "/token", {"POST"}),
         ("POST", "/healthz", {"GET", "HEAD"}),
-        # DELETE is an administrator's, of whichever user's id stands there.
-        ("PUT", "/users/me", {"GET", "HEAD", "PATCH", "DELETE"}),
+        # `me` is nobody's id, so what administrators do to users is not done here.
+        ("PUT", "/users/me", {"GET", "HEAD", "PATCH"}),
         ("PATCH", "/roles", {"GET", "POST"}),
         ("POST", "/users/me/sessions", {"GET", "DELETE"}),
+        ("PUT", "/users/me/factors", {"GET"}),
+        ("PUT", "/users/somebody/factors", {"GET", "DELETE"}),
     ):
         answer = await api.request(method, path)
         assert answer.status_code == 405, path
