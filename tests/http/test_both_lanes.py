@@ -108,7 +108,8 @@ async def test_a_method_that_an_address_does_not_know_is_answered_with_those_it_
         # `me` is nobody's id, so what administrators do to users is not done here.
         ("PUT", "/users/me", {"GET", "HEAD", "PATCH"}),
         ("PATCH", "/roles", {"GET", "POST"}),
-        ("POST", "/users/me/sessions", {"GET", "DELETE"}),
+        ("POST", "/users/me/sessions", {"GET"}),
+        ("POST", "/users/somebody/sessions", {"GET", "DELETE"}),
         ("PUT", "/users/me/factors", {"GET"}),
         ("PUT", "/users/somebody/factors", {"GET", "DELETE"}),
     ):
