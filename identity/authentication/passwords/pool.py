@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 PATIENCE = 2.0
 """Seconds that a job waits before the thread at nice 5 helps."""
-REFUSALS, AT_ONCE = 500, 50
+REFUSALS, AT_ONCE = 200, 50
 """A second, and as many more in a burst; those beyond wait their turn, `LONGEST_PAUSE` at most."""
 LONGEST_PAUSE = 1.0
 _NICE, _NICE_LATE = 19, 5
