@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote_plus
 
+from bench import doors
 from bench.world import BASIC, World
 from bench.wrk import request
 from identity.authentication.assertions import ASSERTION_TYPE
@@ -94,6 +95,23 @@ JOBS = (
         {"sqlite": 0.08, "postgresql": 0.05},
         once=True,
     ),
+    Job(
+        "/token code, ES256 ID token",
+        "POST",
+        doors.redeem,
+        {"sqlite": 0.06, "postgresql": 0.04},
+        once=True,
+    ),
+    Job("/authorize, signed in and agreed", "GET", doors.authorize, {"sqlite": 0.10}),
+    Job("/userinfo", "GET", doors.userinfo, {"sqlite": 0.60}),
+    Job(
+        "/userinfo by DPoP, proofs never seen",
+        "GET",
+        doors.userinfo_by_key,
+        {"sqlite": 0.10},
+        once=True,
+    ),
+    Job("/token exchange, ES256", "POST", doors.exchange, {"sqlite": 0.12}),
     Job("JWKS", "GET", _jwks, {"sqlite": 0.75}),
     Job("metadata", "GET", _metadata, {"sqlite": 0.75}),
 )

@@ -14,10 +14,12 @@ from typing import Any
 from sqlalchemy import insert
 from sqlmodel import Session, SQLModel, select
 
+from bench import registered
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.clock import now, utcnow
 from identity.directory.clients.table import Client, ClientSecret
-from identity.directory.users.table import LoginName, User
+from identity.directory.consents import Consent
+from identity.directory.users.table import LoginName, User, UserRole
 from identity.opaque import digest, mint, new_id
 from identity.service.wiring import Services
 from identity.settings import Settings
@@ -31,8 +33,15 @@ from identity.verifier.gate.encoding import b64url_encode
 CLIENT, SECRET = "bench", mint("cs")
 SIGNS = "bench-by-key"
 USERNAME, PASSWORD = "ada", mint("pw")
-BASIC = "Basic " + base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
 BATCH = 5_000
+
+
+def basic(client_id: str) -> str:
+    """The Authorization header of a client here; all have the same secret."""
+    return "Basic " + base64.b64encode(f"{client_id}:{SECRET}".encode()).decode()
+
+
+BASIC = basic(CLIENT)
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ class World:
         clients = (
             {"id": f"client-{n}", "grants": ["client_credentials"]} for n in range(size.clients)
         )
-        self._insert(Client, clients)
+        self.insert(Client, clients)
         with self._services.db.transaction() as session:
             session.add(Client(id=CLIENT, grants=["client_credentials"], scopes=["introspect"]))
             session.flush()
@@ -68,35 +77,50 @@ class World:
             settings = {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [key]}}
             signs = {"id": SIGNS, "grants": ["client_credentials"], "scopes": ["introspect"]}
             session.add(Client(**signs, settings=settings))
+            registered.scopes(session)
+            session.add_all(registered.clients())
+            session.flush()
+            for name in (registered.WEB, registered.WEB_RSA, registered.GATEWAY):
+                session.add(ClientSecret(client_id=name, digest=digest(SECRET), hint=SECRET[-4:]))
             ada = User(username=USERNAME, password_hash=password_hash)
             session.add(ada)
             session.flush()
             session.add(LoginName(name=USERNAME, user_id=ada.id))
         ids = [(new_id(), f"user-{n}") for n in range(size.users)]
-        self._insert(User, ({"id": i, "username": name, "status": "active"} for i, name in ids))
-        self._insert(LoginName, ({"name": name, "user_id": i} for i, name in ids))
+        self.insert(User, ({"id": i, "username": name, "status": "active"} for i, name in ids))
+        self.insert(LoginName, ({"name": name, "user_id": i} for i, name in ids))
         self._users = ids
+        few = [user_id for user_id, _ in ids[: registered.PEOPLE]]
+        self.insert(UserRole, ({"user_id": i, "role": registered.ROLE} for i in few))
+        self.insert(Consent, registered.agreed(few))
         if size.spent_refresh_tokens:
             self._spent(size.spent_refresh_tokens)
         until = utcnow() + timedelta(hours=12)
         revoked = ({"jti": new_id(), "expires_at": until} for _ in range(size.revoked_tokens))
-        self._insert(RevokedToken, revoked)
+        self.insert(RevokedToken, revoked)
 
-    def access_tokens(self, count: int) -> list[str]:
+    def access_tokens(
+        self,
+        count: int,
+        *,
+        scope: str = "",
+        audience: str | None = None,
+        roles: tuple[str, ...] = (),
+        cnf: dict[str, str] | None = None,
+    ) -> list[str]:
         """Tokens of users, each of a session of its own."""
         services = self._services
+        audience = audience or self.settings.audience
         with services.db.transaction() as session:
             services.ring.load(session)
         tokens = []
-        for login, (user_id, username) in zip(self._sessions(count), self._cycle(), strict=False):
+        for login, (user_id, username) in zip(self.sessions(count), self.users(), strict=False):
             begun = Begun(login["id"], login["created_at"], login["expires_at"], login["amr"])
-            subject = Subject(user_id, username, (), begun)
-            audience = self.settings.audience
-            tokens.append(
-                services.mint.access_token(
-                    subject, client_id="first-party", audience=audience, scope=""
-                ).token
+            subject = Subject(user_id, username, roles, begun)
+            made = services.mint.access_token(
+                subject, client_id="first-party", audience=audience, scope=scope, cnf=cnf
             )
+            tokens.append(made.token)
         return tokens
 
     def assertions(self, count: int) -> list[str]:
@@ -114,7 +138,7 @@ class World:
     def refresh_tokens(self, count: int) -> list[str]:
         """Refresh tokens never used, each of a session of its own."""
         tokens = [mint("rt") for _ in range(count)]
-        sessions = self._sessions(count)
+        sessions = self.sessions(count)
         self._refresh(
             {"digest": digest(token), "session_id": login["id"]}
             for token, login in zip(tokens, sessions, strict=True)
@@ -126,8 +150,8 @@ class World:
         password_hash = PasswordHasher(self.settings.passwords.bcrypt_rounds).hash(PASSWORD)
         ids = [(new_id(), f"{name}-{number}") for number in range(count)]
         common = {"status": "active", "password_hash": password_hash}
-        self._insert(User, ({"id": i, "username": name, **common} for i, name in ids))
-        self._insert(LoginName, ({"name": name, "user_id": i} for i, name in ids))
+        self.insert(User, ({"id": i, "username": name, **common} for i, name in ids))
+        self.insert(LoginName, ({"name": name, "user_id": i} for i, name in ids))
         return [name for _, name in ids]
 
     def close(self) -> None:
@@ -136,7 +160,7 @@ class World:
 
     def _spent(self, count: int) -> None:
         each = 50
-        for login in self._sessions(count // each):
+        for login in self.sessions(count // each):
             self._refresh(
                 {
                     "digest": new_id(),
@@ -150,9 +174,9 @@ class World:
     def _refresh(self, rows: Iterator[dict[str, Any]]) -> None:
         until = utcnow() + timedelta(days=14)
         common = {"expires_at": until, "spent_at": None, "spent": None}
-        self._insert(RefreshToken, ({**common, **row} for row in rows))
+        self.insert(RefreshToken, ({**common, **row} for row in rows))
 
-    def _sessions(self, count: int) -> list[dict[str, Any]]:
+    def sessions(self, count: int) -> list[dict[str, Any]]:
         now = utcnow()
         rows = [
             {
@@ -161,19 +185,19 @@ class World:
                 "expires_at": now + timedelta(days=90),
                 "access_expires_at": now + timedelta(hours=1),
             }
-            for user_id, _ in islice(self._cycle(), count)
+            for user_id, _ in islice(self.users(), count)
         ]  # fmt: skip
-        self._insert(LoginSession, iter(rows))
+        self.insert(LoginSession, iter(rows))
         return rows
 
-    def _cycle(self) -> Iterator[tuple[str, str]]:
+    def users(self) -> Iterator[tuple[str, str]]:
         if not self._users:
             with self._services.db.transaction() as session:
                 self._users = _first_users(session)
         while True:
             yield from self._users
 
-    def _insert(self, table: type[SQLModel], rows: Iterator[dict[str, Any]]) -> None:
+    def insert(self, table: type[SQLModel], rows: Iterator[dict[str, Any]]) -> None:
         while batch := list(islice(rows, BATCH)):
             with self._services.db.transaction() as session:
                 session.execute(insert(table), batch)
