@@ -10,7 +10,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -226,6 +226,21 @@ class FetchSettings(Group):
     )
 
 
+class CertificateSettings(Group):
+    certificate_proxies: Networks = _setting(
+        (), "trusted proxies whose `Client-Cert` (RFC 9440) is believed: they ask clients for "
+        "certificates, and never hand on what a client itself says there"
+    )  # fmt: skip
+    certificate_ca: Path | None = _setting(
+        None, "PEM file of the authorities whose certificates clients may prove themselves by "
+        "(`tls_client_auth`)"
+    )  # fmt: skip
+    mtls_address: str | None = _setting(
+        None, "where clients are asked for their certificates, if not at the issuer's address, "
+        "such as `https://mtls.id.example.com`; the metadata tell of it"
+    )  # fmt: skip
+
+
 class LogSettings(Group):
     log_format: Literal["json", "console", "auto"] = _setting(
         "auto", "`json` or `console`; `auto`: console on a terminal, else json"
@@ -264,6 +279,7 @@ class Settings(BaseSettings):
     bootstrap: BootstrapSettings = BootstrapSettings()
     audit: AuditSettings = AuditSettings()
     fetching: FetchSettings = FetchSettings()
+    certificates: CertificateSettings = CertificateSettings()
     logs: LogSettings = LogSettings()
 
     @classmethod
@@ -379,13 +395,46 @@ def _cross_checked(settings: Settings) -> Settings:
             raise SettingsError(
                 f"IDENTITY_ISSUER: production needs https (it is {settings.issuer!r})"
             )
-    if (authorities := settings.fetching.fetch_ca) is not None:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=authorities)
-        except OSError as error:
-            raise SettingsError(
-                f"IDENTITY_FETCH_CA: {authorities} is no PEM file of certificates: {error}"
-            ) from None
+    _check_authorities("FETCH_CA", settings.fetching.fetch_ca)
+    _check_certificates(settings)
     if settings.sessions.refresh_token_ttl > settings.sessions.session_ttl:
         raise SettingsError("IDENTITY_REFRESH_TOKEN_TTL: must not exceed IDENTITY_SESSION_TTL")
     return settings
+
+
+def _check_authorities(name: str, file: Path | None) -> None:
+    if file is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except OSError as error:
+        raise SettingsError(
+            f"{PREFIX}{name}: {file} is no PEM file of certificates: {error}"
+        ) from None
+
+
+def _check_certificates(settings: Settings) -> None:
+    chosen = settings.certificates
+    for network in chosen.certificate_proxies:
+        if not any(_within(network, trusted) for trusted in settings.server.trusted_proxies):
+            raise SettingsError(
+                f"IDENTITY_CERTIFICATE_PROXIES: {network} is not among IDENTITY_TRUSTED_PROXIES"
+            )
+    for name in ("certificate_ca", "mtls_address"):
+        if getattr(chosen, name) is not None and not chosen.certificate_proxies:
+            raise SettingsError(
+                f"{PREFIX}{name.upper()}: no certificate can come without "
+                "IDENTITY_CERTIFICATE_PROXIES"
+            )
+    _check_authorities("CERTIFICATE_CA", chosen.certificate_ca)
+    if chosen.mtls_address is not None:
+        parts = urlsplit(chosen.mtls_address)
+        if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+            raise SettingsError(
+                "IDENTITY_MTLS_ADDRESS: must be an https address without query or fragment "
+                f"(it is {chosen.mtls_address!r})"
+            )
+
+
+def _within(network: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    return network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]

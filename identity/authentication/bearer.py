@@ -1,9 +1,11 @@
 """Access tokens at this service's own endpoints, by the scheme Bearer (RFC 6750) or, where they are
-bound to a key, by DPoP and a proof of that key (RFC 9449 §7)."""
+bound to a key, by DPoP and a proof of that key (RFC 9449 §7). One that is bound to a certificate has
+to come with that, by either scheme (RFC 8705 §3)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from identity.authentication import readers
+from identity.authentication.certificates import Certificates
 from identity.authentication.dpop import DPoP
 from identity.errors import InsufficientScope, InvalidToken, MissingToken
 from identity.http.messages import CHALLENGED, Request
@@ -52,16 +54,20 @@ class BearerAuthentication:
         if scheme == b"bearer":
             live = await self._live.find(token)
             if live is not None and live.known.bound is not None:
-                request.scope[CHALLENGED] = self._dpop.algorithms
-                raise InvalidToken("the token is bound to a key or a certificate: prove that one")
+                if "jkt" in live.known.bound:
+                    request.scope[CHALLENGED] = self._dpop.algorithms
+                    raise InvalidToken("the token is bound to a key: prove that one")
+                _check_certificate(request, live.known.bound)
             return self._admit(live, scopes, of_any_audience)
         request.scope[CHALLENGED] = self._dpop.algorithms
         if scheme != b"dpop":
             raise MissingToken(scope=" ".join(scopes) or None)
         live = self._admit(await self._live.find(token), scopes, of_any_audience)
-        proof = self._dpop.at_resource(request, token, passed_on)
-        if live.known.bound != {"jkt": proof.jkt}:
+        proof = self._dpop.at_resource(request, live.client, token, passed_on)
+        bound = live.known.bound or {}
+        if bound.get("jkt") != proof.jkt:
             raise InvalidToken("the token is not bound to the key of the proof")
+        _check_certificate(request, bound)
         await self._dpop.spend_at_resource(proof)
         return live
 
@@ -86,3 +92,14 @@ class BearerAuthentication:
                     f"the token lacks the scope {' '.join(missing)}", scope=" ".join(scopes)
                 )
         return live
+
+
+def _check_certificate(request: Request, bound: Mapping[str, str]) -> None:
+    """Raises `InvalidToken`, `InvalidRequest`."""
+    wanted = bound.get("x5t#S256")
+    if wanted is None:
+        return
+    certificate = Certificates.of(request)
+    if certificate is None or certificate.x5t != wanted:
+        raise InvalidToken("the token is bound to a certificate: the request came with another "
+                           "or none")  # fmt: skip

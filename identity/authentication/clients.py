@@ -2,16 +2,18 @@
 
 from hashlib import sha256
 from hmac import compare_digest
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from identity.authentication import assertions, readers
 from identity.authentication.assertions import ASSERTION_TYPE, Assertions
+from identity.authentication.certificates import Certificates
 from identity.authentication.foreign import Refused, Unverified
 from identity.clock import now
 from identity.directory.clients.registry import Clients, ClientSnapshot
 from identity.directory.clients.table import FIRST_PARTY
 from identity.errors import InvalidClient, InvalidRequest
 from identity.http.forms import parse_basic
+from identity.http.messages import Request
 from identity.opaque import digest
 from identity.records import audit
 from identity.records.audit import AuditQueue
@@ -23,9 +25,11 @@ _POSTED = _ASSERTED | {"client_id", "client_secret"}
 
 NOBODY = " "
 """No client's id, and no secret's digest."""
-METHODS = (
-    "client_secret_basic", "client_secret_post", "private_key_jwt", "workload_identity", "none",
+METHODS: Final = (
+    "client_secret_basic", "client_secret_post", "private_key_jwt", "workload_identity",
+    "tls_client_auth", "self_signed_tls_client_auth", "none",
 )  # fmt: skip
+BY_CERTIFICATE = frozenset({"tls_client_auth", "self_signed_tls_client_auth"})
 
 
 class ClientAuthentication:
@@ -40,22 +44,24 @@ class ClientAuthentication:
         clients: Clients,
         queue: AuditQueue,
         assertions: Assertions,
+        certificates: Certificates,
         *,
         default_client: bool,
     ) -> None:
         self._clients = clients
         self._queue = queue
         self._assertions = assertions
+        self._certificates = certificates
         self._default = default_client
         self._proven: dict[bytes, tuple[ClientSnapshot, float | None]] = {}
 
-    async def __call__(self, authorization: bytes | None, form: dict[str, str]) -> ClientSnapshot:
-        """The client, authenticated where it has secrets to do so with.
+    async def __call__(self, request: Request, form: dict[str, str]) -> ClientSnapshot:
+        """The client, authenticated where it has something to do so with.
 
         A request that names none is served by the built-in public client, if that is switched
         on. Raises `InvalidRequest` for two methods at once, `InvalidClient`.
         """
-        header = None
+        header, authorization = None, request.header(b"authorization")
         if authorization is not None and form.keys().isdisjoint(_POSTED):
             header = sha256(authorization).digest()
             if client := self._known_again(header):
@@ -77,7 +83,7 @@ class ClientAuthentication:
         if client is not None:
             readers.belongs_to(client)
         try:
-            expires = await self._prove(client, given)
+            expires = await self._prove(client, given, request)
         except Refused as refusal:
             if not looked_up:
                 # What is remembered exists: without this the time would say so.
@@ -109,15 +115,21 @@ class ClientAuthentication:
             raise self._refused(named or "", refusal) from None
         return _Credentials(named or assertion.subject, None, "client_assertion", assertion)
 
-    async def _prove(self, client: ClientSnapshot | None, given: "_Credentials") -> float | None:
+    async def _prove(
+        self, client: ClientSnapshot | None, given: "_Credentials", request: Request
+    ) -> float | None:
         """When that proof expires, None for never. Raises `Refused`."""
-        if given.assertion is None:
+        assertion = given.assertion
+        if assertion is None and (given.secret is not None or not _has_certificate(client)):
             return self._check(client, given.secret, given.method)
         if client is None:
             raise Refused("unknown")
         if not client.active:
             raise Refused("disabled")
-        await self._assertions.prove(client, given.assertion)
+        if assertion is not None:
+            await self._assertions.prove(client, assertion)
+        else:
+            await self._certificates.prove(client, request)
         return None
 
     def _known_again(self, header: bytes) -> ClientSnapshot | None:
@@ -162,6 +174,11 @@ class ClientAuthentication:
             client_id=client_id[:100], known_client=known, **more,
         )  # fmt: skip
         return InvalidClient(refusal.public, audit=str(refusal))
+
+
+def _has_certificate(client: ClientSnapshot | None) -> bool:
+    """Whether the client proves itself by one."""
+    return client is not None and client.settings.token_endpoint_auth_method in BY_CERTIFICATE
 
 
 def _check_method(client: ClientSnapshot, method: str) -> None:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from identity.authentication.once import first_use, used
 from identity.clock import now
+from identity.directory.clients.consistency import FAPI2_ALGORITHMS
+from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidProof, NonceNeeded, TokenNonceNeeded, TokenProofRefused
 from identity.http.messages import Request
 from identity.keys.master import MasterKey
@@ -30,20 +32,21 @@ class DPoP:
     """`algorithms`: as challenges name them."""
 
     def __init__(self, settings: Settings, db: Database, master: MasterKey) -> None:
-        self._base = settings.issuer.rstrip("/")
+        known = (settings.issuer, settings.certificates.mtls_address)
+        self._bases = [address.rstrip("/") for address in known if address is not None]
         self._db = db
         self._proofs = Proofs(clock=now)
         self._nonces = Nonces(master.derive_all("dpop nonce"), now)
         self._nonce_required = settings.tokens.dpop_nonce_required
         self.algorithms = " ".join(self._proofs.algorithms)
 
-    async def at_endpoint(self, request: Request) -> Proof | None:
+    async def at_endpoint(self, request: Request, client: ClientSnapshot) -> Proof | None:
         """The proof of a request that is to get something bound to its key; None where it has
         none. Not used up before `spend`. Raises `InvalidProof`, `NonceNeeded`."""
         if request.header(b"dpop") is None:
             return None
         try:
-            proof = self._read(request, None, *self._asked(request))
+            proof = self._read(request, client, None, self._asked(request))
         except Refused as refused:
             raise InvalidProof(f"the DPoP proof is not valid: {refused}") from None
         except _NoNonce:
@@ -58,14 +61,19 @@ class DPoP:
             raise InvalidProof(REPLAYED)
 
     def at_resource(
-        self, request: Request, token: str, passed_on: tuple[str, str] | None = None
+        self,
+        request: Request,
+        client: ClientSnapshot,
+        token: str,
+        passed_on: tuple[str, str] | None = None,
     ) -> Proof:
-        """The proof of a request that brings `token` along. `passed_on`: method and address of
-        what a gateway was asked for. Raises `TokenProofRefused`, `TokenNonceNeeded`."""
+        """The proof of a request that brings a token of `client` along. `passed_on`: method and
+        address of what a gateway was asked for. Raises `TokenProofRefused`, `TokenNonceNeeded`."""
         if request.header(b"dpop") is None:
             raise TokenProofRefused(MISSING)
         try:
-            return self._read(request, token, *(passed_on or self._asked(request)))
+            asked = self._asked(request) if passed_on is None else (passed_on[0], [passed_on[1]])
+            return self._read(request, client, token, asked)
         except Refused as refused:
             raise TokenProofRefused(f"the DPoP proof is not valid: {refused}") from None
         except _NoNonce:
@@ -76,20 +84,41 @@ class DPoP:
         if not await self._first(proof):
             raise TokenProofRefused(REPLAYED)
 
-    def _asked(self, request: Request) -> tuple[str, str]:
-        """Method and address, as they are known outside."""
+    def _asked(self, request: Request) -> tuple[str, list[str]]:
+        """Method and address, as they are known outside; the one may have several."""
         scope = request.scope
-        path: bytes = scope.get("raw_path") or scope["path"].encode()
-        return scope["method"], self._base + path.partition(b"?")[0].decode("latin-1")
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        path = raw.partition(b"?")[0].decode("latin-1")
+        return scope["method"], [base + path for base in self._bases]
 
-    def _read(self, request: Request, token: str | None, method: str, address: str) -> Proof:
-        proof = self._proofs.check(request.header(b"dpop"), method, address, token)
+    def _read(
+        self,
+        request: Request,
+        client: ClientSnapshot,
+        token: str | None,
+        asked: tuple[str, list[str]],
+    ) -> Proof:
+        method, addresses = asked
+        proof = self._check(request.header(b"dpop"), method, addresses, token)
+        if client.settings.profile == "fapi2" and proof.alg not in FAPI2_ALGORITHMS:
+            raise Refused("header.alg", f"alg is not one of {', '.join(sorted(FAPI2_ALGORITHMS))}")
         if proof.nonce is None:
             if self._nonce_required:
                 raise _NoNonce
         elif not self._nonces.knows(proof.nonce):
             raise _NoNonce
         return proof
+
+    def _check(
+        self, header: bytes | None, method: str, addresses: list[str], token: str | None
+    ) -> Proof:
+        first, *others = addresses
+        try:
+            return self._proofs.check(header, method, first, token)
+        except Refused as refused:
+            if refused.reason != "htu" or not others:
+                raise
+        return self._check(header, method, others, token)
 
     async def _first(self, proof: Proof) -> bool:
         until = datetime.fromtimestamp(proof.until, UTC)

@@ -1,13 +1,14 @@
 """The public keys of others: those that are registered, or those at an address (RFC 7517 §5)."""
 
+from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 from identity.authentication.foreign import Refused
 from identity.clock import now
 from identity.http.fetching import Fetched, Fetcher, FetchFailed
-from identity.verifier.gate.algorithms import ALGORITHMS, Verify
+from identity.verifier.gate.algorithms import ALGORITHMS, Verify, thumbprint
 from identity.verifier.gate.encoding import json_object
 
 ACCEPT: Final = "application/jwk-set+json, application/json"
@@ -20,6 +21,8 @@ HONOURED: Final = 3600.0
 PAUSE: Final = 5.0
 """Seconds for which an address that gave none is left alone."""
 KEPT: Final = 2000
+
+T = TypeVar("T")
 
 
 class Source(NamedTuple):
@@ -56,6 +59,19 @@ class KeySet:
             raise Refused("several keys fit, and kid does not say which")
         return fitting[0] if fitting else None
 
+    def has_certificate(self, der: bytes, public_key: Any) -> bool:
+        """Whether a key of the set comes with this certificate (RFC 7517 §4.7), or comes with none
+        and is the one that it is for."""
+        spelled, names = b64encode(der).decode(), _names(public_key)
+        for n, key in enumerate(self._keys):
+            if "x5c" in key:
+                chain = key["x5c"]
+                if isinstance(chain, list) and chain[:1] == [spelled]:
+                    return True
+            elif any(self._verifier(n, alg) and thumbprint(key) == names[alg] for alg in names):
+                return True
+        return False
+
     def _verifier(self, n: int, alg: str) -> Verify | None:
         if (n, alg) not in self._built:
             try:
@@ -75,21 +91,25 @@ class KeySets:
         """The key of `source` that this header names. Raises `Refused`.
 
         An address is asked once more for a key that it did not have, though not all the time."""
-        if source.jwks is not None:
-            verify = self._registered_of(source).find(kid, alg)
-        else:
-            verify = await self._at(source, kid, alg)
+        verify = await self._among(source, lambda keys: keys.find(kid, alg))
         if verify is None:
             raise Refused("no key of theirs is the one that signed")
         return verify
 
-    async def _at(self, source: Source, kid: str | None, alg: str) -> Verify | None:
+    async def find_certificate(self, source: Source, der: bytes, public_key: Any) -> None:
+        """That a certificate is one of `source`, or for a key of it. Raises `Refused`."""
+        if not await self._among(source, lambda keys: keys.has_certificate(der, public_key)):
+            raise Refused("no key of theirs is the certificate's")
+
+    async def _among(self, source: Source, look: Callable[[KeySet], T]) -> T:
+        if source.jwks is not None:
+            return look(self._registered_of(source))
         kept = self._kept(source)
-        verify = (await self._current(source, kept)).find(kid, alg)
-        if verify is None and now() - kept.asked_again >= COOLDOWN:
+        found = look(await self._current(source, kept))
+        if not found and now() - kept.asked_again >= COOLDOWN:
             kept.asked_again = now()
-            verify = (await self._current(source, kept, fresh=True)).find(kid, alg)
-        return verify
+            found = look(await self._current(source, kept, fresh=True))
+        return found
 
     async def _current(self, source: Source, kept: "_Fetched", *, fresh: bool = False) -> KeySet:
         if kept.failure is None or now() - kept.failed_at >= PAUSE:
@@ -152,6 +172,17 @@ class _Fetched:
             self.keys = KeySet(json_object(answer.body))
             self.answer = answer
         self.good_at, self.failure = now(), None
+
+
+def _names(public_key: Any) -> dict[str, str]:
+    """The thumbprint of a public key, by the algorithms that it is for."""
+    names = {}
+    for alg, algorithm in ALGORITHMS.items():
+        try:
+            names[alg] = algorithm.jwk(public_key)["kid"]
+        except ValueError:
+            continue
+    return names
 
 
 def _bound(kept: OrderedDict[Any, Any]) -> None:

@@ -25,7 +25,7 @@ from identity.errors import (
 from identity.http.elsewhere import Elsewhere, Readers
 from identity.http.lane import Lane, deliver
 from identity.http.messages import BODY_LIMIT, EDGE_SAYS, WHOLE_ANSWERS, Disconnected, Response
-from identity.http.proxies import Proxies
+from identity.http.proxies import MAY_NAME_CERTIFICATES, Proxies
 from identity.opaque import new_id
 from identity.records import logs
 from identity.records.audit import Origin, origin
@@ -75,6 +75,7 @@ class Edge:
         self._large_bodies = large_bodies
         self._pages = pages
         self._proxies = Proxies(settings.server.trusted_proxies)
+        self._certifying = Proxies(settings.certificates.certificate_proxies)
         self._headers: Headers = [
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
@@ -108,6 +109,8 @@ class Edge:
         deadlines.arrived()
         fields = scope["fields"] = dict(scope["headers"])
         request_id = _request_id(fields.get(b"x-request-id"))
+        if self._certifying.trusted:
+            scope[MAY_NAME_CERTIFICATES] = self._certifying.handed_on(scope)
         if self._proxies.trusted:
             self._proxies.unmask(scope)
         client = scope.get("client")

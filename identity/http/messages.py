@@ -31,7 +31,12 @@ more care."""
 CHALLENGED = "identity.dpop"
 """Of a request's scope: the algorithms of DPoP proofs, where an error of class `BearerError` is to
 ask for one."""
-_ONE_ONLY = frozenset({b"authorization", b"content-type", b"content-length", b"host"})
+_ONE_ONLY = frozenset(
+    {
+        b"authorization", b"content-type", b"content-length", b"host", b"client-cert",
+        b"client-cert-chain",
+    }
+)  # fmt: skip
 
 
 class Disconnected(Exception):

@@ -7,6 +7,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from starlette.types import Scope
 
 Address = IPv4Address | IPv6Address
+MAY_NAME_CERTIFICATES = "identity.may_name_certificates"
+"""Of a request's scope: whether whoever handed it on to us may say whose certificate came with it.
+"""
 
 
 class Proxies:
@@ -22,8 +25,7 @@ class Proxies:
         The right-most address that is not a trusted proxy's is believed. Where both headers came
         and disagree, one of them is the client's own invention: neither is believed.
         """
-        client = scope.get("client")
-        peer = address_of(client[0]) if client else None
+        peer = _peer(scope)
         if peer is None or not self.trusts(peer):
             return
         hops = [(address_of(node), proto) for node, proto in _forwarded(_all(scope, b"forwarded"))]
@@ -37,6 +39,11 @@ class Proxies:
         if proto in ("http", "https"):
             scope["scheme"] = proto
 
+    def handed_on(self, scope: Scope) -> bool:
+        """Whether the connection itself is one of theirs: before `unmask`."""
+        peer = _peer(scope)
+        return peer is not None and self.trusts(peer)
+
     def _client(self, peer: Address, hops: list[tuple[Address | None, str]]) -> Address:
         last = peer
         for address, _ in reversed(hops):
@@ -49,6 +56,11 @@ class Proxies:
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self.trusted)
+
+
+def _peer(scope: Scope) -> Address | None:
+    client = scope.get("client")
+    return address_of(client[0]) if client else None
 
 
 def _all(scope: Scope, name: bytes) -> str:

@@ -45,7 +45,7 @@ class AuthorizeChallenge:
         form = await request.form(REPEATABLE)
         services = self._services
         await services.feed.catch_up()
-        client = await services.client_authentication(request.header(b"authorization"), form)
+        client = await services.client_authentication(request, form)
         self._check(client)
         challenge = code_challenge(form, needed=True)
         username, password = form.get("username"), form.get("password")

@@ -31,7 +31,7 @@ class DeviceAuthorization:
         form = await request.form(REPEATABLE)
         services = self._services
         await services.feed.catch_up()
-        client = await services.client_authentication(request.header(b"authorization"), form)
+        client = await services.client_authentication(request, form)
         if DeviceCode.grant_type not in client.grants:
             raise UnauthorizedClient(f"the client may not use the grant {DeviceCode.grant_type}")
         scopes = services.scopes.at_hand("*") or await services.scopes.get("*") or {}

@@ -2,12 +2,13 @@
 document, made from the registries and found by both names."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from identity.authentication.clients import METHODS
+from identity.authentication import certificates
+from identity.authentication.clients import BY_CERTIFICATE, METHODS
 from identity.authentication.levels import REACHABLE
 from identity.directory.access.granting import OPENID
 from identity.directory.users.claims import CLAIMS
@@ -30,6 +31,17 @@ PROTOCOL = (
 """Claims that ID tokens have whoever they are about."""
 
 
+ALIASES: Final = {
+    "token_endpoint": "/token",
+    "pushed_authorization_request_endpoint": "/par",
+    "device_authorization_endpoint": "/device_authorization",
+    "userinfo_endpoint": "/userinfo",
+    "introspection_endpoint": "/introspect",
+    "revocation_endpoint": "/revoke",
+}
+"""Where clients come with their certificates."""
+
+
 def metadata(
     settings: Settings, grant_types: Iterable[str], detail_types: Iterable[str] = ()
 ) -> dict[str, Any]:
@@ -37,7 +49,9 @@ def metadata(
     base = settings.issuer.rstrip("/")
     keys = settings.keys
     algorithms = dict.fromkeys([*keys.id_token_algorithms, keys.signing_algorithm])
-    confidential = [method for method in METHODS if method != "none"]
+    by_certificate = certificates.methods(settings)
+    methods = [name for name in METHODS if name not in BY_CERTIFICATE or name in by_certificate]
+    confidential = [method for method in methods if method != "none"]
     challenge = {}
     if settings.sessions.first_party_challenge:
         challenge = {"authorization_challenge_endpoint": f"{base}/authorize-challenge"}
@@ -82,16 +96,29 @@ def metadata(
         "require_signed_request_object": False,
         "request_object_signing_alg_values_supported": list(ALGORITHMS),
         "grant_types_supported": list(grant_types),
-        "token_endpoint_auth_methods_supported": list(METHODS),
-        "revocation_endpoint_auth_methods_supported": list(METHODS),
+        "token_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_methods_supported": [*confidential, "bearer"],
         "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "introspection_signing_alg_values_supported": list(ALGORITHMS),
         "dpop_signing_alg_values_supported": list(ALGORITHMS),
+        **_by_certificate(settings),
         "service_documentation": f"{base}/docs",
     }
+
+
+def _by_certificate(settings: Settings) -> dict[str, Any]:
+    """RFC 8705 §3.3, §5."""
+    chosen = settings.certificates
+    told: dict[str, Any] = {
+        "tls_client_certificate_bound_access_tokens": bool(chosen.certificate_proxies)
+    }
+    if chosen.mtls_address is not None:
+        base = chosen.mtls_address.rstrip("/")
+        told["mtls_endpoint_aliases"] = {name: base + path for name, path in ALIASES.items()}
+    return told
 
 
 def addresses(issuer: str) -> list[str]:

@@ -83,7 +83,7 @@ class Introspection:
         await self._services.feed.catch_up()
         if authorization is None and form.keys().isdisjoint(("client_id", "client_assertion")):
             raise InvalidClient("introspection needs client authentication")
-        client = await self._services.client_authentication(authorization, form)
+        client = await self._services.client_authentication(request, form)
         if not client.confidential:
             raise InvalidClient("a public client cannot introspect")
         return _Caller(client, sees_all=SCOPE in client.scopes)

@@ -38,14 +38,14 @@ class Pushing:
         pairs = parse_pairs(body)
         form = requests.single(pairs)
         await self._services.feed.catch_up()
-        client = await self._services.client_authentication(request.header(b"authorization"), form)
+        client = await self._services.client_authentication(request, form)
         try:
             if len(body) > LONGEST:
                 raise InvalidRequest(f"the request is longer than {LONGEST} octets")
             if "request_uri" in form:
                 raise InvalidRequest("a request that is pushed cannot name another by request_uri")
             parameters = await self._asked(client, form, pairs)
-            proof = await self._services.dpop.at_endpoint(request)
+            proof = await self._services.dpop.at_endpoint(request, client)
             if proof is not None:
                 parameters = _bound(parameters, proof.jkt)
             await self._check(parameters, client)

@@ -21,7 +21,7 @@ class Revocation:
         """200 for every token, known or not, except one that is another client's (§2.1)."""
         form = await request.form()
         await self._services.feed.catch_up()
-        client = await self._services.client_authentication(request.header(b"authorization"), form)
+        client = await self._services.client_authentication(request, form)
         token = form.get("token")
         if token is None:
             raise InvalidRequest("token is missing")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, Field
 
+from identity.authentication.certificates import Certificate, Certificates
 from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import asked_for, released
@@ -27,9 +28,10 @@ from identity.http.messages import Request, Response, json_bytes
 from identity.http.wire.in_a_row import Batched
 from identity.oauth import targets
 from identity.oauth.grants import registry
-from identity.oauth.grants.request import Grant, Issue, TokenRequest
+from identity.oauth.grants.request import Grant, Issue, TokenRequest, bound
 from identity.oauth.grants.token_exchange import ACCESS_TOKEN
 from identity.service.wiring import Services
+from identity.tokens.binding import Binding
 from identity.tokens.minting import AccessToken, Subject
 from identity.tokens.subjects import is_pairwise
 from identity.verifier.gate.proofs import Proof
@@ -52,10 +54,9 @@ class TokenEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         form = await request.form(REPEATABLE)
-        authorization = request.header(b"authorization")
         asked_at = now()
         await self._services.feed.catch_up()
-        client = await self._services.client_authentication(authorization, form)
+        client = await self._services.client_authentication(request, form)
         if (early := client.good_from - now()) > 0:
             # A token of this second would be taken for one that died with the client.
             await sleep(min(early + EARLY, SETTLING))
@@ -69,6 +70,8 @@ class TokenEndpoint:
             if "authorization_details" in form.keys() - grant.form.keys():
                 raise InvalidRequest("authorization_details is not for this grant")
             proof = await self._proof(request, client)
+            certificate = self._certificate(request, client)
+            proven = Binding(proof and proof.jkt, certificate and certificate.x5t)
             issue = await grant.authorize(
                 TokenRequest(
                     form=form,
@@ -80,7 +83,7 @@ class TokenEndpoint:
                     scopes=scopes,
                     user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
                     asked_at=asked_at,
-                    jkt=proof.jkt if proof else None,
+                    proven=proven,
                 )
             )
             if proof is not None:
@@ -89,7 +92,7 @@ class TokenEndpoint:
             if not refusal.routine:
                 self._note(refusal, form.get("grant_type", ""), client)
             raise
-        return await self._answer(grant.grant_type, client, issue, proof)
+        return await self._answer(grant.grant_type, client, issue, bound(client, proven))
 
     def _resource(
         self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]
@@ -132,22 +135,29 @@ class TokenEndpoint:
 
     async def _proof(self, request: Request, client: ClientSnapshot) -> Proof | None:
         """Of the key to which the tokens will be bound (RFC 9449 §5)."""
-        proof = await self._services.dpop.at_endpoint(request)
+        proof = await self._services.dpop.at_endpoint(request, client)
         if proof is None and client.settings.dpop_bound_access_tokens:
             raise InvalidProof("the client's tokens are bound to a key: a DPoP proof is missing")
         return proof
 
+    @staticmethod
+    def _certificate(request: Request, client: ClientSnapshot) -> Certificate | None:
+        """The one to which the tokens will be bound, where the client wants that (RFC 8705 §3)."""
+        certificate = Certificates.of(request)
+        if certificate is None and client.settings.tls_client_certificate_bound_access_tokens:
+            raise InvalidRequest("the client's tokens are bound to its certificate: none came")
+        return certificate
+
     async def _answer(
-        self, grant_type: str, client: ClientSnapshot, issue: Issue, proof: Proof | None
+        self, grant_type: str, client: ClientSnapshot, issue: Issue, binding: Binding
     ) -> Response:
         """RFC 6749 §5.1."""
         told = await self._told(client, issue)
-        cnf = None if proof is None else {"jkt": proof.jkt}
-        minted, id_token = await Batched(partial(self._mint, client, issue, told, cnf))
+        minted, id_token = await Batched(partial(self._mint, client, issue, told, binding.cnf))
         self._services.metrics.issued(grant_type)
         document: dict[str, Any] = {
             "access_token": minted.token,
-            "token_type": "Bearer" if proof is None else "DPoP",
+            "token_type": "Bearer" if binding.jkt is None else "DPoP",
             "expires_in": minted.expires_in,
             "scope": issue.scope,
         }

@@ -6,6 +6,7 @@ from identity.authentication import browser, totp
 from identity.authentication.assertions import Assertions
 from identity.authentication.bearer import BearerAuthentication
 from identity.authentication.browser import BrowserLifetimes, Browsers
+from identity.authentication.certificates import Certificates
 from identity.authentication.clients import ClientAuthentication
 from identity.authentication.dpop import DPoP
 from identity.authentication.halfway import Halfway
@@ -231,7 +232,8 @@ class Services:
             detail_types=DetailTypes.load(settings.tokens.authorization_details),
             live=live,
             client_authentication=ClientAuthentication(
-                clients, queue, assertions, default_client=settings.sessions.default_client
+                clients, queue, assertions, Certificates(settings, key_sets),
+                default_client=settings.sessions.default_client,
             ),
             dpop=dpop,
             bearer=BearerAuthentication(live, dpop, queue, {settings.issuer, settings.audience}),

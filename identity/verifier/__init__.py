@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from identity.verifier import namesake
 
 if TYPE_CHECKING:
+    from identity.verifier.certificates import FromProxies, FromServer
     from identity.verifier.clocks import Clock, SystemClock
     from identity.verifier.dpop import DPoP
     from identity.verifier.errors import (
         BadRequest,
         BadSignature,
         Bound,
+        BoundToCertificate,
         Expired,
         InsufficientAuthentication,
         InsufficientScope,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from identity.verifier.verifier import VerifiedToken, Verifier
 
 _HOMES = {
+    "certificates": ("FromProxies", "FromServer"),
     "clocks": ("Clock", "SystemClock"),
     "dpop": ("DPoP",),
     "revocations.denylist": ("Entry",),
@@ -49,6 +52,7 @@ _HOMES = {
         "BadRequest",
         "BadSignature",
         "Bound",
+        "BoundToCertificate",
         "Expired",
         "InsufficientAuthentication",
         "InsufficientScope",
@@ -74,11 +78,14 @@ __all__ = [
     "BadRequest",
     "BadSignature",
     "Bound",
+    "BoundToCertificate",
     "Check",
     "Clock",
     "DPoP",
     "Entry",
     "Expired",
+    "FromProxies",
+    "FromServer",
     "Gate",
     "InsufficientAuthentication",
     "InsufficientScope",

@@ -57,6 +57,7 @@ class IdentityMiddleware:
             verifier.issuer,
             scopes=tuple(sorted(verifier.scopes)),
             dpop=verifier.dpop_algorithms,
+            certificates=verifier.certificates is not None,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +116,8 @@ async def authenticate(verifier: Verifier, scope: Scope, *scopes: str) -> Verifi
     try:
         dpop, text = credentials(_sent(scope, b"authorization"))
         presented = _presented(verifier, scope) if dpop else None
-        return await verifier.verify(text, *scopes, dpop=presented)
+        certificate = verifier.certificates(scope) if verifier.certificates else None
+        return await verifier.verify(text, *scopes, dpop=presented, certificate=certificate)
     except TokenRefused as refused:
         refused.dpop |= dpop
         log_refusal(refused, scope)

@@ -42,6 +42,12 @@ class BadRequest(TokenRefused):
     description = "the Authorization header is not one bearer token"
 
 
+class UnreadableCertificate(BadRequest):
+    """What is said of the client's certificate is none."""
+
+    description = "the client's certificate cannot be read"
+
+
 class Malformed(TokenRefused):
     """Not an access token as RFC 9068 and our issuer write them."""
 
@@ -73,14 +79,20 @@ class Revoked(TokenRefused):
 
 
 class Bound(TokenRefused):
-    """The token is bound to a key or a certificate, and came without a proof of that one; or came
-    with a proof, and is bound to none."""
+    """The token is bound to a key, and came without a proof of that one; or came with a proof, and
+    is bound to none."""
 
     description = "the access token is bound to a key, and this is no proof of it"
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
         self.dpop = True
+
+
+class BoundToCertificate(TokenRefused):
+    """The token is bound to a certificate, and came with another one or with none (RFC 8705 §3)."""
+
+    description = "the access token is bound to a certificate, and came without it"
 
 
 class InvalidProof(TokenRefused):

@@ -70,6 +70,7 @@ class Identity:
             name=name,
             documentation=documentation,
             dpop=self.verifier.dpop_algorithms,
+            certificates=self.verifier.certificates is not None,
         )
         base = self.verifier.issuer.rstrip("/")
         flow = OAuthFlowPassword(tokenUrl=token_url or f"{base}/token", scopes=described)

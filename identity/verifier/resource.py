@@ -57,6 +57,8 @@ class ProtectedResource:
     realm: str | None = None
     dpop: tuple[str, ...] = ()
     """The algorithms of proofs that are taken; empty where tokens bound to a key are not."""
+    certificates: bool = False
+    """Whether tokens that are bound to a certificate are taken."""
 
     @classmethod
     def of(cls, audience: object, issuer: str, **more: Any) -> ProtectedResource:
@@ -90,6 +92,8 @@ class ProtectedResource:
             document["scopes_supported"] = list(self.scopes)
         if self.dpop:
             document["dpop_signing_alg_values_supported"] = list(self.dpop)
+        if self.certificates:
+            document["tls_client_certificate_bound_access_tokens"] = True
         if self.name:
             document["resource_name"] = self.name
         if self.documentation:

@@ -60,17 +60,23 @@ class SyncVerifier:
     ) -> None:
         self.close()
 
-    def verify(self, token: str | bytes, *scopes: str, dpop: DPoP | None = None) -> VerifiedToken:
+    def verify(
+        self,
+        token: str | bytes,
+        *scopes: str,
+        dpop: DPoP | None = None,
+        certificate: bytes | None = None,
+    ) -> VerifiedToken:
         """As `Verifier.verify`; blocks only where the issuer must be asked."""
         if self._loop is None:
             self.start()
-        claims = self.verifier.check(token, *scopes, dpop=dpop)
+        claims = self.verifier.check(token, *scopes, dpop=dpop, certificate=certificate)
         if claims is not None:
             return claims
         loop = self._loop
         if loop is None:
             raise RuntimeError("this verifier is closed")
-        asking = self.verifier.verify(token, *scopes, dpop=dpop)
+        asking = self.verifier.verify(token, *scopes, dpop=dpop, certificate=certificate)
         asked = asyncio.run_coroutine_threadsafe(asking, loop)
         try:
             return asked.result()
@@ -78,9 +84,13 @@ class SyncVerifier:
             raise IssuerUnavailable("this verifier was closed meanwhile") from None
 
     def check(
-        self, token: str | bytes, *scopes: str, dpop: DPoP | None = None
+        self,
+        token: str | bytes,
+        *scopes: str,
+        dpop: DPoP | None = None,
+        certificate: bytes | None = None,
     ) -> VerifiedToken | None:
-        return self.verifier.check(token, *scopes, dpop=dpop)
+        return self.verifier.check(token, *scopes, dpop=dpop, certificate=certificate)
 
     @property
     def staleness(self) -> float:

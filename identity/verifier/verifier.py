@@ -9,10 +9,12 @@ from typing import Any, Final, Literal, Self
 
 import httpx
 
+from identity.verifier.certificates import CertificateSource, thumbprint
 from identity.verifier.clocks import Clock, SystemClock
 from identity.verifier.dpop import DPoP, Proving
 from identity.verifier.errors import (
     Bound,
+    BoundToCertificate,
     Expired,
     InsufficientScope,
     IssuerUnavailable,
@@ -75,6 +77,9 @@ class Verifier:
                     that is an address; None: such tokens are refused, unless `dpop` says more
     nonce_keys      secrets of 32 octets or more, the newest first, that all processes of this
                     service share: proofs of such keys then need a nonce of ours
+    certificates    how it is told which certificate a client has come with, for tokens that are
+                    bound to one (RFC 8705): `FromProxies("10.0.0.7")` or `FromServer()`. Without
+                    it such tokens are refused, unless `certificate` says more
     transport, clock    others than the network and the machine's, for tests
     """
 
@@ -99,6 +104,7 @@ class Verifier:
         http_timeout: float = 5.0,
         address: str | None = None,
         nonce_keys: Sequence[bytes] = (),
+        certificates: CertificateSource | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -121,6 +127,7 @@ class Verifier:
             "http_timeout": http_timeout,
             "nonce_keys": tuple(nonce_keys),
         }
+        self.certificates = certificates
         self.address = address.rstrip("/") if address else origin_of(audience)
         self._credentials = Credentials(client_id, client_secret, token)
         if revocations == "auto":
@@ -272,45 +279,59 @@ class Verifier:
     # --- Verifying -----------------------------------------------------------------------------
 
     async def verify(
-        self, token: str | bytes, *scopes: str, dpop: DPoP | None = None
+        self,
+        token: str | bytes,
+        *scopes: str,
+        dpop: DPoP | None = None,
+        certificate: bytes | None = None,
     ) -> VerifiedToken:
         """The claims of `token`, or the `TokenRefused` that says why not.
 
         With `scopes` it must have all of these as well. `dpop`: the proof of a request that came
         with the scheme DPoP; a token that is bound to a key is good with it and never without, one
-        that is not bound only without. The issuer is asked only where `check` would return None.
+        that is not bound only without. `certificate`: DER of the one whose key the client has
+        proved, by TLS, to hold; a token that is bound to it is good with no other. The issuer is
+        asked only where `check` would return None.
         """
         if self._starting is None or not self._starting.done():
             await self.start()
         text = token if type(token) is str else _text(token)
         proof = None if dpop is None else self.proving.check(dpop, text)
-        claims = self._check(text, scopes, proof)
+        claims = self._check(text, scopes, proof, certificate)
         if claims is None:
-            claims = await self._ask(text, scopes, proof)
+            claims = await self._ask(text, scopes, proof, certificate)
         if proof is not None:
             self.proving.use(proof)
         return claims
 
     def check(
-        self, token: str | bytes, *scopes: str, dpop: DPoP | None = None
+        self,
+        token: str | bytes,
+        *scopes: str,
+        dpop: DPoP | None = None,
+        certificate: bytes | None = None,
     ) -> VerifiedToken | None:
         """The same from memory alone, from any thread: None where the issuer must be asked."""
         text = token if type(token) is str else _text(token)
         proof = None if dpop is None else self.proving.check(dpop, text)
-        claims = self._check(text, scopes, proof)
+        claims = self._check(text, scopes, proof, certificate)
         if proof is not None and claims is not None:
             self.proving.use(proof)
         return claims
 
     def _check(
-        self, text: str, scopes: tuple[str, ...], proof: Proof | None
+        self,
+        text: str,
+        scopes: tuple[str, ...],
+        proof: Proof | None,
+        certificate: bytes | None,
     ) -> VerifiedToken | None:
         known = self._known.get(text)
         if known is None or not self._still_good(known):
             known = self._meet(text)
             if known is None:
                 return None
-        return self._decide(known, scopes, proof)
+        return self._decide(known, scopes, proof, certificate)
 
     def _still_good(self, known: Known) -> bool:
         known.used = True
@@ -346,10 +367,14 @@ class Verifier:
         return known
 
     def _decide(
-        self, known: Known, scopes: tuple[str, ...], proof: Proof | None
+        self,
+        known: Known,
+        scopes: tuple[str, ...],
+        proof: Proof | None,
+        certificate: bytes | None,
     ) -> VerifiedToken | None:
         if known.bound is not None or proof is not None:
-            _check_bound(known, proof)
+            _check_bound(known, proof, certificate)
         at = self._monotonic()
         if at >= self._keys.good_until:
             if self._keys.may_ask():
@@ -371,7 +396,13 @@ class Verifier:
             raise InsufficientScope(sorted(self.scopes.union(scopes)))
         return claims
 
-    async def _ask(self, text: str, scopes: tuple[str, ...], proof: Proof | None) -> VerifiedToken:
+    async def _ask(
+        self,
+        text: str,
+        scopes: tuple[str, ...],
+        proof: Proof | None,
+        certificate: bytes | None,
+    ) -> VerifiedToken:
         if self._loop is not asyncio.get_running_loop():
             await self._move()
         known = self._known.get(text)
@@ -384,7 +415,7 @@ class Verifier:
                 raise IssuerUnavailable(f"the issuer's keys are too old: {self._keys.failure}")
         if self.source.judge(known, at) is Verdict.UNREAD:
             await self.source.learn(known)
-        claims = self._decide(known, scopes, proof)
+        claims = self._decide(known, scopes, proof, certificate)
         if claims is not None:
             return claims
         verdict = self.source.judge(known, self._monotonic())
@@ -438,12 +469,20 @@ class Verifier:
         return StaleKnowledge(f"{words}; {problem}", retry_after=problem.retry_after or 1.0)
 
 
-def _check_bound(known: Known, proof: Proof | None) -> None:
-    """RFC 9449 §7.1, §7.2: a token goes with the proof of its key, and with no other."""
-    if proof is None:
-        raise Bound(f"{known.claims!r} is bound, and came as a bearer token")
-    if known.bound != {"jkt": proof.jkt}:
+def _check_bound(known: Known, proof: Proof | None, certificate: bytes | None) -> None:
+    """A token goes with the proof of its key, and with no other (RFC 9449 §7.1, §7.2), and with its
+    certificate (RFC 8705 §3); one that is bound to both takes both."""
+    bound = known.bound or {}
+    jkt, x5t = bound.get("jkt"), bound.get("x5t#S256")
+    if proof is None and jkt is not None:
+        raise Bound(f"{known.claims!r} is bound to a key, and came as a bearer token")
+    if proof is not None and proof.jkt != jkt:
         raise Bound(f"{known.claims!r} is not bound to the key of the proof")
+    if x5t is not None and (certificate is None or thumbprint(certificate) != x5t):
+        came = "none, or from none whose word counts" if certificate is None else "another one"
+        raise BoundToCertificate(
+            f"{known.claims!r} is bound to a certificate, and came with {came}"
+        )
 
 
 def _text(token: object) -> str:

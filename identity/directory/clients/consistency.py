@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from identity.directory import uris
+from identity.directory.clients import subject_names
 from identity.directory.clients.settings import ClientSettings
 from identity.directory.clients.table import ClientType
 from identity.directory.clients.values import WITH_SECRET
@@ -17,10 +18,6 @@ _FAPI2_SETS: Final[Mapping[str, Any]] = {
     "authorization_signed_response_alg": "ES256",
 }
 _BOUND: Final = ("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens")
-_CERTIFICATE: Final = tuple(
-    f"tls_client_auth_{name}"
-    for name in ("subject_dn", "san_dns", "san_uri", "san_ip", "san_email")
-)
 
 Problem = tuple[str, str]
 
@@ -51,10 +48,10 @@ def _method(settings: ClientSettings, type_: ClientType) -> Iterator[Problem]:
         yield "/workloads", "must name an issuer and its subject: nothing else proves the client"
     if method != "workload_identity" and settings.workloads:
         yield "/workloads", "goes with workload_identity only"
-    named = [name for name in _CERTIFICATE if getattr(settings, name) is not None]
+    named = [name for name in subject_names.SETTINGS if getattr(settings, name) is not None]
     if method == "tls_client_auth" and len(named) != 1:
         words = "tls_client_auth takes exactly one of"
-        yield "/token_endpoint_auth_method", f"{words} {', '.join(_CERTIFICATE)}"
+        yield "/token_endpoint_auth_method", f"{words} {', '.join(subject_names.SETTINGS)}"
     if method != "tls_client_auth":
         yield from ((f"/{name}", "goes with tls_client_auth only") for name in named)
 

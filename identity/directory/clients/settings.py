@@ -21,6 +21,7 @@ from identity.directory.clients.values import (
     DetailTypes,
     Exchanges,
     HttpsUri,
+    IpAddress,
     Jwks,
     Lifetimes,
     Long,
@@ -28,6 +29,7 @@ from identity.directory.clients.values import (
     RequestUris,
     ResponseTypes,
     Short,
+    SubjectName,
     WebUri,
     Workloads,
 )
@@ -71,7 +73,6 @@ class ClientSettings(BaseModel):
     token_endpoint_auth_method: AuthMethod | None = _said(
         None, "How it proves who it is: by this method and no other. Null: with a secret in "
         "either way, a public client with none.", "client_secret_basic",
-        later="tls_client_auth self_signed_tls_client_auth",
     )  # fmt: skip
     token_endpoint_auth_signing_alg: Algorithm | None = _said(
         None, "What it signs its assertions by; null: by what its keys are for.", "ES256"
@@ -89,16 +90,14 @@ class ClientSettings(BaseModel):
         "`{issuer: subject}`.",
         {"https://kubernetes.default.svc.cluster.local": "system:serviceaccount:shop:orders"},
     )  # fmt: skip
-    tls_client_auth_subject_dn: Long | None = _said(
+    tls_client_auth_subject_dn: SubjectName | None = _said(
         None, "Of `tls_client_auth`: the subject that its certificate names (RFC 4514).",
-        "CN=app,O=Example", later=True,
+        "CN=app,O=Example",
     )  # fmt: skip
-    tls_client_auth_san_dns: Short | None = _said(None, "Or the name for a host in it.", later=True)
-    tls_client_auth_san_uri: Long | None = _said(None, "Or the URI in it.", later=True)
-    tls_client_auth_san_ip: Short | None = _said(None, "Or the IP address in it.", later=True)
-    tls_client_auth_san_email: Short | None = _said(
-        None, "Or the e-mail address in it.", later=True
-    )
+    tls_client_auth_san_dns: Short | None = _said(None, "Or the name for a host in it.")
+    tls_client_auth_san_uri: Long | None = _said(None, "Or the URI in it.")
+    tls_client_auth_san_ip: IpAddress | None = _said(None, "Or the IP address in it.")
+    tls_client_auth_san_email: Short | None = _said(None, "Or the e-mail address in it.")
     id_token_signed_response_alg: Algorithm = _said(
         "RS256", "What signs its ID tokens.", later="PS256 EdDSA"
     )
@@ -124,7 +123,7 @@ class ClientSettings(BaseModel):
         "Whether its tokens are always bound to a key of its own (RFC 9449).",
     )
     tls_client_certificate_bound_access_tokens: bool = _said(
-        False, "Whether its tokens are bound to its certificate (RFC 8705).", later=True
+        False, "Whether its tokens are bound to its certificate (RFC 8705)."
     )
     subject_type: Literal["public", "pairwise"] = _said(
         "public",

@@ -1,12 +1,13 @@
 """What a setting of a client can hold: its type, and what is wrong with a value of it."""
 
+from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from identity.directory import uris
-from identity.directory.clients import public_keys
+from identity.directory.clients import public_keys, subject_names
 from identity.directory.users import claim_names
 
 AuthMethod = Literal[
@@ -43,6 +44,25 @@ def _line(text: str) -> str:
     return text
 
 
+def _distinguished(text: str) -> str:
+    try:
+        found = len(subject_names.distinguished(text).rdns)
+    except ValueError:
+        found = 0
+    if not found:
+        words = "must be a name as RFC 4514 writes it, such as CN=app,O=Example"
+        raise PydanticCustomError("name", "{words}", {"words": words})
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise PydanticCustomError("address", "must be an IP address") from None
+    return text
+
+
 def _once(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) != len(values):
         raise PydanticCustomError("once", "must not name one twice")
@@ -72,6 +92,8 @@ HttpsUri = Annotated[Uri, _uri(uris.web_problem, local=False)]
 RequestUri = Annotated[Uri, _uri(uris.web_problem, fragment=True)]
 Short = Annotated[str, Field(max_length=200), AfterValidator(_line)]
 Long = Annotated[str, Field(max_length=1000), AfterValidator(_line)]
+SubjectName = Annotated[Long, AfterValidator(_distinguished)]
+IpAddress = Annotated[Short, AfterValidator(_address)]
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_line)]
 _few, _many = Field(max_length=20, strict=False), Field(max_length=MOST_URIS, strict=False)
 Redirects = Annotated[tuple[Redirect, ...], _many, AfterValidator(_once)]

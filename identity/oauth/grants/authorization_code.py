@@ -70,7 +70,7 @@ class AuthorizationCode:
         if code is None:
             raise InvalidGrant(NOT_VALID, audit="unknown")
         _check_bound(code, request.client, request.form)
-        if code.dpop_jkt not in (None, request.jkt):
+        if code.dpop_jkt not in (None, request.proven.jkt):
             raise InvalidGrant("the code is bound to another key than the DPoP proof's")
         if code.used:
             await self._replayed(code)
@@ -116,7 +116,7 @@ class AuthorizationCode:
         offline = OFFLINE in scope.split()
         joined = joining.join(
             work, self.lifetimes, code, scope=scope, audience=audience, offline=offline,
-            status_index=place.number, user_agent=request.user_agent, jkt=request.jkt,
+            status_index=place.number, user_agent=request.user_agent, jkt=request.binding,
         )  # fmt: skip
         codes.note_session(work, code, joined.id)
         if RefreshToken.grant_type not in request.client.grants:

@@ -121,7 +121,7 @@ class DeviceCode:
             acr=device.acr,
             status_index=place.number,
             user_agent=request.user_agent,
-            jkt=request.jkt,
+            jkt=request.binding,
         )
         polling.note_session(work, device, begun.id)
         if RefreshToken.grant_type not in request.client.grants:

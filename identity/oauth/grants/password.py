@@ -103,7 +103,7 @@ class Password:
             acr=proof.acr,
             status_index=place.number,
             user_agent=request.user_agent,
-            jkt=request.jkt,
+            jkt=request.binding,
         )
         audit.record(work, "login", subject=user.id, client_id=client.id, sid=begun.id, scope=scope)
         refresh_token = None

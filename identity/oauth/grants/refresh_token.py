@@ -10,6 +10,7 @@ from identity.errors import InvalidGrant, InvalidScope, InvalidTarget
 from identity.oauth.grants.request import DETAILS, Issue, TokenRequest
 from identity.records.audit import AuditQueue
 from identity.store import Database
+from identity.tokens.binding import Binding
 from identity.tokens.live import Users
 from identity.tokens.minting import Subject
 from identity.tokens.sessions import keeping, rotation
@@ -18,6 +19,9 @@ from identity.tokens.status.places import Places
 
 if TYPE_CHECKING:
     from identity.service.wiring import Services
+
+
+_HELD = ("a key", "a certificate")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class RefreshToken:
         login = await rotation.look(self.db, token)
         if login is None or login.client_id != request.client.id:
             raise InvalidGrant("the refresh token is not valid", audit="not this client's")
-        self._check_key(request, login.jkt)
+        self._check_binding(request, Binding.read(login.jkt))
         self._check_narrower(request, login.scope, login.audience)
         had = self.details.still(login.authorization_details, request.client)
         details = self.details.narrowed(request.form.get("authorization_details"), had)
@@ -83,13 +87,14 @@ class RefreshToken:
         )  # fmt: skip
 
     @staticmethod
-    def _check_key(request: TokenRequest, bound_to: str | None) -> None:
-        """A public client has nothing but its key to tell it from a thief (RFC 9449 §5). Any other
-        one authenticates, and may change its key, but not do without."""
-        if bound_to is None or request.jkt == bound_to:
-            return
-        if request.jkt is None or not request.client.confidential:
-            raise InvalidGrant("the refresh token is bound to a key: this is no proof of it")
+    def _check_binding(request: TokenRequest, wanted: Binding) -> None:
+        """A public client has nothing but its key or certificate to tell it from a thief (RFC 9449
+        §5, RFC 8705 §4). Any other one authenticates, and may change it, but not do without."""
+        for what, held, bound_to in zip(_HELD, request.proven, wanted, strict=True):
+            if bound_to is None or held == bound_to:
+                continue
+            if held is None or not request.client.confidential:
+                raise InvalidGrant(f"the refresh token is bound to {what}: this is no proof of it")
 
     @staticmethod
     def _check_narrower(request: TokenRequest, scope: str, audience: str) -> None:

@@ -7,6 +7,7 @@ from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import InvalidRequest, InvalidTarget
+from identity.tokens.binding import Binding
 from identity.tokens.minting import Derived, Subject
 from identity.tokens.status.places import Place
 from identity.tokens.subjects import is_pairwise
@@ -20,6 +21,13 @@ DETAILS: Mapping[str, str] = {
     "description": "Fewer of them than were granted, as a JSON list (RFC 9396).",
 }
 """Of a grant's form, where it carries `authorization_details`."""
+
+
+def bound(client: ClientSnapshot, proven: Binding) -> Binding:
+    """What of it the client's tokens are bound to: a key that it proves always (RFC 9449 §5), its
+    certificate where it has said so (RFC 8705 §3.3)."""
+    wanted = client.settings.tls_client_certificate_bound_access_tokens
+    return proven if wanted else Binding(proven.jkt)
 
 
 class TokenRequest(NamedTuple):
@@ -36,8 +44,13 @@ class TokenRequest(NamedTuple):
     user_agent: str | None
     asked_at: float
     """Unix time before this process last caught up: what it knows is at least as new."""
-    jkt: str | None = None
-    """The key that the request proves, to which its tokens are bound (RFC 9449 §5)."""
+    proven: Binding = Binding()
+    """What the request proves to hold."""
+
+    @property
+    def binding(self) -> str | None:
+        """What its refresh tokens are bound to, as a session keeps it."""
+        return bound(self.client, self.proven).text
 
     @property
     def audience(self) -> str:

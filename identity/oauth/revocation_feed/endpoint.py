@@ -62,7 +62,7 @@ class Revocations:
             live = await self._services.bearer(request, SCOPE)
             return live.claims.client_id, min(until, live.claims.expires_at)
         await self._services.feed.catch_up()
-        client = await self._services.client_authentication(authorization, {})
+        client = await self._services.client_authentication(request, {})
         if not client.confidential:
             raise InvalidClient("a public client cannot follow the revocations")
         if SCOPE not in client.scopes:

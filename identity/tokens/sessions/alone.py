@@ -38,7 +38,7 @@ def begin(
     user_agent: str | None,
     jkt: str | None = None,
 ) -> Joined:
-    """`jkt`: the key to which its refresh tokens are bound. `InvalidGrant` where user or client is
+    """`jkt`: what its refresh tokens are bound to. `InvalidGrant` where user or client is
     gone or disabled by now."""
     if not execute(work, _HOLD, {"user_id": user_id}).fetchall():
         raise InvalidGrant("the grant is not valid any more", audit="user gone or disabled")

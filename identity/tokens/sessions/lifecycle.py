@@ -124,7 +124,7 @@ def start(
     jkt: str | None = None,
 ) -> Begun:
     """A new session of a user who has just been authenticated (`amr`: RFC 8176 names), and whose
-    row this transaction holds. `jkt`: the key to which its refresh tokens are bound."""
+    row this transaction holds. `jkt`: what its refresh tokens are bound to (`tokens.binding`)."""
     if not execute(work, _CLIENT, {"client_id": client_id}).fetchall():
         raise InvalidGrant("the login is not valid any more", audit="client gone meanwhile")
     now = utcnow()

@@ -177,7 +177,7 @@ class Login:
     acr: str | None
     claims: dict[str, Any] | None
     jkt: str | None
-    """The key to which the token is bound."""
+    """What the token is bound to (`tokens.binding`)."""
     authorization_details: list[dict[str, Any]]
 
 

@@ -69,7 +69,7 @@ class LoginSession(SQLModel, table=True):
     browser_session_id: str | None = None
     """It ends with that one, and is the only live one of its client there."""
     jkt: str | None = None
-    """The key that the login proved (RFC 9449): a refresh needs a proof as well."""
+    """What the login proved to hold (`tokens.binding`): a refresh has to prove it as well."""
     signed_in_at: str | None = None
     """The browser session at which a code began it, whether or not it ends with that."""
 
@@ -98,7 +98,7 @@ class Family(SQLModel, table=True):
     status_index: int | None = Field(default=None, sa_type=BIG)
     """The first access token's place, as a session's."""
     jkt: str | None = None
-    """The key that the code's redemption proved, as a session's."""
+    """What the code's redemption proved to hold, as a session's."""
 
 
 class RefreshToken(SQLModel, table=True):

@@ -49,9 +49,11 @@ class Proof(NamedTuple):
     until: float
     """Unix time after which it is refused for its age."""
     nonce: str | None
+    alg: str
 
 
 class _Key(NamedTuple):
+    alg: str
     jkt: str
     verify: Verify
 
@@ -100,7 +102,7 @@ class Proofs:
             raise Refused("jti", "is not a string")
         if "nonce" in claims and type(nonce) is not str:
             raise Refused("nonce", "is not a string")
-        return Proof(key.jkt, jti, until, nonce)
+        return Proof(key.jkt, jti, until, nonce, key.alg)
 
     def _key(self, head: bytes) -> _Key:
         try:
@@ -118,7 +120,7 @@ class Proofs:
             raise Refused("header.jwk", "jwk is not a JSON object")
         try:
             verify = ALGORITHMS[alg].verifier(jwk)
-            return _Key(thumbprint(jwk), verify)
+            return _Key(alg, thumbprint(jwk), verify)
         except ValueError as problem:
             raise Refused("header.jwk", str(problem)) from None
         except Exception:  # whatever a backend raises, this is no key

@@ -16,6 +16,7 @@ from identity.verifier.gate.claims import MAX_LEEWAY
 from identity.verifier.gate.encoding import b64url_decode, b64url_encode
 from identity.verifier.revocations.feed import Feed
 from identity.verifier.revocations.statuslists import StatusLists
+from identity.verifier.testing.certificates import ClientCertificate
 from identity.verifier.testing.clock import MovableClock
 from identity.verifier.testing.ledger import LIST_BITS, Ledger
 from identity.verifier.testing.proofs import ProofKey
@@ -86,14 +87,15 @@ class Issuer:
         client_id: str = "first-party",
         listed: bool = True,
         key: ProofKey | None = None,
+        certificate: ClientCertificate | None = None,
         **claims: Any,
     ) -> str:
         """An access token as the service mints it (RFC 9068): a user's at the client `client_id`,
         or with that for `sub` one of a client that acts for itself.
 
         A negative `expires_in` is a token that expired so long ago, beyond what any leeway
-        forgives. Without `listed` the token names no status list. With `key` it is bound to that
-        one. Further `claims` win, and None leaves a claim out.
+        forgives. Without `listed` the token names no status list. With `key` or `certificate` it
+        is bound to that one. Further `claims` win, and None leaves a claim out.
         """
         now = int(self.clock.now())
         if expires_in <= 0:
@@ -120,6 +122,8 @@ class Issuer:
             payload["aud"] = payload["aud"][0]
         if key is not None:
             payload["cnf"] = {"jkt": key.jkt}
+        if certificate is not None:
+            payload["cnf"] = {**payload.get("cnf", {}), "x5t#S256": certificate.x5t}
         if listed and len(self.ledger.minted) < LIST_BITS:
             index = len(self.ledger.minted)
             payload["status"] = {"status_list": {"idx": index, "uri": self.status_list_uri}}
@@ -132,6 +136,11 @@ class Issuer:
     def proof_key(self, algorithm: str = "ES256") -> ProofKey:
         """A client's key, by our clock: for tokens that are bound to it (RFC 9449)."""
         return ProofKey(algorithm, self.clock.now)
+
+    @staticmethod
+    def client_certificate(name: str = "client") -> ClientCertificate:
+        """A client's certificate: for tokens that are bound to it (RFC 8705)."""
+        return ClientCertificate(name)
 
     def sign(self, payload: dict[str, Any], typ: str = "at+jwt", **header: Any) -> str:
         """Any payload under any header, signed with the current key."""
