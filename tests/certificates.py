@@ -1,5 +1,6 @@
 """Who has certificates for clients made, and how requests come with them behind a proxy."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from identity.clock import utcnow
 from identity.verifier.certificates import header_of, thumbprint
+from identity.verifier.gate.algorithms import ALGORITHMS
 
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 DAY = timedelta(days=1)
@@ -110,6 +112,12 @@ def by_itself(
     by = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     named = name_of(name)
     return Issued(_builder(named, named, key.public_key(), begins, ends).sign(key, by), key)
+
+
+def jwk(issued: Issued, alg: str = "ES256", *, whole: bool) -> dict[str, Any]:
+    """Its key as a client registers it; `whole`: with the certificate."""
+    key = dict(ALGORITHMS[alg].jwk(issued.key.public_key()))
+    return {**key, "x5c": [base64.b64encode(issued.der).decode()]} if whole else key
 
 
 def _builder(

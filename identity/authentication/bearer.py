@@ -1,6 +1,6 @@
 """Access tokens at this service's own endpoints, by the scheme Bearer (RFC 6750) or, where they are
-bound to a key, by DPoP and a proof of that key (RFC 9449 §7). One that is bound to a certificate has
-to come with that, by either scheme (RFC 8705 §3)."""
+bound to a key, by DPoP and a proof of that key (RFC 9449 §7). One that is bound to a certificate
+has to come with that, by either scheme (RFC 8705 §3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

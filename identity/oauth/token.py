@@ -8,7 +8,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, Field
 
-from identity.authentication.certificates import Certificate, Certificates
+from identity.authentication.certificates import Certificates
 from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import asked_for, released
@@ -70,8 +70,7 @@ class TokenEndpoint:
             if "authorization_details" in form.keys() - grant.form.keys():
                 raise InvalidRequest("authorization_details is not for this grant")
             proof = await self._proof(request, client)
-            certificate = self._certificate(request, client)
-            proven = Binding(proof and proof.jkt, certificate and certificate.x5t)
+            proven = Binding(proof and proof.jkt, self._certificate(request, client))
             issue = await grant.authorize(
                 TokenRequest(
                     form=form,
@@ -141,12 +140,13 @@ class TokenEndpoint:
         return proof
 
     @staticmethod
-    def _certificate(request: Request, client: ClientSnapshot) -> Certificate | None:
-        """The one to which the tokens will be bound, where the client wants that (RFC 8705 §3)."""
+    def _certificate(request: Request, client: ClientSnapshot) -> str | None:
+        """The digest of the one that came along. A client whose tokens are bound to it does not do
+        without (RFC 8705 §3)."""
         certificate = Certificates.of(request)
         if certificate is None and client.settings.tls_client_certificate_bound_access_tokens:
             raise InvalidRequest("the client's tokens are bound to its certificate: none came")
-        return certificate
+        return None if certificate is None else certificate.x5t
 
     async def _answer(
         self, grant_type: str, client: ClientSnapshot, issue: Issue, binding: Binding

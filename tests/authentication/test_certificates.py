@@ -1,6 +1,7 @@
 """Clients that prove themselves by a certificate (RFC 8705), of which a proxy tells (RFC 9440)."""
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -16,8 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from identity.authentication import key_sets
 from identity.clock import frozen
 from identity.settings import Settings, SettingsError
-from identity.verifier.gate.algorithms import ALGORITHMS
-from tests.certificates import DAY, SERVER, Authority, Issued, by_itself
+from tests.certificates import DAY, SERVER, Authority, Issued, by_itself, jwk
 from tests.elsewhere import Answer, elsewhere
 from tests.transport import served
 from tests.world import World, basic, claims_of, granted, refused
@@ -26,6 +26,7 @@ OWN = {"grant_type": "client_credentials"}
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 PROXY = "127.0.0.1"
 NOT_TRUSTED = "no authority that is trusted vouches for the certificate"
+OF_ANOTHER = "the certificate names another subject"
 
 
 @pytest.fixture(autouse=True)
@@ -179,8 +180,8 @@ def attacks(authority: Authority) -> dict[str, tuple[Issued, str]]:
         "for servers": (authority.issue(usage=[SERVER]), NOT_TRUSTED),
         "for nothing in particular": (authority.issue(usage=[]), NOT_TRUSTED),
         "with something unknown": (authority.issue(critical=True), NOT_TRUSTED),
-        "another's": (authority.issue("CN=till,O=Example"), "the certificate names another subject"),
-        "the authority's own": (beneath, "the certificate names another subject"),
+        "another's": (authority.issue("CN=till,O=Example"), OF_ANOTHER),
+        "the authority's own": (beneath, OF_ANOTHER),
     }  # fmt: skip
 
 
@@ -204,11 +205,6 @@ async def test_a_certificate_of_another_client_is_that_ones(
 
 
 # --- self_signed_tls_client_auth --------------------------------------------------------------
-
-
-def jwk(issued: Issued, alg: str = "ES256", *, whole: bool) -> dict[str, Any]:
-    key = dict(ALGORITHMS[alg].jwk(issued.key.public_key()))
-    return {**key, "x5c": [base64.b64encode(issued.der).decode()]} if whole else key
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["x5c", "key"])
@@ -272,7 +268,7 @@ async def test_a_new_one_is_found_where_its_keys_are(
         address = f"http://127.0.0.1:{server.port}/jwks"
         client = self_signed(world, jwks_uri=address)
         for own in (old, new):
-            keys = f'{{"keys": [{_json(jwk(own, whole=True))}]}}'.encode()
+            keys = f'{{"keys": [{json.dumps(jwk(own, whole=True))}]}}'.encode()
             server.answers["/jwks"] = Answer(keys)
             granted(await ask(world, client, own.headers))
         refused(await ask(world, client, old.headers), 401, "invalid_client")
@@ -281,12 +277,6 @@ async def test_a_new_one_is_found_where_its_keys_are(
             refused(await ask(world, client, by_itself().headers), 401, "invalid_client")
         assert len(server.asked) == asked
     assert key_sets.COOLDOWN > 0
-
-
-def _json(document: Any) -> str:
-    import json
-
-    return json.dumps(document)
 
 
 # --- One method a client ----------------------------------------------------------------------

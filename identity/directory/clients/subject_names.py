@@ -29,7 +29,7 @@ def distinguished(text: str) -> "x509.Name":
 
 
 def fits(settings: "ClientSettings", certificate: "x509.Certificate") -> bool:
-    """Whether the certificate has the name that is registered. ValueError where it is unreadable."""
+    """Whether the certificate has the name that is registered. ValueError where it is no such."""
     for setting, has in _HAS.items():
         if (registered := getattr(settings, setting)) is not None:
             return has(certificate, registered)
