@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         TokenMissing,
         TokenRefused,
         UnknownKey,
+        UnreadableCertificate,
     )
     from identity.verifier.gate.gate import Check, Gate, Refused, VerificationKey, VerifiedClaims
     from identity.verifier.revocations.denylist import Entry
@@ -67,6 +68,7 @@ _HOMES = {
         "TokenMissing",
         "TokenRefused",
         "UnknownKey",
+        "UnreadableCertificate",
     ),
     "gate.gate": ("Check", "Gate", "Refused", "VerificationKey", "VerifiedClaims"),
     "threads": ("SyncVerifier",),
@@ -103,6 +105,7 @@ __all__ = [
     "TokenMissing",
     "TokenRefused",
     "UnknownKey",
+    "UnreadableCertificate",
     "VerificationKey",
     "VerifiedClaims",
     "VerifiedToken",

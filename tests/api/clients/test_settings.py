@@ -55,23 +55,24 @@ EVERYTHING: dict[str, Any] = {
     "token_exchange": {"https://stock.example": ["*"]},
     "token_exchange_impersonation": ["https://stock.example"],
     "dpop_bound_access_tokens": True,
+    "tls_client_certificate_bound_access_tokens": True,
     "profile": "none",
 }
 BESIDE_NOTHING = {"jwks_uri": "https://app.example.com/jwks.json"}
 """Does not go with `jwks`."""
-NOT_YET: dict[str, Any] = {
+BY_CERTIFICATE: dict[str, Any] = {
     "tls_client_auth_subject_dn": "CN=app,O=Example",
     "tls_client_auth_san_dns": "app.example.com",
     "tls_client_auth_san_uri": "https://app.example.com",
     "tls_client_auth_san_ip": "192.0.2.1",
     "tls_client_auth_san_email": "app@example.com",
-    "tls_client_certificate_bound_access_tokens": True,
+}
+"""Each without the others, and with its method alone."""
+NOT_YET: dict[str, Any] = {
     "sector_identifier_uri": "https://app.example.com/sector.json",
 }
 """Settings that nothing obeys yet."""
 NOT_YET_VALUES: list[tuple[dict[str, Any], str]] = [
-    ({"token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks": JWKS},
-     "/token_endpoint_auth_method"),
     ({"id_token_signed_response_alg": "PS256"}, "/id_token_signed_response_alg"),
     ({"id_token_signed_response_alg": "EdDSA"}, "/id_token_signed_response_alg"),
     ({"userinfo_signed_response_alg": "PS256"}, "/userinfo_signed_response_alg"),
@@ -89,7 +90,8 @@ async def make(boss: Actor, **settings: Any) -> Any:
 
 @line("Registration", "`initiate_login_uri` is stored")
 async def test_every_setting_is_kept_and_shown_and_null_sets_its_default(world: World) -> None:
-    assert EVERYTHING.keys() | BESIDE_NOTHING.keys() | NOT_YET.keys() == NAMES
+    apart = BESIDE_NOTHING.keys() | BY_CERTIFICATE.keys()
+    assert EVERYTHING.keys() | apart | NOT_YET.keys() == NAMES
     world.scopes("stock:read", audience="https://stock.example")
     boss = await acting.admin(world)
     made = await make(boss, **EVERYTHING)
@@ -103,6 +105,10 @@ async def test_every_setting_is_kept_and_shown_and_null_sets_its_default(world: 
     assert {name: empty[name] for name in NAMES} == defaults
     alone = await boss.done("PATCH", "/clients/app", BESIDE_NOTHING)
     assert {name: alone[name] for name in BESIDE_NOTHING} == BESIDE_NOTHING
+    for name, value in BY_CERTIFICATE.items():
+        one = {**dict.fromkeys(BY_CERTIFICATE), "token_endpoint_auth_method": "tls_client_auth"}
+        changed = await boss.done("PATCH", "/clients/app", {**one, name: value})
+        assert changed[name] == value
     await boss.done("PATCH", "/clients/app", dict.fromkeys(NAMES))
     with world.change() as session:
         client = session.get(Client, "app")
@@ -163,6 +169,15 @@ BAD: list[tuple[dict[str, Any], set[str]]] = [
     ({"workloads": {"https://cluster.example": "x"}}, {"/workloads"}),
     ({"workloads": {"https://cluster.example": ""}}, {"/workloads/https:~1~1cluster.example"}),
     ({"jwks": JWKS, **BESIDE_NOTHING}, {"/jwks_uri"}),
+    *(
+        ({"token_endpoint_auth_method": "tls_client_auth", f"tls_client_auth_{name}": value},
+         {f"/tls_client_auth_{name}"})
+        for name, value in (
+            ("subject_dn", "app"), ("subject_dn", "CN="), ("subject_dn", " "),
+            ("subject_dn", "cn=app, o=Example"), ("subject_dn", "/O=Example/CN=app"),
+            ("san_ip", "app.example.com"), ("san_ip", "192.0.2.0/24"), ("san_dns", ""),
+        )
+    ),
     ({"no_such": 1}, {"/no_such"}),
 ]  # fmt: skip
 
