@@ -10,13 +10,17 @@ from typing import Annotated
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, Field
 
+from identity.verifier import FromProxies
 from identity.verifier.fastapi import Identity, VerifiedToken
 
+PROXIES = os.environ.get("CERTIFICATE_PROXIES", "").split()
 identity = Identity(
     os.environ.get("ISSUER", "http://127.0.0.1:8000"),
     os.environ.get("AUDIENCE", "https://orders.example.com"),
     client_id=os.environ.get("CLIENT_ID"),  # without one it reads status lists, not the stream
     client_secret=os.environ.get("CLIENT_SECRET"),
+    # Proxies that say in Client-Cert which certificate a client has shown.
+    certificates=FromProxies(*PROXIES) if PROXIES else None,
     scopes={"orders:read": "See orders", "orders:write": "Place orders"},
     name="Orders",
 )

@@ -5,6 +5,7 @@ import pytest
 from fastapi.testclient import TestClient
 from orders import app, identity, orders
 
+from identity.verifier import FromProxies
 from identity.verifier.testing import Issuer
 
 
@@ -75,3 +76,17 @@ def test_a_token_that_is_bound_to_a_key_opens_nothing_without_a_proof_of_it(api,
     assert api.get("/orders", headers=bearer(token)).status_code == 401
     stolen = issuer.proof_key().headers("GET", address, token)
     assert api.get("/orders", headers=stolen).status_code == 401
+
+
+def test_a_token_that_is_bound_to_a_certificate_opens_nothing_without_it(issuer, monkeypatch):
+    monkeypatch.setattr(identity.verifier, "certificates", FromProxies("10.0.0.7"))
+    issuer.serves(identity)
+    certificate = issuer.client_certificate()
+    token = issuer.token("alice", "orders:read", certificate=certificate)
+    with TestClient(app, client=("10.0.0.7", 4711)) as proxy:
+        assert proxy.get("/orders", headers=certificate.headers(token)).status_code == 200
+        assert proxy.get("/orders", headers=bearer(token)).status_code == 401
+        stolen = issuer.client_certificate().headers(token)
+        assert proxy.get("/orders", headers=stolen).status_code == 401
+    with TestClient(app, client=("10.0.0.8", 4711)) as anybody:
+        assert anybody.get("/orders", headers=certificate.headers(token)).status_code == 401

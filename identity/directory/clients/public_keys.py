@@ -1,7 +1,10 @@
 """The key set that a client registers (RFC 7591 §2, RFC 7517 §5): public keys, and no others."""
 
 import json
+from base64 import b64decode, b64encode
 from typing import Any, get_args
+
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from identity.setting_types import Algorithm
 
@@ -59,6 +62,24 @@ def _wrong(key: object) -> str | None:
     kid = key.get("kid", "")
     if not isinstance(kid, str) or len(kid) > _KID or not kid.isprintable():
         return f"must have as kid a printable text of {_KID} characters at the most"
+    if "x5c" in key and not _is_certified(key):
+        return "must have as x5c a list of certificates, the first of which is for this key"
     if not algorithms_of(key):
         return f"must be a key for signatures by {', '.join(get_args(Algorithm))}"
     return None
+
+
+def _is_certified(key: dict[str, Any]) -> bool:
+    """RFC 7517 §4.7."""
+    from cryptography import x509  # only who brings certificates needs it
+
+    from identity.verifier.gate.algorithms import ALGORITHMS, thumbprint
+
+    chain = key["x5c"]
+    try:
+        der = b64decode(chain[0], validate=True)
+        public = x509.load_der_x509_certificate(der).public_key()
+        names = [ALGORITHMS[alg].jwk(public)["kid"] for alg in algorithms_of(key)]
+        return b64encode(der).decode() == chain[0] and thumbprint(key) in names
+    except (ValueError, TypeError, LookupError, UnsupportedAlgorithm):
+        return False

@@ -1,5 +1,6 @@
 """What can be set about a client, and what is refused, with a pointer to it."""
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -10,12 +11,15 @@ from identity.directory.clients.table import Client
 from identity.store import changes
 from tests import acting
 from tests.acting import Actor, pointers, problem
+from tests.certificates import by_itself
 from tests.conformance.lines import line
 from tests.world import Caller, World, refused
 
 EC, ED = ECKey.generate_key("P-256"), OKPKey.generate_key("Ed25519")
 PUBLIC = {**EC.as_dict(private=False), "kid": "a"}
 JWKS = {"keys": [PUBLIC]}
+OTHERS = b64encode(by_itself().der).decode()
+"""A certificate, and not for that key."""
 CALLBACK = "https://app.example.com/callback"
 
 EVERYTHING: dict[str, Any] = {
@@ -219,6 +223,7 @@ async def test_only_public_keys_are_registered_and_no_private_one_is_repeated(
         {"keys": [small]},
         {"keys": ["key"]},
         {"keys": [{**PUBLIC, "x5c": ["A" * 20_000]}]},
+        *({"keys": [{**PUBLIC, "x5c": x5c}]} for x5c in ([], "A", ["A"], ["AAAA"], [1], [OTHERS])),
         [],
     ]
     for jwks in wrong:
