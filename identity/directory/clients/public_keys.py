@@ -78,7 +78,7 @@ def _is_certified(key: dict[str, Any]) -> bool:
     chain = key["x5c"]
     try:
         der = b64decode(chain[0], validate=True)
-        public = x509.load_der_x509_certificate(der).public_key()
+        public: Any = x509.load_der_x509_certificate(der).public_key()
         names = [ALGORITHMS[alg].jwk(public)["kid"] for alg in algorithms_of(key)]
         return b64encode(der).decode() == chain[0] and thumbprint(key) in names
     except (ValueError, TypeError, LookupError, UnsupportedAlgorithm):
