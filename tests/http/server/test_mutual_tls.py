@@ -45,11 +45,6 @@ def program(name: str) -> str:
     return found
 
 
-@pytest.fixture(params=["nginx", "haproxy"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """One that nginx's workers may enter, who are nobody where the tests are root."""
@@ -152,9 +147,9 @@ class Site:
             answer = api.post("/clients", json=body, headers=self.admin)
             assert answer.status_code == 201, answer.text
 
-    def ask(self, held: Issued | None, **said: Any) -> httpx.Response:
+    def ask(self, held: Issued | None, client_id: str = "shop", **said: Any) -> httpx.Response:
         with through(self.port, self.folder, held) as client:
-            return client.post("/token", data=OWN, **said)
+            return client.post("/token", data=OWN | {"client_id": client_id}, **said)
 
     def use(self, token: str, held: Issued | None, **more: str) -> int:
         """What the administration answers to it: through FastAPI."""
@@ -179,6 +174,9 @@ def site(
         yield Site(running, port, folder)
 
 
+@pytest.mark.parametrize(
+    ("kind", "dialect"), [("nginx", "sqlite"), ("nginx", "postgresql"), ("haproxy", "sqlite")]
+)
 def test_a_client_proves_itself_and_holds_its_tokens_by_its_certificate(
     site: Site, authority: Authority
 ) -> None:
@@ -233,23 +231,23 @@ def test_a_client_proves_itself_and_holds_its_tokens_by_its_certificate(
         headers = bearer(token) | own.headers | {"X-Forwarded-For": "127.0.0.1"}
         assert beside.get("/users", headers=headers).status_code == 401
 
+    its_own(site, authority)
 
-@pytest.mark.parametrize("dialect", ["sqlite"])
-def test_a_client_proves_itself_by_a_certificate_of_its_own(
-    site: Site, authority: Authority
-) -> None:
+
+def its_own(site: Site, authority: Authority) -> None:
+    """The same of a client whose certificate nobody vouches for."""
     own = by_itself(DN)
     site.register(
-        "shop", token_endpoint_auth_method="self_signed_tls_client_auth",
+        "report", token_endpoint_auth_method="self_signed_tls_client_auth",
         jwks={"keys": [jwk(own, whole=True)]},
     )  # fmt: skip
-    answer = site.ask(own)
+    answer = site.ask(own, "report")
     assert answer.status_code == 200, answer.text
     token = answer.json()["access_token"]
     assert claims_of(token)["cnf"] == {"x5t#S256": own.x5t}
     for held in (None, by_itself(DN), by_itself(DN, key=own.key), authority.issue(DN)):
-        assert site.ask(held).status_code == 401
-        assert site.use(token, held) == 401
+        assert site.ask(held, "report").status_code == 401
+    assert site.use(token, by_itself(DN)) == 401
     assert site.use(token, own) == 200
 
 
