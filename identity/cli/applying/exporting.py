@@ -1,6 +1,7 @@
 """What there is, as a file that `identity apply` takes: each thing once, in the order of names,
 without what is the default, without secrets, and without what nobody has to describe."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import yaml
@@ -31,7 +32,7 @@ class Exported(NamedTuple):
     they are there already."""
 
 
-def export(session: Session, own_audiences: tuple[str, ...]) -> Exported:
+def export(session: Session, own_audiences: Sequence[str]) -> Exported:
     present = {kind.noun: kind.present(session) for kind in KINDS}
     clients = present["client"]
     ours = {noun: _described(found) for noun, found in present.items()}

@@ -80,6 +80,7 @@ class _Reader:
         self._files = Files()
         self._mistakes: list[Mistake] = []
         self._set: tuple[str, Place] | None = None
+        self._places: dict[tuple[str, str], Place] = {}
         self._clients: dict[str, tuple[ClientEntry, Place]] = {}
         self._policies: dict[str, tuple[PolicyEntry, Place]] = {}
 
@@ -124,15 +125,15 @@ class _Reader:
         self._files.set_name = self._set[0]
 
     def _add(self, noun: str, name: str, entry: Any, place: Place) -> None:
-        held: dict[str, Any] = {"client": self._clients, "policy": self._policies}.get(
-            noun, self._files.entries.get(noun, {})
-        )
-        if name in held:
-            self._mistakes.append(place.mistake(f"stands twice, first in {held[name][1]}"))
-        elif noun in ("client", "policy"):
-            held[name] = (entry, place)
+        first = self._places.setdefault((noun, name), place)
+        if first is not place:
+            self._mistakes.append(place.mistake(f"stands twice, first in {first}"))
+        elif noun == "client":
+            self._clients[name] = (entry, place)
+        elif noun == "policy":
+            self._policies[name] = (entry, place)
         else:
-            held[name] = Entry(Wanted(entry), place)
+            self._files.entries[noun][name] = Entry(Wanted(entry), place)
 
     def _client(self, client_id: str, entry: ClientEntry, place: Place) -> Wanted:
         """Raises `ValidationFailed`."""

@@ -14,8 +14,9 @@ from identity.directory.configured import Configured
 from identity.opaque import digest
 
 Action = Literal["add", "change", "adopt", "remove", "keep", "release", "note"]
-"""`keep`: made by the set, and changed by somebody since, so it is theirs now. `release`: taken over
-by the set once, and in its files no longer. `note`: as the files say, and the row is behind."""
+"""`keep`: made by the set, and changed by somebody since, so it is theirs now. `release`: taken
+over by the set once, and in its files no longer. `note`: as the files say, and the row is
+behind."""
 
 
 class Step(NamedTuple):
@@ -131,8 +132,7 @@ class _Planner:
         if row is not None:
             return f"belongs to the set {row.set_name}; --adopt takes it over"
         if differs and not found.builtin:
-            words = "is there already, and this set has not made it; --adopt takes it over"
-            return words
+            return "is there already, and this set has not made it; --adopt takes it over"
         return None
 
     def _left(

@@ -150,13 +150,14 @@ class _Builder:
 
 
 def line_of(root: Any, path: tuple[str | int, ...]) -> int:
-    """Where the member stands, or what is nearest to it of what holds it."""
+    """Where the member stands, or what is nearest to it of what holds it. Steps of a JSON pointer:
+    an entry of a list by its number."""
     line = 1
     for step in path:
-        if isinstance(root, Mapping) and isinstance(step, str) and step in root.lines:
-            line, root = root.lines[step], root[step]
-        elif isinstance(root, List) and isinstance(step, int) and step < len(root):
-            line, root = root.lines[step], root[step]
+        if isinstance(root, Mapping) and str(step) in root:
+            line, root = root.lines[str(step)], root[str(step)]
+        elif isinstance(root, List) and str(step).isdecimal() and int(step) < len(root):
+            line, root = root.lines[int(step)], root[int(step)]
         else:
             break
     return line

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from identity.cli.applying.kinds.kind import Document
 from identity.cli.applying.planning import Plan, Step
 from identity.cli.printing import as_json, cell, coloured, remark
 
@@ -32,9 +31,8 @@ def show(plan: Plan, *, json: bool) -> None:
         if step.action in _REMARKS:
             words += f" ({_REMARKS[step.action]})"
         print(coloured(words, COLOURS.get(mark, "")))
-        if step.action != "remove":
-            for line in _members(step):
-                print(f"    {line}")
+        for line in _members(step):
+            print(f"    {line}")
 
 
 def summary(plan: Plan) -> None:
@@ -46,7 +44,7 @@ def summary(plan: Plan) -> None:
 
 
 def _members(step: Step) -> Iterator[str]:
-    for name, before, after in _differences(step.before, step.after):
+    for name, before, after in _differences(step):
         if before is _MISSING:
             yield f"{name}: {_shown(after)}"
         elif isinstance(before, list) and isinstance(after, list):
@@ -57,12 +55,10 @@ def _members(step: Step) -> Iterator[str]:
     yield from (f"secrets: - ..{cell(hint)}" for hint in step.old_secrets)
 
 
-def _differences(before: Document, after: Document) -> Iterator[tuple[str, Any, Any]]:
-    """(member, was, will be)"""
-    if before and not after:
-        return
-    for name in dict.fromkeys([*after, *before]):
-        was, will = before.get(name, _MISSING), after.get(name, _MISSING)
+def _differences(step: Step) -> Iterator[tuple[str, Any, Any]]:
+    """(member, was, will be), of what is made as a file says."""
+    for name in dict.fromkeys([*step.after, *step.before]) if step.entry else ():
+        was, will = step.before.get(name, _MISSING), step.after.get(name, _MISSING)
         if was != will:
             yield name, was, will
 
@@ -97,7 +93,7 @@ def _document(plan: Plan) -> dict[str, Any]:
                         "before": None if was is _MISSING else was,
                         "after": None if will is _MISSING else will,
                     }
-                    for name, was, will in _differences(step.before, step.after)
+                    for name, was, will in _differences(step)
                 },
                 "secrets": {"added": list(step.new_secrets), "removed": list(step.old_secrets)},
             }

@@ -233,7 +233,9 @@ def check_secret(given: str) -> None:
     """Raise `ValidationFailed` for what cannot be a secret, or could be guessed: its digest is a
     quick one (`opaque.digest`)."""
     if not _SECRET.fullmatch(given):
-        words = "must be 32 to 200 printable ASCII characters without spaces: `openssl rand -hex 32`"
+        words = (
+            "must be 32 to 200 printable ASCII characters without spaces: `openssl rand -hex 32`"
+        )
         raise ValidationFailed([("/secret", words)])
     if len(set(given)) < DIFFERENT:
         raise ValidationFailed([("/secret", "must be random")])

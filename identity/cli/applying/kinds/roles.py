@@ -44,9 +44,8 @@ class Roles:
     def update(self, session: Session, name: str, wanted: Wanted, house: House) -> None:
         role = editing.get_role(session, name, lock=True)
         members = {**DEFAULTS, **wanted.document}
-        if role.builtin:
-            if members.pop("scopes"):
-                raise Conflict("the scopes of a built-in role cannot be chosen: leave them out")
+        if role.builtin and members.pop("scopes"):
+            raise Conflict("the scopes of a built-in role cannot be chosen: leave them out")
         editing.update_role(session, role, members, None)
 
     def remove(self, session: Session, name: str) -> None:
