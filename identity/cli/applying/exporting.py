@@ -37,7 +37,7 @@ def export(session: Session, own_audiences: Sequence[str]) -> Exported:
     clients = present["client"]
     ours = {noun: _described(found) for noun, found in present.items()}
     document = _document(ours)
-    text = HEAD + (_dumped(document) if document else "{}\n")
+    text = HEAD + (dumped(document) if document else "{}\n")
     named = {each for found in ours["client"].values() for each in found.get("audiences", ())}
     gone = set(unregistered(session, sorted(named), own_audiences))
     return Exported(
@@ -82,7 +82,7 @@ def _document(ours: dict[str, dict[str, Document]]) -> dict[str, Any]:
     return {name: each for name, each in {**sections, "policies": policies}.items() if each}
 
 
-def _dumped(document: dict[str, Any]) -> str:
+def dumped(document: dict[str, Any]) -> str:
     text: str = yaml.dump(
         document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_ENDLESS
     )

@@ -11,11 +11,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
+from sqlmodel import Session
 
 from identity.cli.applying import doing, entries
 from identity.cli.applying import files as reading
 from identity.cli.applying.command import house
-from identity.cli.applying.exporting import export
+from identity.cli.applying.exporting import dumped, export
 from identity.cli.applying.planning import Way, plan
 from identity.service.opening import open_database
 from identity.settings import Settings
@@ -111,7 +112,7 @@ def test_what_is_exported_makes_the_same_again_to_the_letter(
     text = first.out
     assert yaml.safe_load(text)["clients"].keys() == {"0", "1e3", "secure", "yes"}
     other, its_settings = empty()
-    assert applied(other, its_settings, text, tmp_path) == 12
+    assert applied(other, its_settings, text, tmp_path) == 13
     assert exported(other, its_settings) == text
     assert applied(other, its_settings, text, tmp_path) == 0
     assert applied(db, settings, text, tmp_path) == 0  # where it came from
@@ -143,7 +144,7 @@ _lines = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max
 _names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,6}", fullmatch=True)
 _scopes = st.from_regex(r"[\x21\x23-\x29\x2b-\x5b\x5d-\x7e]{1,6}", fullmatch=True)
 _ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,6}", fullmatch=True)
-_audiences = st.sampled_from(["https://a.example", "urn:b", "https://c.example/?d={e}#"[:-4]])
+_audiences = st.sampled_from(["https://a.example", "urn:b", "https://c.example/?d=e"])
 
 
 @st.composite
@@ -205,6 +206,14 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture
+def alone(empty: Callable[[], tuple[Database, Settings]]) -> tuple[Database, Settings]:
+    return empty()
+
+
+VALIDATOR = Draft202012Validator(entries.schema())
+
+
 @settings(
     max_examples=25,
     deadline=None,
@@ -213,18 +222,25 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
 @given(configuration=configurations())
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_whatever_is_configured_makes_the_round_trip(
-    empty: Callable[[], tuple[Database, Settings]],
-    tmp_path: Path,
-    configuration: dict[str, Any],
+    alone: tuple[Database, Settings], tmp_path: Path, configuration: dict[str, Any]
 ) -> None:
-    first, its_settings = empty()
-    applied(first, its_settings, yaml.safe_dump(configuration, allow_unicode=True), tmp_path)
-    text = exported(first, its_settings)
-    assert applied(first, its_settings, text, tmp_path) == 0
-    second, _ = empty()
-    applied(second, its_settings, text, tmp_path)
-    assert exported(second, its_settings) == text
-    Draft202012Validator(entries.schema()).validate(yaml.safe_load(text))
+    text = as_exported(alone, dumped(configuration), tmp_path)
+    assert as_exported(alone, text, tmp_path) == text
+    VALIDATOR.validate(yaml.safe_load(text))
+
+
+def as_exported(alone: tuple[Database, Settings], text: str, folder: Path) -> str:
+    """What is exported where nothing was before it was applied; nothing of it stays."""
+    db, its_settings = alone
+    file = folder / "configuration.yaml"
+    file.write_text(text)
+    files, way = reading.read([file]), Way()
+    with db.engine.connect() as connection, Session(connection) as session:
+        doing.prepare(session)
+        doing.carry_out(session, files, plan(session, files, way), way, house(its_settings))
+        found = export(session, house(its_settings).own_audiences).text
+        session.rollback()
+    return found
 
 
 # --- Schema and example ---------------------------------------------------------------------

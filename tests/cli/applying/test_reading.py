@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity.cli.applying import reading
-from identity.cli.applying.exporting import _dumped
+from identity.cli.applying.exporting import dumped
 from identity.cli.applying.mistakes import Mistaken
 
 FILE = Path("shop.yaml")
@@ -92,7 +92,7 @@ _trees = st.recursive(
 
 @given(st.dictionaries(st.text(), _trees, max_size=4))
 def test_what_is_exported_is_read_as_it_was(document: dict[str, Any]) -> None:
-    text = _dumped(document)
+    text = dumped(document)
     assert reading.parse(text, FILE) == document
     assert yaml.safe_load(text) == document  # as anybody else reads it, too
 
