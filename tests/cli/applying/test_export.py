@@ -215,7 +215,7 @@ VALIDATOR = Draft202012Validator(entries.schema())
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
