@@ -34,9 +34,10 @@ def apply(settings: Settings) -> None:
 
 
 def _apply(db: Database, files: reading.Files, settings: Settings) -> None:
+    ours = house(settings)
     with db.transaction() as session:
         doing.prepare(session)
         made = plan(session, files, _WAY)
-        doing.carry_out(session, files, made, _WAY, house(settings))
+        doing.carry_out(session, files, made, _WAY, ours)
     if made.visible:
         remark(f"IDENTITY_APPLY: set {made.set_name}: {len(made.visible)} added or changed.")

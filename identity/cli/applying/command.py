@@ -115,10 +115,11 @@ def export() -> None:
 def _apply(
     operation: Operation, files: "Files", way: "Way", *, dry_run: bool, yes: bool, json: bool
 ) -> int:
-    from identity.cli.applying import showing
+    from identity.cli.applying import doing, showing
     from identity.cli.applying.planning import plan
     from identity.errors import Conflict
 
+    ours = house(operation.settings)  # what it imports takes a while: not in the transaction
     agreed: Plan | None = None
     if not dry_run and not yes:
         with operation.look() as session:
@@ -129,13 +130,11 @@ def _apply(
     made, good_from = None, 0.0
     try:
         with operation.change() as session:
-            from identity.cli.applying import doing
-
             doing.prepare(session)
             made = plan(session, files, way)
             if agreed is not None and not made.same(agreed):
                 raise Conflict("something has changed meanwhile: nothing was done, look again")
-            moment = doing.carry_out(session, files, made, way, house(operation.settings))
+            moment = doing.carry_out(session, files, made, way, ours)
             good_from = moment.timestamp()
             if dry_run:
                 raise _TakenBack

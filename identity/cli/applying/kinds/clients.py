@@ -43,9 +43,7 @@ def document(
     """`members`: `name` and those of `DEFAULTS`. `chosen`: settings, as JSON; what they imply is
     part of it. Raises `ValidationFailed`."""
     whole = {"name": client_id, **DEFAULTS, **members}
-    client = Client(id=client_id, type=whole["type"])
-    rules.choose(client, chosen)
-    return _document(client_id, whole, client.settings)
+    return _document(client_id, whole, rules.settled(None, chosen, whole["type"]))
 
 
 class Clients:
