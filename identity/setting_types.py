@@ -4,6 +4,7 @@ scrape."""
 import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
@@ -111,5 +112,6 @@ AudienceAlgorithms = Annotated[dict[str, Algorithm], BeforeValidator(_pairs)]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Pause = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
 Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
 MayScrape = Annotated[tuple[IPv4Network | IPv6Network | SecretStr, ...], BeforeValidator(_scrapers)]

@@ -28,6 +28,7 @@ from identity.setting_types import (
     MayScrape,
     Networks,
     Origins,
+    Paths,
     Pause,
 )
 
@@ -203,6 +204,9 @@ class BootstrapSettings(Group):
     bootstrap_admin_username: str = _setting("admin", "the first user, made when there is none")
     bootstrap_admin_password: SecretStr | None = _setting(
         None, "the first user's password; random and printed once when unset"
+    )
+    apply: Paths = _setting(
+        (), "files that every start applies, as `identity apply FILE` does, without `--prune`"
     )
 
 

@@ -241,7 +241,18 @@ TABLES: dict[str, Callable[[Service], str]] = {
 }
 
 
+SCHEMA = ROOT / "docs" / "configuration.schema.json"
+
+
+def configuration_schema() -> str:
+    """Of the files of `identity apply`, as `--schema` prints it."""
+    from identity.cli.applying import entries
+
+    return json.dumps(entries.schema(), indent=2) + "\n"
+
+
 def main() -> None:
+    SCHEMA.write_text(configuration_schema())
     made = service()
     for page in pages():
         before = page.read_text()

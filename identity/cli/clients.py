@@ -174,8 +174,8 @@ def update(
 ) -> None:
     """Change what a client is called, what it may, and its settings. Tokens lose at once what it
     loses."""
-    from identity.directory.clients import accounts
     from identity.oauth.grants import registry
+    from identity.tokens.sessions import of_clients
 
     given = {"name": name, "grants": grant, "scopes": scope, "audiences": audience}
     fields: dict[str, Any] = {
@@ -189,7 +189,7 @@ def update(
         raise typer.BadParameter(words)
     with operating() as operation, operation.change() as session:
         found = find_client(session, client, lock=True)
-        accounts.update(
+        of_clients.update(
             session,
             found,
             fields,
@@ -274,7 +274,7 @@ def enable(client: ClientName) -> None:
 def delete(client: ClientName, yes: Yes = False) -> None:
     """Delete a client for good; its sessions and tokens end at once."""
     from identity.directory.clients import accounts
-    from identity.tokens.sessions import lifecycle
+    from identity.tokens.sessions import of_clients
 
     with operating() as operation:
         with operation.look() as session:
@@ -282,8 +282,7 @@ def delete(client: ClientName, yes: Yes = False) -> None:
         sure(f"Delete the client {client_id} for good?", yes=yes)
         with operation.change() as session:
             found = accounts.get(session, client_id, lock=True)
-            lifecycle.end_all(session, "client deleted", client_id=found.id)
-            accounts.remove(session, found, None)
+            of_clients.remove(session, found, None)
     remark(f"The client {client_id} is deleted.")
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from identity.cli import audit, backup, clients, issuers, keys, roles, service, stats, tokens, users
+from identity.cli.applying import command as applying
 from identity.cli.doctor import doctor
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ for group in (
     keys.commands, tokens.commands, audit.commands,
 ):  # fmt: skip
     app.add_typer(group)
+applying.add_to(app)
 backup.add_to(app)
 stats.add_to(app)
 

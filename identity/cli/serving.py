@@ -52,6 +52,10 @@ def serve(given: dict[str, Any]) -> int:
     if not settings.production:
         migrating.upgrade(settings)
     first_start(settings)
+    if settings.bootstrap.apply:
+        from identity.cli.applying import at_start
+
+        at_start.apply(settings)
 
     def greet() -> None:
         if words := welcome(settings):

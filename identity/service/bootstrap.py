@@ -7,9 +7,8 @@ from sqlmodel import Session, select
 
 from identity.authentication.passwords import policy
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.directory import subjects
-from identity.directory.access.granting import ADMIN, ALL, ensure_built_in
-from identity.directory.clients.table import FIRST_PARTY, Client
+from identity.directory.access.granting import ADMIN, ensure_built_in
+from identity.directory.clients.built_in import ensure_first_party
 from identity.directory.users import accounts, names
 from identity.directory.users.table import User
 from identity.errors import ValidationFailed
@@ -49,7 +48,7 @@ def prepare_database(db: Database, settings: Settings) -> None:
     with db.transaction() as session:
         take(session, Lock.FIRST_START)
         ensure_built_in(session)
-        _ensure_first_party(session)
+        ensure_first_party(session)
         if made:
             rotation.ensure(session, settings, made)
         if password_hash and not _has_users(session):
@@ -97,22 +96,6 @@ def _make_user(session: Session, settings: Settings, password_hash: str) -> str:
     )
     audit.record(session, "service.bootstrapped", subject=user.id)
     return user.username
-
-
-def _ensure_first_party(session: Session) -> None:
-    if session.get(Client, FIRST_PARTY) is None:
-        subjects.claim(session, FIRST_PARTY, "client")
-        session.add(
-            Client(
-                id=FIRST_PARTY,
-                name="Built-in client",
-                type="public",
-                grants=["password", "refresh_token"],
-                scopes=[ALL],
-                builtin=True,
-            )
-        )
-        session.flush()
 
 
 def _given_password(settings: Settings) -> str | None:

@@ -16,6 +16,7 @@ from identity.authentication.throttle import KnownAddress, LoginFailure
 from identity.authentication.totp import Totp
 from identity.directory.access import table as access
 from identity.directory.clients import table as clients
+from identity.directory.configured import Configured
 from identity.directory.consents import Consent
 from identity.directory.hashes.kinds import PasswordKind
 from identity.directory.issuers.table import TrustedIssuer
@@ -57,6 +58,7 @@ TABLES = (
     clients.ClientSecret,
     clients.ClientRegistration,
     TrustedIssuer,
+    Configured,
     sessions.BrowserSession,
     sessions.LoginSession,
     sessions.Family,

@@ -21,6 +21,8 @@ class Lock(IntEnum):
     """The one sealer at work."""
     REGISTRATIONS = 0x72656769737465
     """Whoever registers itself, so that they can be counted."""
+    CONFIGURATION = 0x6170706C790000
+    """Whoever makes what files say there should be."""
     CHANGES = 0x6964656E74697479 >> 1
     """Who writes to the change feed, while a version may run that reads it by id."""
 

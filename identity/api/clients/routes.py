@@ -27,7 +27,7 @@ from identity.directory.clients.listing import matching
 from identity.directory.clients.table import Client, ClientSecret, Status
 from identity.directory.merging import patched
 from identity.errors import ValidationFailed
-from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions import of_clients
 
 Reader = Annotated[Acting, Security(acting, scopes=["clients:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["clients:write"])]
@@ -128,9 +128,8 @@ async def update_client(
     def unit(session: Session) -> ClientOut:
         client = accounts.get(session, client_id, lock=True)
         check_unchanged(if_match, client.version)
-        before = {*client.audiences}
         fields = patched(client.settings or {}, body.members(), OBJECTS) | body.named()
-        accounts.update(
+        of_clients.update(
             session,
             client,
             fields,
@@ -138,13 +137,6 @@ async def update_client(
             own_audiences=actor.own_audiences,
             held=actor.held,
         )
-        if client.status == "disabled":
-            lifecycle.end_all(session, "client disabled", client_id=client.id)
-        # Every client may name these two.
-        lost = before - {*client.audiences, *actor.own_audiences}
-        if lost:
-            why = "audience taken from the client"
-            lifecycle.end_all(session, why, client_id=client.id, audiences=lost)
         return _shown(session, client, response)
 
     return await actor.services.db.write(unit)
@@ -160,9 +152,7 @@ async def delete_client(actor: Writer, client_id: PathId, if_match: IfMatch = No
     def unit(session: Session) -> None:
         client = accounts.get(session, client_id, lock=True)
         check_unchanged(if_match, client.version)
-        accounts.guard(session, client, actor.held)
-        lifecycle.end_all(session, "client deleted", client_id=client.id)
-        accounts.remove(session, client, actor.held)
+        of_clients.remove(session, client, actor.held)
 
     await actor.services.db.write(unit)
 

@@ -11,6 +11,8 @@ from identity.errors import Forbidden, InvalidScope, ValidationFailed
 from identity.settings import SettingsError
 
 ADMIN = "admin"
+ADMIN_IS = "Holds every built-in scope"
+"""Its description."""
 ACCOUNT = "account"
 """Every user holds it, whatever their roles: it reaches nothing but their own affairs."""
 ALL = "*"
@@ -102,7 +104,7 @@ def ensure_built_in(session: Session) -> None:
     missing = [name for name in BUILT_IN if name not in have]
     session.add_all(Scope(name=n, description=BUILT_IN[n], builtin=True) for n in missing)
     if session.get(Role, ADMIN) is None:
-        session.add(Role(name=ADMIN, description="Holds every built-in scope", builtin=True))
+        session.add(Role(name=ADMIN, description=ADMIN_IS, builtin=True))
     session.flush()
     held = scopes_of_roles(session, [ADMIN])
     session.add_all(RoleScope(role=ADMIN, scope=n) for n in BUILT_IN if n not in held)

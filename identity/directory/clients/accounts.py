@@ -32,6 +32,9 @@ SETTLING = timedelta(seconds=2)
 """How long an id rests between two clients. Tokens tell them apart by whole seconds, and clocks
 of replicas differ a little."""
 
+DIFFERENT = 8
+"""Characters of a given secret; of 32 random hex digits there are fewer once in ten million."""
+_SECRET = re.compile(r"[\x21-\x7e]{32,200}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
 
 
@@ -186,13 +189,21 @@ class NewSecret:
 
 
 def add_secret(
-    session: Session, client: Client, *, held: Held, expires_at: datetime | None = None
+    session: Session,
+    client: Client,
+    *,
+    held: Held,
+    expires_at: datetime | None = None,
+    given: str | None = None,
 ) -> NewSecret:
-    """A new secret beside the one in use. The caller has locked `client`.
+    """A new secret beside the one in use: made up, unless it is `given`. The caller has locked
+    `client`.
 
     Raises `Conflict` for a client that has no secrets, and where two are live already.
     """
     guard(session, client, held)
+    if given is not None:
+        check_secret(given)
     if client.type != "confidential":
         raise Conflict("a public client has no secrets")
     if not takes_secret(client):
@@ -208,7 +219,7 @@ def add_secret(
     )
     if len(secrets_of(session, client.id)) >= LIVE_SECRETS:
         raise Conflict(f"{LIVE_SECRETS} secrets are live; delete one first")
-    secret = mint(PREFIX)
+    secret = mint(PREFIX) if given is None else given
     row = ClientSecret(
         client_id=client.id, digest=digest(secret), hint=secret[-4:], expires_at=expires_at
     )
@@ -216,6 +227,18 @@ def add_secret(
     touch(session, client)
     audit.record(session, "client.secret_created", subject=client.id, secret_id=row.id)
     return NewSecret(secret, row)
+
+
+def check_secret(given: str) -> None:
+    """Raise `ValidationFailed` for what cannot be a secret, or could be guessed: its digest is a
+    quick one (`opaque.digest`)."""
+    if not _SECRET.fullmatch(given):
+        words = (
+            "must be 32 to 200 printable ASCII characters without spaces: `openssl rand -hex 32`"
+        )
+        raise ValidationFailed([("/secret", words)])
+    if len(set(given)) < DIFFERENT:
+        raise ValidationFailed([("/secret", "must be random")])
 
 
 def remove_secret(session: Session, client: Client, secret_id: str, held: Held) -> None:

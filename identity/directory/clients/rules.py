@@ -11,7 +11,7 @@ from identity.directory.access.granting import ALL, check_exist
 from identity.directory.clients import consistency, settings, unbuilt
 from identity.directory.clients.grant_kinds import GrantKind
 from identity.directory.clients.privileges import check_settings
-from identity.directory.clients.table import Client
+from identity.directory.clients.table import Client, ClientType
 from identity.errors import ValidationFailed
 
 _AUDIENCE = re.compile(r"[^\s#\x00-\x20\x7f]{1,200}")
@@ -25,14 +25,21 @@ def valid_audience(audience: str) -> bool:
 
 def choose(client: Client, chosen: Mapping[str, Any]) -> None:
     """Give a client settings, None for the default. What a newer version has stored stays."""
-    before = client.settings or {}
+    client.settings = settled(client.settings, chosen, client.type)
+
+
+def settled(
+    before: Mapping[str, Any] | None, chosen: Mapping[str, Any], type_: ClientType
+) -> dict[str, Any] | None:
+    """What is stored of a client that had `before`. Raises `ValidationFailed`."""
+    before = before or {}
     kept = {name: value for name, value in before.items() if name in settings.NAMES}
     document = {name: value for name, value in {**kept, **chosen}.items() if value is not None}
     valid = settings.parse(consistency.implied(document))
-    if errors := [*unbuilt.problems(valid)] or consistency.problems(valid, client.type):
+    if errors := [*unbuilt.problems(valid)] or consistency.problems(valid, type_):
         raise ValidationFailed(errors)
     newer = {name: before[name] for name in sorted(before.keys() - settings.NAMES)}
-    client.settings = (newer | valid.stored()) or None
+    return (newer | valid.stored()) or None
 
 
 def check(session: Session, client: Client, known_grants: Sequence[GrantKind]) -> None:

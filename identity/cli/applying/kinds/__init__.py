@@ -1,0 +1,1 @@
+"""What files can describe, a kind a file: a scope, a role, a trusted issuer, a client."""
