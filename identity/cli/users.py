@@ -5,10 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from identity.cli import user_changes, user_factors, user_profile, user_sessions, user_state
+from identity.cli import (
+    user_changes,
+    user_factors,
+    user_import,
+    user_profile,
+    user_sessions,
+    user_state,
+)
 from identity.cli.confirming import Yes, sure
 from identity.cli.frame import operating
-from identity.cli.importing import command
 from identity.cli.moments import Moment, moment
 from identity.cli.naming import UserName, find_user
 from identity.cli.printing import AsJson, as_json, cell, facts, remark, table
@@ -110,7 +116,7 @@ def create(
             help="Many, from a file as `import` reads it; --generate for each.",
         ),
     ] = None,
-    format_: command.Format = None,
+    format_: user_import.Format = None,
     json: AsJson = False,
 ) -> None:
     """Create a user. The password is asked for, read from stdin, or made up and printed.
@@ -128,7 +134,7 @@ def create(
         assert from_ is not None
         if email or name or role or set_ or password_stdin or one_time is not None:
             raise typer.BadParameter("with --from, the file says all but --generate")
-        command.create_from(from_, format_, generate=generate, json=json)
+        user_import.create_from(from_, format_, generate=generate, json=json)
         return
     known = user_profile.patch(set_ or ())
     with operating() as operation:
@@ -240,7 +246,7 @@ def set_password(
 
 
 user_changes.add_to(commands)
-command.add_to(commands)
+user_import.add_to(commands)
 user_state.add_to(commands)
 user_sessions.add_to(commands)
 user_factors.add_to(commands)

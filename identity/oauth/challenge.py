@@ -21,14 +21,13 @@ from identity.errors import (
 )
 from identity.http import describing
 from identity.http.messages import Request, Response, json_response
-from identity.oauth import rights, targets
 from identity.oauth.authorize.request import code_challenge
 from identity.oauth.grants.authorization_code import AuthorizationCode
 from identity.opaque import digest
 from identity.records import audit
 from identity.service.wiring import Services
 from identity.store import Work
-from identity.tokens import codes
+from identity.tokens import codes, rights, targets
 from identity.tokens.codes import Authorized
 from identity.verifier.levels import meets
 

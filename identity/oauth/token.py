@@ -25,11 +25,11 @@ from identity.errors import (
 from identity.http import describing
 from identity.http.messages import Request, Response, json_bytes
 from identity.http.wire.in_a_row import Batched
-from identity.oauth import targets
 from identity.oauth.grants import registry
 from identity.oauth.grants.request import Grant, Issue, TokenRequest
 from identity.oauth.grants.token_exchange import ACCESS_TOKEN
 from identity.service.wiring import Services
+from identity.tokens import targets
 from identity.tokens.minting import AccessToken, Subject
 from identity.tokens.subjects import is_pairwise
 from identity.verifier.gate.proofs import Proof

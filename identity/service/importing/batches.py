@@ -21,8 +21,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.cli.importing.reading import Lines, Record, records
-from identity.cli.importing.rows import Bad, Row, read_row
 from identity.clock import utcnow
 from identity.directory.access.table import Role
 from identity.directory.hashes import kinds
@@ -33,6 +31,8 @@ from identity.errors import IdentityError
 from identity.opaque import new_id
 from identity.records import audit
 from identity.records.audit import AuditEvent
+from identity.service.importing.reading import Lines, Record, records
+from identity.service.importing.rows import Bad, Row, read_row
 from identity.store import Database
 from identity.tokens.sessions import lifecycle
 

@@ -12,10 +12,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from identity.cli.importing import exports
-from identity.cli.importing.rows import Bad, explained
 from identity.directory.users import profile
 from identity.errors import ValidationFailed
+from identity.service.importing import exports
+from identity.service.importing.rows import Bad, explained
 
 COLUMNS = frozenset(
     ("username", "email", "name", "password_hash", "roles", "status", "email_verified")
