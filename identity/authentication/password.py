@@ -25,13 +25,15 @@ from identity.clock import utcnow
 from identity.directory.hashes import kinds
 from identity.directory.users import names
 from identity.directory.users.table import LoginName, Status, User
-from identity.errors import InvalidGrant, InvalidRequest, TooManyRequests
+from identity.errors import InvalidGrant, InvalidRequest, LockedDown, TooManyRequests
 from identity.records import audit
 from identity.records.audit import AuditQueue
 from identity.records.audit.origins import network_of
 from identity.records.metrics import Metrics
 from identity.store import Database, Statement, Work, changes, execute, moment, select_of, value_of
 from identity.store.remembered import Remembered
+from identity.tokens import lockdown
+from identity.tokens.lockdown import Lockdowns
 
 WRONG = "the username or password is wrong"
 LONGEST = 512
@@ -113,13 +115,15 @@ class PasswordLogin:
     throttle: Throttle
     kinds: Remembered[tuple[str, ...]]
     """Those of all stored hashes (`hashes.kinds`)."""
+    lockdowns: Lockdowns
     queue: AuditQueue
     metrics: Metrics
 
     async def prove(self, login: str, password: str) -> Proven:
         """Raises `InvalidRequest` for what cannot be a password, `TooManyRequests`,
         `Overloaded`, and `InvalidGrant` alike for an unknown user, a disabled one and a wrong
-        password."""
+        password. During a lockdown `LockedDown` for all of these, and for the right password of
+        whoever may not lift it."""
         if len(login) > LONGEST:  # to normalise all of it could take seconds
             login = f"{login[:LONGEST]}…"
         asked = await self._ask(login)  # in a flood most are refused here, at next to no cost
@@ -145,16 +149,22 @@ class PasswordLogin:
                 noted = None if counted else {"login": login[:100], "why": why}
                 await self.db.write_plain(lambda w: self._note_failure(w, attempt, user, noted))
                 self.metrics.login("refused")
+                if (await lockdown.now_in_force(self.lockdowns)).active:
+                    raise LockedDown(audit=why)
                 raise InvalidGrant(WRONG, audit=why)
+            if (await lockdown.now_in_force(self.lockdowns)).active:
+                found = proven.user
+                await self.db.write_plain(lambda work: self._admit(work, found))
         return proven
 
     def settle(self, work: Work, proven: Proven) -> None:
         """Take the attempt back and note the login, in the unit of work that grants something.
 
         Raises `InvalidGrant` if the user was disabled or got another password meanwhile: the
-        conditional write makes a login and such a change queue up.
+        conditional write makes a login and such a change queue up. `LockedDown`.
         """
         user = proven.user
+        self._admit(work, user)
         values = {
             "id": user.id,
             "now": utcnow(),
@@ -170,6 +180,15 @@ class PasswordLogin:
         if proven.better_hash is not None:
             kinds.note(work, proven.better_hash)
         changes.record(work, "user.changed", user.id)
+
+    def _admit(self, work: Work, user: Account) -> None:
+        """As the database has it: comparing has taken a while."""
+        try:
+            lockdown.admit(work, user.id)
+        except LockedDown:
+            self.metrics.login("refused")
+            audit.record(work, "login", outcome="refused", subject=user.id, why="lockdown")
+            raise
 
     async def hash(self, login: str, password: str) -> str:
         """What to store of a new password for `login`, whoever sets it. It takes its turn among the
@@ -221,7 +240,7 @@ class PasswordLogin:
         self, work: Work, attempt: Attempt, user: Account | None, noted: dict[str, str] | None
     ) -> None:
         """`noted`: what the event says, None where there is none."""
-        attempt.failed(work)
+        attempt.failed(work, user.id if user else None)
         if noted is not None:
             subject = user.id if user else None
             audit.record(work, "login", outcome="refused", subject=subject, **noted)

@@ -46,20 +46,27 @@ def list_(
         bool | None,
         typer.Option("--never-logged-in/--logged-in", help="Only who never did, or who did."),
     ] = None,
+    order: Annotated[
+        str, typer.Option(help="created, last_login or -last_login (the latest first).")
+    ] = "created",
     limit: Annotated[int | None, typer.Option(min=1, help="At the most so many.")] = None,
     json: AsJson = False,
 ) -> None:
-    """List users, oldest first."""
+    """List users, oldest first; by their last login, only those who have ever logged in."""
     from identity.cli.queries import list_users
+    from identity.directory.users.listing import ORDERS, Wanted
 
     if status not in (None, "active", "disabled"):
         raise typer.BadParameter("--status is active or disabled")
+    if order not in ORDERS:
+        raise typer.BadParameter(f"--order is one of {', '.join(ORDERS)}")
     before = moment(last_login_before, "--last-login-before") if last_login_before else None
     with operating() as operation, operation.look() as session:
-        users = list_users(
-            session, search=search, status=status, role=role,
-            last_login_before=before, never_logged_in=never_logged_in, limit=limit,
+        wanted = Wanted(
+            q=search, status=status, role=role,
+            last_login_before=before, never_logged_in=never_logged_in,
         )  # fmt: skip
+        users = list_users(session, wanted, order=order, limit=limit)
     if json:
         as_json([user.model_dump(mode="json") for user in users])
         return

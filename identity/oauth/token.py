@@ -16,6 +16,7 @@ from identity.errors import (
     InvalidProof,
     InvalidRequest,
     InvalidTarget,
+    LockedDown,
     NonceNeeded,
     OAuthError,
     UnauthorizedClient,
@@ -30,6 +31,7 @@ from identity.oauth.grants.request import Grant, Issue, TokenRequest
 from identity.oauth.grants.token_exchange import ACCESS_TOKEN
 from identity.service.wiring import Services
 from identity.tokens import targets
+from identity.tokens.lockdown import now_in_force
 from identity.tokens.minting import AccessToken, Subject
 from identity.tokens.subjects import is_pairwise
 from identity.verifier.gate.proofs import Proof
@@ -39,6 +41,8 @@ REPEATABLE = frozenset({"resource", "audience"})
 NO_CACHE = header_lines([(b"pragma", b"no-cache")])
 EARLY = 0.002
 """Seconds by which a timer of the event loop may be early."""
+A_MOMENT = 0.1
+"""Seconds that a grant may take without our looking again whether a lockdown has begun."""
 SETTLING = 2.0
 """Seconds that a client which has just been enabled again waits for its token at the most."""
 
@@ -81,8 +85,12 @@ class TokenEndpoint:
                     user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
                     asked_at=asked_at,
                     jkt=proof.jkt if proof else None,
+                    lockdown=await now_in_force(self._services.lockdowns),
                 )
             )
+            if now() - asked_at > A_MOMENT:  # it has hashed, or waited for the database
+                await self._services.feed.catch_up()
+            await self._check_lockdown(issue)
             if proof is not None:
                 await self._services.dpop.spend(proof)
         except OAuthError as refusal:
@@ -90,6 +98,15 @@ class TokenEndpoint:
                 self._note(refusal, form.get("grant_type", ""), client)
             raise
         return await self._answer(grant.grant_type, client, issue, proof)
+
+    async def _check_lockdown(self, issue: Issue) -> None:
+        """What has been begun is given to nobody, whichever grant began it."""
+        state = await now_in_force(self._services.lockdowns)
+        if not state.active:
+            return
+        session, users = issue.subject.session, self._services.users
+        user = await users.get(issue.subject.id) if session is not None else None
+        state.check(user.at(session.acr).scopes if user and session else ())
 
     def _resource(
         self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]
@@ -103,17 +120,17 @@ class TokenEndpoint:
 
     def _note(self, refusal: OAuthError, grant_type: str, client: ClientSnapshot) -> None:
         grant = self.grants.get(grant_type)
-        if grant is not None and grant.logs_in and isinstance(refusal, InvalidGrant):
+        if grant is not None and grant.logs_in and isinstance(refusal, InvalidGrant | LockedDown):
             return  # on record as a refused login
         if isinstance(refusal, NonceNeeded):
             return  # every client's first request, where nonces are needed
         queue, why = self._services.queue, (refusal.audit or refusal.detail)[:200]
-        if client.confidential:
+        if client.confidential and not isinstance(refusal, LockedDown):
             queue.put(
                 "token.refused", outcome="refused", client_id=client.id,
                 grant=grant_type[:100], error=refusal.code, why=why,
             )  # fmt: skip
-        else:  # anybody may say that they are a public client
+        else:  # anybody may say that they are a public client; and in a lockdown all are refused
             same = {"error": refusal.code}
             queue.refused(
                 "token.refused", same, client_id=client.id, grant=grant_type[:100], why=why

@@ -12,6 +12,7 @@ from identity.errors import (
     IdentityError,
     InvalidGrant,
     InvalidRequest,
+    LockedDown,
     TooManyRequests,
     ValidationFailed,
 )
@@ -31,6 +32,8 @@ from identity.store import Work
 WRONG_WORDS = _(WRONG[0].upper() + WRONG[1:] + ".")
 AGAIN = "again"
 """A parameter of a page that wants whoever is signed in to prove again who they are."""
+LOCKED = _("Too many failed attempts. Wait a few minutes, then try again.")
+STOPPED = _("Nobody can sign in at the moment. Try again later.")
 TOO_LATE = _("That took too long. Sign in once more.")
 
 
@@ -96,8 +99,10 @@ class SigningIn:
             return self._form(asked, username=username, problem=TOO_LATE, status=422)
         except (InvalidGrant, InvalidRequest):
             return self._form(asked, username=username, problem=WRONG_WORDS, status=422)
+        except LockedDown as stopped:
+            return self._waits(asked, username, stopped, STOPPED)
         except TooManyRequests as locked:
-            return self._locked(asked, username, locked)
+            return self._waits(asked, username, locked, LOCKED)
 
     # --- Steps ------------------------------------------------------------------------------
 
@@ -186,13 +191,13 @@ class SigningIn:
             action=asked.action,
         )
 
-    def _locked(self, asked: Asked, username: str, locked: IdentityError) -> Response:
-        retry = locked.headers().get("Retry-After", "1")
+    def _waits(self, asked: Asked, username: str, refusal: IdentityError, problem: str) -> Response:
+        retry = refusal.headers().get("Retry-After", "1")
         return self._form(
             asked,
             username=username,
-            problem=_("Too many failed attempts. Wait a few minutes, then try again."),
-            status=locked.status,
+            problem=problem,
+            status=refusal.status,
             headers=((b"retry-after", retry.encode()),),
         )
 

@@ -13,6 +13,8 @@ from identity.settings import SettingsError
 ADMIN = "admin"
 ACCOUNT = "account"
 """Every user holds it, whatever their roles: it reaches nothing but their own affairs."""
+LOCKDOWN = "lockdown:write"
+"""Whoever holds it is let in during a lockdown: somebody has to lift it."""
 ALL = "*"
 """In a client's list of scopes: whatever the user behind the request holds. In a request: all
 that both hold."""
@@ -40,6 +42,7 @@ BUILT_IN = {
     "keys:write": "Rotate and revoke signing keys",
     "audit:read": "Read the audit trail and the statistics",
     "introspect": "Introspect every token, and follow revocations",
+    LOCKDOWN: "Stop every sign-in and whatever is issued, and lift that; sign in meanwhile",
     ACCOUNT: "Change one's own account: name, e-mail address, password, sessions",
     **OPENID,
 }

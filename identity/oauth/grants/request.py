@@ -7,6 +7,7 @@ from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import InvalidRequest, InvalidTarget
+from identity.tokens.lockdown import OPEN, State
 from identity.tokens.minting import Derived, Subject
 from identity.tokens.status.places import Place
 from identity.tokens.subjects import is_pairwise
@@ -38,6 +39,12 @@ class TokenRequest(NamedTuple):
     """Unix time before this process last caught up: what it knows is at least as new."""
     jkt: str | None = None
     """The key that the request proves, to which its tokens are bound (RFC 9449 §5)."""
+    lockdown: State = OPEN
+
+    def admit(self, user: UserSnapshot | None) -> None:
+        """Raises `LockedDown` where tokens of this user, or of a client alone, are stopped. Asked
+        before anything is spent that they would lack afterwards."""
+        self.lockdown.check(user.scopes if user else ())
 
     @property
     def audience(self) -> str:
