@@ -70,7 +70,8 @@ def find(session: Session, session_id: str) -> tuple[Kind, str] | None:
 def count(session: Session, wanted: Filter, held: Held) -> int:
     """How many `end_some` would end, `COUNTED` at the most."""
     some = _endable(session, wanted, held).limit(COUNTED).subquery()
-    return session.execute(select_of(func.count()).select_from(some)).scalar_one()
+    counted: int = session.execute(select_of(func.count()).select_from(some)).scalar_one()
+    return counted
 
 
 def end_some(

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import bindparam, case, update
 from sqlmodel import col
@@ -23,6 +23,7 @@ from identity.authentication.passwords.preparing import prepare
 from identity.authentication.throttle import Attempt, Throttle, account_key
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
+from identity.directory.hashes.schemes import recognise
 from identity.directory.users import names
 from identity.directory.users.table import LoginName, Status, User
 from identity.errors import InvalidGrant, InvalidRequest, LockedDown, TooManyRequests
@@ -97,6 +98,17 @@ class Account(NamedTuple):
     """Whether one is due beside the password."""
 
 
+Due = Literal["new password", "second factor"]
+
+
+def due(user: Account) -> Due | None:
+    """What the right password is not enough without. Whoever has to change it first gets nothing
+    but that said."""
+    if user.must_change_password:
+        return "new password"
+    return "second factor" if user.second_factor else None
+
+
 @dataclass(frozen=True)
 class Proven:
     """A user who gave the right password; nothing has been written yet."""
@@ -137,7 +149,7 @@ class PasswordLogin:
                 await attempt.check(self.db)
                 asked.known = attempt.known
                 user = await self.find(login)
-                why = _why_not(user)
+                why = self.why_not(user)
                 compare = partial(self._compare, attempt, user, why, password, stored)
                 proven = await self.pool.run(asked, compare)
             except TooManyRequests as locked:
@@ -215,6 +227,19 @@ class PasswordLogin:
             found = found._replace(password_expires_at=moment(expires))
         return found
 
+    def why_not(self, user: Account | None) -> str | None:
+        """Why the right password would not do; for the audit, and administrators who ask."""
+        if user is None:
+            return "unknown user"
+        if user.status != "active":
+            return "disabled"
+        expires = user.password_expires_at if user.must_change_password else None
+        if expires and expires <= utcnow():
+            return "one-time password expired"
+        if user.password_hash is None:
+            return "no password"
+        return None if recognise(user.password_hash) else "unreadable password hash"
+
     def _compare(
         self,
         attempt: Attempt,
@@ -225,7 +250,7 @@ class PasswordLogin:
     ) -> Proven | None:
         """In a hashing thread. `why_not`: the user cannot log in, whatever the password."""
         with attempt.turn():
-            if user is None or why_not is not None or user.password_hash is None:
+            if user is None or user.password_hash is None or why_not is not None:
                 self.hasher.dummy(password, stored)
                 attempt.wrong = True
                 return None
@@ -251,13 +276,3 @@ class PasswordLogin:
         user = await self.find(login)
         subject = user.id if user else None
         self.queue.refused("login", {"why": str(locked.audit)}, subject=subject, login=login[:100])
-
-
-def _why_not(user: Account | None) -> str | None:
-    """Why the right password would not do; for the audit alone."""
-    if user is None:
-        return "unknown user"
-    if user.status != "active":
-        return "disabled"
-    expires = user.password_expires_at if user.must_change_password else None
-    return "one-time password expired" if expires and expires <= utcnow() else None

@@ -5,6 +5,7 @@ from sqlmodel import Session, col
 from identity.directory.users import listing
 from identity.directory.users.listing import Order, Wanted
 from identity.directory.users.shown import UserOut
+from identity.directory.users.table import User
 
 ALL = 1_000_000_000
 SHOWN_TOGETHER = 500
@@ -19,7 +20,7 @@ def list_users(
     elif order != "created":
         users = list(listing.by_login(session, wanted, order, most=limit or ALL))
     else:
-        query = listing.matching(wanted).order_by(col(listing.User.id)).limit(limit)
+        query = listing.matching(wanted).order_by(col(User.id)).limit(limit)
         users = list(session.exec(query).all())
     return [
         out

@@ -15,7 +15,6 @@ from identity.errors import (
     InvalidGrant,
     InvalidProof,
     InvalidRequest,
-    InvalidTarget,
     LockedDown,
     NonceNeeded,
     OAuthError,
@@ -32,8 +31,7 @@ from identity.oauth.grants.token_exchange import ACCESS_TOKEN
 from identity.service.wiring import Services
 from identity.tokens import targets
 from identity.tokens.lockdown import now_in_force
-from identity.tokens.minting import AccessToken, Subject
-from identity.tokens.subjects import is_pairwise
+from identity.tokens.minting import AccessToken
 from identity.verifier.gate.proofs import Proof
 
 REPEATABLE = frozenset({"resource", "audience"})
@@ -111,12 +109,9 @@ class TokenEndpoint:
     def _resource(
         self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]
     ) -> str | None:
-        named = form.get("resource")
-        if is_pairwise(client):
-            if named not in (None, *self._audiences):
-                raise InvalidTarget("a client with pairwise subjects gets tokens for us alone")
-            return self._services.settings.issuer
-        return targets.target(named, form.get("scope"), client, self._audiences, scopes)
+        issuer = self._services.settings.issuer
+        asked = form.get("resource"), form.get("scope")
+        return targets.at_token(*asked, client, self._audiences, scopes, issuer)
 
     def _note(self, refusal: OAuthError, grant_type: str, client: ClientSnapshot) -> None:
         grant = self.grants.get(grant_type)
@@ -143,7 +138,7 @@ class TokenEndpoint:
         grant = self.grants.get(name)
         if grant is None:
             raise UnsupportedGrantType(f"supported grant types: {' '.join(self.grants)}")
-        if name not in client.grants:
+        if not client.may_use(name):
             raise UnauthorizedClient(f"the client may not use the grant {name}")
         return grant
 
@@ -201,9 +196,8 @@ class TokenEndpoint:
         told: dict[str, Any] | None,
         cnf: Mapping[str, str] | None,
     ) -> tuple[AccessToken, str | None]:
-        subject, services = issue.subject, self._services
-        if is_pairwise(client) and subject.session is not None:
-            subject = Subject(services.subjects.of(client, subject.id), session=subject.session)
+        services = self._services
+        subject = services.subjects.as_known(client, issue.subject)
         minted = self._services.mint.access_token(
             subject,
             client_id=client.id,

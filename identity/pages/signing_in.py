@@ -5,7 +5,7 @@ from sqlmodel import Session
 
 from identity.authentication import changing
 from identity.authentication.levels import BY_PASSWORD
-from identity.authentication.password import WRONG, Proven
+from identity.authentication.password import WRONG, Proven, due
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import (
     Forbidden,
@@ -90,9 +90,10 @@ class SigningIn:
             if "new_password" in form or form.get("act") == "change":
                 return await self._change(request, asked, form)
             proven = await self._services.login.prove(username, password)
-            if proven.user.must_change_password:
+            still_due = due(proven.user)
+            if still_due == "new password":
                 return self._change_form(asked, username)
-            if proven.user.second_factor:
+            if still_due == "second factor":
                 return await self._half_signed_in(request, asked, proven, username)
             return await self._signed_in(request, asked, proven)
         except TooLate:

@@ -5,12 +5,12 @@ request pays a look at a dictionary. Whoever holds the scope `lockdown:write` is
 same, for somebody has to lift it; the operator at the command line needs no sign-in.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, update
+from sqlalchemy import update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from identity.clock import utcnow
@@ -174,7 +174,7 @@ def _changed(session: Session, row: Lockdown) -> None:
     changes.record(session, f"{NOUN}.changed", "*")
 
 
-def _state(row: Row[Any] | tuple[Any, ...]) -> State:
+def _state(row: Sequence[Any]) -> State:
     active, version, since, reason, actor_type, actor, tokens_ended = row
     return State(
         active=bool(active),

@@ -33,7 +33,7 @@ class _Source(NamedTuple):
     """Where to look: one index."""
 
     key: ColumnElement[str]
-    id: ColumnElement[str]
+    id: Any
     beginnings: tuple[str, ...]
 
     def holds(self, beginning: str) -> ColumnElement[bool]:
