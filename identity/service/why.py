@@ -13,6 +13,7 @@ from typing import Literal
 from sqlmodel import Session, col, select
 
 from identity.authentication import blocks
+from identity.authentication.levels import BY_PASSWORD
 from identity.authentication.password import Account, Due, due
 from identity.clock import utcnow
 from identity.directory.access import granting
@@ -131,13 +132,18 @@ async def sign_in(
     found += await _throttled(services, user.username, address)
     account = await services.login.find(user.username)
     found += _of_account(services, account)
-    found += await _lockdown(services, user_id)
-    if account is not None and (still := due(account)) is not None:
+    stopped = await _lockdown(services, user_id, lockdown.ANY_LEVEL)
+    found += stopped
+    still = due(account) if account is not None else None
+    if account is not None and still is not None:
         words = {
             "new password": "the one-time password must be changed first",
             "second factor": "a second factor is needed beside the password",
         }
         found.append(Obstacle(OF_DUE[still], words[still], account.password_expires_at))
+    if client_id is not None and not stopped and still is None:
+        # A role that wants a second factor does not count in tokens of a password alone.
+        found += await _lockdown(services, user_id, BY_PASSWORD.acr)
 
     def told(session: Session) -> tuple[list[blocks.Block], list[Failure]]:
         held_up = blocks.listed(session, user_id=user_id, most=50)
@@ -174,9 +180,9 @@ def _of_account(services: Services, account: Account | None) -> list[Obstacle]:
     return [] if why is None else [Obstacle(OF_ACCOUNT.get(why, "disabled"), why)]
 
 
-async def _lockdown(services: Services, user_id: str) -> list[Obstacle]:
+async def _lockdown(services: Services, user_id: str, acr: str) -> list[Obstacle]:
     try:
-        await services.db.read(lambda session: lockdown.admit(session, user_id))
+        await services.db.read(lambda session: lockdown.admit(session, user_id, acr))
     except LockedDown:
         state = await lockdown.load(services.db)
         words = f"every sign-in is stopped: {state.reason or 'no reason was given'}"

@@ -108,12 +108,12 @@ def look(work: Work) -> State:
     return _state(rows[0]) if rows else OPEN
 
 
-def admit(work: Work, user_id: str) -> None:
+def admit(work: Work, user_id: str, acr: str = ANY_LEVEL) -> None:
     """Raises `LockedDown` unless this user may sign in now, by the rights that they have at any
-    level: how sure of them we will be shows only when they have."""
+    level: how sure of them we will be shows only when they have. `acr`: by those at this one."""
     state = look(work)
     if state.active:
-        state.check(accounts.rights_of(work, user_id, ANY_LEVEL)[1])
+        state.check(accounts.rights_of(work, user_id, acr)[1])
 
 
 # --- Beginning and lifting ------------------------------------------------------------------
