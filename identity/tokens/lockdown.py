@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import update
+from sqlalchemy import literal, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from identity.clock import utcnow
@@ -89,7 +89,7 @@ _COLUMNS: tuple[Any, ...] = (
     Lockdown.actor,
     Lockdown.tokens_ended,
 )
-_STATE = Statement(lambda: select_of(*_COLUMNS))
+_STATE = Statement(lambda: select_of(*_COLUMNS).where(col(Lockdown.id) == literal(ONE)))
 
 
 async def load(db: Database) -> State:
