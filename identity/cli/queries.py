@@ -16,7 +16,7 @@ def list_users(
 ) -> list[UserOut]:
     """In the order that `listing` gives what is wanted."""
     if wanted.search:
-        users = [found.user for found in listing.found(session, wanted, most=limit or ALL)]
+        users = listing.found(session, wanted, most=limit or ALL).users
     elif order != "created":
         users = list(listing.by_login(session, wanted, order, most=limit or ALL))
     else:

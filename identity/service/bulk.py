@@ -48,10 +48,11 @@ async def _pieces(services: Services, wanted: Wanted, form: Format) -> AsyncIter
         while True:
             deadlines.arrived()  # each piece is a question of its own
             users, after = await _read(services.db, _page(wanted, after))
-            if not users:
+            if users:
+                yield await asyncio.to_thread(exporting.lines, users, form)
+                count += len(users)
+            if after is None:
                 break
-            yield await asyncio.to_thread(exporting.lines, users, form)
-            count += len(users)
         whole = True
     finally:
         services.queue.put("users.export_ended", format=form, count=count, whole=whole)

@@ -78,10 +78,8 @@ def _page(
 ) -> tuple[list[User], str | None]:
     most = window.limit + 1
     if wanted.search:
-        found = listing.found(session, wanted, after=_pair(window), most=most)
-        last = found[window.limit - 1] if len(found) == most else None
-        following = cursor(f"{last.key}\n{last.user.id}") if last else None
-        return [each.user for each in found[: window.limit]], following
+        found = listing.found(session, wanted, after=_pair(window), most=window.limit)
+        return found.users, cursor("\n".join(found.after)) if found.after else None
     if order != "created":
         users = list(listing.by_login(session, wanted, order, after=_moment(window), most=most))
         end = users[window.limit - 1] if len(users) == most else None

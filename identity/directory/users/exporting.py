@@ -36,8 +36,7 @@ def page(session: Session, wanted: Wanted, after: Any) -> tuple[list[UserOut], A
     them."""
     if wanted.search:
         found = listing.found(session, wanted, after=after, most=TOGETHER)
-        end = (found[-1].key, found[-1].user.id) if found else None
-        return listing.shown(session, [each.user for each in found]), end
+        return listing.shown(session, found.users), found.after
     query = listing.matching(wanted).order_by(col(User.id)).limit(TOGETHER)
     if after is not None:
         query = query.where(col(User.id) > after)

@@ -76,7 +76,7 @@ def by_login(
 
 def found(
     session: Session, wanted: Wanted, *, after: tuple[str, str] | None = None, most: int
-) -> list[searching.Found]:
+) -> searching.Found:
     """By `search`, in its order."""
     return searching.search(
         session, wanted.search or "", where=wanted.conditions(), after=after, most=most

@@ -3,14 +3,13 @@ address or a name, in any case.
 
 What is found goes by what was found of it, then by id, so that each page is read from the
 beginning of some indexes (`ix_search_…`, migration 0026) whatever was typed. Each user is shown
-once, by the first in that order.
+once, by the first in that order: whatever is found of them behind it is passed over.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, collate, exists, func, literal, or_, tuple_, union_all
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, and_, collate, func, literal, tuple_, union_all
 from sqlmodel import Session, col, select
 
 from identity.directory.users import names
@@ -20,13 +19,19 @@ from identity.store import dialect, select_of
 LAST = "\U0010ffff"
 """Behind all that begins with what stands before it."""
 ID = 36
+ROUNDS = 5
+"""How often a page is read on where all that was read has been shown before. Then it is as short
+as it is, and has a next one."""
+NAMES: tuple[Any, ...] = (User.name, User.family_name, User.given_name)
+
+Key = tuple[str, str]
+"""What was found, as the index has it, and of whom."""
 
 
 class Found(NamedTuple):
-    """`key`: what was found of it, as the index has it."""
-
-    key: str
-    user: User
+    users: list[User]
+    after: Key | None
+    """Where the next page begins; None: there is none."""
 
 
 class _Source(NamedTuple):
@@ -36,45 +41,43 @@ class _Source(NamedTuple):
     id: Any
     beginnings: tuple[str, ...]
 
-    def holds(self, beginning: str) -> ColumnElement[bool]:
-        return and_(self.key >= beginning, self.key < beginning + LAST)
-
 
 def search(
     session: Session,
     words: str,
     *,
     where: Sequence[ColumnElement[bool]] = (),
-    after: tuple[str, str] | None = None,
+    after: Key | None = None,
     most: int,
-) -> list[Found]:
-    """Up to `most`, from behind `after` on: key and id of the last one before. `where`: what else
-    must be so of the user."""
+) -> Found:
+    """Up to `most`, from behind `after` on. `where`: what else must be so of the user."""
     words = words.strip()
     sources = _sources(session, words)
-    branches = list(_branches(session, sources, where, after, most))
-    if len(words) == ID:
-        key: Any = literal(words)
-        same = select_of(key.label("key"), col(User.id).label("id"))
-        same = same.where(col(User.id) == words.lower(), *where)
-        if after is None:
-            branches.append(same)
-    parts = [select_of(*branch.subquery().c) for branch in branches]
-    found = union_all(*parts).subquery()
-    rows = session.execute(select_of(found.c.key, found.c.id)).all()
-    first: dict[str, str] = {}
-    for text, user_id in sorted(rows):
-        first.setdefault(user_id, text)
-    page = sorted((text, user_id) for user_id, text in first.items())[:most]
-    ids = [user_id for _, user_id in page]
+    shown, place = list[Key](), after
+    for _ in range(ROUNDS):
+        rows = _read(session, words, sources, where, place, most + 1)
+        first = _firsts(session, sources, {user_id for _, user_id in rows})
+        for key in rows:
+            place = key
+            if first[key[1]] == key[0]:
+                shown.append(key)
+                if len(shown) > most:
+                    return _found(session, shown[:most], shown[most - 1])
+        if len(rows) <= most:
+            return _found(session, shown, None)
+    return _found(session, shown, place)
+
+
+def _found(session: Session, shown: Sequence[Key], after: Key | None) -> Found:
+    ids = [user_id for _, user_id in shown]
     users = {user.id: user for user in session.exec(select(User).where(col(User.id).in_(ids)))}
-    return [Found(text, users[user_id]) for text, user_id in page if user_id in users]
+    return Found([users[user_id] for user_id in ids], after)
 
 
 def _sources(session: Session, words: str) -> list[_Source]:
     login = names.login_key(words)
     sources = [_Source(_octets(session, col(LoginName.name)), col(LoginName.user_id), (login,))]
-    for name in (User.name, User.family_name, User.given_name):
+    for name in NAMES:
         key = _octets(session, func.lower(col(name)))
         sources.append(_Source(key, col(User.id), _spellings(words)))
     return sources
@@ -92,37 +95,55 @@ def _spellings(words: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys("".join(c.lower() if c.isascii() else c for c in t) for t in typed))
 
 
-def _branches(
+def _read(
     session: Session,
+    words: str,
     sources: Sequence[_Source],
     where: Sequence[ColumnElement[bool]],
-    after: tuple[str, str] | None,
+    after: Key | None,
+    most: int,
+) -> list[Key]:
+    """The first `most` that any index has, in order."""
+    branches = list(_branches(sources, where, after, most))
+    if len(words) == ID and after is None:
+        exact = select_of(literal(words.lower()).label("key"), col(User.id).label("id"))
+        branches.append(exact.where(col(User.id) == words.lower(), *where))
+    parts = [select_of(*branch.subquery().c) for branch in branches]
+    found = {(key, user_id) for key, user_id in session.execute(union_all(*parts))}
+    return sorted(found)[:most]
+
+
+def _branches(
+    sources: Sequence[_Source],
+    where: Sequence[ColumnElement[bool]],
+    after: Key | None,
     most: int,
 ) -> Iterator[Any]:
-    """What each index has first, of users who are not found earlier by another."""
-    for n, source in enumerate(sources):
+    for source in sources:
         for beginning in source.beginnings:
             query = select_of(source.key.label("key"), source.id.label("id"))
-            if n == 0:
+            if where and source is sources[0]:
                 query = query.join_from(LoginName, User, col(User.id) == col(LoginName.user_id))
-            query = query.where(source.holds(beginning), *where)
+            begun = and_(source.key >= beginning, source.key < beginning + LAST)
+            query = query.where(begun, *where)
             if after is not None:
                 query = query.where(tuple_(source.key, source.id) > tuple_(*map(literal, after)))
-            for m, other in enumerate(sources):
-                if m != n or n == 0:
-                    query = query.where(~_earlier(session, m, other, source.key))
             yield query.order_by(source.key, source.id).limit(most)
 
 
-def _earlier(session: Session, m: int, other: _Source, key: ColumnElement[str]) -> Any:
-    """Whether the same user is found by this one, and before `key`."""
-    if m:
-        found = or_(*map(other.holds, other.beginnings))
-        return func.coalesce(and_(found, other.key < key), False)
-    same = aliased(LoginName)
-    there = _octets(session, col(same.name))
-    (beginning,) = other.beginnings
-    return exists().where(
-        col(same.user_id) == col(User.id),
-        there >= beginning, there < beginning + LAST, there < key,
-    )  # fmt: skip
+def _firsts(session: Session, sources: Sequence[_Source], ids: set[str]) -> dict[str, str]:
+    """By what each of these is found first."""
+    login, *others = sources
+    of_login = select_of(login.id, login.key).where(login.id.in_(ids))
+    of_names = select_of(col(User.id), *(other.key for other in others))
+    read = (
+        (login.beginnings, of_login),
+        (others[0].beginnings, of_names.where(col(User.id).in_(ids))),
+    )
+    first: dict[str, str] = {}
+    for beginnings, query in read:
+        for user_id, *keys in session.execute(query):
+            for key in keys:
+                if key is not None and key.startswith(beginnings):
+                    first[user_id] = min(key, first.get(user_id, key))
+    return {user_id: first.get(user_id, user_id) for user_id in ids}
