@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from identity.directory.access import granting
 from identity.directory.details import DetailTypes
+from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import InvalidGrant, InvalidScope, InvalidTarget
 from identity.oauth.grants.request import DETAILS, Issue, TokenRequest
 from identity.records.audit import AuditQueue
@@ -15,6 +16,7 @@ from identity.tokens.live import Users
 from identity.tokens.minting import Subject
 from identity.tokens.sessions import keeping, rotation
 from identity.tokens.sessions.lifecycle import Lifetimes
+from identity.tokens.sessions.rotation import Login
 from identity.tokens.status.places import Places
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class RefreshToken:
             raise InvalidGrant("the refresh token is not valid", audit="not this client's")
         self._check_binding(request, Binding.read(login.jkt))
         self._check_narrower(request, login.scope, login.audience)
+        if request.lockdown.active:
+            request.admit(await self._user(login))
         had = self.details.still(login.authorization_details, request.client)
         details = self.details.narrowed(request.form.get("authorization_details"), had)
         place = await self.places.take(None, login.audience)
@@ -70,10 +74,7 @@ class RefreshToken:
             successor = await self.db.write(
                 lambda session: rotation.rotate(session, self.lifetimes, token, place.number)
             )
-        user = await self.users.get(login.user_id)
-        if user is None or not user.active:
-            raise InvalidGrant("the refresh token is not valid", audit="user disabled")
-        user = user.at(login.acr)
+        user = await self._user(login)
         scopes = login.scope.split()
         scope = request.granted(user.scopes & frozenset(scopes), default=scopes)
         self.queue.put(
@@ -85,6 +86,12 @@ class RefreshToken:
             subject, login.audience, scope, place, request.asked_at, successor,
             claims=login.claims, details=details,
         )  # fmt: skip
+
+    async def _user(self, login: Login) -> UserSnapshot:
+        user = await self.users.get(login.user_id)
+        if user is None or not user.active:
+            raise InvalidGrant("the refresh token is not valid", audit="user disabled")
+        return user.at(login.acr)
 
     @staticmethod
     def _check_binding(request: TokenRequest, wanted: Binding) -> None:
