@@ -12,6 +12,7 @@ from typing import cast
 import structlog
 
 from identity.authentication import browser, once
+from identity.authentication.mail import outbox
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
 from identity.errors import Unavailable
@@ -116,6 +117,7 @@ class Housekeeping:
             browser.prune,
             once.prune,
             logouts.prune,
+            outbox.prune,
             partial(unused_clients.prune, age=unused),
             self._services.throttle.prune,
         ):

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
+from identity.authentication.mail.outbox import OutgoingMail
 from identity.authentication.once import UsedOnce
 from identity.authentication.recovery import RecoveryCode
 from identity.authentication.throttle import KnownAddress, LoginFailure
@@ -67,6 +68,7 @@ TABLES = (
     DeviceAuthorization,
     ExchangedToken,
     LogoutNotice,
+    OutgoingMail,
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,
@@ -96,5 +98,8 @@ _partial("ix_session_signed_in_at", _began, where=col(_began).is_not(None) & _of
 
 _waits = col(LogoutNotice.given_up_at).is_(None)
 _partial("ix_logout_notice_due", LogoutNotice.due_at, where=_waits)
+
+_unsent = col(OutgoingMail.sent_at).is_(None) & col(OutgoingMail.given_up_at).is_(None)
+_partial("ix_mail_outbox_due", OutgoingMail.due_at, where=_unsent)
 
 metadata = SQLModel.metadata

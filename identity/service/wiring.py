@@ -11,6 +11,7 @@ from identity.authentication.dpop import DPoP
 from identity.authentication.halfway import Halfway
 from identity.authentication.issuers import TrustedIssuers
 from identity.authentication.key_sets import KeySets
+from identity.authentication.mail.outbox import Outbox
 from identity.authentication.marks import Marks
 from identity.authentication.password import PasswordLogin
 from identity.authentication.passwords.hashing import PasswordHasher
@@ -78,6 +79,7 @@ class Services:
     throttle: Throttle
     login: PasswordLogin
     second_factor: SecondFactor
+    mails: Outbox
     halfway: Halfway
     places: Places
     lists: Lists
@@ -214,6 +216,7 @@ class Services:
             throttle=throttle,
             login=PasswordLogin(db, hasher, pool, throttle, stored_kinds, queue, metrics),
             second_factor=SecondFactor(db, master_key, settings, queue, metrics),
+            mails=Outbox(settings, master_key),
             halfway=Halfway(master_key),
             places=Places(settings, db, feed, ring),
             lists=Lists(settings, db, feed, ring),

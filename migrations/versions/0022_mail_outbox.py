@@ -1,0 +1,46 @@
+"""Mails that wait to be sent.
+
+A version before this one writes none and sends none.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0022"
+down_revision: str | None = "0018"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+_WAITS = sa.text("sent_at IS NULL AND given_up_at IS NULL")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "mail_outbox",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("user_id", sa.String()),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("sealed", sa.String()),
+        sa.Column("expires_at", sa.DateTime(timezone=True)),
+        sa.Column("sent_at", sa.DateTime(timezone=True)),
+        sa.Column("noted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("last_error", sa.String()),
+        sa.Column("given_up_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mail_outbox")),
+    )
+    op.create_index(op.f("ix_mail_outbox_user_id"), "mail_outbox", ["user_id"])
+    op.create_index(op.f("ix_mail_outbox_sent_at"), "mail_outbox", ["sent_at"])
+    op.create_index(op.f("ix_mail_outbox_given_up_at"), "mail_outbox", ["given_up_at"])
+    op.create_index(
+        "ix_mail_outbox_due", "mail_outbox", ["due_at"],
+        sqlite_where=_WAITS, postgresql_where=_WAITS,
+    )  # fmt: skip
+
+
+def downgrade() -> None:
+    op.drop_table("mail_outbox")
