@@ -133,8 +133,9 @@ def smtp_server(url: str) -> SmtpServer:
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     if username and clear and not here:
         raise ValueError("a password must not go without TLS, and starttls=off says so")
-    tls = "at once" if parts.scheme == "smtps" else "off" if clear else "starttls"
-    return SmtpServer(host, port, username, password, tls)
+    if parts.scheme == "smtps":
+        return SmtpServer(host, port, username, password, "at once")
+    return SmtpServer(host, port, username, password, "off" if clear else "starttls")
 
 
 def _mailbox(value: object) -> object:

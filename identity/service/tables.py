@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
+from identity.authentication.devices import KnownDevice
+from identity.authentication.mail.links import MailLink
 from identity.authentication.mail.outbox import OutgoingMail
 from identity.authentication.once import UsedOnce
 from identity.authentication.recovery import RecoveryCode
@@ -69,6 +71,8 @@ TABLES = (
     ExchangedToken,
     LogoutNotice,
     OutgoingMail,
+    MailLink,
+    KnownDevice,
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,

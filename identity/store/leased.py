@@ -92,10 +92,16 @@ def settle_failed(
     return not over
 
 
-def try_again(session: Session, table: type[Leased], *where: ColumnElement[bool]) -> int:
-    """All of these are due now, and what was given up waits again; how many."""
+def try_again(
+    session: Session, table: type[Leased], *where: ColumnElement[bool], **values: Any
+) -> int:
+    """All of these are due now, and what was given up waits again; how many. `values`: what is to
+    be another then."""
     again = session.execute(
-        update(table).where(*where).values(due_at=database_time(session), given_up_at=None)
+        update(table)
+        .where(*where)
+        .values(due_at=database_time(session), given_up_at=None, **values)
+        .execution_options(synchronize_session=False)
     )
     return cast(CursorResult[Any], again).rowcount
 

@@ -116,7 +116,7 @@ def take(session: Session, client_id: str, most: int) -> list[Taken]:
     """Up to `most` notices that are due; nobody else takes them for a while."""
     columns = [col(getattr(LogoutNotice, name)) for name in Taken._fields]
     whose = col(LogoutNotice.client_id) == client_id
-    return [Taken(*row) for row in leased.take(session, LogoutNotice, most, whose, of=columns)]
+    return [Taken._make(row) for row in leased.take(session, LogoutNotice, most, whose, of=columns)]
 
 
 def settle_told(session: Session, taken: Taken) -> None:

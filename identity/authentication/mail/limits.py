@@ -45,9 +45,13 @@ def within(work: Work, kind: str, target: str) -> bool:
     """Whether one more mail of this kind may go to `target`, which counts it: of several processes
     that ask at once, as many hear yes as there may. The unit of work is committed either way."""
     network = network_of(origin.get().address)
-    return _counted(work, digest(f"mail from\n{network}"), *FROM_ONE) and _counted(
-        work, digest(f"mail to\n{kind}\n{target}"), *TO_ONE
-    )
+    from_one = _counted(work, digest(f"mail from\n{network}"), *FROM_ONE)
+    return from_one and to_one(work, kind, target)
+
+
+def to_one(work: Work, kind: str, target: str) -> bool:
+    """The same, whoever asks."""
+    return _counted(work, digest(f"mail to\n{kind}\n{target}"), *TO_ONE)
 
 
 def _counted(work: Work, key: str, limit: int, within: timedelta) -> bool:

@@ -8,11 +8,11 @@ can be read with the master key alone; the table itself says which kind, whose a
 import hmac
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlmodel import Field, Session, col
 
 from identity.authentication.mail.kinds import KINDS
@@ -34,7 +34,7 @@ from identity.store import (
 from identity.store.leased import Leased
 from identity.store.moments import DatabaseClock, database_time
 
-EXPIRED: Final = "its link is good no longer"
+EXPIRED: Final = "it has waited for too long"
 
 
 class OutgoingMail(Leased, table=True):
@@ -122,7 +122,7 @@ class Outbox:
     ) -> None:
         """A mail of `kind` to this address, sent once the unit of work is committed. To nobody
         where `to` is None. `values`: JSON, what its template is told beside what all are told."""
-        good_for = KINDS[kind].good_for
+        wait = KINDS[kind].wait
         if not self.on or to is None:
             return
         id_, letter = new_id(), Letter(to, locale, dict(values or {}))
@@ -132,7 +132,7 @@ class Outbox:
             "user_id": user_id,
             "target": self.target(to),
             "sealed": self._master.encrypt(json.dumps([id_, *letter]).encode()),
-            "expires_at": utcnow() + good_for if good_for else None,
+            "expires_at": utcnow() + wait,
             "now": utcnow(),
         }
         execute(work, _WRITE, written)
@@ -159,7 +159,9 @@ async def due(db: Database) -> bool:
 def take(session: Session, most: int) -> list[Taken]:
     """Up to `most` mails that are due; nobody else takes them for a while."""
     columns = [col(getattr(OutgoingMail, name)) for name in Taken._fields]
-    return [Taken(*row) for row in leased.take(session, OutgoingMail, most, _WAITS, of=columns)]
+    return [
+        Taken._make(row) for row in leased.take(session, OutgoingMail, most, _WAITS, of=columns)
+    ]
 
 
 def settle_sent(session: Session, taken: Taken) -> None:
@@ -168,6 +170,16 @@ def settle_sent(session: Session, taken: Taken) -> None:
         .where(*leased.same(OutgoingMail, taken.id, taken))
         .values(sent_at=database_time(session), sealed=None, last_error=None)
     )
+
+
+def discard(session: Session, taken: Taken) -> None:
+    """As if it had never been asked for."""
+    session.execute(delete(OutgoingMail).where(*leased.same(OutgoingMail, taken.id, taken)))
+
+
+def settle_failed(session: Session, taken: Taken, pause: timedelta, words: str) -> bool:
+    """False where it is given up."""
+    return leased.settle_failed(session, OutgoingMail, taken.id, taken, pause, words)
 
 
 def settle_hopeless(session: Session, taken: Taken, words: str) -> None:
@@ -180,13 +192,12 @@ def settle_hopeless(session: Session, taken: Taken, words: str) -> None:
 
 
 def try_again(session: Session, mail_id: str | None = None) -> int:
-    """This mail, or all that have not been sent, is due now, also what was given up; how many."""
+    """This mail, or all that have not been sent, is due now, also what was given up; how many.
+    It waits for a day from then on."""
     which = [] if mail_id is None else [col(OutgoingMail.id) == mail_id]
-    fresh = or_(
-        col(OutgoingMail.expires_at).is_(None),
-        col(OutgoingMail.expires_at) > database_time(session),
-    )
-    return leased.try_again(session, OutgoingMail, _WAITS, fresh, *which)
+    now = database_time(session)
+    anew = {"noted_at": now, "expires_at": now + leased.GIVEN_UP_AFTER}
+    return leased.try_again(session, OutgoingMail, _WAITS, *which, **anew)
 
 
 def waiting(session: Session) -> tuple[int, int]:
