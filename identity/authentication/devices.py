@@ -1,6 +1,7 @@
 """Browsers that somebody has signed in with, so that a new one can be told of: by a lasting cookie,
 or by the network and the browser's own words. Digests; the table says nothing of either."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ PREFIX: Final = "dv"
 REMEMBERED: Final = timedelta(days=400)
 """Browsers keep no cookie longer."""
 LONGEST: Final = 400
-"""Characters of what a browser says of itself, and of a cookie."""
+"""Characters of what a browser says of itself."""
 BROWSERS: Final = ("Edg", "OPR", "Firefox", "Chrome", "Safari")
 """The first of these that one names is it; most name those behind it too."""
 SYSTEMS: Final = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "Linux")
@@ -71,16 +72,19 @@ _LOOK = Statement(_look)
 _REMEMBER = StatementBy(_remember)
 
 
-def signed_in(
-    work: Work, mails: Outbox, user_id: str, cookie: str | None, user_agent: str | None
-) -> str:
-    """The cookie of this browser from now on. A mail goes out where it is a new one of a user who
-    has others and wants to know; the first is no news."""
-    said = (user_agent or "")[:LONGEST]
-    address = origin.get().address
-    cookie = cookie if cookie is not None and 0 < len(cookie) <= LONGEST else mint(PREFIX)
+def named(cookie: str | None) -> str:
+    """The browser's name: the one that it brings, or a new one."""
+    if cookie is not None and re.fullmatch(rf"{PREFIX}_[A-Za-z0-9_-]{{43}}", cookie):
+        return cookie
+    return mint(PREFIX)
+
+
+def signed_in(work: Work, mails: Outbox, user_id: str, device: str, user_agent: str) -> None:
+    """With the browser `device`. A mail goes out where it is a new one of a user who has others
+    and wants to know; the first is no news."""
+    said, address = user_agent[:LONGEST], origin.get().address
     keys = {
-        "cookie": digest(f"{user_id}\ncookie\n{cookie}"),
+        "cookie": digest(f"{user_id}\ncookie\n{device}"),
         "place": digest(f"{user_id}\nplace\n{network_of(address)}\n{said}"),
     }
     found = execute(work, _LOOK, {"user_id": user_id, **keys}).fetchall()
@@ -93,7 +97,6 @@ def signed_in(
         now = utcnow()
         for key in sorted(keys.values()):
             execute(work, _REMEMBER, {"key": key, "user_id": user_id, "now": now})
-    return cookie
 
 
 def shown(user_agent: str) -> str:

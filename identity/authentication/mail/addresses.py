@@ -42,6 +42,12 @@ def confirm(session: Session, mails: Outbox, link: MailLink, user: User) -> None
         mails.write(session, "email_changed", to=old, user_id=user.id, locale=user.locale)
 
 
+def give_up(session: Session, mails: Outbox, user: User) -> None:
+    """The account is about to have no address: the one of before hears of it."""
+    if user.email is not None:
+        mails.write(session, "email_changed", to=user.email, user_id=user.id, locale=user.locale)
+
+
 def undo(session: Session, link: MailLink, user: User) -> str:
     """What goes on to a new password: whoever made the change may know the old one."""
     accounts.update(session, user, {"email": link.address, "email_verified": True}, None)

@@ -119,12 +119,12 @@ class Outbox:
         user_id: str | None = None,
         locale: str | None = None,
         values: Mapping[str, Any] | None = None,
-    ) -> None:
-        """A mail of `kind` to this address, sent once the unit of work is committed. To nobody
-        where `to` is None. `values`: JSON, what its template is told beside what all are told."""
+    ) -> str | None:
+        """A mail of `kind` to this address, sent once the unit of work is committed; its id. To
+        nobody where `to` is None. `values`: JSON, what its template is told beside what all are."""
         wait = KINDS[kind].wait
         if not self.on or to is None:
-            return
+            return None
         id_, letter = new_id(), Letter(to, locale, dict(values or {}))
         written = {
             "id": id_,
@@ -136,6 +136,7 @@ class Outbox:
             "now": utcnow(),
         }
         execute(work, _WRITE, written)
+        return id_
 
     def target(self, address: str) -> str:
         """How an address is known where it must not stand: the same for all its spellings that

@@ -39,6 +39,8 @@ BUILT_IN = {
     "keys:read": "See signing keys",
     "keys:write": "Rotate and revoke signing keys",
     "audit:read": "Read the audit trail and the statistics",
+    "mail:read": "See which mails wait to be sent",
+    "mail:write": "Send mails again, and test ones",
     "introspect": "Introspect every token, and follow revocations",
     ACCOUNT: "Change one's own account: name, e-mail address, password, sessions",
     **OPENID,
