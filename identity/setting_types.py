@@ -116,6 +116,9 @@ class SmtpServer(NamedTuple):
     tls: Literal["at once", "starttls", "off"]
 
 
+_LOOPBACK = r"localhost|127\.[0-9.]+|::1"
+
+
 def smtp_server(url: str) -> SmtpServer:
     """`ValueError` says what is wrong, and nothing of the URL: it may hold a password."""
     parts = urlsplit(url)
@@ -128,7 +131,7 @@ def smtp_server(url: str) -> SmtpServer:
         port = parts.port or (465 if parts.scheme == "smtps" else 587)
     except ValueError:
         raise ValueError("its port is no port") from None
-    here = host == "localhost" or re.fullmatch(r"127\.[0-9.]+|::1", host) is not None
+    here = re.fullmatch(_LOOPBACK, host) is not None
     clear = here or parts.query == "starttls=off"
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     if username and clear and not here:
@@ -142,8 +145,8 @@ def _mailbox(value: object) -> object:
     """Whom mails are from: an address, with a name before it perhaps."""
     if not isinstance(value, str):
         return value
-    name, address = parseaddr(value)
-    if not re.fullmatch(r"[^\s@<>]+@[A-Za-z0-9.-]+", address) or not (name + "x").isprintable():
+    _, address = parseaddr(value)
+    if not re.fullmatch(r"[^\s@<>]+@[A-Za-z0-9.-]+", address) or not value.isprintable():
         raise ValueError("is not an address such as Example <no-reply@example.com>")
     return value
 

@@ -81,6 +81,9 @@ class Wording:
         self.sender = settings.mail.mail_from or f"Identity <identity@{_domain(settings.issuer)}>"
 
     def message(self, ready: Ready) -> EmailMessage:
+        """`ValueError` for an address that is none."""
+        if "@" not in ready.to:
+            raise ValueError("no address")
         spoken = language(ready.locale)
         said = words(ready.kind, spoken, self._told(ready.values))
         link = self.link(ready.kind, ready.values.get("link"))
@@ -100,9 +103,9 @@ class Wording:
         # The same each time: whoever gets a mail twice may take it for one.
         message["Message-ID"] = f"<{ready.mail_id}@{_domain(self._issuer)}>"
         message["Auto-Submitted"] = "auto-generated"
-        message["Content-Language"] = spoken
         message.set_content(f"{text}\n\n-- \n{self._issuer}\n", cte="quoted-printable")
         message.add_alternative(html, subtype="html", cte="quoted-printable")
+        message["Content-Language"] = spoken  # the content takes its headers along
         return message
 
     def link(self, kind: str, token: str | None) -> str | None:
