@@ -108,7 +108,7 @@ async def get_mail(actor: Reader, mail_id: PathId) -> MailShown:
     if row.sealed is None:
         return MailShown(**out, to=None, subject=None, text=None)
     letter = services.mails.open(row.id, row.sealed)
-    subject, text = await asyncio.to_thread(_worded, services, row.kind, letter, username)
+    subject, text = await asyncio.to_thread(_worded, services, row, letter, username)
     return MailShown(**out, to=letter.to, subject=subject, text=text)
 
 
@@ -151,14 +151,17 @@ def _find(session: Session, mail_id: str) -> OutgoingMail:
     return row
 
 
-def _worded(services: Services, kind: str, letter: Letter, username: str | None) -> tuple[str, str]:
+def _worded(
+    services: Services, row: OutgoingMail, letter: Letter, username: str | None
+) -> tuple[str, str]:
     """In a thread: the first time it imports much."""
     from identity.authentication.mail.preparing import Ready
     from identity.authentication.mail.wording import Wording
 
-    link = WITHHELD if KINDS[kind].link else None
+    link = WITHHELD if KINDS[row.kind].link else None
     values: dict[str, Any] = {**letter.values, "username": username or letter.to, "link": link}
     to = letter.to if "@" in letter.to else "nobody@invalid"
-    message = Wording(services.settings).message(Ready("", kind, to, letter.locale, values))
+    ready = Ready(row.id, row.kind, to, letter.locale, values)
+    message = Wording(services.settings).message(ready)
     part = message.get_body(("plain",))
     return str(message["Subject"]), part.get_content() if part is not None else ""

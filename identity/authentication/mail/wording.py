@@ -97,7 +97,7 @@ class Wording:
         ascii_only = (ready.to + sender).isascii()
         message = EmailMessage(policy=SMTP if ascii_only else SMTPUTF8)
         message["From"] = Address(name, addr_spec=sender)
-        message["To"] = Address(addr_spec=ready.to)
+        message["To"] = _address(ready.to)
         message["Subject"] = said.subject
         message["Date"] = format_datetime(utcnow())
         # The same each time: whoever gets a mail twice may take it for one.
@@ -117,6 +117,14 @@ class Wording:
 
     def _told(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {"host": self._host, "account": values.get("username"), **values}
+
+
+def _address(text: str) -> Address:
+    """`ValueError` for what is none. What is not ASCII, its parser knows nothing of."""
+    if text.isascii():
+        return Address(addr_spec=text)
+    local, _, domain = text.rpartition("@")
+    return Address(username=local, domain=domain)
 
 
 def _domain(issuer: str) -> str:
