@@ -7,6 +7,8 @@ for it, nor for anything else of the service.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sqlmodel import Session
+
 from identity.authentication.mail.kinds import NOTICES
 from identity.records import audit
 from identity.settings import Settings
@@ -45,7 +47,11 @@ def _telling(settings: Settings) -> Callable[[Work], None]:
         from identity.keys import master
 
         if not outbox:
-            outbox.append(Outbox(settings, master.read(settings)))
+            # A command may come before the first start, which makes the key.
+            key = (
+                master.load(work, settings) if isinstance(work, Session) else master.read(settings)
+            )
+            outbox.append(Outbox(settings, key))
         for each in told:
             notices.tell(work, outbox[0], each)
 
