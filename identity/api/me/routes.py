@@ -74,11 +74,8 @@ async def update_me(
         if proven is None and not recent and accounts.other_email(user, fields):
             words = "a new e-mail address takes current_password, or a new login"
             raise LoginTooOld(words, max_age=RECENT)
-        changed = profile.patched(user, fields)
-        if me.services.mails.on and changed.get("email") and accounts.other_email(user, fields):
-            addresses.ask(session, me.services.mails, user, changed.pop("email"))
-        elif "email" in changed and not changed["email"]:
-            addresses.give_up(session, me.services.mails, user)
+        patched = profile.patched(user, fields)
+        changed = addresses.by_mail(session, me.services.mails, user, patched)
         accounts.update(session, user, changed, None)
         response.headers["etag"] = etag(user.version)
         return UserOut.of(user, accounts.roles_of(session, user.id))

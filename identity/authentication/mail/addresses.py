@@ -2,6 +2,9 @@
 those of the old one can take it back for a week. Each function is part of the caller's unit of
 work."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlmodel import Session
 
 from identity.authentication import securing
@@ -12,6 +15,22 @@ from identity.directory.users import accounts, names
 from identity.directory.users.table import User
 from identity.errors import TooManyRequests
 from identity.records import audit
+
+
+def by_mail(
+    session: Session, mails: Outbox, user: User, changed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What of `changed`, which the user wants of their own account, may be done at once. A new
+    address is asked for by mail, where mails can be sent; where there is to be none, the one of
+    before hears of it. Raises as `ask`."""
+    now = dict(changed)
+    if not mails.on or not accounts.other_email(user, changed):
+        return now
+    if changed["email"]:
+        ask(session, mails, user, now.pop("email"))
+    elif user.email is not None:
+        mails.write(session, "email_changed", to=user.email, user_id=user.id, locale=user.locale)
+    return now
 
 
 def ask(session: Session, mails: Outbox, user: User, address: str) -> None:
@@ -40,12 +59,6 @@ def confirm(session: Session, mails: Outbox, link: MailLink, user: User) -> None
     accounts.update(session, user, {"email": link.address, "email_verified": True}, None)
     if old is not None and old != link.address:
         mails.write(session, "email_changed", to=old, user_id=user.id, locale=user.locale)
-
-
-def give_up(session: Session, mails: Outbox, user: User) -> None:
-    """The account is about to have no address: the one of before hears of it."""
-    if user.email is not None:
-        mails.write(session, "email_changed", to=user.email, user_id=user.id, locale=user.locale)
 
 
 def undo(session: Session, link: MailLink, user: User) -> str:
