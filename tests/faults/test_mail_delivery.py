@@ -90,11 +90,11 @@ def test_a_kill_between_sending_and_saying_so_loses_nothing(sending: Start) -> N
 def test_a_link_that_many_use_at_once_sets_one_password(sending: Start) -> None:
     with taking() as box:
         ours = sending(2, box)
-        user = ours.user()
+        user, mails = ours.user(), outbox(ours)
         with ours.db.transaction() as session:
             row = accounts.get(session, user.id, lock=True)
             accounts.update(session, row, {"email": "ada@example.com"}, None)
-            resetting.ask(session, outbox(ours), "ada@example.com")
+            resetting.ask(session, mails, "ada@example.com")
         (mail,) = box.wait_for(1)
         form = {"token": mail.token, "new_password": "marmalade lighthouse 33"}
 
