@@ -1,11 +1,13 @@
-"""How the values of settings are spelled: durations, networks, origins, algorithms, and who may
-scrape."""
+"""How the values of settings are spelled: durations, networks, origins, algorithms, who may
+scrape, and where mails go."""
 
 import re
 from datetime import timedelta
+from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
@@ -106,11 +108,56 @@ def _pairs(value: object) -> object:
     return pairs
 
 
+class SmtpServer(NamedTuple):
+    host: str
+    port: int
+    username: str
+    """Empty: it asks nobody who they are."""
+    password: str
+    tls: Literal["at once", "starttls", "off"]
+
+
+_LOOPBACK = r"localhost|127\.[0-9.]+|::1"
+
+
+def smtp_server(url: str) -> SmtpServer:
+    """`ValueError` says what is wrong, and nothing of the URL: it may hold a password."""
+    parts = urlsplit(url)
+    host = parts.hostname
+    if parts.scheme not in ("smtp", "smtps") or not host or parts.path.strip("/"):
+        raise ValueError("must be smtp://HOST or smtps://HOST")
+    if parts.query not in ("", "starttls=off") or parts.fragment:
+        raise ValueError("knows no option but starttls=off")
+    try:
+        port = parts.port or (465 if parts.scheme == "smtps" else 587)
+    except ValueError:
+        raise ValueError("its port is no port") from None
+    here = re.fullmatch(_LOOPBACK, host) is not None
+    clear = here or parts.query == "starttls=off"
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if username and clear and not here:
+        raise ValueError("a password must not go without TLS, and starttls=off says so")
+    if parts.scheme == "smtps":
+        return SmtpServer(host, port, username, password, "at once")
+    return SmtpServer(host, port, username, password, "off" if clear else "starttls")
+
+
+def _mailbox(value: object) -> object:
+    """Whom mails are from: an address, with a name before it perhaps."""
+    if not isinstance(value, str):
+        return value
+    _, address = parseaddr(value)
+    if not re.fullmatch(r"[^\s@<>]+@[A-Za-z0-9.-]+", address) or not value.isprintable():
+        raise ValueError("is not an address such as Example <no-reply@example.com>")
+    return value
+
+
 Algorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
 Algorithms = Annotated[tuple[Algorithm, ...], BeforeValidator(_listed)]
 AudienceAlgorithms = Annotated[dict[str, Algorithm], BeforeValidator(_pairs)]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Pause = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
+Mailbox = Annotated[str, BeforeValidator(_mailbox)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
 Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -25,11 +25,13 @@ from identity.setting_types import (
     Algorithms,
     AudienceAlgorithms,
     Duration,
+    Mailbox,
     MayScrape,
     Networks,
     Origins,
     Paths,
     Pause,
+    smtp_server,
 )
 
 PREFIX = "IDENTITY_"
@@ -245,6 +247,29 @@ class CertificateSettings(Group):
     )  # fmt: skip
 
 
+class MailSettings(Group):
+    smtp_url: SecretStr | None = _setting(
+        None,
+        "the server that takes mails, such as `smtp://USER:PASSWORD@HOST:587`, where STARTTLS is "
+        "demanded unless the host is loopback or the URL ends in `?starttls=off`, or "
+        "`smtps://…:465`; unset: none are sent",
+    )
+    mail_from: Mailbox | None = _setting(
+        None,
+        "who mails are from, such as `Example <no-reply@example.com>`; with `IDENTITY_SMTP_URL`",
+    )
+    mail_folder: Path | None = _setting(
+        Path("var/mail"),
+        "folder that mails go to in development while there is no `IDENTITY_SMTP_URL`; `/dev/mail` "
+        "shows them. `off`: none",
+    )
+
+    @field_validator("mail_folder", mode="before")
+    @classmethod
+    def _no_folder(cls, value: object) -> object:
+        return None if value == "off" else value
+
+
 class LogSettings(Group):
     log_format: Literal["json", "console", "auto"] = _setting(
         "auto", "`json` or `console`; `auto`: console on a terminal, else json"
@@ -284,6 +309,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     fetching: FetchSettings = FetchSettings()
     certificates: CertificateSettings = CertificateSettings()
+    mail: MailSettings = MailSettings()
     logs: LogSettings = LogSettings()
 
     @classmethod
@@ -333,6 +359,12 @@ class Settings(BaseSettings):
     @property
     def production(self) -> bool:
         return self.server.environment == "production"
+
+    @property
+    def sends_mail(self) -> bool:
+        """By SMTP, or into the folder of who develops."""
+        by_folder = not self.production and self.mail.mail_folder is not None
+        return self.mail.smtp_url is not None or by_folder
 
 
 def described() -> Iterator[tuple[str, str, FieldInfo]]:
@@ -401,6 +433,13 @@ def _cross_checked(settings: Settings) -> Settings:
             )
     _check_authorities("FETCH_CA", settings.fetching.fetch_ca)
     _check_certificates(settings)
+    if settings.mail.smtp_url is not None:
+        try:
+            smtp_server(settings.mail.smtp_url.get_secret_value())
+        except ValueError as mistake:
+            raise SettingsError(f"IDENTITY_SMTP_URL: {mistake}") from None
+        if settings.mail.mail_from is None:
+            raise SettingsError("IDENTITY_MAIL_FROM: is needed beside IDENTITY_SMTP_URL")
     if settings.sessions.refresh_token_ttl > settings.sessions.session_ttl:
         raise SettingsError("IDENTITY_REFRESH_TOKEN_TTL: must not exceed IDENTITY_SESSION_TTL")
     return settings

@@ -137,6 +137,7 @@ def make_settings(
             "bootstrap_admin_password": ADMIN_PASSWORD,
             "log_level": "warning",
             "id_token_algorithms": id_token_algorithms,
+            "mail_folder": None,
             **WEAK_BUT_QUICK,
             **changed,
         }
@@ -199,6 +200,7 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Server]]
             "BOOTSTRAP_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "BCRYPT_ROUNDS": "4",
             "TEST_WEAK_HASHING": "1",
+            "MAIL_FOLDER": "off",
             **changed,
         }
         given = {name: value for name, value in chosen.items() if value is not None}

@@ -17,6 +17,7 @@ from identity.api import (
     factors,
     keys,
     lockdown,
+    mail,
     openapi,
     stats,
 )
@@ -60,7 +61,7 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     app.state.grants = grants
     for slice_ in (
         me, connections, factors, bulk, users_listed, users, clients, logouts, issuers, access,
-        keys, audit, stats, all_sessions, blocks, lockdown, why, preview,
+        keys, audit, mail, stats, all_sessions, blocks, lockdown, why, preview,
     ):  # fmt: skip
         app.include_router(slice_.router)
     app.add_exception_handler(IdentityError, _refuse)

@@ -12,6 +12,7 @@ from identity.cli import (
     issuers,
     keys,
     lockdown,
+    mail,
     roles,
     service,
     sessions,
@@ -34,7 +35,7 @@ doctor.add_to(app)
 for group in (
     users.commands, clients.commands, issuers.commands, roles.commands, roles.scopes,
     keys.commands, tokens.commands, audit.commands, lockdown.commands, blocks.commands,
-    sessions.commands,
+    sessions.commands, mail.commands,
 ):  # fmt: skip
     app.add_typer(group)
 applying.add_to(app)

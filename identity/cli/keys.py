@@ -220,10 +220,12 @@ def _reencrypt_under_setting(operation: Operation, drop_old: bool) -> None:
 def _reencrypt(session: "Session", operation: Operation) -> int:
     """Bring all that is sealed under the newest master key; how many secrets there were."""
     from identity.authentication import totp
+    from identity.authentication.mail import outbox
     from identity.keys import master
 
     key = operation.master(session)
-    return master.reencrypt(session, key) + totp.reencrypt(session, key)
+    secrets = master.reencrypt(session, key) + totp.reencrypt(session, key)
+    return secrets + outbox.reencrypt(session, key)
 
 
 def _sign_head_anew(operation: Operation) -> None:

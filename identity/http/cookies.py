@@ -13,6 +13,8 @@ SESSION = "identity"
 """Who is signed in."""
 BROWSER = "identity-browser"
 """Which browser this is, for marks; it says nothing of a person."""
+DEVICE = "identity-device"
+"""The same, for years: by it somebody's new browser is told from one that they have used."""
 
 
 @dataclass(frozen=True)

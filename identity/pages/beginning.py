@@ -1,8 +1,8 @@
 """What signing in comes to: a browser session, and back to where somebody waits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from identity.authentication import browser, levels
+from identity.authentication import browser, devices, levels
 from identity.authentication.levels import Proof
 from identity.errors import OAuthError
 from identity.http import cookies
@@ -24,6 +24,8 @@ class Asked:
     """The request that waits for it; None where none does, or nothing can come of it."""
     action: str
     """Where its forms go."""
+    device: str | None = None
+    """The lasting name of this browser; None where nobody would be told of a new one."""
 
     @property
     def client_id(self) -> str | None:
@@ -37,6 +39,13 @@ class Beginning:
         self._base = base
 
     async def asked(self, request: Request) -> Asked:
+        found = await self._asked(request)
+        if not self._services.mails.on:
+            return found
+        known = self._services.cookies.read(request, cookies.DEVICE)
+        return replace(found, device=devices.named(known))
+
+    async def _asked(self, request: Request) -> Asked:
         to = returning.to(request.query, self._base)
         action = returning.with_to(f"{self._base}/sign-in", to)
         await self._services.feed.catch_up()
@@ -60,6 +69,9 @@ class Beginning:
     ) -> str:
         """The cookie of the session, whose name is another than it was before."""
         cookie = self.raised(work, request, user_id, proof, before)
+        if asked.device is not None:
+            said = (request.header(b"user-agent") or b"").decode("latin-1")
+            devices.signed_in(work, self._services.mails, user_id, asked.device, said)
         audit.record(
             work, "login", subject=user_id, client_id=asked.client_id, by="browser", acr=proof.acr
         )
@@ -79,7 +91,11 @@ class Beginning:
         )
 
     def go_on(self, asked: Asked, cookie: str) -> Response:
-        return see_other(asked.to or f"{self._base}/sign-in", [self.set(cookie)])
+        headers = [self.set(cookie)]
+        if asked.device is not None:
+            lasting = int(devices.REMEMBERED.total_seconds())
+            headers.append(self._services.cookies.set(cookies.DEVICE, asked.device, lasting))
+        return see_other(asked.to or f"{self._base}/sign-in", headers)
 
     def set(self, cookie: str) -> tuple[bytes, bytes]:
         lasting = int(self._services.browser_lifetimes.absolute.total_seconds())

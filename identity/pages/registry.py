@@ -28,6 +28,11 @@ PAGES = (
     Entry("/consent", "consent"),
     Entry("/sign-out", "signing_out"),
     Entry("/device", "device"),
+    Entry("/reset-password", "mail.reset_password"),
+    Entry("/verify-email", "mail.verify_email"),
+    Entry("/invitation", "mail.invitation"),
+    Entry("/.well-known/change-password", "mail.change_password", ("GET",)),
+    Entry("/dev/mail", "mail.dev_mail", ("GET",)),
     Entry("/account/factors", "account.factors"),
     Entry("/static/{name}", "static", ("GET",)),
 )

@@ -46,7 +46,9 @@ class Rendering:
             _, lambda one, many, n: one if n == 1 else many, newstyle=True
         )
         self._environment.tests["web"] = _is_web
-        self._environment.globals |= {"base": self.base, "version": version()}
+        self._environment.globals |= {
+            "base": self.base, "version": version(), "mails": settings.sends_mail,
+        }  # fmt: skip
 
     def page(
         self,

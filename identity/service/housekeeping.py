@@ -11,7 +11,8 @@ from typing import cast
 
 import structlog
 
-from identity.authentication import browser, once
+from identity.authentication import browser, devices, once
+from identity.authentication.mail import links, outbox
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
 from identity.errors import Unavailable
@@ -20,12 +21,13 @@ from identity.records import audit
 from identity.records.audit import archiving
 from identity.service import unused_clients
 from identity.service.logout_delivery import LogoutDelivery
+from identity.service.mail_delivery import MailDelivery
 from identity.service.opening import audit_keys
 from identity.service.wiring import Services
 from identity.store import SOME, changes
 from identity.store.files import Files
 from identity.tokens import codes, exchanged, live, logouts, pushed
-from identity.tokens.devices import table as devices
+from identity.tokens.devices import table as device_codes
 from identity.tokens.sessions import lifecycle
 from identity.tokens.status import reserving
 
@@ -36,18 +38,20 @@ PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
 
 
 class Housekeeping:
-    """Seconds between chores: SQLite's files 0.2, what clients are told 0.4, the audit and late
-    changes 1, the keys 5, pruning and archiving about 60."""
+    """Seconds between chores: SQLite's files 0.2, what clients and users are told 0.4, the audit
+    and late changes 1, the keys 5, pruning and archiving about 60."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._logouts = LogoutDelivery(services)
+        self._mails = MailDelivery(services)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
 
     def start(self) -> None:
         chores = [
             (0.4, self.tell_logouts),
+            (0.4, self.send_mails),
             (1.0, self.write_audit),
             (1.0, self.record_late),
             (5.0, self.tend_keys),
@@ -72,6 +76,7 @@ class Housekeeping:
             for task in stuck:
                 task.cancel()
         await self._logouts.stop(PATIENCE)
+        await self._mails.stop(PATIENCE)
         self._services.queue.close()
         await self._attempt(self.write_audit)
         if lost := self._services.queue.depth:
@@ -95,6 +100,10 @@ class Housekeeping:
         with suppress(Unavailable):  # others say so, less often
             await self._logouts.deliver()
 
+    async def send_mails(self) -> None:
+        with suppress(Unavailable):
+            await self._mails.deliver()
+
     async def record_late(self) -> None:
         await changes.record_late(self._services.db)
 
@@ -110,12 +119,15 @@ class Housekeeping:
             reserving.prune,
             codes.prune,
             pushed.prune,
-            devices.prune,
+            device_codes.prune,
             exchanged.prune,
             lifecycle.prune,
             browser.prune,
             once.prune,
             logouts.prune,
+            outbox.prune,
+            links.prune,
+            devices.prune,
             partial(unused_clients.prune, age=unused),
             self._services.throttle.prune,
         ):

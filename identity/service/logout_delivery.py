@@ -6,8 +6,6 @@ is slow, or has ten thousand to be told, holds up nobody else.
 """
 
 import asyncio
-import random
-from datetime import timedelta
 from urllib.parse import urlencode
 
 import structlog
@@ -18,8 +16,9 @@ from identity.errors import IdentityError, Unavailable
 from identity.http.fetching import FetchFailed
 from identity.records import audit
 from identity.service.wiring import Services
+from identity.store.leased import pause_after
 from identity.tokens import logouts
-from identity.tokens.logouts import FIRST_PAUSE, LONGEST_PAUSE, Taken
+from identity.tokens.logouts import Taken
 
 _log = structlog.get_logger()
 
@@ -107,13 +106,6 @@ class LogoutDelivery:
     def _token(self, client: ClientSnapshot, taken: Taken) -> str:
         subject = self._services.subjects.of(client, taken.user_id)
         return self._services.logout_tokens.mint(subject, taken.session_id, client)
-
-
-def pause_after(attempts: int) -> timedelta:
-    """Twice as long each time, and never the same for all who failed together."""
-    doublings = min(max(attempts - 1, 0), 20)
-    usual = min(FIRST_PAUSE.total_seconds() * (1 << doublings), LONGEST_PAUSE.total_seconds())
-    return timedelta(seconds=usual * random.uniform(0.75, 1.25))  # noqa: S311
 
 
 def _settle(session: Session, client_id: str, taken: Taken, failure: str | None) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
+from identity.authentication.devices import KnownDevice
+from identity.authentication.mail.links import MailLink
+from identity.authentication.mail.outbox import OutgoingMail
 from identity.authentication.once import UsedOnce
 from identity.authentication.recovery import RecoveryCode
 from identity.authentication.throttle import KnownAddress, LoginFailure
@@ -70,6 +73,9 @@ TABLES = (
     DeviceAuthorization,
     ExchangedToken,
     LogoutNotice,
+    OutgoingMail,
+    MailLink,
+    KnownDevice,
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,
@@ -109,5 +115,8 @@ _partial("ix_browser_session_address", _browser.address, _browser.id, where=_liv
 
 _waits = col(LogoutNotice.given_up_at).is_(None)
 _partial("ix_logout_notice_due", LogoutNotice.due_at, where=_waits)
+
+_unsent = col(OutgoingMail.sent_at).is_(None) & col(OutgoingMail.given_up_at).is_(None)
+_partial("ix_mail_outbox_due", OutgoingMail.due_at, where=_unsent)
 
 metadata = SQLModel.metadata

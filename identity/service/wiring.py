@@ -12,6 +12,7 @@ from identity.authentication.dpop import DPoP
 from identity.authentication.halfway import Halfway
 from identity.authentication.issuers import TrustedIssuers
 from identity.authentication.key_sets import KeySets
+from identity.authentication.mail.outbox import Outbox
 from identity.authentication.marks import Marks
 from identity.authentication.password import PasswordLogin
 from identity.authentication.passwords.hashing import PasswordHasher
@@ -82,6 +83,7 @@ class Services:
     throttle: Throttle
     login: PasswordLogin
     second_factor: SecondFactor
+    mails: Outbox
     halfway: Halfway
     places: Places
     lists: Lists
@@ -225,6 +227,7 @@ class Services:
                 db, hasher, pool, throttle, stored_kinds, lockdowns, queue, metrics
             ),
             second_factor=SecondFactor(db, master_key, settings, queue, metrics),
+            mails=Outbox(settings, master_key),
             halfway=Halfway(master_key),
             places=Places(settings, db, feed, ring),
             lists=Lists(settings, db, feed, ring),

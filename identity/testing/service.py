@@ -55,6 +55,7 @@ def _settings(folder: Path, **changed: Any) -> Any:
         bcrypt_rounds=4,
         test_weak_hashing=True,
         log_level="error",
+        mail_folder=None,
         **changed,
     )
 

@@ -1,26 +1,16 @@
 """What clients are yet to be told: that sessions of their users have ended (OpenID Connect
 Back-Channel Logout).
 
-A notice is written in the transaction that ends the session, so none is lost, and is deleted once
-its client has been told. Who is about to tell takes it for `LEASE`; if they die meanwhile, another
-process takes it then. The database's clock decides, for replicas' own differ.
+A notice is written in the transaction that ends the session, and is deleted once its client has
+been told (`store.leased` has how it waits).
 """
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    CursorResult,
-    Index,
-    bindparam,
-    delete,
-    func,
-    literal,
-    update,
-)
-from sqlmodel import Field, Session, SQLModel, col
+from sqlalchemy import Index, bindparam, delete, func, literal
+from sqlmodel import Field, Session, col
 
 from identity.clock import utcnow
 from identity.directory.clients.table import Client
@@ -28,25 +18,18 @@ from identity.store import (
     Database,
     Statement,
     StatementBy,
-    UtcDateTime,
-    delete_some,
     execute,
     insert_for,
+    leased,
     select_of,
 )
-from identity.store.moments import DatabaseClock, database_time
+from identity.store.leased import Leased
+from identity.store.moments import DatabaseClock
 from identity.store.statements import DialectName
 from identity.tokens.sessions.table import LoginSession
 
-LEASE = timedelta(seconds=30)
-"""Longer than anybody takes to be told."""
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=10)
-GIVEN_UP_AFTER = timedelta(hours=24)
-KEPT = timedelta(days=7)
-"""How long administrators see what was given up."""
 
-
-class LogoutNotice(SQLModel, table=True):
+class LogoutNotice(Leased, table=True):
     __tablename__ = "logout_notice"
     __table_args__ = (Index("ix_logout_notice_client", "client_id", "due_at"),)
 
@@ -54,13 +37,6 @@ class LogoutNotice(SQLModel, table=True):
     """The `sid`; the session itself may be forgotten before its client is told."""
     client_id: str = Field(foreign_key="client.id", ondelete="CASCADE")
     user_id: str
-    noted_at: datetime = Field(sa_type=UtcDateTime)
-    due_at: datetime = Field(sa_type=UtcDateTime)
-    """Nobody takes it before."""
-    attempts: int = 0
-    """Counted when it is taken: who settles it names the number that they took it with."""
-    last_error: str | None = None
-    given_up_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
 
 
 class Taken(NamedTuple):
@@ -137,65 +113,25 @@ async def due(db: Database, most: int) -> list[str]:
 
 
 def take(session: Session, client_id: str, most: int) -> list[Taken]:
-    """Up to `most` notices that are due; nobody else takes them for `LEASE`."""
-    now = database_time(session)
-    chosen = (
-        select_of(LogoutNotice.session_id)
-        .where(_WAITS, col(LogoutNotice.client_id) == client_id, col(LogoutNotice.due_at) <= now)
-        .order_by(col(LogoutNotice.due_at))
-        .limit(most)
-        .with_for_update(skip_locked=True)
-    )
-    taken = session.execute(
-        update(LogoutNotice)
-        .where(col(LogoutNotice.session_id).in_(chosen))
-        .values(due_at=now + LEASE, attempts=col(LogoutNotice.attempts) + 1)
-        .returning(
-            col(LogoutNotice.session_id),
-            col(LogoutNotice.user_id),
-            col(LogoutNotice.noted_at),
-            col(LogoutNotice.attempts),
-        )
-        .execution_options(synchronize_session=False)
-    )
-    return [Taken(*row) for row in taken]
+    """Up to `most` notices that are due; nobody else takes them for a while."""
+    columns = [col(getattr(LogoutNotice, name)) for name in Taken._fields]
+    whose = col(LogoutNotice.client_id) == client_id
+    return [Taken._make(row) for row in leased.take(session, LogoutNotice, most, whose, of=columns)]
 
 
 def settle_told(session: Session, taken: Taken) -> None:
-    session.execute(delete(LogoutNotice).where(*_same(taken)))
+    session.execute(delete(LogoutNotice).where(*leased.same(LogoutNotice, taken.session_id, taken)))
 
 
 def settle_failed(session: Session, taken: Taken, pause: timedelta, words: str) -> bool:
-    """It is due again after `pause`; False where that has gone on for too long, and nobody tries
-    again."""
-    now = database_time(session)
-    over = now + pause > taken.noted_at + GIVEN_UP_AFTER
-    session.execute(
-        update(LogoutNotice)
-        .where(*_same(taken))
-        .values(due_at=now + pause, last_error=words[:200], given_up_at=now if over else None)
-    )
-    return not over
-
-
-def _same(taken: Taken) -> tuple[ColumnElement[bool], ...]:
-    """Unless another process took it meanwhile, because we were thought to be dead."""
-    return (
-        col(LogoutNotice.session_id) == taken.session_id,
-        col(LogoutNotice.attempts) == taken.attempts,
-    )
+    """False where it is given up."""
+    return leased.settle_failed(session, LogoutNotice, taken.session_id, taken, pause, words)
 
 
 def try_again(session: Session, client_id: str) -> int:
     """All that wait for a client are due now, and what was given up waits again; how many."""
-    again = session.execute(
-        update(LogoutNotice)
-        .where(col(LogoutNotice.client_id) == client_id)
-        .values(due_at=database_time(session), given_up_at=None)
-    )
-    return cast(CursorResult[Any], again).rowcount
+    return leased.try_again(session, LogoutNotice, col(LogoutNotice.client_id) == client_id)
 
 
 def prune(session: Session) -> int:
-    """Forget what was given up, after a while."""
-    return delete_some(session, LogoutNotice, col(LogoutNotice.given_up_at) < utcnow() - KEPT)
+    return leased.prune(session, LogoutNotice)

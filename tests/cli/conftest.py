@@ -33,6 +33,7 @@ def environ(
         "IDENTITY_ID_TOKEN_ALGORITHMS": id_token_algorithms,
         "IDENTITY_BCRYPT_ROUNDS": "4",
         "IDENTITY_TEST_WEAK_HASHING": "1",
+        "IDENTITY_MAIL_FOLDER": "off",
     }
     for name, value in chosen.items():
         monkeypatch.setenv(name, value)

@@ -112,6 +112,7 @@ def settings_of(url: str, folder: Path) -> dict[str, str]:
         "BCRYPT_ROUNDS": "4",
         "TEST_WEAK_HASHING": "1",
         "LOG_LEVEL": "warning",
+        "MAIL_FOLDER": "off",
     }
 
 
@@ -126,7 +127,7 @@ class Replicas:
         self._ends = ExitStack()
         self.settings = Settings.of(
             database_url=url, keys_dir=folder / "keys", issuer=ISSUER,
-            bcrypt_rounds=4, test_weak_hashing=True,
+            bcrypt_rounds=4, test_weak_hashing=True, mail_folder=None,
         )  # fmt: skip
         self.servers = [self.start() for _ in range(count)]
         self.db = open_database(self.settings)

@@ -8,8 +8,7 @@ import pytest
 from sqlmodel import select
 
 from identity.directory.clients.table import Client
-from identity.store import changes
-from identity.tokens import logouts
+from identity.store import changes, leased
 from identity.tokens.logouts import LogoutNotice
 from identity.tokens.sessions import lifecycle
 from tests.databases import wait_until
@@ -77,7 +76,7 @@ def test_a_kill_while_a_client_is_told_loses_nothing(
         receiver.holding.set()
         with ours.db.transaction() as session:  # as though the leases were over
             for notice in session.exec(select(LogoutNotice)):
-                notice.due_at -= logouts.LEASE + timedelta(seconds=1)
+                notice.due_at -= leased.LEASE + timedelta(seconds=1)
                 session.add(notice)
         ours.servers[0] = ours.start()
         wait_until(lambda: not waiting(ours), 60, lambda: f"{waiting(ours)} are left")

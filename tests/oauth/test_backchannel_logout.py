@@ -11,7 +11,8 @@ from sqlmodel import Session, select
 
 from identity import clock
 from identity.errors import Conflict
-from identity.service.logout_delivery import pause_after
+from identity.store import leased
+from identity.store.leased import pause_after
 from identity.tokens import logouts
 from identity.tokens.logout_tokens import EVENT, LIFE
 from identity.tokens.logouts import LogoutNotice
@@ -275,7 +276,7 @@ async def test_who_does_not_take_it_is_told_again(
 async def test_pauses_grow_and_end_somewhere() -> None:
     spans = [pause_after(n).total_seconds() for n in range(1, 40)]
     for n, span in enumerate(spans):
-        usual = min(2.0**n, logouts.LONGEST_PAUSE.total_seconds())
+        usual = min(2.0**n, leased.LONGEST_PAUSE.total_seconds())
         assert 0.75 * usual <= span <= 1.25 * usual
 
 
@@ -288,7 +289,7 @@ async def test_after_a_day_it_is_given_up_and_an_administrator_may_try_again(
     await sign_out(browser)
     await told(receiver)
     await until(world, lambda waiting: waiting[0].last_error is not None)
-    let_pass(world, due_at=timedelta(hours=1), noted_at=logouts.GIVEN_UP_AFTER)
+    let_pass(world, due_at=timedelta(hours=1), noted_at=leased.GIVEN_UP_AFTER)
     (notice,) = await until(world, lambda waiting: waiting[0].given_up_at is not None)
     count = len(receiver.told)
     (event,) = await world.events("logout_notice.given_up")
@@ -322,7 +323,7 @@ async def test_what_was_given_up_is_forgotten_after_a_week(
     await until(world, lambda waiting: bool(waiting) and waiting[0].last_error is not None)
     with world.change() as session:
         (notice,) = session.exec(select(LogoutNotice))
-        notice.given_up_at = clock.utcnow() - logouts.KEPT + timedelta(minutes=1)
+        notice.given_up_at = clock.utcnow() - leased.KEPT + timedelta(minutes=1)
         session.add(notice)
     assert await world.services.db.write(logouts.prune) == 0
     let_pass(world, given_up_at=timedelta(minutes=2))
@@ -372,7 +373,7 @@ async def test_nobody_takes_a_notice_twice(
     take = lambda session: logouts.take(session, "shop", 10)  # noqa: E731
     assert await world.services.db.write(take) == []
     # Whoever has it died, as it seems. It did not: what it says of it now counts no more.
-    let_pass(world, due_at=logouts.LEASE + timedelta(seconds=1))
+    let_pass(world, due_at=leased.LEASE + timedelta(seconds=1))
     (taken,) = await world.services.db.write(take)
     assert taken.attempts == notice.attempts + 1
     receiver.holding.set()

@@ -15,6 +15,7 @@ from identity.api.problems import administrative, problems
 from identity.api.sessions import AtClient, SessionOut
 from identity.api.users.schemas import MyPasswordChange, MyPatch, PasswordChange
 from identity.authentication import changing
+from identity.authentication.mail import addresses
 from identity.clock import now
 from identity.directory.users import accounts, profile
 from identity.directory.users.shown import UserOut
@@ -53,7 +54,9 @@ async def update_me(
     me: ChangingMe, body: MyPatch, response: Response, if_match: IfMatch = None
 ) -> UserOut:
     """A JSON merge patch. Another e-mail address, which is a login name, takes the current
-    password or a login of the last five minutes, and has to be verified again."""
+    password or a login of the last five minutes. Where mails can be sent it counts once it has been
+    confirmed by the mail that goes there, whether or not somebody else has it: the answer is the
+    same, and shows the address of before. Elsewhere it counts at once, and is not verified."""
     fields = body.members()
     password = fields.pop("current_password", None)
     proven = None
@@ -71,14 +74,35 @@ async def update_me(
         if proven is None and not recent and accounts.other_email(user, fields):
             words = "a new e-mail address takes current_password, or a new login"
             raise LoginTooOld(words, max_age=RECENT)
-        changed = profile.patched(user, fields)
+        patched = profile.patched(user, fields)
+        changed = addresses.by_mail(session, me.services.mails, user, patched)
         accounts.update(session, user, changed, None)
         response.headers["etag"] = etag(user.version)
         return UserOut.of(user, accounts.roles_of(session, user.id))
 
     if "email" not in fields:
         return await me.services.db.write(unit)
+    if me.services.mails.on:
+        with changing.in_our_words():
+            return await me.services.db.write(unit)
     return await _asking_what_is_taken(me, unit)
+
+
+@router.post(
+    "/users/me/verify-email", status_code=202, operation_id="verify_my_email",
+    summary="Get a mail by which I confirm my e-mail address", responses=administrative(409, 429),
+)  # fmt: skip
+async def verify_my_email(me: ChangingMe) -> None:
+    """Nothing is sent where it is verified already."""
+    mails = me.services.mails
+
+    def unit(session: Session) -> None:
+        user = accounts.get(session, me.user.id, lock=True)
+        if not mails.on or user.email is None:
+            raise Conflict("there is no address, or no mail can be sent")
+        addresses.ask_verification(session, mails, user)
+
+    await me.services.db.write(unit)
 
 
 @router.post(

@@ -21,12 +21,15 @@ from identity.api.users.schemas import (
     RolesOrNames,
     UserPatch,
 )
+from identity.authentication.mail import resetting
 from identity.authentication.passwords import policy
 from identity.clock import utcnow
 from identity.directory.users import accounts, names, profile
 from identity.directory.users.shown import UserOut
 from identity.directory.users.table import User
-from identity.errors import NotFound
+from identity.errors import Conflict, NotFound, ValidationFailed
+from identity.records import audit
+from identity.service.wiring import Services
 from identity.tokens.sessions import lifecycle
 
 Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]
@@ -42,6 +45,8 @@ router = APIRouter(prefix="/users", tags=["Users"], route_class=JsonRoute)
 async def create_user(actor: Writer, body: NewUser, response: Response) -> UserOut:
     """Nobody can give roles that hold more than they hold themselves."""
     services = actor.services
+    if body.invite:
+        _check_invitable(services, body.email, body.password is not None)
     username = names.username(body.username)
     password_hash = None
     if body.password is not None:
@@ -60,6 +65,8 @@ async def create_user(actor: Writer, body: NewUser, response: Response) -> UserO
             roles=body.roles,
             held=actor.held,
         )
+        if body.invite:
+            resetting.invite(session, services.mails, user)
         return shown(session, user, response)
 
     created = await services.db.write(unit)
@@ -152,6 +159,24 @@ async def reset_password(
     return OneTimePassword(password=password, expires_at=expires)
 
 
+@router.post(
+    "/{user_id}/invitation", status_code=204, operation_id="invite_user",
+    summary="Invite a user who has no password, once more", responses=administrative(404, 409),
+)  # fmt: skip
+async def invite(actor: Writer, user_id: PathId) -> None:
+    """A mail with a link that is good for seven days."""
+
+    def unit(session: Session) -> None:
+        user = accounts.get(session, user_id, lock=True)
+        accounts.guard(session, user, actor.held)
+        if not actor.services.mails.on or user.email is None or user.password_hash is not None:
+            raise Conflict("the user has a password, or no address, or no mail can be sent")
+        resetting.invite(session, actor.services.mails, user)
+        audit.record(session, "user.invited", subject=user.id)
+
+    await actor.services.db.write(unit)
+
+
 @router.put(
     "/{user_id}/roles", operation_id="set_user_roles", summary="Set the roles of a user",
     responses=administrative(404, 409, 412, body=True),
@@ -214,6 +239,13 @@ async def end_session(actor: Writer, user_id: PathId, session_id: PathId) -> Non
             raise NotFound("the session has ended already")
 
     await actor.services.db.write(unit)
+
+
+def _check_invitable(services: Services, email: str | None, has_password: bool) -> None:
+    if email is None or has_password:
+        raise ValidationFailed([("/invite", "takes an e-mail address and no password")])
+    if not services.mails.on:
+        raise ValidationFailed([("/invite", "no mail can be sent: IDENTITY_SMTP_URL is not set")])
 
 
 def shown(session: Session, user: User, response: Response) -> UserOut:

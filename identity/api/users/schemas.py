@@ -35,6 +35,10 @@ class NewUser(Profile):
         default=None, description="Without one the user cannot log in until someone sets it."
     )
     roles: RoleNames = Field(default_factory=list)
+    invite: bool = Field(
+        default=False,
+        description="Send a mail by which the user sets the password. It takes `email`.",
+    )
 
 
 class UserPatch(Profile, Patch):

@@ -44,6 +44,8 @@ BUILT_IN = {
     "keys:read": "See signing keys",
     "keys:write": "Rotate and revoke signing keys",
     "audit:read": "Read the audit trail and the statistics",
+    "mail:read": "See which mails wait to be sent",
+    "mail:write": "Send mails again, and test ones",
     "introspect": "Introspect every token, and follow revocations",
     LOCKDOWN: "Stop every sign-in and whatever is issued, and lift that; sign in meanwhile",
     ACCOUNT: "Change one's own account: name, e-mail address, password, sessions",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, String, false
+from sqlalchemy import JSON, String, false, true
 from sqlmodel import Field, SQLModel
 
 from identity.clock import utcnow
@@ -41,6 +41,8 @@ class User(SQLModel, table=True):
     """Of a one-time password; from then on it is a wrong one."""
     second_factor: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     """Whether one is asked for beside the password (`authentication.second_factor`)."""
+    device_notices: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
+    """Whether a mail tells of sign-ins with a new device (`authentication.devices`)."""
     version: int = 1
     """Counts the changes an administrator or the user made; the ETag of the resource."""
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

@@ -7,7 +7,7 @@ events their place in it within a second, one sealer at a time, and signs the he
 """
 
 from identity.records.audit.chain import Fault, Sealed, archived, seal, unsealed, verify
-from identity.records.audit.events import AuditQueue, Outcome, event, record
+from identity.records.audit.events import AuditQueue, Happened, Outcome, event, happened, record
 from identity.records.audit.origins import SYSTEM, Origin, act_as, origin
 from identity.records.audit.table import AuditArchive, AuditEvent, AuditHead
 
@@ -18,12 +18,14 @@ __all__ = [
     "AuditHead",
     "AuditQueue",
     "Fault",
+    "Happened",
     "Origin",
     "Outcome",
     "Sealed",
     "act_as",
     "archived",
     "event",
+    "happened",
     "origin",
     "record",
     "seal",

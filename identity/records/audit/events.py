@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from identity.clock import now, utcnow
 from identity.errors import Overloaded
@@ -16,6 +16,14 @@ BATCH = 500
 """Events written at once."""
 Outcome = Literal["success", "refused"]
 _INSERT = Statement(lambda: insert_of(AuditEvent, WRITTEN))
+
+
+class Happened(NamedTuple):
+    """What a unit of work has recorded, as far as hooks of its commit want to know."""
+
+    event: str
+    subject: str | None
+    kind: str | None
 
 
 def event(
@@ -66,6 +74,14 @@ def record(
     """Write an event in the caller's transaction; it stands or falls with what it tells of."""
     members = event(name, outcome=outcome, subject=subject, client_id=client_id, **detail)
     execute(work, _INSERT, members)
+    if outcome == "success":
+        happened(work).append(Happened(name, subject, detail.get("kind")))
+
+
+def happened(work: Work) -> list[Happened]:
+    """What this unit of work has recorded so far, refusals left out."""
+    found: list[Happened] = work.info.setdefault("happened", [])
+    return found
 
 
 class AuditQueue:

@@ -32,6 +32,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "logins": ("Login attempts.", ("outcome",)),
     "tokens_issued": ("Access tokens issued.", ("grant",)),
     "logout_notices": ("Attempts to tell a client that a session has ended.", ("outcome",)),
+    "mails": ("Attempts to send a mail.", ("outcome",)),
     "change_feed_resets": ("How often all that was remembered was forgotten.", ("cause",)),
     "cache_lookups": ("Questions answered from memory or not.", ("cache", "result")),
 }
@@ -62,6 +63,7 @@ class Metrics:
             "logins": {},
             "tokens_issued": {},
             "logout_notices": {},
+            "mails": {},
             "change_feed_resets": {},
         }
         self._waits: Histogram = _empty()
@@ -88,6 +90,10 @@ class Metrics:
     def logout(self, outcome: str) -> None:
         """`told`, `failed` (it is tried again) or `given_up`."""
         self._count("logout_notices", (outcome,))
+
+    def mail(self, outcome: str) -> None:
+        """`sent`, `failed` (it is tried again) or `given_up`."""
+        self._count("mails", (outcome,))
 
     def feed_reset(self, cause: str) -> None:
         """`start`, `connection` or `history`, see `store.changes`."""
