@@ -24,11 +24,13 @@ from identity.setting_types import (
     Algorithm,
     Algorithms,
     AudienceAlgorithms,
+    DomainName,
     Duration,
     MayScrape,
     Networks,
     Origins,
     Pause,
+    RelatedOrigins,
 )
 
 PREFIX = "IDENTITY_"
@@ -199,6 +201,19 @@ class ThrottleSettings(Group):
     login_lockout: Duration = _setting("5m", "how long further attempts answer 429")
 
 
+class PasskeySettings(Group):
+    rp_id: DomainName | None = _setting(
+        None,
+        "the domain that passkeys belong to; the issuer's host when unset. Permanent: passkeys "
+        "made under another are good no longer",
+    )
+    related_origins: RelatedOrigins = _setting(
+        (),
+        "other origins whose pages or apps may use the same passkeys, such as "
+        "`https://example.co.uk` or `android:apk-key-hash:…`",
+    )
+
+
 class BootstrapSettings(Group):
     bootstrap_admin_username: str = _setting("admin", "the first user, made when there is none")
     bootstrap_admin_password: SecretStr | None = _setting(
@@ -261,6 +276,7 @@ class Settings(BaseSettings):
     sessions: SessionSettings = SessionSettings()
     registration: RegistrationSettings = RegistrationSettings()
     throttle: ThrottleSettings = ThrottleSettings()
+    passkeys: PasskeySettings = PasskeySettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     audit: AuditSettings = AuditSettings()
     fetching: FetchSettings = FetchSettings()
@@ -364,6 +380,7 @@ def _cross_checked(settings: Settings) -> Settings:
             "IDENTITY_ISSUER: must be an http(s) address without query or fragment "
             f"(it is {settings.issuer!r})"
         )
+    _check_passkeys(settings.passkeys, parts.scheme, parts.netloc, parts.hostname)
     url = settings.database.database_url.get_secret_value()
     if not re.match(r"(sqlite:///.|postgres(ql)?://)", url):
         raise SettingsError("IDENTITY_DATABASE_URL: must begin with sqlite:/// or postgresql://")
@@ -389,3 +406,16 @@ def _cross_checked(settings: Settings) -> Settings:
     if settings.sessions.refresh_token_ttl > settings.sessions.session_ttl:
         raise SettingsError("IDENTITY_REFRESH_TOKEN_TTL: must not exceed IDENTITY_SESSION_TTL")
     return settings
+
+
+def _check_passkeys(passkeys: PasskeySettings, scheme: str, netloc: str, host: str) -> None:
+    """Browsers let an origin use the passkeys of its own domain, of one above, or of one that
+    names it as related (WebAuthn 3 §5.11)."""
+    domain = passkeys.rp_id
+    if domain is None or host == domain or host.endswith(f".{domain}"):
+        return
+    if f"{scheme}://{netloc}" not in passkeys.related_origins:
+        raise SettingsError(
+            f"IDENTITY_RP_ID: must be the issuer's host, {host}, or a domain above it, unless the "
+            f"issuer's origin is one of IDENTITY_RELATED_ORIGINS (it is {domain!r})"
+        )

@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from identity import __version__
-from identity.api import audit, connections, factors, keys, openapi, stats
+from identity.api import audit, connections, factors, keys, openapi, passkeys, stats
 from identity.api.access import routes as access
 from identity.api.clients import logouts
 from identity.api.clients import routes as clients
@@ -47,7 +47,8 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     app.state.services = services
     app.state.grants = grants
     for slice_ in (
-        me, connections, factors, users, clients, logouts, issuers, access, keys, audit, stats,
+        me, connections, factors, passkeys, users, clients, logouts, issuers, access, keys, audit,
+        stats,
     ):  # fmt: skip
         app.include_router(slice_.router)
     app.add_exception_handler(IdentityError, _refuse)

@@ -14,6 +14,8 @@ from identity.api.bodies import Body, JsonRoute, Line, PathId
 from identity.api.paging import Page
 from identity.api.problems import administrative
 from identity.authentication import levels, recovery, second_factor, totp
+from identity.authentication.passkeys import keeping
+from identity.authentication.passkeys.table import Passkey
 from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.errors import LoginTooOld
@@ -24,7 +26,7 @@ router = APIRouter(route_class=JsonRoute)
 Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["users:write"])]
 MINE, THEIRS = "Self-service", "Users"
-_TOO_OLD = (
+TOO_OLD = (
     "The token lacks a scope, or its login is older than five minutes, or was by password alone "
     "though its user has a second factor; see `WWW-Authenticate`."
 )
@@ -33,13 +35,21 @@ _TOO_OLD = (
 class FactorOut(BaseModel):
     """What somebody can give beside their password. Never a secret."""
 
-    kind: Literal["totp", "recovery_codes"]
+    kind: Literal["passkey", "totp", "recovery_codes"]
+    id: str | None = None
+    """Of a passkey."""
+    name: str | None = None
     created_at: datetime
     last_used_at: datetime | None = None
     locked_until: datetime | None = None
     """Too many wrong codes in a row: until then none is taken."""
     left: int | None = None
     """Of recovery codes, how many are still good."""
+    backed_up: bool | None = None
+    """Of a passkey, whether its owner's other devices have it too."""
+    doubted_at: datetime | None = None
+    """Of a passkey whose counter fell: it is taken again once its owner has said that it is
+    theirs."""
 
 
 class TotpEnrolment(BaseModel):
@@ -79,45 +89,45 @@ async def list_my_factors(me: Me) -> Page[FactorOut]:
 @router.post(
     "/users/me/factors/totp", status_code=201, operation_id="begin_my_totp", tags=[MINE],
     summary="Get a secret for an authenticator app",
-    responses=administrative(s403=_TOO_OLD),
+    responses=administrative(s403=TOO_OLD),
 )  # fmt: skip
 async def begin_my_totp(me: ChangingMe) -> TotpEnrolment:
     """It counts once a code of it has been sent to `…/confirm`; an app that was set up before goes
     on until then."""
     factors = me.services.second_factor
-    begun = await _change_mine(me, factors.begin_totp)
+    begun = await change_mine(me, factors.begin_totp)
     return TotpEnrolment(**begun._asdict())
 
 
 @router.post(
     "/users/me/factors/totp/confirm", operation_id="confirm_my_totp", tags=[MINE],
     summary="Show a code of the app, which then counts",
-    responses=administrative(409, body=True, s403=_TOO_OLD, s409="No secret waits for a code."),
+    responses=administrative(409, body=True, s403=TOO_OLD, s409="No secret waits for a code."),
 )  # fmt: skip
 async def confirm_my_totp(me: ChangingMe, body: Code) -> RecoveryCodes:
     """From then on `/token` wants a code beside the password, and so does signing in."""
     factors = me.services.second_factor
-    codes = await _change_mine(me, lambda s, user: factors.confirm_totp(s, user, body.code))
+    codes = await change_mine(me, lambda s, user: factors.confirm_totp(s, user, body.code))
     return RecoveryCodes(recovery_codes=codes)
 
 
 @router.delete(
     "/users/me/factors/totp", status_code=204, operation_id="remove_my_totp", tags=[MINE],
-    summary="Do without the authenticator app", responses=administrative(404, s403=_TOO_OLD),
+    summary="Do without the authenticator app", responses=administrative(404, s403=TOO_OLD),
 )  # fmt: skip
 async def remove_my_totp(me: ChangingMe) -> None:
     """The recovery codes go along: the password is enough again."""
-    await _change_mine(me, second_factor.remove_totp)
+    await change_mine(me, second_factor.remove_totp)
 
 
 @router.post(
     "/users/me/factors/recovery-codes", status_code=201, operation_id="renew_my_recovery_codes",
     tags=[MINE], summary="Get ten new recovery codes",
-    responses=administrative(409, s403=_TOO_OLD, s409="There is nothing to recover."),
+    responses=administrative(409, s403=TOO_OLD, s409="There is nothing to recover."),
 )  # fmt: skip
 async def renew_my_recovery_codes(me: ChangingMe) -> RecoveryCodes:
     """Those of before are good no longer."""
-    codes = await _change_mine(me, second_factor.renew_recovery)
+    codes = await change_mine(me, second_factor.renew_recovery)
     return RecoveryCodes(recovery_codes=codes)
 
 
@@ -136,7 +146,7 @@ async def list_factors(actor: Reader, user_id: PathId) -> Page[FactorOut]:
 @router.delete(
     "/users/{user_id}/factors", status_code=204, operation_id="reset_user_factors", tags=[THEIRS],
     summary="Take the second factors from a user who has lost them",
-    responses=administrative(404, s403=_TOO_OLD),
+    responses=administrative(404, s403=TOO_OLD),
 )  # fmt: skip
 async def reset_factors(
     actor: Writer,
@@ -154,7 +164,9 @@ async def reset_factors(
     await actor.services.db.write(unit)
 
 
-async def _change_mine(me: ActingUser, change: Callable[[Session, User], T]) -> T:
+async def change_mine(me: ActingUser, change: Callable[[Session, User], T]) -> T:
+    """`change` as part of a unit of work, if its user has lately proved who they are."""
+
     def unit(session: Session) -> T:
         user = accounts.get(session, me.user.id, lock=True)
         _check_stepped_up(me.live, second_factor=user.second_factor)
@@ -174,8 +186,20 @@ def _check_stepped_up(live: Live, *, second_factor: bool) -> None:
         )
 
 
+def shown(passkey: Passkey) -> FactorOut:
+    return FactorOut(
+        kind="passkey",
+        id=passkey.id,
+        name=passkey.name,
+        created_at=passkey.created_at,
+        last_used_at=passkey.last_used_at,
+        backed_up=passkey.backed_up,
+        doubted_at=passkey.doubted_at,
+    )
+
+
 def _page(session: Session, user_id: str) -> Page[FactorOut]:
-    found, items = totp.find(session, user_id), list[FactorOut]()
+    found, items = totp.find(session, user_id), list(map(shown, keeping.of_user(session, user_id)))
     if found is not None and found.confirmed_at is not None:
         items.append(
             FactorOut(

@@ -29,6 +29,9 @@ PAGES = (
     Entry("/sign-out", "signing_out"),
     Entry("/device", "device"),
     Entry("/account/factors", "account.factors"),
+    Entry("/account/passkeys", "account.passkeys"),
+    Entry("/.well-known/passkey-endpoints", "well_known", ("GET",)),
+    Entry("/.well-known/webauthn", "well_known", ("GET",)),
     Entry("/static/{name}", "static", ("GET",)),
 )
 

@@ -11,6 +11,7 @@ from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
 from identity.authentication.once import UsedOnce
+from identity.authentication.passkeys.table import Passkey
 from identity.authentication.recovery import RecoveryCode
 from identity.authentication.throttle import KnownAddress, LoginFailure
 from identity.authentication.totp import Totp
@@ -52,6 +53,7 @@ TABLES = (
     users.LoginName,
     users.UserRole,
     Totp,
+    Passkey,
     RecoveryCode,
     clients.Client,
     clients.ClientSecret,

@@ -12,6 +12,9 @@ from identity.authentication.halfway import Halfway
 from identity.authentication.issuers import TrustedIssuers
 from identity.authentication.key_sets import KeySets
 from identity.authentication.marks import Marks
+from identity.authentication.passkeys.challenges import Challenges
+from identity.authentication.passkeys.proving import Passkeys
+from identity.authentication.passkeys.relying import RelyingParty
 from identity.authentication.password import PasswordLogin
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.authentication.passwords.pool import HashingPool
@@ -78,6 +81,7 @@ class Services:
     throttle: Throttle
     login: PasswordLogin
     second_factor: SecondFactor
+    passkeys: Passkeys
     halfway: Halfway
     places: Places
     lists: Lists
@@ -109,8 +113,9 @@ class Services:
         feed = ChangeFeed(db, settings)
         queue = AuditQueue()
         ring = KeyRing(db, feed, master_key, settings.keys.audience_algorithms)
+        passkeys = Passkeys(db, RelyingParty.of(settings), Challenges(db, master_key))
         users = Remembered(
-            feed, lambda ref: snapshot.load(db, ref),
+            feed, lambda ref: snapshot.load(db, ref, passkeys=passkeys.possible),
             noun="user", wholesale=("role", "scope"),
             size=USERS_REMEMBERED, lookups=metrics.cache("users"),
         )  # fmt: skip
@@ -214,6 +219,7 @@ class Services:
             throttle=throttle,
             login=PasswordLogin(db, hasher, pool, throttle, stored_kinds, queue, metrics),
             second_factor=SecondFactor(db, master_key, settings, queue, metrics),
+            passkeys=passkeys,
             halfway=Halfway(master_key),
             places=Places(settings, db, feed, ring),
             lists=Lists(settings, db, feed, ring),
