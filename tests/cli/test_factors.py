@@ -125,5 +125,7 @@ def test_an_operator_says_which_roles_want_a_second_factor(identity: Callable[..
     assert acr_of("treasurer") == "aal2"
     assert identity("roles", "update", "treasurer", "--acr", "").code == 0
     assert acr_of("treasurer") is None
-    refused = identity("roles", "update", "treasurer", "--acr", "phr")
+    assert identity("roles", "update", "treasurer", "--acr", "phr").code == 0
+    assert acr_of("treasurer") == "phr"
+    refused = identity("roles", "update", "treasurer", "--acr", "gold")
     assert refused.code == 1 and "aal2" in refused.err

@@ -10,11 +10,12 @@ import pytest
 from identity import clock
 from identity.authentication.passkeys import keeping
 from identity.authentication.passkeys.table import Passkey
+from identity.directory.access import editing
 from identity.directory.users import accounts
 from tests.authenticators import UP, Authenticator, encoded, given_passkey, with_passkey
 from tests.browsing import Browser, Flow, Page, code_client
-from tests.second_factors import at_once, given_app
-from tests.world import World, claims_of
+from tests.second_factors import App, at_once, given_app, log_in
+from tests.world import World, claims_of, granted
 
 FACTORS, PASSKEYS = "/account/factors", "/account/passkeys"
 
@@ -324,6 +325,29 @@ async def test_who_has_no_passkey_cannot_be_asked_for_one(world: World) -> None:
     assert document["acr_values_supported"] == ["aal1", "aal2", "phr"]
 
 
+async def test_a_role_that_wants_a_passkey_is_not_held_without_but_one_can_be_added(
+    world: World,
+) -> None:
+    world.scopes("pay", role="treasurer")
+    world.scopes("read", role="clerk")
+    world.user(roles=["treasurer", "clerk"])
+    with world.change() as session:
+        for role, acr in (("treasurer", "phr"), ("clerk", "aal2")):
+            editing.update_role(session, editing.get_role(session, role), {"acr": acr}, None)
+    flow, browser, key = shop(world), Browser(world.api), Authenticator()
+    assert claims_of((await flow.tokens(browser))["access_token"])["roles"] == []
+    with clock.frozen() as hand:
+        hand.tick(301)
+        page = await adding(world, browser)
+        page = await browser.answer(page, key.make(page.asked), name="x")
+        tokens = await flow.tokens(browser)
+        claims = claims_of(tokens["access_token"])
+        assert claims["roles"] == ["clerk", "treasurer"] and claims["acr"] == "phr"
+    code = page.answer.text.split("<li><code>")[1].split("<")[0]
+    answer = await log_in(world, code)
+    assert claims_of(granted(answer)["access_token"])["roles"] == ["clerk"]
+
+
 # --- Keeping them -------------------------------------------------------------------------------
 
 
@@ -336,8 +360,6 @@ async def press(browser: Browser, page: Page, value: str, nth: int = 0, **fields
 
 def given_app_beside(world: World, user: Any) -> Any:
     """An app for whoever has recovery codes already."""
-    from tests.second_factors import App
-
     factors = world.services.second_factor
     with world.change() as session:
         row = accounts.get(session, user.id, lock=True)

@@ -126,7 +126,7 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Shown:
-    """A user who has shown a passkey of theirs; nothing has been written of it but the challenge."""
+    """A user who has shown a passkey of theirs; nothing but the challenge is written yet."""
 
     passkey_id: str
     user_id: str
@@ -154,7 +154,8 @@ class Passkeys:
         return ceremonies.to_sign(self.party, self.challenges.make(SIGN, whose))
 
     async def ask_of(self, whose: str, user_id: str) -> Options:
-        """For one of this user's, who has proved otherwise who they are: it says which there are."""
+        """For one of this user's, who has proved who they are otherwise: it says which there are:
+        all that let them in."""
         rows = await self.db.query(_OF_USER, {"user_id": user_id, "rp_id": self.party.id})
         allowed = [descriptor(id_, document(transports)) for id_, transports in rows]
         return ceremonies.to_sign(self.party, self.challenges.make(SIGN, whose), allowed)
