@@ -82,8 +82,8 @@ class Page:
 
     @property
     def form(self) -> Form:
-        """The one there is, beside the one that offers passkeys."""
-        forms = [form for form in self.forms if "autofill" not in form.data]
+        """The one there is, beside the one that does nothing but ask for a passkey."""
+        forms = [form for form in self.forms if form.fields.keys() != {"credential"}]
         assert len(forms) == 1, self.answer.text
         return forms[0]
 

@@ -101,8 +101,10 @@ class SigningIn:
             return await self._signed_in(request, asked, proven)
         except PasskeyRefused as refusal:
             unknown = refusal.credential_id if isinstance(refusal, UnknownPasskey) else None
-            words = words_of(refusal)
-            return self._form(request, asked, problem=words, status=422, unknown=unknown)
+            return self._form(
+                request, asked, problem=words_of(refusal), status=422, autofill=False,
+                unknown=unknown,
+            )  # fmt: skip
         except TooLate:
             return self._form(request, asked, username=username, problem=TOO_LATE, status=422)
         except (InvalidGrant, InvalidRequest):
@@ -174,10 +176,11 @@ class SigningIn:
     def _form(
         self, request: Request, asked: Asked, *, username: str = "", problem: str | None = None,
         status: int = 200, headers: Iterable[Header] = (), again: bool = False,
-        unknown: str | None = None,
+        autofill: bool = True, unknown: str | None = None,
     ) -> Response:  # fmt: skip
         """`again`: somebody is signed in, and what they are about to do takes a fresh proof.
-        `unknown`: a passkey that was shown, and is nobody's here."""
+        `autofill`: whether a passkey may come from what the browser fills in, not from the button
+        alone. `unknown`: one that was shown, and is nobody's here."""
         options, more = self._by_passkey.offered(request)
         return self._rendering.page(
             "sign_in.html",
@@ -188,6 +191,7 @@ class SigningIn:
             username=username,
             problem=problem,
             again=again,
+            autofill=autofill,
             options=options,
             unknown=unknown,
             request_id=audit.origin.get().request_id,
