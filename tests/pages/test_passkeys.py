@@ -311,16 +311,17 @@ async def test_stepping_up_takes_a_passkey_where_nothing_less_will_do(world: Wor
 
 
 async def test_who_has_no_passkey_cannot_be_asked_for_one(world: World) -> None:
-    user = world.user()
-    given_app(world, user)
+    app = given_app(world, world.user())
     flow, browser = shop(world), Browser(world.api)
-    await browser.sign_in(await browser.get("/sign-in"))
-    asked = json.dumps({"id_token": {"acr": {"essential": True, "value": "phr"}}})
-    page, _ = await flow.start(browser, claims=asked)
-    page = await browser.sign_in(page)
-    page = await browser.submit(page, "another")
-    page = await browser.submit(page, "another")
+    page = await browser.sign_in(await browser.get("/sign-in"))
     assert page.form.fields["kind"] == "totp"
+    assert signed_in(await browser.submit(page, "code", code=app.code()))
+    essential = json.dumps({"id_token": {"acr": {"essential": True, "value": "phr"}}})
+    for asked in ({"acr_values": "phr"}, {"claims": essential}):
+        page, _ = await flow.start(browser, **asked)
+        assert page.sent_to["error"] == "unmet_authentication_requirements"
+    page, _ = await flow.start(browser, acr_values="phr aal2")
+    assert "code" in page.sent_to
     document = (await world.api.get("/.well-known/openid-configuration")).json()
     assert document["acr_values_supported"] == ["aal1", "aal2", "phr"]
 
@@ -401,6 +402,19 @@ async def test_the_first_passkey_comes_with_recovery_codes_and_raises_the_sessio
     assert "Your password alone lets you in" in page.text and "codes are left" not in page.text
     kinds = [event.detail["kind"] for event in await world.events("factor.removed")]
     assert kinds == ["passkey", "passkey"]
+
+
+async def test_an_app_that_is_set_up_takes_nothing_from_a_session_by_passkey(world: World) -> None:
+    _, key = await with_passkey(world)
+    flow, browser = shop(world), Browser(world.api)
+    page = await browser.get(f"/sign-in?to={FACTORS}")
+    page = await browser.answer(page, key.sign(page.asked))
+    page = await press(browser, page, "begin")
+    secret = page.answer.text.split('<code id="key">')[1].split("<")[0].replace(" ", "")
+    page = await browser.submit(page, "confirm", code=App(secret).code())
+    assert "Authenticator app" in page.text
+    claims = claims_of((await flow.tokens(browser, acr_values="phr"))["id_token"])
+    assert (claims["acr"], claims["amr"]) == ("phr", ["swk", "user", "mfa"])
 
 
 async def test_an_app_that_is_removed_leaves_the_passkey_and_the_codes(world: World) -> None:

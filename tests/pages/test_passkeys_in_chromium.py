@@ -155,6 +155,7 @@ def test_stepping_up_takes_it_and_another_way_is_open(tab: Tab) -> None:
     tab.by_password()
     tab.page.wait_for_selector("h1:has-text('Second step')")
     tab.page.click("button:has-text('recovery code')")
+    tab.page.wait_for_selector("label:has-text('Recovery code')")
     tab.page.keyboard.type(codes[0])
     tab.page.keyboard.press("Enter")
     tab.wait("9 codes are left")

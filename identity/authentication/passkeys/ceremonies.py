@@ -195,7 +195,7 @@ def _why(error: Exception) -> str:
     """One of few: what refusals have in common they are counted by (`AuditQueue.refused`), so none
     of it is what was sent."""
     name = type(error).__name__
-    return str(error).partition('"')[0].strip() if name.startswith("Invalid") else name
+    return str(error).partition('"')[0].strip()[:80] if name.startswith("Invalid") else name
 
 
 def _text(octets: bytes) -> str:

@@ -9,7 +9,7 @@ import segno
 from sqlmodel import Session
 
 from identity.authentication import recovery, second_factor, totp
-from identity.authentication.levels import BY_PASSWORD_AND_CODE
+from identity.authentication.levels import BY_PASSWORD_AND_CODE, Proof
 from identity.authentication.passkeys import enrolling, keeping
 from identity.authentication.passkeys.table import Passkey
 from identity.authentication.totp import Enrolment, Totp
@@ -27,6 +27,7 @@ from identity.pages.words import _
 from identity.records import audit
 from identity.service.interactions import Person
 from identity.service.people import person_at
+from identity.verifier.levels import meets
 
 T = TypeVar("T")
 ALONE: Header = (b"cross-origin-opener-policy", b"same-origin")
@@ -102,6 +103,8 @@ class Factors:
         def change(session: Session, user: User) -> tuple[list[str] | None, str]:
             codes = factors.confirm_totp(session, user, code)
             proof = BY_PASSWORD_AND_CODE
+            if meets(person.session.acr, proof.acr):  # by a passkey, which is more
+                proof = Proof(person.session.amr, person.session.acr)
             return codes, self._beginning.raised(session, request, user.id, proof, person)
 
         try:
