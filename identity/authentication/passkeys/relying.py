@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
-from identity.http.origins import origin_of
+from identity.directory.uris import origin_of
 from identity.settings import Settings
 
 
@@ -32,7 +32,7 @@ class RelyingParty:
         parts = urlsplit(settings.issuer)
         host = parts.hostname or ""
         chosen = settings.passkeys
-        own = origin_of(settings.issuer)
+        own = origin_of(settings.issuer) or settings.issuer
         others = tuple(origin for origin in chosen.related_origins if origin != own)
         why: Literal["address", "insecure"] | None = None
         if _is_address(host):
