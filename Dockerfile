@@ -12,10 +12,10 @@ FROM python:3.12-slim
 # One arena for all threads: with one each, malloc keeps three megabytes more.
 ENV MALLOC_ARENA_MAX=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
-# python-jose requires the uninstalled four for keys made without `cryptography`, which this service never does.
+# python-jose requires the uninstalled three for keys made without `cryptography`, which this service never does.
 COPY requirements.lock /tmp/
 RUN pip install --no-cache-dir --no-deps --require-hashes -r /tmp/requirements.lock \
-    && pip uninstall --yes ecdsa pyasn1 rsa six \
+    && pip uninstall --yes ecdsa rsa six \
     && rm /tmp/requirements.lock
 COPY --from=build /wheel /tmp/wheel
 RUN pip install --no-cache-dir --no-deps /tmp/wheel/*.whl && rm -r /tmp/wheel

@@ -12,7 +12,7 @@ SIDE_BY_SIDE = -n $(N) --dist worksteal
 # How long `make fuzz` sends generated requests, on each database.
 FUZZ_SECONDS ?= 300
 # python-jose requires these for keys made without `cryptography`, which this service never does.
-UNUSED := ecdsa pyasn1 rsa six
+UNUSED := ecdsa rsa six
 # The distribution's name until it was found to be another project's: its files would lie among ours.
 OLD_NAME := identity
 # Where the security lives: of each of these at least 95 % of the branches are covered.

@@ -133,7 +133,20 @@ class ExpiredToken(OAuthError):
 
 
 class InsufficientAuthorization(WantsFactor):
+    """`passkey_options`: what to ask for a passkey with (WebAuthn 3 §5.1.8)."""
+
     code, title = "insufficient_authorization", "What was sent does not prove who it is"
+
+    def __init__(
+        self, detail: str | None = None, *, factors: Sequence[str] = (), audit: str | None = None,
+        passkey_options: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(detail, factors=factors, audit=audit)
+        self.passkey_options = passkey_options
+
+    def members(self) -> dict[str, Any]:
+        options = self.passkey_options
+        return super().members() | ({"passkey_options": options} if options else {})
 
 
 class RedirectToWeb(OAuthError):

@@ -66,6 +66,33 @@ _ORIGIN = re.compile(
 )
 
 
+def _related(value: object) -> object:
+    """As the browser or app says them of itself (WebAuthn 3 §5.8.1, §5.11)."""
+    words = _listed(value)
+    for word in words if isinstance(words, list) else ():
+        if not _RELATED.fullmatch(word):
+            raise ValueError(
+                f"{word!r} is neither an origin such as https://example.co.uk nor an app such as "
+                "android:apk-key-hash: and 43 characters"
+            )
+    return words
+
+
+_RELATED = re.compile(
+    r"(?!https://[^/]*:443$)https://[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[1-9][0-9]{0,4})?"
+    r"|android:apk-key-hash:[A-Za-z0-9_-]{43}"
+)
+
+
+def _domain(value: object) -> object:
+    if isinstance(value, str) and (not _DOMAIN.fullmatch(value) or value[-1].isdigit()):
+        raise ValueError("is not a domain such as example.com: small letters, no scheme, no port")
+    return value
+
+
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
 def _scrapers(value: object) -> object:
     """Networks, and the secrets that follow `token:`. No word of a mistake is shown: it may be
     one."""
@@ -161,4 +188,6 @@ Mailbox = Annotated[str, BeforeValidator(_mailbox)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
 Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
+RelatedOrigins = Annotated[tuple[str, ...], BeforeValidator(_related)]
+DomainName = Annotated[str, BeforeValidator(_domain)]
 MayScrape = Annotated[tuple[IPv4Network | IPv6Network | SecretStr, ...], BeforeValidator(_scrapers)]

@@ -24,6 +24,7 @@ from identity.setting_types import (
     Algorithm,
     Algorithms,
     AudienceAlgorithms,
+    DomainName,
     Duration,
     Mailbox,
     MayScrape,
@@ -31,6 +32,7 @@ from identity.setting_types import (
     Origins,
     Paths,
     Pause,
+    RelatedOrigins,
     smtp_server,
 )
 
@@ -202,6 +204,19 @@ class ThrottleSettings(Group):
     login_lockout: Duration = _setting("5m", "how long further attempts answer 429")
 
 
+class PasskeySettings(Group):
+    rp_id: DomainName | None = _setting(
+        None,
+        "the domain that passkeys belong to; the issuer's host when unset. Permanent: passkeys "
+        "made under another are good no longer",
+    )
+    related_origins: RelatedOrigins = _setting(
+        (),
+        "other origins whose pages or apps may use the same passkeys, such as "
+        "`https://example.co.uk` or `android:apk-key-hash:…`",
+    )
+
+
 class BootstrapSettings(Group):
     bootstrap_admin_username: str = _setting("admin", "the first user, made when there is none")
     bootstrap_admin_password: SecretStr | None = _setting(
@@ -305,6 +320,7 @@ class Settings(BaseSettings):
     sessions: SessionSettings = SessionSettings()
     registration: RegistrationSettings = RegistrationSettings()
     throttle: ThrottleSettings = ThrottleSettings()
+    passkeys: PasskeySettings = PasskeySettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     audit: AuditSettings = AuditSettings()
     fetching: FetchSettings = FetchSettings()
@@ -416,6 +432,7 @@ def _cross_checked(settings: Settings) -> Settings:
             "IDENTITY_ISSUER: must be an http(s) address without query or fragment "
             f"(it is {settings.issuer!r})"
         )
+    _check_passkeys(settings.passkeys, parts.scheme, parts.netloc, parts.hostname)
     url = settings.database.database_url.get_secret_value()
     if not re.match(r"(sqlite:///.|postgres(ql)?://)", url):
         raise SettingsError("IDENTITY_DATABASE_URL: must begin with sqlite:/// or postgresql://")
@@ -481,3 +498,16 @@ def _check_certificates(settings: Settings) -> None:
 
 def _within(network: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
     return network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]
+
+
+def _check_passkeys(passkeys: PasskeySettings, scheme: str, netloc: str, host: str) -> None:
+    """Browsers let an origin use the passkeys of its own domain, of one above, or of one that
+    names it as related (WebAuthn 3 §5.11)."""
+    domain = passkeys.rp_id
+    if domain is None or host == domain or host.endswith(f".{domain}"):
+        return
+    if f"{scheme}://{netloc}" not in passkeys.related_origins:
+        raise SettingsError(
+            f"IDENTITY_RP_ID: must be the issuer's host, {host}, or a domain above it, unless the "
+            f"issuer's origin is one of IDENTITY_RELATED_ORIGINS (it is {domain!r})"
+        )

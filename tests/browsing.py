@@ -1,6 +1,7 @@
 """A person's browser without a window: it keeps cookies, follows redirects within the service,
 reads the forms of its pages and says where they were, as browsers do."""
 
+import json
 import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class Form:
     fields: dict[str, str] = field(default_factory=dict)
     buttons: list[tuple[str, str, str]] = field(default_factory=list)
     """(name, value, words)."""
+    data: dict[str, str] = field(default_factory=dict)
+    """Its attributes `data-…`."""
 
 
 class _Reading(HTMLParser):
@@ -46,7 +49,9 @@ class _Reading(HTMLParser):
         said = {name: value or "" for name, value in attrs}
         self._in = tag
         if tag == "form":
-            self.forms.append(Form(said.get("action", ""), said.get("method", "get").lower()))
+            form = Form(said.get("action", ""), said.get("method", "get").lower())
+            form.data = {name[5:]: said[name] for name in said if name.startswith("data-")}
+            self.forms.append(form)
         elif tag == "input" and "name" in said:
             self.forms[-1].fields[said["name"]] = said.get("value", "")
         elif tag == "button" and self.forms:
@@ -77,8 +82,17 @@ class Page:
 
     @property
     def form(self) -> Form:
-        assert len(self.forms) == 1, self.answer.text
-        return self.forms[0]
+        """The one there is, beside the one that does nothing but ask for a passkey."""
+        forms = [form for form in self.forms if form.fields.keys() != {"credential"}]
+        assert len(forms) == 1, self.answer.text
+        return forms[0]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the page asks of an authenticator."""
+        (form,) = (form for form in self.forms if "passkey" in form.data)
+        options: dict[str, Any] = json.loads(form.data["options"])
+        return options
 
     @property
     def sent_to(self) -> dict[str, str]:
@@ -116,6 +130,13 @@ class Browser:
         assert set(fields) <= set(form.fields), form
         address = urljoin(str(page.answer.url), form.action)
         return await self.post(address, form.fields | fields | pressed)
+
+    async def answer(self, page: Page, credential: dict[str, Any], **fields: str) -> Page:
+        """As the page's script hands in what an authenticator answered."""
+        (form,) = (form for form in page.forms if "passkey" in form.data)
+        address = urljoin(str(page.answer.url), form.action)
+        said = {"credential": json.dumps(credential)}
+        return await self.post(address, form.fields | said | fields)
 
     async def _follow(self, answer: httpx.Response) -> Page:
         """Within the service; where a client is told something, that is the end."""

@@ -193,7 +193,7 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Server]]
     """
     ends = ExitStack()
 
-    def start(workers: int = 1, **changed: str | None) -> Server:
+    def start(workers: int = 1, port: int | None = None, **changed: str | None) -> Server:
         chosen: dict[str, str | None] = {
             "DATABASE_URL": database_url,
             "KEYS_DIR": str(tmp_path / "keys"),
@@ -204,7 +204,7 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Server]]
             **changed,
         }
         given = {name: value for name, value in chosen.items() if value is not None}
-        server = Server(tmp_path, given, workers=workers)
+        server = Server(tmp_path, given, workers=workers, port=port)
         ends.callback(server.stop)
         return server
 

@@ -20,7 +20,9 @@ from tests.serving import ADMIN_PASSWORD
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"]
-UNUSED = {"ecdsa", "pyasn1", "rsa"}
+UNUSED = {"ecdsa", "rsa"}
+AT_FIRST_USE = {"pyasn1", "webauthn", "OpenSSL", "cbor2"}
+"""What passkeys need, and nobody else."""
 
 
 def locked(name: str) -> dict[str, str]:
@@ -159,15 +161,17 @@ def test_a_siblings_environment_holds_these_packages_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
-def test_the_service_never_asks_for_ecdsa_rsa_or_pyasn1(server, tmp_path, monkeypatch) -> None:
-    """The image does not carry them: each attempt to import one fails here and is written down."""
+def test_the_service_never_asks_for_ecdsa_or_rsa_nor_at_first_for_passkeys_library(
+    server, tmp_path, monkeypatch
+) -> None:
+    """Each attempt to import one fails here and is written down."""
     (tmp_path / "block").mkdir()
     attempts = tmp_path / "attempts"
     (tmp_path / "block" / "sitecustomize.py").write_text(f"""
 import sys
 class Block:
     def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in {sorted(UNUSED)!r}:
+        if name.partition(".")[0] in {sorted(UNUSED | AT_FIRST_USE)!r}:
             open({str(attempts)!r}, "a").write(name + "\\n")
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Block)

@@ -320,3 +320,28 @@ def test_secrets_are_in_no_repr() -> None:
     assert not any(SECRET in text for text in shown)
     assert settings.keys.master_key is not None
     assert settings.keys.master_key.get_secret_value() == SECRET
+
+
+def test_passkeys_belong_to_the_issuers_domain_or_one_above() -> None:
+    for rp_id in ("id.shop.example", "shop.example"):
+        settings = Settings.of(issuer="https://id.shop.example/identity", rp_id=rp_id)
+        assert settings.passkeys.rp_id == rp_id
+    for rp_id in ("hop.example", "other.example", "a.id.shop.example"):
+        assert "IDENTITY_RP_ID" in refusal(issuer="https://id.shop.example", rp_id=rp_id)
+    moved = {"issuer": "https://id.new.example:8443", "rp_id": "old.example"}
+    assert Settings.of(**moved, related_origins="https://id.new.example:8443").passkeys.rp_id
+    assert "IDENTITY_RP_ID" in refusal(**moved, related_origins="https://id.new.example")
+    for rp_id in (
+        "https://shop.example",
+        "shop.example:443",
+        "Shop.example",
+        "",
+        "127.0.0.1",
+        "-a",
+    ):
+        assert "is not a domain" in refusal(rp_id=rp_id)
+    app = "android:apk-key-hash:" + "x" * 43
+    both = Settings.of(related_origins=f"https://a.example, {app}").passkeys.related_origins
+    assert both == ("https://a.example", app)
+    for origin in ("http://a.example", "https://a.example/", "https://*.example", "android:x"):
+        assert "IDENTITY_RELATED_ORIGINS" in refusal(related_origins=origin)

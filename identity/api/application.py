@@ -19,6 +19,7 @@ from identity.api import (
     lockdown,
     mail,
     openapi,
+    passkeys,
     stats,
 )
 from identity.api.access import routes as access
@@ -60,8 +61,8 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     app.state.services = services
     app.state.grants = grants
     for slice_ in (
-        me, connections, factors, bulk, users_listed, users, clients, logouts, issuers, access,
-        keys, audit, mail, stats, all_sessions, blocks, lockdown, why, preview,
+        me, connections, factors, passkeys, bulk, users_listed, users, clients, logouts, issuers,
+        access, keys, audit, mail, stats, all_sessions, blocks, lockdown, why, preview,
     ):  # fmt: skip
         app.include_router(slice_.router)
     app.add_exception_handler(IdentityError, _refuse)

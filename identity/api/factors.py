@@ -22,6 +22,8 @@ from identity.api.bodies import Body, JsonRoute, Line, PathId
 from identity.api.paging import Page
 from identity.api.problems import administrative
 from identity.authentication import recovery, second_factor, totp
+from identity.authentication.passkeys import keeping
+from identity.authentication.passkeys.table import Passkey
 from identity.directory.users import accounts
 from identity.directory.users.table import User
 
@@ -35,13 +37,21 @@ MINE, THEIRS = "Self-service", "Users"
 class FactorOut(BaseModel):
     """What somebody can give beside their password. Never a secret."""
 
-    kind: Literal["totp", "recovery_codes"]
+    kind: Literal["passkey", "totp", "recovery_codes"]
+    id: str | None = None
+    """Of a passkey."""
+    name: str | None = None
     created_at: datetime
     last_used_at: datetime | None = None
     locked_until: datetime | None = None
     """Too many wrong codes in a row: until then none is taken."""
     left: int | None = None
     """Of recovery codes, how many are still good."""
+    backed_up: bool | None = None
+    """Of a passkey, whether its owner's other devices have it too."""
+    doubted_at: datetime | None = None
+    """Of a passkey whose counter fell: it is taken again once its owner has said that it is
+    theirs."""
 
 
 class TotpEnrolment(BaseModel):
@@ -87,7 +97,7 @@ async def begin_my_totp(me: ChangingMe) -> TotpEnrolment:
     """It counts once a code of it has been sent to `…/confirm`; an app that was set up before goes
     on until then."""
     factors = me.services.second_factor
-    begun = await _change_mine(me, factors.begin_totp)
+    begun = await change_mine(me, factors.begin_totp)
     return TotpEnrolment(**begun._asdict())
 
 
@@ -99,7 +109,7 @@ async def begin_my_totp(me: ChangingMe) -> TotpEnrolment:
 async def confirm_my_totp(me: ChangingMe, body: Code) -> RecoveryCodes:
     """From then on `/token` wants a code beside the password, and so does signing in."""
     factors = me.services.second_factor
-    codes = await _change_mine(me, lambda s, user: factors.confirm_totp(s, user, body.code))
+    codes = await change_mine(me, lambda s, user: factors.confirm_totp(s, user, body.code))
     return RecoveryCodes(recovery_codes=codes)
 
 
@@ -109,7 +119,7 @@ async def confirm_my_totp(me: ChangingMe, body: Code) -> RecoveryCodes:
 )  # fmt: skip
 async def remove_my_totp(me: ChangingMe) -> None:
     """The recovery codes go along: the password is enough again."""
-    await _change_mine(me, second_factor.remove_totp)
+    await change_mine(me, second_factor.remove_totp)
 
 
 @router.post(
@@ -119,7 +129,7 @@ async def remove_my_totp(me: ChangingMe) -> None:
 )  # fmt: skip
 async def renew_my_recovery_codes(me: ChangingMe) -> RecoveryCodes:
     """Those of before are good no longer."""
-    codes = await _change_mine(me, second_factor.renew_recovery)
+    codes = await change_mine(me, second_factor.renew_recovery)
     return RecoveryCodes(recovery_codes=codes)
 
 
@@ -156,7 +166,9 @@ async def reset_factors(
     await actor.services.db.write(unit)
 
 
-async def _change_mine(me: ActingUser, change: Callable[[Session, User], T]) -> T:
+async def change_mine(me: ActingUser, change: Callable[[Session, User], T]) -> T:
+    """`change` as part of a unit of work, if its user has lately proved who they are."""
+
     def unit(session: Session) -> T:
         user = accounts.get(session, me.user.id, lock=True)
         check_stepped_up(me.live, second_factor=user.second_factor)
@@ -165,8 +177,20 @@ async def _change_mine(me: ActingUser, change: Callable[[Session, User], T]) -> 
     return await me.services.db.write(unit)
 
 
+def shown(passkey: Passkey) -> FactorOut:
+    return FactorOut(
+        kind="passkey",
+        id=passkey.id,
+        name=passkey.name,
+        created_at=passkey.created_at,
+        last_used_at=passkey.last_used_at,
+        backed_up=passkey.backed_up,
+        doubted_at=passkey.doubted_at,
+    )
+
+
 def _page(session: Session, user_id: str) -> Page[FactorOut]:
-    found, items = totp.find(session, user_id), list[FactorOut]()
+    found, items = totp.find(session, user_id), list(map(shown, keeping.of_user(session, user_id)))
     if found is not None and found.confirmed_at is not None:
         items.append(
             FactorOut(

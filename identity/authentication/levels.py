@@ -6,10 +6,6 @@ from typing import Final, NamedTuple
 from identity.clock import now
 from identity.verifier.levels import LEVELS, meets
 
-REACHABLE: Final = frozenset({"aal1", "aal2"})
-"""What somebody can prove here today, who has a second factor."""
-WITHOUT: Final = frozenset({"aal1"})
-"""And who has none."""
 STEP_UP: Final = 5 * 60
 """Seconds for which a proof is good for what matters most: factors, passwords, keys."""
 
@@ -26,6 +22,18 @@ BY_PASSWORD: Final = Proof(("pwd",), "aal1")
 BY_PASSWORD_AND_CODE: Final = Proof(("pwd", "otp", "mfa"), "aal2")
 
 
+def by_passkey(*, in_one_device: bool, password: bool) -> Proof:
+    """A key and what unlocked it. `in_one_device`: it cannot be copied, as those in software are
+    from one device to the next. `password`: was given beside it."""
+    key = "hwk" if in_one_device else "swk"
+    return Proof((*(("pwd",) if password else ()), key, "user", "mfa"), "phr")
+
+
+def reachable(*, passkeys: bool) -> tuple[str, ...]:
+    """What anybody can prove here; `passkeys`: whether they are possible here."""
+    return LEVELS if passkeys else LEVELS[:-1]
+
+
 def known(wanted: Collection[str]) -> tuple[str, ...]:
     """Those of ours, in the order wanted."""
     return tuple(level for level in wanted if level in LEVELS)
@@ -38,9 +46,8 @@ def stepped_up(acr: str | None, proven_at: float, *, second_factor: bool) -> boo
     return recent and (not second_factor or meets(acr, "aal2"))
 
 
-def least_reachable(wanted: Collection[str], *, second_factor: bool) -> str | None:
-    """The lowest of these levels, all ours, that somebody can meet who has a second factor, or has
-    none; None where there is none."""
-    top = max(REACHABLE if second_factor else WITHOUT, key=LEVELS.index)
-    met = [level for level in wanted if meets(top, level)]
+def least_reachable(wanted: Collection[str], highest: str) -> str | None:
+    """The lowest of these levels, all ours, that somebody can meet who can prove `highest` at the
+    most; None where there is none."""
+    met = [level for level in wanted if meets(highest, level)]
     return min(met, key=LEVELS.index, default=None)

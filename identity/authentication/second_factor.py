@@ -1,4 +1,4 @@
-"""The second factor, whichever it is: a code beside the password, and who may have which.
+"""The second factor, whichever it is: a code or a passkey beside the password, and who has which.
 
 Nobody is asked for it, or told that there is one, before they have given the right password. A
 recovery code is known by its length; every other code is one by the clock.
@@ -7,12 +7,18 @@ recovery code is known by its length; every other code is one by the clock.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, exists, select
 from sqlmodel import Session, col
 
 from identity.authentication import recovery, totp
+from identity.authentication.passkeys import keeping
+from identity.authentication.passkeys.ceremonies import Made
+from identity.authentication.passkeys.errors import PasskeyRefused
+from identity.authentication.passkeys.relying import RelyingParty
+from identity.authentication.passkeys.table import Passkey
 from identity.authentication.password import WRONG
 from identity.authentication.recovery import RecoveryCode
 from identity.authentication.totp import Enrolment, Totp
@@ -35,7 +41,7 @@ from identity.settings import Settings
 from identity.store import Database, Statement, Work
 from identity.tokens.sessions import lifecycle
 
-Kind = Literal["totp", "recovery_code"]
+Kind = Literal["passkey", "totp", "recovery_code"]
 LONGEST_OF_CLOCK = 8
 """Characters of what is taken for a code by the clock."""
 
@@ -54,7 +60,12 @@ def _kinds() -> Any:
     of_recovery = exists().where(
         col(RecoveryCode.user_id) == bindparam("user_id"), col(RecoveryCode.used_at).is_(None)
     )
-    return select(of_clock, of_recovery)
+    of_passkeys = exists().where(
+        col(Passkey.user_id) == bindparam("user_id"),
+        col(Passkey.rp_id) == bindparam("rp_id"),
+        col(Passkey.doubted_at).is_(None),
+    )
+    return select(of_passkeys, of_clock, of_recovery)
 
 
 _KINDS = Statement(_kinds)
@@ -68,10 +79,17 @@ class SecondFactor:
     queue: AuditQueue
     metrics: Metrics
 
+    @cached_property
+    def party(self) -> RelyingParty:
+        return RelyingParty.of(self.settings)
+
     async def kinds(self, user_id: str) -> list[Kind]:
         """What the user can give, strongest first."""
-        ((of_clock, of_recovery),) = await self.db.query(_KINDS, {"user_id": user_id})
+        whose = {"user_id": user_id, "rp_id": self.party.id}
+        ((of_passkeys, of_clock, of_recovery),) = await self.db.query(_KINDS, whose)
         kinds: list[Kind] = []
+        if of_passkeys and self.party.possible:
+            kinds.append("passkey")
         if of_clock:
             kinds.append("totp")
         if of_recovery:
@@ -100,12 +118,16 @@ class SecondFactor:
         raise WrongCode
 
     @contextmanager
-    def refusals_noted(self, user_id: str, client_id: str | None = None) -> Iterator[None]:
-        """Around the unit of work of `prove`: what it refuses comes on record."""
+    def refusals_noted(self, user_id: str | None, client_id: str | None = None) -> Iterator[None]:
+        """Around the unit of work of `prove`, or what looks at a passkey: what it refuses comes on
+        record."""
         try:
             yield
-        except (WrongCode, TooManyRequests) as refusal:
-            self.metrics.login("refused" if isinstance(refusal, WrongCode) else "locked")
+        except (WrongCode, PasskeyRefused, TooManyRequests) as refusal:
+            locked = isinstance(refusal, TooManyRequests)
+            self.metrics.login("locked" if locked else "refused")
+            if isinstance(refusal, PasskeyRefused):
+                user_id = user_id or refusal.user_id
             why = {"why": str(refusal.audit)}
             self.queue.refused("login", why, subject=user_id, client_id=client_id)
             raise
@@ -125,13 +147,20 @@ class SecondFactor:
         enrolment = self.waiting_totp(session, user)
         if enrolment is None:
             raise Conflict("no secret waits to be confirmed: begin again")
+        replaces = totp.find(session, user.id) is not None
         if not totp.confirm(session, enrolment, user, recovery.typed(code)):
             raise ValidationFailed([("/code", "The code is wrong. Is the clock of the app right?")])
-        first = not user.second_factor
-        user.second_factor = True
-        accounts.touch(session, user)
-        audit.record(session, "factor.added", subject=user.id, kind="totp", replaces=not first)
-        return recovery.renew(session, user.id) if first else None
+        audit.record(session, "factor.added", subject=user.id, kind="totp", replaces=replaces)
+        return _added(session, user)
+
+    def add_passkey(
+        self, session: Session, user: User, made: Made, name: str
+    ) -> tuple[Passkey, list[str] | None]:
+        """It counts at once. With recovery codes, where it is the first factor. `Conflict` where
+        there are too many, or somebody has it already; `ValidationFailed` for the name."""
+        passkey = keeping.add(session, user.id, self.party.id, made, name)
+        user.passkey = True
+        return passkey, _added(session, user)
 
 
 def renew_recovery(session: Session, user: User) -> list[str]:
@@ -142,11 +171,24 @@ def renew_recovery(session: Session, user: User) -> list[str]:
 
 
 def remove_totp(session: Session, user: User) -> None:
-    """It was the last: the password is enough again. `NotFound` where there is none."""
+    """Where it was the last, the password is enough again. `NotFound` where there is none."""
     if totp.find(session, user.id) is None:
         raise NotFound("no authenticator app is set up")
-    _forget(session, user)
+    totp.remove(session, user.id)
     audit.record(session, "factor.removed", subject=user.id, kind="totp")
+    _removed(session, user)
+
+
+def remove_passkey(session: Session, user: User, passkey_id: str) -> None:
+    """As `remove_totp`."""
+    keeping.remove(session, user.id, passkey_id)
+    _removed(session, user)
+
+
+def is_last(session: Session, passkey: Passkey) -> bool:
+    """Whether the password would be enough without it."""
+    alone = keeping.count(session, passkey.user_id) == 1
+    return alone and totp.find(session, passkey.user_id) is None
 
 
 def reset(session: Session, user: User, held: Held, reason: str | None) -> int:
@@ -155,13 +197,23 @@ def reset(session: Session, user: User, held: Held, reason: str | None) -> int:
     accounts.guard(session, user, held)
     if not user.second_factor:
         raise NotFound("the user has no second factor")
-    _forget(session, user)
+    totp.remove(session, user.id)
+    keeping.remove_all(session, user.id)
+    _removed(session, user)
     audit.record(session, "factors.reset", subject=user.id, reason=reason)
     return lifecycle.end_all(session, "second factors reset", user_id=user.id)
 
 
-def _forget(session: Session, user: User) -> None:
-    totp.remove(session, user.id)
-    recovery.remove(session, user.id)
-    user.second_factor = False
+def _added(session: Session, user: User) -> list[str] | None:
+    first = not user.second_factor
+    user.second_factor = True
+    accounts.touch(session, user)
+    return recovery.renew(session, user.id) if first else None
+
+
+def _removed(session: Session, user: User) -> None:
+    user.passkey = keeping.count(session, user.id) > 0
+    user.second_factor = user.passkey or totp.find(session, user.id) is not None
+    if not user.second_factor:
+        recovery.remove(session, user.id)
     accounts.touch(session, user)

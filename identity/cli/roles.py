@@ -18,7 +18,10 @@ scopes = typer.Typer(name="scopes", help="See and change scopes.", rich_markup_m
 Description = Annotated[str, typer.Option(help="For people to read.")]
 Acr = Annotated[
     str | None,
-    typer.Option(help="aal2: it is not held by who signed in without a second factor."),
+    typer.Option(
+        help="aal2: it is not held by who signed in without a second factor; phr: nor by who did "
+        "without a passkey."
+    ),
 ]
 
 
@@ -108,7 +111,8 @@ def update(
     ] = None,
     description: Annotated[str | None, typer.Option(help="For people to read.")] = None,
     acr: Annotated[
-        str | None, typer.Option(help="aal2, or an empty one: signing in by password is enough.")
+        str | None,
+        typer.Option(help="aal2, phr, or an empty one: signing in by password is enough."),
     ] = None,
 ) -> None:
     """Change a role; its users gain and lose scopes at once, also in tokens already issued."""

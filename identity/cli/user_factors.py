@@ -12,6 +12,8 @@ from identity.cli.printing import AsJson, as_json, remark, table
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+SHOWN = ("kind", "name", "created_at", "last_used_at", "locked_until", "left")
+
 factors = typer.Typer(
     name="factors", help="See and reset the second factors of a user.", rich_markup_mode=None
 )
@@ -31,8 +33,8 @@ def list_(user: UserName, json: AsJson = False) -> None:
         as_json(rows)
         return
     table(
-        ("KIND", "SINCE", "LAST USED", "LOCKED UNTIL", "LEFT"),
-        (tuple(row.values()) for row in rows),
+        ("KIND", "NAME", "SINCE", "LAST USED", "LOCKED UNTIL", "LEFT"),
+        (tuple(row[column] for column in SHOWN) for row in rows),
         none=f"{found.username} has no second factor.",
     )
 
@@ -59,21 +61,18 @@ def reset(
 def _factors(session: "Session", user_id: str) -> list[dict[str, Any]]:
     """As the API shows them."""
     from identity.authentication import recovery, totp
+    from identity.authentication.passkeys import keeping
 
-    rows: list[dict[str, Any]] = []
+    empty = dict.fromkeys((*SHOWN, "id", "backed_up", "doubted_at"))
+    rows: list[dict[str, Any]] = [
+        empty | {"kind": "passkey"} | passkey.model_dump(include=set(empty))
+        for passkey in keeping.of_user(session, user_id)
+    ]
     found = totp.find(session, user_id)
     if found is not None:
-        rows.append(
-            {
-                "kind": "totp",
-                "created_at": found.confirmed_at,
-                "last_used_at": found.last_used_at,
-                "locked_until": totp.locked_until(found),
-                "left": None,
-            }
-        )
+        app = {"kind": "totp", "created_at": found.confirmed_at, "last_used_at": found.last_used_at}
+        rows.append(empty | app | {"locked_until": totp.locked_until(found)})
     left, made = recovery.left(session, user_id)
     if made is not None:
-        codes = {"kind": "recovery_codes", "created_at": made, "last_used_at": None}
-        rows.append(codes | {"locked_until": None, "left": left})
+        rows.append(empty | {"kind": "recovery_codes", "created_at": made, "left": left})
     return rows

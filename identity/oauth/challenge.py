@@ -2,15 +2,22 @@
 (draft-ietf-oauth-first-party-apps). A draft, so it is there only where it is switched on.
 
 The app sees the password, so this is for first-party clients alone. Whoever has a second factor
-gives its code along. Where that does not do either, the app sends the person to `/authorize` in a
-browser (`redirect_to_web`).
+gives its code along, or a passkey, which by itself is enough too: what says that something is
+missing says with what to ask for one (`passkey_options`). Where none of it does, the app sends the
+person to `/authorize` in a browser (`redirect_to_web`).
 """
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 from pydantic import BaseModel, Field
 
 from identity.authentication import browser, levels
 from identity.authentication.levels import BY_PASSWORD, BY_PASSWORD_AND_CODE, Proof
-from identity.authentication.password import WRONG, Proven, due
+from identity.authentication.passkeys.errors import PasskeyRefused
+from identity.authentication.passkeys.proving import Shown
+from identity.authentication.password import WRONG, due
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import (
@@ -34,6 +41,13 @@ from identity.verifier.levels import meets
 REPEATABLE = frozenset({"resource"})
 
 
+class Login(NamedTuple):
+    user_id: str
+    proof: Proof
+    take: Callable[[Work], object]
+    """What proves it, or raises, in the unit of work that begins the session."""
+
+
 class AuthorizeChallenge:
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -47,22 +61,13 @@ class AuthorizeChallenge:
         client = await services.client_authentication(request, form)
         self._check(client)
         challenge = code_challenge(form, needed=True)
-        username, password = form.get("username"), form.get("password")
-        if username is None or password is None:
-            raise InsufficientAuthorization("send username and password")
-        try:
-            proven = await services.login.prove(username, password)
-        except InvalidGrant as refusal:
-            raise InsufficientAuthorization(refusal.detail, audit=refusal.audit) from None
-        if due(proven.user) == "new password":
-            raise RedirectToWeb("the password must be changed first")
-        proof = await self._proof(form, client, proven)
-        _check_level(form, client, proof)
-        user = await services.users.get(proven.user.id)
+        login = await self._login(form, client)
+        _check_level(form, client, login.proof)
+        user = await services.users.get(login.user_id)
         if user is None or not user.active:
             raise InsufficientAuthorization(WRONG)
-        scopes, resources = await self._wanted(form, client, user.at(proof.acr))
-        session = await self._sign_in(request, client, proven, proof, form.get("otp"))
+        scopes, resources = await self._wanted(form, client, user.at(login.proof.acr))
+        session = await self._sign_in(request, client, login)
         code = await codes.issue(
             services.db,
             Authorized(
@@ -94,14 +99,56 @@ class AuthorizeChallenge:
         if AuthorizationCode.grant_type not in client.grants:
             raise UnauthorizedClient("the client may not use the grant authorization_code")
 
-    async def _proof(self, form: dict[str, str], client: ClientSnapshot, proven: Proven) -> Proof:
-        """What the person gives; `_sign_in` looks whether the code is right."""
-        if due(proven.user) != "second factor":
-            return BY_PASSWORD
-        if "otp" not in form:
-            needed = await self._services.second_factor.required(proven.user.id, client.id)
-            raise InsufficientAuthorization(needed.detail, factors=needed.factors)
-        return BY_PASSWORD_AND_CODE
+    async def _login(self, form: dict[str, str], client: ClientSnapshot) -> Login:
+        """Who it is, as far as can be said before anything is written."""
+        services, passkeys = self._services, self._services.passkeys
+        whose = f"client {client.id}"
+        username, password = form.get("username"), form.get("password")
+        credential, otp = form.get("passkey"), form.get("otp")
+        if username is None and password is None and credential is not None:
+            shown = await self._shown(client, credential)
+            take = partial(passkeys.log_in, shown=shown)
+            return Login(shown.user_id, shown.proof(), take)
+        if username is None or password is None:
+            words = "send username and password"
+            if not passkeys.possible:
+                raise InsufficientAuthorization(words)
+            options = passkeys.ask(whose)
+            raise InsufficientAuthorization(f"{words}, or passkey", passkey_options=options)
+        try:
+            proven = await services.login.prove(username, password)
+        except InvalidGrant as refusal:
+            raise InsufficientAuthorization(refusal.detail, audit=refusal.audit) from None
+        still_due = due(proven.user)
+        if still_due == "new password":
+            raise RedirectToWeb("the password must be changed first")
+        user, settle = proven.user, partial(services.login.settle, proven=proven)
+        if still_due is None:
+            return Login(user.id, BY_PASSWORD, settle)
+        if credential is not None:
+            shown = await self._shown(client, credential, user.id)
+            take = partial(passkeys.settle, shown=shown)
+            return Login(user.id, shown.proof(password=True), _both(take, settle))
+        if otp is not None:
+            prove = partial(services.second_factor.prove, user_id=user.id, code=otp)
+            return Login(user.id, BY_PASSWORD_AND_CODE, _both(prove, settle))
+        needed = await services.second_factor.required(user.id, client.id)
+        asked = None
+        if "passkey" in needed.factors:
+            asked = await passkeys.ask_of(whose, user.id)
+        raise InsufficientAuthorization(
+            needed.detail, factors=needed.factors, passkey_options=asked
+        )
+
+    async def _shown(
+        self, client: ClientSnapshot, credential: str, user_id: str | None = None
+    ) -> Shown:
+        services = self._services
+        try:
+            with services.second_factor.refusals_noted(user_id, client.id):
+                return await services.passkeys.show(credential, f"client {client.id}", user_id)
+        except PasskeyRefused as refusal:
+            raise InsufficientAuthorization(refusal.detail, audit=refusal.audit) from None
 
     async def _wanted(
         self, form: dict[str, str], client: ClientSnapshot, user: UserSnapshot
@@ -115,22 +162,15 @@ class AuthorizeChallenge:
         return rights.granted_scopes(client, user, scope, home, own), resources
 
     async def _sign_in(
-        self,
-        request: Request,
-        client: ClientSnapshot,
-        proven: Proven,
-        proof: Proof,
-        code: str | None,
+        self, request: Request, client: ClientSnapshot, login: Login
     ) -> browser.SignedIn:
         """As a browser would be signed in, with a cookie that nobody is given."""
-        services, user_id = self._services, proven.user.id
+        services, user_id, proof = self._services, login.user_id, login.proof
         audit.act_as("user", user_id)
         agent = (request.header(b"user-agent") or b"").decode("latin-1") or None
 
         def unit(work: Work) -> str:
-            if proof is BY_PASSWORD_AND_CODE:
-                services.second_factor.prove(work, user_id, code or "")
-            services.login.settle(work, proven)
+            login.take(work)
             audit.record(work, "login", subject=user_id, client_id=client.id, by="app")
             return browser.sign_in(
                 work, services.browser_lifetimes, user_id=user_id, amr=list(proof.amr),
@@ -149,6 +189,16 @@ class AuthorizeChallenge:
         return session
 
 
+def _both(
+    first: Callable[[Work], object], then: Callable[[Work], object]
+) -> Callable[[Work], None]:
+    def take(work: Work) -> None:
+        first(work)
+        then(work)
+
+    return take
+
+
 def _check_level(form: dict[str, str], client: ClientSnapshot, proof: Proof) -> None:
     """That it is as sure as is asked for."""
     said = form.get("acr_values")
@@ -165,6 +215,11 @@ def words() -> describing.Node:
     members: describing.Node = {
         "username": text,
         "password": {"type": "string", "format": "password"},
+        "passkey": {
+            "type": "string",
+            "description": "`AuthenticationResponseJSON` (WebAuthn 3 §5.1): what a passkey "
+            "answered to `passkey_options`, alone or beside a password.",
+        },
         "otp": {"type": "string", "description": "Of whoever has a second factor: a code of it."},
         "code_challenge": text,
         "code_challenge_method": {"type": "string", "enum": ["S256"]},

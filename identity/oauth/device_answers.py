@@ -115,7 +115,7 @@ def _must_prove(client: ClientSnapshot, person: Person) -> bool:
     wanted = levels.known(client.settings.default_acr_values)
     if not wanted:
         return False
-    level = levels.least_reachable(wanted, second_factor=person.user.second_factor)
+    level = levels.least_reachable(wanted, person.user.highest)
     if level is None:
         raise UnmetAuthenticationRequirements
     return not meets(session.acr, level)

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from identity.authentication import certificates
 from identity.authentication.clients import BY_CERTIFICATE, METHODS
-from identity.authentication.levels import REACHABLE
+from identity.authentication.levels import reachable
+from identity.authentication.passkeys.relying import RelyingParty
 from identity.directory.access.granting import OPENID
 from identity.directory.users.claims import CLAIMS
 from identity.http import describing
@@ -22,7 +23,6 @@ from identity.service.wiring import Services
 from identity.settings import Settings
 from identity.tokens.status.lists import AGGREGATION
 from identity.verifier.gate.algorithms import ALGORITHMS
-from identity.verifier.levels import LEVELS
 
 WELL_KNOWN = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 PROTOCOL = (
@@ -80,7 +80,7 @@ def metadata(
         "authorization_signing_alg_values_supported": list(algorithms),
         "require_pushed_authorization_requests": False,
         "prompt_values_supported": [name for name in PROMPTS if name != "create"],
-        "acr_values_supported": [level for level in LEVELS if level in REACHABLE],
+        "acr_values_supported": list(reachable(passkeys=RelyingParty.of(settings).possible)),
         "ui_locales_supported": ["en"],
         "scopes_supported": list(OPENID),
         "subject_types_supported": ["public", "pairwise"],

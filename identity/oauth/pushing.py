@@ -5,6 +5,7 @@ Nobody between the two can read or change it, and what is wrong with it is said 
 
 from pydantic import BaseModel, Field
 
+from identity.authentication.levels import reachable
 from identity.clock import now
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
@@ -78,7 +79,7 @@ class Pushing:
             raise InvalidRequest("redirect_uri is missing: the client's profile wants it named")
         asked = requests.read(parameters, back, services.detail_types)
         asked.meant(services.hints)
-        least_level(asked, second_factor=True)
+        least_level(asked, reachable(passkeys=services.passkeys.possible)[-1])
         home = services.scopes.at_hand("*") or await services.scopes.get("*") or {}
         granting.granted(asked.scope, home=home, client=client.scopes, holder=None, audience=None)
         wanted_resources(asked, home, self._own)

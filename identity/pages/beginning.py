@@ -6,8 +6,10 @@ from identity.authentication import browser, devices, levels
 from identity.authentication.levels import Proof
 from identity.errors import OAuthError
 from identity.http import cookies
+from identity.http.cookies import Header
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
+from identity.opaque import mint
 from identity.pages import returning
 from identity.pages.registry import House
 from identity.records import audit
@@ -89,6 +91,15 @@ class Beginning:
             before=before.session if before else None,
             user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
         )
+
+    def browser(self, request: Request) -> tuple[str, list[Header]]:
+        """What tells this browser from others, and what gives it that where it has none."""
+        jar = self._services.cookies
+        known = jar.read(request, cookies.BROWSER)
+        if known is not None:
+            return known, []
+        made = mint("br")
+        return made, [jar.set(cookies.BROWSER, made)]
 
     def go_on(self, asked: Asked, cookie: str) -> Response:
         headers = [self.set(cookie)]

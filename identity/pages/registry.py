@@ -34,6 +34,9 @@ PAGES = (
     Entry("/.well-known/change-password", "mail.change_password", ("GET",)),
     Entry("/dev/mail", "mail.dev_mail", ("GET",)),
     Entry("/account/factors", "account.factors"),
+    Entry("/account/passkeys", "account.passkeys"),
+    Entry("/.well-known/passkey-endpoints", "well_known", ("GET",)),
+    Entry("/.well-known/webauthn", "well_known", ("GET",)),
     Entry("/static/{name}", "static", ("GET",)),
 )
 

@@ -4,6 +4,7 @@ Templates escape everything (a test forbids `|safe`) and fail on a name that doe
 """
 
 from collections.abc import Iterable, Sequence
+from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -57,10 +58,16 @@ class Rendering:
         status: int = 200,
         headers: Iterable[Header] = (),
         forms_stay: bool = False,
+        script: str | None = None,
         **context: Any,
     ) -> Response:
+        """`script`: the one file of `static/` that this page may run."""
+        nonce = token_urlsafe(16)
+        context |= {"script": script, "nonce": nonce}
         body = self._environment.get_template(template).render(context)
         policy = POLICY + FORMS_STAY if forms_stay else POLICY
+        if script is not None:
+            policy += f"; script-src 'nonce-{nonce}'; connect-src 'self'"
         said = [
             (b"content-type", b"text/html; charset=utf-8"),
             (b"content-security-policy", policy.encode()),

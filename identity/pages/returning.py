@@ -8,7 +8,7 @@ from identity.pages.words import _
 
 PAGES = ("/authorize", "/device")
 """Where somebody may have been sent from to sign in."""
-ACCOUNT = ("/account/factors",)
+ACCOUNT = ("/account/factors", "/account/passkeys")
 """Pages for whoever is signed in."""
 _PLAIN = re.compile(r"[!-\[\]-~]*")  # no control, no space, no backslash
 

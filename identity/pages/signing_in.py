@@ -1,10 +1,13 @@
-"""`/sign-in`: who are you? By password, then by a second factor where one is due (`code_step`);
-then back to where somebody waits."""
+"""`/sign-in`: who are you? By passkey (`by_passkey`), or by password, then by a second factor where
+one is due (`code_step`); then back to where somebody waits."""
+
+from collections.abc import Iterable
 
 from sqlmodel import Session
 
 from identity.authentication import changing
 from identity.authentication.levels import BY_PASSWORD
+from identity.authentication.passkeys.errors import PasskeyRefused, UnknownPasskey
 from identity.authentication.password import WRONG, Proven, due
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import (
@@ -20,6 +23,7 @@ from identity.http.messages import Request, Response
 from identity.http.origins import see_other
 from identity.pages import returning
 from identity.pages.beginning import Asked, Beginning, stepped_up
+from identity.pages.by_passkey import SCRIPT, ByPasskey, words_of
 from identity.pages.code_step import CodeStep, TooLate
 from identity.pages.registry import House
 from identity.pages.rendering import Header, Rendering
@@ -44,6 +48,7 @@ class SigningIn:
         self._rendering = rendering
         self._beginning = Beginning(house, rendering.base)
         self._code_step = CodeStep(house, rendering, self._beginning)
+        self._by_passkey = ByPasskey(house, self._beginning)
 
     async def get(self, request: Request) -> Response:
         asked = await self._beginning.asked(request)
@@ -55,13 +60,13 @@ class SigningIn:
         if waiting.step == "choose" and waiting.person is not None and waiting.marked:
             return self._choice(asked, waiting.client, waiting.person)
         known = waiting.person.user.username if waiting.person else None
-        return self._form(asked, username=waiting.login_hint or known or "")
+        return self._form(request, asked, username=waiting.login_hint or known or "")
 
     async def _get_alone(self, request: Request, asked: Asked) -> Response:
         """No request waits that this could lead back to."""
         person = await person_at(self._services, request)
         if person is None:
-            return self._form(asked)
+            return self._form(request, asked)
         if asked.to is None:
             return self._rendering.page("signed_in.html", username=person.user.username)
         if returning.is_account(asked.to, self._rendering.base):
@@ -69,7 +74,7 @@ class SigningIn:
                 return see_other(asked.to)
         elif AGAIN not in request.query:
             return see_other(asked.to)
-        return self._form(asked, username=person.user.username, again=True)
+        return self._form(request, asked, username=person.user.username, again=True)
 
     async def post(self, request: Request) -> Response:
         form = await request.form()
@@ -85,8 +90,10 @@ class SigningIn:
         try:
             if "proof" in form:
                 return await self._code_step.post(request, asked, form)
+            if "credential" in form:
+                return await self._by_passkey.post(request, asked, form["credential"])
             if form.get("act") == "another" and asked.waiting is not None:
-                return self._form(asked)
+                return self._form(request, asked)
             if "new_password" in form or form.get("act") == "change":
                 return await self._change(request, asked, form)
             proven = await self._services.login.prove(username, password)
@@ -96,14 +103,20 @@ class SigningIn:
             if still_due == "second factor":
                 return await self._half_signed_in(request, asked, proven, username)
             return await self._signed_in(request, asked, proven)
+        except PasskeyRefused as refusal:
+            unknown = refusal.credential_id if isinstance(refusal, UnknownPasskey) else None
+            return self._form(
+                request, asked, problem=words_of(refusal), status=422, autofill=False,
+                unknown=unknown,
+            )  # fmt: skip
         except TooLate:
-            return self._form(asked, username=username, problem=TOO_LATE, status=422)
+            return self._form(request, asked, username=username, problem=TOO_LATE, status=422)
         except (InvalidGrant, InvalidRequest):
-            return self._form(asked, username=username, problem=WRONG_WORDS, status=422)
+            return self._form(request, asked, username=username, problem=WRONG_WORDS, status=422)
         except LockedDown as stopped:
-            return self._waits(asked, username, stopped, STOPPED)
+            return self._waits(request, asked, username, stopped, STOPPED)
         except TooManyRequests as locked:
-            return self._waits(asked, username, locked, LOCKED)
+            return self._waits(request, asked, username, locked, LOCKED)
 
     # --- Steps ------------------------------------------------------------------------------
 
@@ -167,18 +180,26 @@ class SigningIn:
     # --- What is shown ------------------------------------------------------------------------
 
     def _form(
-        self, asked: Asked, *, username: str = "", problem: str | None = None, status: int = 200,
-        headers: tuple[Header, ...] = (), again: bool = False,
+        self, request: Request, asked: Asked, *, username: str = "", problem: str | None = None,
+        status: int = 200, headers: Iterable[Header] = (), again: bool = False,
+        autofill: bool = True, unknown: str | None = None,
     ) -> Response:  # fmt: skip
-        """`again`: somebody is signed in, and what they are about to do takes a fresh proof."""
+        """`again`: somebody is signed in, and what they are about to do takes a fresh proof.
+        `autofill`: whether a passkey may come from what the browser fills in, not from the button
+        alone. `unknown`: one that was shown, and is nobody's here."""
+        options, more = self._by_passkey.offered(request)
         return self._rendering.page(
             "sign_in.html",
             status=status,
-            headers=headers,
+            headers=[*headers, *more],
+            script=SCRIPT if options else None,
             client=asked.waiting.client if asked.waiting else None,
             username=username,
             problem=problem,
             again=again,
+            autofill=autofill,
+            options=options,
+            unknown=unknown,
             request_id=audit.origin.get().request_id,
             action=asked.action,
         )
@@ -192,9 +213,12 @@ class SigningIn:
             action=asked.action,
         )
 
-    def _waits(self, asked: Asked, username: str, refusal: IdentityError, problem: str) -> Response:
+    def _waits(
+        self, request: Request, asked: Asked, username: str, refusal: IdentityError, problem: str
+    ) -> Response:
         retry = refusal.headers().get("Retry-After", "1")
         return self._form(
+            request,
             asked,
             username=username,
             problem=problem,

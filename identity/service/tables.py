@@ -14,6 +14,7 @@ from identity.authentication.devices import KnownDevice
 from identity.authentication.mail.links import MailLink
 from identity.authentication.mail.outbox import OutgoingMail
 from identity.authentication.once import UsedOnce
+from identity.authentication.passkeys.table import Passkey
 from identity.authentication.recovery import RecoveryCode
 from identity.authentication.throttle import KnownAddress, LoginFailure
 from identity.authentication.totp import Totp
@@ -57,6 +58,7 @@ TABLES = (
     users.LoginName,
     users.UserRole,
     Totp,
+    Passkey,
     RecoveryCode,
     clients.Client,
     clients.ClientSecret,

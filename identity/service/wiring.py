@@ -14,6 +14,9 @@ from identity.authentication.issuers import TrustedIssuers
 from identity.authentication.key_sets import KeySets
 from identity.authentication.mail.outbox import Outbox
 from identity.authentication.marks import Marks
+from identity.authentication.passkeys.challenges import Challenges
+from identity.authentication.passkeys.proving import Passkeys
+from identity.authentication.passkeys.relying import RelyingParty
 from identity.authentication.password import PasswordLogin
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.authentication.passwords.pool import HashingPool
@@ -84,6 +87,7 @@ class Services:
     login: PasswordLogin
     second_factor: SecondFactor
     mails: Outbox
+    passkeys: Passkeys
     halfway: Halfway
     places: Places
     lists: Lists
@@ -115,8 +119,9 @@ class Services:
         feed = ChangeFeed(db, settings)
         queue = AuditQueue()
         ring = KeyRing(db, feed, master_key, settings.keys.audience_algorithms)
+        passkeys = Passkeys(db, RelyingParty.of(settings), Challenges(db, master_key))
         users = Remembered(
-            feed, lambda ref: snapshot.load(db, ref),
+            feed, lambda ref: snapshot.load(db, ref, passkeys=passkeys.possible),
             noun="user", wholesale=("role", "scope"),
             size=USERS_REMEMBERED, lookups=metrics.cache("users"),
         )  # fmt: skip
@@ -228,6 +233,7 @@ class Services:
             ),
             second_factor=SecondFactor(db, master_key, settings, queue, metrics),
             mails=Outbox(settings, master_key),
+            passkeys=passkeys,
             halfway=Halfway(master_key),
             places=Places(settings, db, feed, ring),
             lists=Lists(settings, db, feed, ring),

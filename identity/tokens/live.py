@@ -160,7 +160,7 @@ class LiveTokens:
                 return None
             if known.subject != self._subjects.of(client, user.id):
                 return None  # we say of nobody's session that it is another's
-            if user.below is not None:
+            if user.below:
                 user = user.at(known.kept.unfold(token).claims.get("acr"))
         elif known.subject != known.client_id and not await self._principal_lives(known, token):
             return None

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import select
 
+from identity.authentication.passkeys.table import Passkey
 from identity.clock import frozen, utcnow
 from identity.directory.clients.table import Client
 from identity.directory.users.table import User
@@ -131,6 +132,31 @@ def test_a_client_under_the_id_of_a_user_is_a_problem(identity: Identity, db: Da
         session.add(Client(id=user.id))
     said = problems(examine(identity))["clients"]
     assert user.id in said and f"identity clients delete {user.id}" in said
+
+
+@pytest.mark.usefixtures("prepared")
+def test_passkeys_of_another_domain_are_a_problem(
+    identity: Identity, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with db.transaction() as session:
+        user = session.exec(select(User)).one()
+        session.add_all(
+            Passkey(
+                user_id=user.id, rp_id="id.old.example", credential_id=f"c{number}", sign_count=0,
+                public_key="", name="Key", aaguid="", backup_eligible=True, backed_up=True,
+            )
+            for number in range(2)
+        )  # fmt: skip
+    everything = json.loads(examine(identity).out)
+    said = [one["words"] for one in everything if one["what"] == "passkeys"]
+    assert len(said) == 2 and "issuer is an IP address" in said[1]
+    monkeypatch.setenv("IDENTITY_ISSUER", "https://id.new.example")
+    said = problems(examine(identity))["passkeys"]
+    assert "2 belong to id.old.example and are no good at id.new.example" in said
+    assert "IDENTITY_RP_ID=id.old.example" in said
+    monkeypatch.setenv("IDENTITY_RP_ID", "id.old.example")
+    monkeypatch.setenv("IDENTITY_RELATED_ORIGINS", "https://id.new.example")
+    assert "passkeys" not in problems(examine(identity))
 
 
 @pytest.mark.usefixtures("prepared")

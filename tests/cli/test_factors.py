@@ -10,6 +10,8 @@ import pytest
 
 from identity import clock
 from identity.authentication import recovery, second_factor, totp
+from identity.authentication.passkeys import keeping
+from identity.authentication.passkeys.table import Passkey
 from identity.authentication.totp import Totp
 from identity.clock import utcnow
 from identity.directory.users import accounts
@@ -55,6 +57,28 @@ def test_an_operator_lists_and_resets_the_factors_of_a_user(
     assert [event["detail"] for event in events] == [{"reason": "telephone lost"}]
     with db.transaction() as session:
         assert session.get(Totp, user.id) is None and recovery.left(session, user.id)[0] == 0
+
+
+def test_passkeys_are_listed_and_reset_too(
+    identity: Callable[..., Any], db: Database, settings: Settings
+) -> None:
+    user, _ = with_app(db, settings)
+    with db.transaction() as session:
+        session.add(
+            Passkey(
+                user_id=user.id, rp_id="id.example", credential_id="c1", sign_count=0,
+                public_key="", name="Telephone", aaguid="", backup_eligible=True, backed_up=True,
+            )
+        )  # fmt: skip
+    listed = json.loads(identity("users", "factors", "list", "ada", "--json").out)
+    assert [(row["kind"], row["name"]) for row in listed] == [
+        ("passkey", "Telephone"), ("totp", None), ("recovery_codes", None),
+    ]  # fmt: skip
+    assert "Telephone" in identity("users", "factors", "list", "ada").out
+    assert identity("users", "factors", "reset", "ada", "--yes").code == 0
+    assert identity("users", "factors", "list", "ada").err.startswith("ada has no second factor")
+    with db.transaction() as session:
+        assert keeping.count(session, user.id) == 0
 
 
 def test_unlock_lets_a_user_try_codes_again(
@@ -125,5 +149,7 @@ def test_an_operator_says_which_roles_want_a_second_factor(identity: Callable[..
     assert acr_of("treasurer") == "aal2"
     assert identity("roles", "update", "treasurer", "--acr", "").code == 0
     assert acr_of("treasurer") is None
-    refused = identity("roles", "update", "treasurer", "--acr", "phr")
+    assert identity("roles", "update", "treasurer", "--acr", "phr").code == 0
+    assert acr_of("treasurer") == "phr"
+    refused = identity("roles", "update", "treasurer", "--acr", "gold")
     assert refused.code == 1 and "aal2" in refused.err

@@ -27,10 +27,13 @@ from identity.service.wiring import open_database
 from identity.settings import Settings
 from identity.store import changes
 from identity.tokens.sessions.table import BrowserSession
+from tests.authenticators import Authenticator
 from tests.second_factors import App
 from tests.world import PASSWORD, bearer, claims_of
 
-TOTP = "/users/me/factors/totp"
+TOTP, PASSKEYS = "/users/me/factors/totp", "/users/me/factors/passkeys"
+ORIGIN = os.environ["FUZZ_SERVICE"].replace("127.0.0.1", "localhost")
+"""Of the issuer, which has a name, so that passkeys are possible."""
 FOR_CLIENTS = {"/token", "/revoke", "/par", "/device_authorization", "/authorize-challenge"}
 NOT_MADE_UP = {"request", "request_uri", "authorization_details"}
 """Parameters whose values have to be signed, stored or registered."""
@@ -126,6 +129,21 @@ def login_with_app() -> Any:
     return API.post("/token", data=form | {"otp": code}).json()["access_token"]
 
 
+def login_with_passkey() -> tuple[Any, str]:
+    """The access token of a user who has a passkey, got by recovery code, and the passkey's id."""
+    form = password_grant()
+    token = API.post("/token", data=form).json()["access_token"]
+    body = {"name": "Key", "credential": begun_passkey(token)}
+    made = API.post(f"{PASSKEYS}/confirm", json=body, headers=bearer(token)).json()
+    answer = API.post("/token", data=form | {"otp": made["recovery_codes"][0]})
+    return answer.json()["access_token"], made["passkey"]["id"]
+
+
+def begun_passkey(token: str) -> dict[str, Any]:
+    options = API.post(PASSKEYS, headers=bearer(token)).json()
+    return Authenticator(origin=ORIGIN).make(options)
+
+
 def begun_app(token: str) -> App:
     return App.scanned(API.post(TOTP, headers=bearer(token)).json()["uri"])
 
@@ -211,6 +229,14 @@ def _put_right(case: Any) -> None:
         token = new_login().access_token
         case.headers.update(bearer(token))
         case.body = {"code": begun_app(token).code()}
+    elif path == f"{PASSKEYS}/confirm":
+        token = new_login().access_token
+        case.headers.update(bearer(token))
+        case.body = {"name": "Key", "credential": begun_passkey(token)}
+    elif path == f"{PASSKEYS}/{{passkey_id}}":
+        token, passkey_id = login_with_passkey()
+        case.headers.update(bearer(token))
+        case.path_parameters["passkey_id"] = passkey_id
     elif path.startswith("/users/me/factors/"):
         case.headers.update(bearer(login_with_app()))
     elif "/consents" in path or "/browser-sessions" in path:

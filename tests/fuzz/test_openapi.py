@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.databases import ROOT, environment
+from tests.databases import ROOT, environment, free_port
 from tests.proofs import LONG, WHOLE, effort
 from tests.serving import Server
 
@@ -29,7 +29,9 @@ ANSWERED = re.compile(r'identity_requests_total\{method="(\w+)",route="([^"]+)",
 def test_no_generated_request_is_answered_with_anything_undocumented(
     dialect: str, database_url: str, server: Callable[..., Server], tmp_path: Path
 ) -> None:
+    port = free_port()
     service = server(
+        port=port, ISSUER=f"http://localhost:{port}",  # a name, so that passkeys are possible
         LOGIN_MAX_FAILURES="1000000", LOG_LEVEL="warning",
         REGISTRATION="open", FIRST_PARTY_CHALLENGE="true",
     )  # fmt: skip

@@ -45,8 +45,11 @@ Open = Annotated[
 
 
 Acr = Annotated[
-    Literal["aal2"] | None,
-    Field(description="`aal2`: whoever has signed in without a second factor does not hold it."),
+    Literal["aal2", "phr"] | None,
+    Field(
+        description="`aal2`: whoever has signed in without a second factor does not hold it; "
+        "`phr`: nor whoever has without a passkey."
+    ),
 ]
 
 

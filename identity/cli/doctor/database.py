@@ -12,6 +12,7 @@ from sqlmodel import Session, col, func, select
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.cli.doctor.findings import Finding, Findings
 from identity.cli.doctor.outbox import examine_mails, examine_outbox
+from identity.cli.doctor.passkeys import examine_passkeys
 from identity.cli.frame import Operation, sqlite_path
 from identity.clock import utcnow
 from identity.directory import subjects
@@ -52,7 +53,7 @@ def examine_database(operation: Operation) -> Findings:
         yield Finding("ok", "schema", f"at {migrating.current(session.connection())}")
         checks: tuple[Callable[[Operation, Session], Findings], ...] = (
             _replication, _older, _writers, _clock, _master_key, _signing_keys, _users, _subjects,
-            _audit, examine_outbox, examine_mails,
+            _audit, examine_outbox, examine_mails, examine_passkeys,
         )  # fmt: skip
         for check in checks:
             yield from check(operation, session)

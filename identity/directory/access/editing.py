@@ -17,6 +17,7 @@ from identity.directory.access.table import RESOURCE, Role, RoleScope, Scope
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.records import audit
 from identity.store import changes, insert_unique
+from identity.verifier.levels import meets
 
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _RESOURCE = re.compile(RESOURCE)
@@ -86,7 +87,7 @@ def update_role(session: Session, role: Role, fields: dict[str, Any], held: Held
         check_scopes(held, after)
         session.exec(delete(RoleScope).where(col(RoleScope.role) == role.name))
         _fill(session, role, after)
-    if before - after or (acr is not None and role.acr is None):
+    if before - after or _takes_more(acr, role.acr):
         changes.record(session, "role.narrowed", role.name)
     role.description, role.acr = description, acr
     touch_role(session, role)
@@ -117,8 +118,12 @@ def touch_role(session: Session, role: Role) -> None:
 
 
 def _check_acr(acr: str | None) -> None:
-    if acr not in (None, "aal2"):
-        raise ValidationFailed([("/acr", "must be aal2, or nothing")])
+    if acr not in (None, "aal2", "phr"):
+        raise ValidationFailed([("/acr", "must be aal2, phr, or nothing")])
+
+
+def _takes_more(acr: str | None, before: str | None) -> bool:
+    return acr is not None and (before is None or not meets(before, acr))
 
 
 def _check_resource(audience: str | None) -> None:

@@ -36,7 +36,7 @@ class Role(SQLModel, table=True):
     name: str = Field(primary_key=True)
     description: str = ""
     acr: str | None = None
-    """`aal2`: whoever has signed in below that does not hold it."""
+    """`aal2` or `phr`: whoever has signed in below that does not hold it."""
     builtin: bool = False
     version: int = 1
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

@@ -1,6 +1,8 @@
 """What the process remembers of a user: enough to answer for a token without a query."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import bindparam
 from sqlmodel import col
@@ -10,7 +12,7 @@ from identity.directory.access.table import Role, RoleScope
 from identity.directory.users.shown import UserOut
 from identity.directory.users.table import User, UserRole
 from identity.store import Database, Statement, document, moment, select_of
-from identity.verifier.levels import meets
+from identity.verifier.levels import LEVELS, meets
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,20 @@ class UserSnapshot:
     """`UserOut` as JSON."""
     version: int
     second_factor: bool = False
-    below: "UserSnapshot | None" = None
-    """The same without the roles that want a second factor; None where there are none."""
+    passkey: bool = False
+    """Whether they have one, and passkeys are possible here."""
+    below: tuple[tuple[str, "UserSnapshot"], ...] = ()
+    """The levels that roles of theirs want, ascending, each with the same user as logins below it
+    have it."""
 
     def at(self, acr: str | None) -> "UserSnapshot":
         """As a login of this level has it."""
-        return self if self.below is None or meets(acr, "aal2") else self.below
+        return next((less for level, less in self.below if not meets(acr, level)), self)
+
+    @property
+    def highest(self) -> str:
+        """The level (`acr`) that they can prove at the most."""
+        return "phr" if self.passkey else "aal2" if self.second_factor else "aal1"
 
 
 _USER = Statement(
@@ -56,6 +66,7 @@ _USER = Statement(
         User.address,
         User.attributes,
         User.second_factor,
+        User.passkey,
     ).where(col(User.id) == bindparam("id"))
 )
 _ROLES = Statement(
@@ -77,9 +88,9 @@ _SCOPES = Statement(
 )
 
 
-async def load(db: Database, user_id: str) -> UserSnapshot | None:
+async def load(db: Database, user_id: str, *, passkeys: bool) -> UserSnapshot | None:
     """The user as the database has it now; None when there is none. Hot: every token of a user
-    not remembered comes here."""
+    not remembered comes here. `passkeys`: whether they are possible here."""
     rows = await db.query(_USER, {"id": user_id})
     if not rows:
         return None
@@ -87,7 +98,7 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
     id_, username, email, verified, name, status, *times, version, must_change, expires = row[:12]
     created, updated, seen, expires = (moment(at) if at else None for at in (*times, expires))
     given_name, family_name, locale, zoneinfo, picture, phone, phone_verified, *objects = row[12:]
-    *objects, second_factor = objects
+    *objects, second_factor, passkey = objects
     address, attributes = map(document, objects)
     wanted = await db.query(_ROLES, {"id": user_id})
     roles = [role for role, _ in wanted]
@@ -124,12 +135,26 @@ async def load(db: Database, user_id: str) -> UserSnapshot | None:
         shown=shown.model_dump_json().encode(),
         version=version,
         second_factor=bool(second_factor),
+        passkey=bool(passkey) and passkeys,
     )
-    if all(acr is None for _, acr in wanted):
+    levels = [level for level in LEVELS if any(acr == level for _, acr in wanted)]
+    if not levels:
         return whole
-    below = replace(
-        whole,
-        roles=tuple(role for role, acr in wanted if acr is None),
-        scopes=frozenset([*EVERYBODYS, *(scope for scope, acr in scopes if acr is None)]),
+    return replace(
+        whole, below=tuple((level, _below(whole, level, wanted, scopes)) for level in levels)
     )
-    return replace(whole, below=below)
+
+
+def _below(
+    whole: UserSnapshot, level: str, roles: Iterable[Any], scopes: Iterable[Any]
+) -> UserSnapshot:
+    """Without what takes this level, or a higher one. `roles` and `scopes`: each with the level
+    that it takes, None where any will do."""
+    less = LEVELS[: LEVELS.index(level)]
+    return replace(
+        whole,
+        roles=tuple(role for role, acr in roles if acr is None or acr in less),
+        scopes=frozenset(
+            [*EVERYBODYS, *(scope for scope, acr in scopes if acr is None or acr in less)]
+        ),
+    )

@@ -43,6 +43,8 @@ class User(SQLModel, table=True):
     """Whether one is asked for beside the password (`authentication.second_factor`)."""
     device_notices: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
     """Whether a mail tells of sign-ins with a new device (`authentication.devices`)."""
+    passkey: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """Whether one of them is a passkey."""
     version: int = 1
     """Counts the changes an administrator or the user made; the ETag of the resource."""
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

@@ -75,7 +75,7 @@ def _must_prove(request: AuthorizationRequest, person: Person, mark: Mark | None
         return True
     if request.max_age is not None and proven < (seen or now()) - request.max_age:
         return True
-    level = least_level(request, second_factor=person.user.second_factor)
+    level = least_level(request, person.user.highest)
     return level is not None and not meets(person.session.acr, level)
 
 
@@ -83,17 +83,18 @@ def _proven(person: Person) -> float:
     return person.session.authenticated_at.timestamp()
 
 
-def least_level(request: AuthorizationRequest, *, second_factor: bool) -> str | None:
-    """The `acr` that must be met at least. `UnmetAuthenticationRequirements` where this person
-    cannot, for want of a second factor or because nobody can: values that we do not know ask for
-    nothing, unless they are essential (OpenID Connect Core §5.5.1.1)."""
+def least_level(request: AuthorizationRequest, highest: str) -> str | None:
+    """The `acr` that must be met at least, by somebody who can meet `highest`.
+    `UnmetAuthenticationRequirements` where they cannot, for want of a factor or because nobody can:
+    values that we do not know ask for nothing, unless they are essential (OpenID Connect Core
+    §5.5.1.1)."""
     wanted = levels.known(request.acr_values)
     essential = request.claims.acr
     if essential:
         wanted = levels.known(essential)
     if not wanted and not essential:
         return None
-    level = levels.least_reachable(wanted, second_factor=second_factor)
+    level = levels.least_reachable(wanted, highest)
     if level is None:
         raise UnmetAuthenticationRequirements
     return level

@@ -1,16 +1,18 @@
 """`/account/factors`: one's own second factors. Shown to whoever has just proved who they are."""
 
 from collections.abc import Callable
-from datetime import datetime
 from itertools import groupby
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import segno
 from sqlmodel import Session
 
 from identity.authentication import recovery, second_factor, totp
-from identity.authentication.levels import BY_PASSWORD_AND_CODE
-from identity.authentication.totp import Enrolment
+from identity.authentication.levels import BY_PASSWORD_AND_CODE, Proof
+from identity.authentication.passkeys import enrolling, keeping
+from identity.authentication.passkeys.table import Passkey
+from identity.authentication.totp import Enrolment, Totp
 from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.errors import Conflict, NotFound, ValidationFailed
@@ -18,12 +20,14 @@ from identity.http.messages import Request, Response
 from identity.http.origins import see_other
 from identity.pages import returning
 from identity.pages.beginning import Beginning, stepped_up
+from identity.pages.by_passkey import SCRIPT
 from identity.pages.registry import House
 from identity.pages.rendering import Header, Rendering
 from identity.pages.words import _
 from identity.records import audit
 from identity.service.interactions import Person
 from identity.service.people import person_at
+from identity.verifier.levels import meets
 
 T = TypeVar("T")
 ALONE: Header = (b"cross-origin-opener-policy", b"same-origin")
@@ -37,6 +41,7 @@ class Factors:
         self._rendering = rendering
         self._beginning = Beginning(house, rendering.base)
         self._here = f"{rendering.base}/account/factors"
+        self._example = by_name(house.services.settings.issuer)
 
     async def get(self, request: Request) -> Response:
         person = await self._person(request)
@@ -60,7 +65,7 @@ class Factors:
                 renew = second_factor.renew_recovery
                 return self._page("recovery_codes", codes=await self._change(person, renew))
             if act == "remove":
-                return self._page("remove_totp")
+                return self._page("remove_totp", last=not person.user.passkey)
             if act == "removed":
                 await self._change(person, second_factor.remove_totp)
         except NotFound:  # in another tab, a moment ago
@@ -98,6 +103,8 @@ class Factors:
         def change(session: Session, user: User) -> tuple[list[str] | None, str]:
             codes = factors.confirm_totp(session, user, code)
             proof = BY_PASSWORD_AND_CODE
+            if meets(person.session.acr, proof.acr):  # by a passkey, which is more
+                proof = Proof(person.session.amr, person.session.acr)
             return codes, self._beginning.raised(session, request, user.id, proof, person)
 
         try:
@@ -115,20 +122,26 @@ class Factors:
     # --- What is shown ------------------------------------------------------------------------
 
     async def _overview(self, person: Person, problem: str | None = None) -> Response:
-        def look(session: Session) -> tuple[datetime | None, datetime | None, int]:
-            found = totp.find(session, person.user.id)
-            left, _made = recovery.left(session, person.user.id)
-            if found is None:
-                return None, None, left
-            return found.confirmed_at, found.last_used_at, left
+        party = self._services.passkeys.party
 
-        since, used, left = await self._services.db.read(look)
+        def look(session: Session) -> tuple[User, Totp | None, list[Passkey], int]:
+            user = accounts.get(session, person.user.id)
+            left, _made = recovery.left(session, user.id)
+            return user, totp.find(session, user.id), keeping.of_user(session, user.id), left
+
+        user, app, passkeys, left = await self._services.db.read(look)
         return self._page(
             "factors",
             status=409 if problem else 200,
-            username=person.user.username,
-            since=since,
-            used=used,
+            script=SCRIPT if party.possible else None,
+            username=user.username,
+            second_factor=user.second_factor,
+            party=party,
+            example=self._example,
+            passkeys=passkeys,
+            keep=enrolling.to_keep(party, user, passkeys) if party.possible else None,
+            since=app.confirmed_at if app else None,
+            used=app.last_used_at if app else None,
             left=left,
             problem=problem,
         )
@@ -146,17 +159,30 @@ class Factors:
         )
 
     def _page(
-        self, name: str, *, status: int = 200, headers: list[Header] | None = None, **said: object
+        self,
+        name: str,
+        *,
+        status: int = 200,
+        headers: list[Header] | None = None,
+        script: str | None = None,
+        **said: object,
     ) -> Response:
         return self._rendering.page(
             f"account/{name}.html",
             status=status,
+            script=script,
             headers=[*(headers or ()), ALONE],
             forms_stay=True,
             action=self._here,
             request_id=audit.origin.get().request_id,
             **said,
         )
+
+
+def by_name(issuer: str) -> str:
+    """The same port under a name that every machine has for itself."""
+    port = urlsplit(issuer).port
+    return "http://localhost" + (f":{port}" if port else "")
 
 
 def drawn(text: str) -> tuple[int, str]:

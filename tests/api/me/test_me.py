@@ -264,6 +264,10 @@ MINE: list[tuple[str, str, Any]] = [
     ("POST", "/users/me/factors/totp/confirm", {"code": "287082"}),
     ("DELETE", "/users/me/factors/totp", None),
     ("POST", "/users/me/factors/recovery-codes", None),
+    ("POST", "/users/me/factors/passkeys", None),
+    ("POST", "/users/me/factors/passkeys/confirm", {"name": "x", "credential": {}}),
+    ("PATCH", "/users/me/factors/passkeys/x", {"name": "x"}),
+    ("DELETE", "/users/me/factors/passkeys/x", None),
 ]
 
 
