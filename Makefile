@@ -49,10 +49,11 @@ test-plain: $(VENV)/.dev ## The same on uvicorn as it comes (IDENTITY_HTTP=plain
 ha: $(VENV)/.dev ## A real cluster loses its primary, under load (root and Debian's patroni): ROW=killed N=3; hours
 	$(BIN)/python -m tests.ha $(if $(ROW),--row "$(ROW)") --count $(if $(filter file,$(origin N)),20,$(N)) $(ARGS)
 
-check: $(VENV)/.dev ## Format, lint, types, and who may import whom
+check: $(VENV)/.dev ## Format, lint, types, words to translate, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m scripts.words
 	$(BIN)/python -m pytest -q -p no:xdist tests/test_layers.py
 
 format: $(VENV)/.dev ## Format the code and mend what the linter can mend

@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, func, update
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
+from identity.errors import NotFound
 from identity.opaque import digest, mint, new_id
 from identity.records import audit
 from identity.settings import Settings
@@ -242,6 +243,14 @@ def end(session: Session, browser_session_id: str, reason: str) -> bool:
         browser_session=browser_session_id,
     )  # fmt: skip
     return True
+
+
+def end_of(session: Session, user_id: str, browser_session_id: str, reason: str) -> None:
+    """End one of this user's. `NotFound` where there is none that has not ended."""
+    if find_of(session, user_id, browser_session_id) is None:
+        raise NotFound("there is no such session")
+    if not end(session, browser_session_id, reason):
+        raise NotFound("the session has ended already")
 
 
 def find_of(session: Session, user_id: str, browser_session_id: str) -> BrowserSession | None:

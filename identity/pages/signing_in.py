@@ -5,7 +5,7 @@ from sqlmodel import Session
 
 from identity.authentication import changing
 from identity.authentication.levels import BY_PASSWORD
-from identity.authentication.password import WRONG, Proven
+from identity.authentication.password import Proven
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import (
     Forbidden,
@@ -28,7 +28,7 @@ from identity.service.interactions import Person
 from identity.service.people import person_at
 from identity.store import Work
 
-WRONG_WORDS = _(WRONG[0].upper() + WRONG[1:] + ".")
+WRONG_WORDS = _("The username or password is wrong.")
 AGAIN = "again"
 """A parameter of a page that wants whoever is signed in to prove again who they are."""
 TOO_LATE = _("That took too long. Sign in once more.")
