@@ -146,6 +146,13 @@ class PasswordSettings(Group):
         0, "hashing threads a process runs; 0: cores divided by workers", ge=0, le=256
     )
     hashing_queue: int = _setting(32, "logins that may wait for a hashing thread", ge=1)
+    password_min_length: int = _setting(
+        15,
+        "characters of a new password, set on these pages, that is all that lets its user in; with "
+        "a second factor 8 will do",
+        ge=8,
+        le=128,
+    )
     one_time_password_ttl: Duration = _setting(
         "24h",
         "how long a one-time password is good, set by an administrator or at the command line",
@@ -197,6 +204,14 @@ class RegistrationSettings(Group):
 class ThrottleSettings(Group):
     login_max_failures: int = _setting(10, "failed logins per account and address", ge=1)
     login_lockout: Duration = _setting("5m", "how long further attempts answer 429")
+
+
+class AccountSettings(Group):
+    account_deletion_grace: Pause = _setting(
+        "14d",
+        "how long after its user has deleted it an account can be had back, by signing in",
+        le=timedelta(days=365),
+    )
 
 
 class BootstrapSettings(Group):
@@ -261,6 +276,7 @@ class Settings(BaseSettings):
     sessions: SessionSettings = SessionSettings()
     registration: RegistrationSettings = RegistrationSettings()
     throttle: ThrottleSettings = ThrottleSettings()
+    accounts: AccountSettings = AccountSettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     audit: AuditSettings = AuditSettings()
     fetching: FetchSettings = FetchSettings()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 from pydantic import BaseModel
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from identity.api.bodies import Text
 from identity.api.paging import Page, Window
@@ -37,11 +37,3 @@ def page(
     rows, following = window.take(session, query, LoginSession.id, newest_first=True)
     items = [SessionOut.model_validate(row, from_attributes=True) for row in rows]
     return Page(items=items, next=following)
-
-
-def find(session: Session, user_id: str, session_id: str) -> LoginSession | None:
-    """The session if it is this user's."""
-    query = select(LoginSession).where(
-        LoginSession.id == session_id, LoginSession.user_id == user_id
-    )
-    return session.exec(query).first()

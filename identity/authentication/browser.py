@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, func, update
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
-from identity.errors import NotFound
+from identity.errors import Conflict, NotFound
 from identity.opaque import digest, mint, new_id
 from identity.records import audit
 from identity.settings import Settings
@@ -222,6 +222,26 @@ def sign_in(
     elif before is not None and isinstance(work, Session):
         end(work, before.id, "another person signed in")
     execute(work, _BEGIN, values)
+    return cookie
+
+
+_RENAME = Statement(
+    lambda: (
+        update(BrowserSession)
+        .where(col(BrowserSession.digest) == bindparam("before"), _LIVES)
+        .values({BrowserSession.digest: bindparam("digest")})
+    )
+)
+
+
+def rename(work: Work, session: SignedIn) -> str:
+    """Its new cookie: whoever else holds the one before has it no longer. Nothing was proved
+    anew. `Conflict` where it has ended meanwhile."""
+    cookie = mint(PREFIX)
+    values = {"before": session.digest, "digest": digest(cookie)}
+    if execute(work, _RENAME, values).rowcount != 1:
+        raise Conflict("the session has ended meanwhile")
+    changes.record(work, BROWSER_CHANGED, session.digest)
     return cookie
 
 

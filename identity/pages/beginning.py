@@ -79,7 +79,7 @@ class Beginning:
         )
 
     def go_on(self, asked: Asked, cookie: str) -> Response:
-        return see_other(asked.to or f"{self._base}/sign-in", [self.set(cookie)])
+        return see_other(asked.to or f"{self._base}/account", [self.set(cookie)])
 
     def set(self, cookie: str) -> tuple[bytes, bytes]:
         lasting = int(self._services.browser_lifetimes.absolute.total_seconds())

@@ -37,7 +37,17 @@ PAGES = (
     Entry("/sign-out", "signing_out"),
     Entry("/device", "device"),
     Entry("/language", "language"),
+    Entry("/account", "account.overview"),
+    Entry("/account/profile", "account.profile"),
+    Entry("/account/email", "account.email"),
+    Entry("/account/password", "account.password"),
     Entry("/account/factors", "account.factors"),
+    Entry("/account/sessions", "account.sessions"),
+    Entry("/account/applications", "account.applications"),
+    Entry("/account/history", "account.history"),
+    Entry("/account/not-me", "account.not_me"),
+    Entry("/account/data", "account.data"),
+    Entry("/account/delete", "account.deletion"),
     Entry("/static/{name}", "static", ("GET",), speaks=False),
 )
 

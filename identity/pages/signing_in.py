@@ -60,7 +60,7 @@ class SigningIn:
         if person is None:
             return self._form(asked)
         if asked.to is None:
-            return self._rendering.page("signed_in.html", username=person.user.username)
+            return see_other(f"{self._rendering.base}/account")
         if returning.is_account(asked.to, self._rendering.base):
             if stepped_up(person):
                 return see_other(asked.to)

@@ -11,7 +11,7 @@ from typing import cast
 
 import structlog
 
-from identity.authentication import browser, once
+from identity.authentication import browser, leaving, once
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
 from identity.errors import Unavailable
@@ -37,7 +37,7 @@ PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
 
 class Housekeeping:
     """Seconds between chores: SQLite's files 0.2, what clients are told 0.4, the audit and late
-    changes 1, the keys 5, pruning and archiving about 60."""
+    changes 1, the keys 5, pruning, archiving and deleting accounts about 60."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -52,6 +52,7 @@ class Housekeeping:
             (1.0, self.record_late),
             (5.0, self.tend_keys),
             (60.0, self.prune),
+            (60.0, self.delete_left),
         ]
         if self._services.settings.audit.audit_retention is not None:
             chores.append((60.0, self.archive_audit))
@@ -125,6 +126,14 @@ class Housekeeping:
                     return
                 began = monotonic()
         await kinds.recount(self._services.db, self._services.hasher.kind)
+
+    async def delete_left(self) -> None:
+        """Accounts that their users have deleted, once nobody can have them back."""
+        began = monotonic()
+        while await self._services.db.write(leaving.complete) >= leaving.BATCH:
+            if await self._make_way(began):
+                return
+            began = monotonic()
 
     async def archive_audit(self) -> None:
         """In a thread: it reads much, and waits for the disk."""

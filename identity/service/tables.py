@@ -94,6 +94,9 @@ _partial("uq_session_browser_client", _below, _at, where=_live, unique=True)
 _began, _offline = sessions.LoginSession.signed_in_at, col(_below).is_(None)
 _partial("ix_session_signed_in_at", _began, where=col(_began).is_not(None) & _offline)
 
+_due = users.User.deletion_due_at
+_partial("ix_user_account_deletion_due_at", _due, where=col(_due).is_not(None))
+
 _waits = col(LogoutNotice.given_up_at).is_(None)
 _partial("ix_logout_notice_due", LogoutNotice.due_at, where=_waits)
 

@@ -41,6 +41,8 @@ class User(SQLModel, table=True):
     """Of a one-time password; from then on it is a wrong one."""
     second_factor: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     """Whether one is asked for beside the password (`authentication.second_factor`)."""
+    deletion_due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it goes, because its user wants it to (`authentication.leaving`)."""
     version: int = 1
     """Counts the changes an administrator or the user made; the ETag of the resource."""
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

@@ -153,6 +153,7 @@ class Factors:
             status=status,
             headers=[*(headers or ()), ALONE],
             forms_stay=True,
+            here="factors",
             action=self._here,
             request_id=audit.origin.get().request_id,
             **said,
