@@ -1,19 +1,12 @@
 """`/account` by forms alone, as a browser without scripts sends them."""
 
-import json
-import re
-from datetime import timedelta
-from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 
-from identity import clock
-from identity.directory.users import accounts
-from identity.records.audit import AuditEvent
-from tests.browsing import Browser, Flow, Form, Page, code_client
-from tests.second_factors import App, given_app, with_app
-from tests.world import PASSWORD, World, bearer
+from tests.browsing import Browser, Form, Page
+from tests.second_factors import App
+from tests.world import World
 
 NEW = "walnut grove under a red kite"
 only = pytest.mark.parametrize("dialect", ["sqlite"])
