@@ -40,12 +40,6 @@ SAID = (
     _("The password must not be the username or the e-mail address, whatever is added to it."),
     _("The password repeats or counts up what it is made of; choose another."),
     _("The new password is the current one."),
-    # What may not become part of a profile (`directory.users`).
-    _("may hold at most %(num)s characters, none of them control characters"),
-    _("must be a language tag such as en or pt-BR"),
-    _("must be the name of a time zone such as Europe/Lisbon"),
-    _("must be text of %(num)s characters at the most"),
-    _("is not an e-mail address"),
     # What goes wrong (`errors`).
     _("Bad request"),
     _("Not allowed"),

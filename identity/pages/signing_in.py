@@ -20,6 +20,7 @@ from identity.http.origins import see_other
 from identity.pages import returning
 from identity.pages.beginning import Asked, Beginning, stepped_up
 from identity.pages.code_step import CodeStep, TooLate
+from identity.pages.from_below import words
 from identity.pages.registry import House
 from identity.pages.rendering import Header, Rendering
 from identity.pages.words import _
@@ -146,9 +147,10 @@ class SigningIn:
                 form.get("password", ""),
                 form.get("new_password", ""),
                 begin,
+                alone=self._services.settings.passwords.password_min_length,
             )
         except ValidationFailed as refusal:
-            return self._change_form(asked, username, refusal.detail, new=True)
+            return self._change_form(asked, username, words(refusal.errors[0][1]), new=True)
         except Forbidden:
             return self._change_form(asked, username, WRONG_WORDS)
         if cookie is not None:

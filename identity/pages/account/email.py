@@ -4,12 +4,12 @@ from identity.errors import Conflict, TooManyRequests, ValidationFailed
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
 from identity.pages.account.own import FINE, Errors, OwnPage, shown
-from identity.pages.from_below import words
 from identity.pages.registry import House
 from identity.pages.words import _
 from identity.service import own_account
 from identity.service.interactions import Person
 
+WRONG = _("That is no e-mail address.")
 TAKEN = _("Another account has this e-mail address.")
 TOO_MANY = _("That was tried too often. Wait a few minutes, then try again.")
 LONGEST = 320
@@ -27,7 +27,7 @@ class Email(OwnPage):
         email = form.get("email", "")
         try:
             if len(email) > LONGEST:
-                raise ValidationFailed([("/email", "is not an e-mail address")])
+                raise ValidationFailed([("/email", WRONG)])
             await own_account.update_profile(
                 self.services, person.user.id, {"email": email or None}, lambda _: None, fresh=True
             )
@@ -35,9 +35,8 @@ class Email(OwnPage):
             return self._form(request, person, email, {"email": TAKEN}, 422)
         except TooManyRequests as locked:
             return self._form(request, person, email, {"": TOO_MANY}, locked.status)
-        except ValidationFailed as refusal:
-            errors = {"email": words(refusal.errors[0][1])}
-            return self._form(request, person, email, errors, 422)
+        except ValidationFailed:
+            return self._form(request, person, email, {"email": WRONG}, 422)
         return see_other(f"{self.rendering.base}/account/profile?done=email")
 
     def _form(

@@ -2,12 +2,12 @@
 
 from typing import Any, ClassVar
 
+from identity.directory.users import profile
 from identity.directory.users.profile import ADDRESS
 from identity.directory.users.table import User
 from identity.errors import Conflict, ValidationFailed
 from identity.http.messages import Request, Response
 from identity.pages.account.own import FINE, Errors, OwnPage, shown
-from identity.pages.from_below import words
 from identity.pages.registry import House
 from identity.pages.words import _
 from identity.service import own_account
@@ -16,6 +16,14 @@ from identity.service.interactions import Person
 FIELDS = ("name", "given_name", "family_name", "phone_number", "locale", "zoneinfo", "picture")
 LONGEST = 200
 """Characters of a name, as `PATCH /users/me` has it."""
+WRONG = {
+    "locale": _("Give a language tag such as en or pt-BR."),
+    "zoneinfo": _("Give the name of a time zone such as Europe/Lisbon."),
+    "picture": _("Give the address of a picture; it begins with https."),
+    "phone_number": _("Give an international telephone number such as +1 425 555 0100."),
+}
+"""What the rules (`directory.users.profile`) want, by member."""
+TOO_LONG = _("That is too long, or holds control characters.")
 CHANGED = _("Your profile was changed elsewhere meanwhile. This is how it stands now: look again.")
 
 
@@ -45,19 +53,17 @@ class Profile(OwnPage):
                 raise Conflict("changed meanwhile")
 
         try:
-            if len(form.get("name", "")) > LONGEST or not form.get("name", "x").isprintable():
-                wrong = f"may hold at most {LONGEST} characters, none of them control characters"
-                raise ValidationFailed([("/name", wrong)])
+            _check_all(fields)
             await own_account.update_profile(
                 self.services, person.user.id, fields, check, fresh=False
             )
         except Conflict:
             return await self.show(request, person, {"": CHANGED}, status=409)
         except ValidationFailed as refusal:
-            errors = {
-                pointer[1:].replace("/", "."): words(text) for pointer, text in refusal.errors
-            }
-            values = {key: form.get(key, "") for key in (*FIELDS, *_parts())}
+            wrong = {pointer[1:].replace("/", ".") for pointer, _text in refusal.errors}
+            order = (*FIELDS, *_parts())
+            errors = {name: WRONG.get(name, TOO_LONG) for name in order if name in wrong}
+            values = {name: form.get(name, "") for name in order}
             return self._form(request, person, values, errors, 422)
         return self.back("saved")
 
@@ -68,6 +74,20 @@ class Profile(OwnPage):
             request, person, status=status, errors=errors, values=values, account=shown(person),
             version=person.user.version,
         )  # fmt: skip
+
+
+def _check_all(fields: dict[str, Any]) -> None:
+    """So that all that is wrong is told at once."""
+    wrong: list[tuple[str, str]] = []
+    try:
+        profile.checked(fields)
+    except ValidationFailed as refusal:
+        wrong += refusal.errors
+    name = fields["name"] or ""
+    if len(name) > LONGEST or not name.isprintable():
+        wrong.append(("/name", TOO_LONG))
+    if wrong:
+        raise ValidationFailed(wrong)
 
 
 def _parts() -> tuple[str, ...]:
