@@ -37,8 +37,8 @@ test-proofs: $(VENV)/.dev ## The long proofs whole; `make test` runs a short for
 conformance: $(VENV)/.dev ## The lines of OpenID Connect's conformance tests, and docs/conformance.md
 	$(BIN)/python -m pytest -q -p no:xdist -p tests.conformance.report -m conformance $(ARGS)
 
-parties: $(VENV)/.dev $(VENV)-parties/.installed ## Relying parties of others sign somebody in (needs Chromium, npm)
-	PARTIES=$(VENV)-parties $(BIN)/python -m pytest -p no:xdist tests/parties $(ARGS)
+parties: $(VENV)/.dev $(VENV)-parties/.installed ## Relying parties of others sign somebody in, and axe looks at the pages (needs Chromium, npm)
+	PARTIES=$(VENV)-parties $(BIN)/python -m pytest -p no:xdist tests/parties tests/pages $(ARGS)
 
 mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=PLACE; all take hours
 	$(BIN)/python -m scripts.mutants $(ARGS)
