@@ -37,8 +37,8 @@ test-proofs: $(VENV)/.dev ## The long proofs whole; `make test` runs a short for
 conformance: $(VENV)/.dev ## The lines of OpenID Connect's conformance tests, and docs/conformance.md
 	$(BIN)/python -m pytest -q -p no:xdist -p tests.conformance.report -m conformance $(ARGS)
 
-parties: $(VENV)/.dev $(VENV)-parties/.installed ## Relying parties of others sign somebody in (needs Chromium, npm)
-	PARTIES=$(VENV)-parties $(BIN)/python -m pytest -p no:xdist tests/parties $(ARGS)
+parties: $(VENV)/.dev $(VENV)-parties/.installed ## Relying parties of others sign somebody in, and axe looks at the pages (needs Chromium, npm)
+	PARTIES=$(VENV)-parties $(BIN)/python -m pytest -p no:xdist tests/parties tests/pages $(ARGS)
 
 mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=PLACE; all take hours
 	$(BIN)/python -m scripts.mutants $(ARGS)
@@ -49,10 +49,11 @@ test-plain: $(VENV)/.dev ## The same on uvicorn as it comes (IDENTITY_HTTP=plain
 ha: $(VENV)/.dev ## A real cluster loses its primary, under load (root and Debian's patroni): ROW=killed N=3; hours
 	$(BIN)/python -m tests.ha $(if $(ROW),--row "$(ROW)") --count $(if $(filter file,$(origin N)),20,$(N)) $(ARGS)
 
-check: $(VENV)/.dev ## Format, lint, types, and who may import whom
+check: $(VENV)/.dev ## Format, lint, types, words to translate, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m scripts.words
 	$(BIN)/python -m pytest -q -p no:xdist tests/test_layers.py
 
 format: $(VENV)/.dev ## Format the code and mend what the linter can mend

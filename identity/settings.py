@@ -151,6 +151,13 @@ class PasswordSettings(Group):
         0, "hashing threads a process runs; 0: cores divided by workers", ge=0, le=256
     )
     hashing_queue: int = _setting(32, "logins that may wait for a hashing thread", ge=1)
+    password_min_length: int = _setting(
+        15,
+        "characters of a new password, set on these pages, that is all that lets its user in; with "
+        "a second factor 8 will do",
+        ge=8,
+        le=128,
+    )
     one_time_password_ttl: Duration = _setting(
         "24h",
         "how long a one-time password is good, set by an administrator or at the command line",
@@ -214,6 +221,14 @@ class PasskeySettings(Group):
         (),
         "other origins whose pages or apps may use the same passkeys, such as "
         "`https://example.co.uk` or `android:apk-key-hash:…`",
+    )
+
+
+class AccountSettings(Group):
+    account_deletion_grace: Pause = _setting(
+        "14d",
+        "how long after its user has deleted it an account can be had back, by signing in",
+        le=timedelta(days=365),
     )
 
 
@@ -321,6 +336,7 @@ class Settings(BaseSettings):
     registration: RegistrationSettings = RegistrationSettings()
     throttle: ThrottleSettings = ThrottleSettings()
     passkeys: PasskeySettings = PasskeySettings()
+    accounts: AccountSettings = AccountSettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     audit: AuditSettings = AuditSettings()
     fetching: FetchSettings = FetchSettings()

@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
 from identity.api.bodies import check_query
-from identity.authentication import levels
+from identity.api.stepping_up import check_stepped_up
 from identity.authentication.bearer import BearerAuthentication
 from identity.directory.access.authority import Authority
 from identity.directory.access.granting import ACCOUNT, ALL, held_for_granting
@@ -17,7 +17,6 @@ from identity.errors import (
     InsufficientScope,
     InvalidRequest,
     InvalidToken,
-    LoginTooOld,
 )
 from identity.http import messages
 from identity.service.wiring import Services
@@ -40,26 +39,6 @@ async def bearer(
         return await authenticate(messages.Request(request.scope, request.receive), *needed.scopes)
     except InvalidRequest as ambiguous:
         raise InvalidToken(ambiguous.detail) from None
-
-
-TOO_OLD = (
-    "The token lacks a scope, or its login is older than five minutes, or was by password alone "
-    "though its user has a second factor; see `WWW-Authenticate`."
-)
-"""What 403 means where `check_stepped_up` is asked."""
-
-
-def check_stepped_up(live: Live, *, second_factor: bool) -> None:
-    """Raises `LoginTooOld` unless the user has lately proved who they are, as surely as they
-    can."""
-    claims = live.claims.claims
-    acr, proven_at = claims.get("acr"), claims.get("auth_time", 0)
-    if not levels.stepped_up(acr, proven_at, second_factor=second_factor):
-        raise LoginTooOld(
-            "it takes a new login" + (", with the second factor" if second_factor else ""),
-            max_age=levels.STEP_UP,
-            acr="aal2" if second_factor else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """What hangs on a user's browser: where they are signed in, and what applications may do in their
 name; theirs to see and to end, and administrators'."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -14,12 +13,12 @@ from identity.api.bodies import JsonRoute, PathId
 from identity.api.paging import Page, Paged, Window, listed
 from identity.api.problems import administrative
 from identity.authentication import browser
-from identity.clock import utcnow
 from identity.directory.clients.table import Client
 from identity.directory.consents import Consent
 from identity.directory.users import accounts
 from identity.errors import NotFound
-from identity.tokens.sessions.table import BrowserSession, LoginSession
+from identity.tokens.sessions import listing
+from identity.tokens.sessions.table import BrowserSession
 from identity.tokens.withdrawing import withdraw
 
 router = APIRouter(route_class=JsonRoute)
@@ -113,7 +112,7 @@ async def list_my_browser_sessions(me: Me, window: Paged) -> Page[MyBrowserSessi
 )  # fmt: skip
 async def end_my_browser_session(me: ChangingMe, session_id: PathId) -> None:
     """With it end its sessions at applications, but for offline ones."""
-    await me.services.db.write(lambda s: _end(s, me.user.id, session_id, BY_USER))
+    await me.services.db.write(lambda s: browser.end_of(s, me.user.id, session_id, BY_USER))
 
 
 @router.get(
@@ -166,7 +165,7 @@ async def list_browser_sessions(
 async def end_browser_session(actor: Writer, user_id: PathId, session_id: PathId) -> None:
     def unit(session: Session) -> None:
         accounts.guard(session, accounts.get(session, user_id), actor.held)
-        _end(session, user_id, session_id, BY_ADMIN)
+        browser.end_of(session, user_id, session_id, BY_ADMIN)
 
     await actor.services.db.write(unit)
 
@@ -183,32 +182,12 @@ def _consents(session: Session, window: Window, user_id: str) -> Page[ConsentOut
 
 def _browsers(session: Session, window: Window, user_id: str) -> Page[BrowserSessionOut]:
     """Those that have neither ended nor expired."""
-    query = select(BrowserSession).where(
-        BrowserSession.user_id == user_id,
-        col(BrowserSession.ended_at).is_(None),
-        BrowserSession.expires_at > utcnow(),
-    )
+    query = listing.browsers_of(user_id)
     rows, following = window.take(session, query, BrowserSession.id, newest_first=True)
-    below = _below(session, [row.id for row in rows])
-    items = [BrowserSessionOut(**row.model_dump(), clients=below.get(row.id, [])) for row in rows]
+    below = listing.below(session, [row.id for row in rows])
+    items = []
+    for row in rows:
+        logins = below.get(row.id, [])
+        clients = [AtClientOut(client_id=each.client_id, session_id=each.id) for each in logins]
+        items.append(BrowserSessionOut(**row.model_dump(), clients=clients))
     return Page(items=items, next=following)
-
-
-def _below(session: Session, ids: Sequence[str]) -> dict[str, list[AtClientOut]]:
-    query = select(LoginSession).where(
-        col(LoginSession.browser_session_id).in_(ids),
-        col(LoginSession.ended_at).is_(None),
-        LoginSession.expires_at > utcnow(),
-    )
-    found: dict[str, list[AtClientOut]] = {}
-    for row in session.exec(query.order_by(col(LoginSession.client_id))):
-        at = AtClientOut(client_id=row.client_id, session_id=row.id)
-        found.setdefault(row.browser_session_id or "", []).append(at)
-    return found
-
-
-def _end(session: Session, user_id: str, session_id: str, reason: str) -> None:
-    if browser.find_of(session, user_id, session_id) is None:
-        raise NotFound("there is no such session")
-    if not browser.end(session, session_id, reason):
-        raise NotFound("the session has ended already")

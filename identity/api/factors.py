@@ -10,17 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
 from identity.api.actor import (
-    TOO_OLD,
     Acting,
     ActingUser,
     ChangingMe,
     Me,
     acting,
-    check_stepped_up,
 )
 from identity.api.bodies import Body, JsonRoute, Line, PathId
 from identity.api.paging import Page
 from identity.api.problems import administrative
+from identity.api.stepping_up import TOO_OLD, check_stepped_up
 from identity.authentication import recovery, second_factor, totp
 from identity.authentication.passkeys import keeping
 from identity.authentication.passkeys.table import Passkey

@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Response, Security
 from pydantic import BaseModel, ConfigDict, Field
 
-from identity.api.actor import TOO_OLD, Acting, acting
+from identity.api.actor import Acting, acting
 from identity.api.bodies import Body, JsonRoute, Line
 from identity.api.merge_patch import IfMatch, check_unchanged, etag
 from identity.api.problems import administrative
+from identity.api.stepping_up import TOO_OLD
 from identity.service import stopping
 from identity.tokens.lockdown import State, load
 

@@ -10,8 +10,9 @@ from sqlmodel import Session
 
 from identity.api.actor import ChangingMe
 from identity.api.bodies import Body, JsonRoute, Line, PathId
-from identity.api.factors import MINE, TOO_OLD, FactorOut, RecoveryCodes, change_mine, shown
+from identity.api.factors import MINE, FactorOut, RecoveryCodes, change_mine, shown
 from identity.api.problems import administrative
+from identity.api.stepping_up import TOO_OLD
 from identity.authentication import second_factor
 from identity.authentication.passkeys import enrolling, keeping
 from identity.authentication.passkeys.errors import PasskeyRefused

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import Query
 from pydantic import BaseModel
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from identity.api.bodies import Text
 from identity.api.paging import Page, Window
-from identity.clock import utcnow
+from identity.tokens.sessions import listing
 from identity.tokens.sessions.table import LoginSession
 
 AtClient = Annotated[Text | None, Query(max_length=64, description="Only those at this client.")]
@@ -33,21 +33,7 @@ def page(
 ) -> Page[SessionOut]:
     """The user's sessions that have neither ended nor expired, newest first; at one client alone
     where it is named."""
-    query = select(LoginSession).where(
-        LoginSession.user_id == user_id,
-        col(LoginSession.ended_at).is_(None),
-        LoginSession.expires_at > utcnow(),
-    )
-    if client_id is not None:
-        query = query.where(LoginSession.client_id == client_id)
+    query = listing.logins_of(user_id, client_id)
     rows, following = window.take(session, query, LoginSession.id, newest_first=True)
     items = [SessionOut.model_validate(row, from_attributes=True) for row in rows]
     return Page(items=items, next=following)
-
-
-def find(session: Session, user_id: str, session_id: str) -> LoginSession | None:
-    """The session if it is this user's."""
-    query = select(LoginSession).where(
-        LoginSession.id == session_id, LoginSession.user_id == user_id
-    )
-    return session.exec(query).first()

@@ -12,7 +12,7 @@ class Welcome:
         base = services.settings.issuer.rstrip("/")
         varies = (b"vary", b"Accept")
         # Relative: whoever came here by another address than the issuer's stays there.
-        self._page = Response(302, [(b"location", b"docs"), varies], b"")
+        self._page = Response(302, [(b"location", b"account"), varies], b"")
         self._document = json_response(
             {
                 "issuer": services.settings.issuer,
@@ -25,7 +25,8 @@ class Welcome:
         )
 
     async def answer(self, request: Request) -> Response:
-        """A browser is sent to the documentation; a program is told where things are."""
+        """A person is sent to their account, by way of signing in; a program is told where things
+        are."""
         wants_page = b"text/html" in (request.header(b"accept") or b"").lower()
         return self._page if wants_page else self._document
 
@@ -45,7 +46,7 @@ def words() -> describing.Node:
         "responses": {
             "200": {"description": "For a program.", "content": describing.body(Whereabouts)},
             "302": {
-                "description": "For a browser: the documentation.",
+                "description": "For a browser: the account of whoever is signed in.",
                 "headers": {"Location": {"schema": {"type": "string"}}},
             },
         },

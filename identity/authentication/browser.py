@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, func, update
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
+from identity.errors import Conflict, NotFound
 from identity.opaque import digest, mint, new_id
 from identity.records import audit
 from identity.settings import Settings
@@ -225,6 +226,26 @@ def sign_in(
     return cookie
 
 
+_RENAME = Statement(
+    lambda: (
+        update(BrowserSession)
+        .where(col(BrowserSession.digest) == bindparam("before"), _LIVES)
+        .values({BrowserSession.digest: bindparam("digest")})
+    )
+)
+
+
+def rename(work: Work, session: SignedIn) -> str:
+    """Its new cookie: whoever else holds the one before has it no longer. Nothing was proved
+    anew. `Conflict` where it has ended meanwhile."""
+    cookie = mint(PREFIX)
+    values = {"before": session.digest, "digest": digest(cookie)}
+    if execute(work, _RENAME, values).rowcount != 1:
+        raise Conflict("the session has ended meanwhile")
+    changes.record(work, BROWSER_CHANGED, session.digest)
+    return cookie
+
+
 def end(session: Session, browser_session_id: str, reason: str) -> bool:
     """End it, and the sessions at clients that hang on it. False where it has ended before."""
     ended = session.execute(
@@ -243,6 +264,14 @@ def end(session: Session, browser_session_id: str, reason: str) -> bool:
         browser_session=browser_session_id,
     )  # fmt: skip
     return True
+
+
+def end_of(session: Session, user_id: str, browser_session_id: str, reason: str) -> None:
+    """End one of this user's. `NotFound` where there is none that has not ended."""
+    if find_of(session, user_id, browser_session_id) is None:
+        raise NotFound("there is no such session")
+    if not end(session, browser_session_id, reason):
+        raise NotFound("the session has ended already")
 
 
 def find_of(session: Session, user_id: str, browser_session_id: str) -> BrowserSession | None:

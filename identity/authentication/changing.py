@@ -6,15 +6,24 @@ from typing import TypeVar
 
 from sqlmodel import Session
 
-from identity.authentication.password import WRONG, PasswordLogin, Proven
+from identity.authentication.password import WRONG, Account, PasswordLogin, Proven
 from identity.authentication.passwords import policy
 from identity.authentication.passwords.preparing import prepare
 from identity.directory.users import accounts
-from identity.errors import Forbidden, InvalidGrant, InvalidRequest, ValidationFailed
+from identity.directory.users.table import User
+from identity.errors import (
+    Conflict,
+    Forbidden,
+    InvalidGrant,
+    InvalidRequest,
+    NotFound,
+    ValidationFailed,
+)
 from identity.records import audit
 from identity.tokens.sessions import lifecycle
 
 T = TypeVar("T")
+SAME = "The new password is the current one."
 
 
 async def change(
@@ -26,19 +35,21 @@ async def change(
     *,
     user_id: str | None = None,
     keep: str | None = None,
+    alone: int = policy.MIN_CHARACTERS,
 ) -> T:
     """All sessions end but `keep`; what `then` returns, in the same unit of work. The caller has
     awaited `feed.catch_up()`.
 
-    `user_id`: whose password it has to be, where that is known. `ValidationFailed`, `Forbidden`
-    where the current one is wrong, and what slows guessing down.
+    `user_id`: whose password it has to be, where that is known. `alone`: how many characters it
+    must have where it is all that lets its user in. `ValidationFailed`, `Forbidden` where the
+    current one is wrong, and what slows guessing down.
     """
     policy.check(new, username=login, pointer="/new_password")
     proven = await prove(passwords, login, current, user_id)
     user = proven.user
-    policy.check(new, username=user.username, email=user.email, pointer="/new_password")
+    _check(new, user, alone)
     if prepare(new) == prepare(current):
-        raise ValidationFailed([("/new_password", "The new password is the current one.")])
+        raise ValidationFailed([("/new_password", SAME)])
     password_hash = await passwords.hash(login, new)
     audit.act_as("user", user.id)
 
@@ -51,6 +62,45 @@ async def change(
 
     with in_our_words():
         return await passwords.db.write(unit)
+
+
+async def renew(
+    passwords: PasswordLogin,
+    login: str,
+    new: str,
+    then: Callable[[Session, User], T],
+    *,
+    alone: int,
+    keep_browser: str | None = None,
+) -> T:
+    """The same for somebody who has just proved who they are, by whatever they have: their current
+    password is not asked for again. All sessions end but those of `keep_browser`. `login`: their
+    username. `ValidationFailed`, and `NotFound` where they are gone or renamed."""
+    account = await passwords.find(login)
+    if account is None:
+        raise NotFound("no such user")
+    _check(new, account, alone)
+    if account.password_hash is not None and await passwords.is_of(account, new):
+        raise ValidationFailed([("/new_password", SAME)])
+    password_hash = await passwords.hash(login, new)
+
+    def unit(session: Session) -> T:
+        row = accounts.get(session, account.id, lock=True)
+        if row.status != "active" or row.second_factor != account.second_factor:
+            raise Conflict("changed meanwhile")
+        accounts.set_password_hash(session, row, password_hash, must_change=False, held=None)
+        reason = "password changed"
+        lifecycle.end_all(session, reason, user_id=row.id, keep_browser=keep_browser)
+        return then(session, row)
+
+    return await passwords.db.write(unit)
+
+
+def _check(new: str, user: Account, alone: int) -> None:
+    least = policy.MIN_CHARACTERS if user.second_factor else alone
+    policy.check(
+        new, username=user.username, email=user.email, pointer="/new_password", least=least
+    )
 
 
 async def prove(passwords: PasswordLogin, login: str, password: str, user_id: str | None) -> Proven:

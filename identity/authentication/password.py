@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import bindparam, case, update
+from sqlalchemy import bindparam, case, null, update
 from sqlmodel import col
 
 from identity.authentication.passwords.fair import Asked
@@ -53,6 +53,7 @@ _ACCOUNT = Statement(
             User.version,
             User.password_expires_at,
             User.second_factor,
+            User.deletion_due_at,
         )
         .join_from(LoginName, User)
         .where(col(LoginName.name) == bindparam("name"))
@@ -73,6 +74,7 @@ def _note() -> Any:
         .values(
             {
                 User.last_login_at: bindparam("now"),
+                User.deletion_due_at: null(),
                 User.password_hash: case((same, better), else_=col(User.password_hash)),
             }
         )
@@ -96,6 +98,8 @@ class Account(NamedTuple):
     password_expires_at: datetime | None
     second_factor: bool
     """Whether one is due beside the password."""
+    deletion_due_at: object = None
+    """When the account is to be deleted, as its user wished; whoever logs in wishes it no more."""
 
 
 Due = Literal["new password", "second factor"]
@@ -189,6 +193,8 @@ class PasswordLogin:
             audit.record(work, "login", outcome="refused", subject=user.id, why=why)
             raise InvalidGrant(WRONG, audit=why)
         proven.attempt.succeeded(work)
+        if user.deletion_due_at is not None:
+            audit.record(work, "user.deletion_undone", subject=user.id)
         if proven.better_hash is not None:
             kinds.note(work, proven.better_hash)
         changes.record(work, "user.changed", user.id)
@@ -206,6 +212,14 @@ class PasswordLogin:
         """What to store of a new password for `login`, whoever sets it. It takes its turn among the
         logins: `Overloaded`."""
         return await self.pool.run(await self._ask(login, "new"), self.hasher.hash, password)
+
+    async def is_of(self, user: Account, password: str) -> bool:
+        """Whether this is the password that `user` has, asked by `user` themselves: no attempt to
+        log in, and not counted. `ValueError` for what is no password at all."""
+        stored = self.kinds.at_hand("*") or await self.kinds.get("*") or ()
+        asked = await self._ask(user.username, "new")
+        verify = partial(self.hasher.verify, prepare(password), user.password_hash or "", stored)
+        return (await self.pool.run(asked, verify)).ok
 
     def _ask(self, login: str, what: str = "") -> Awaitable[Asked]:
         """`what`: does not count among the account's logins."""

@@ -136,7 +136,7 @@ class Logout:
         headers = [self._services.cookies.clear(cookies.SESSION)]
         if wish.back is not None:
             return see_other(wish.back, headers)
-        return await self._signed_out(applications, headers)
+        return await self._signed_out(request, applications, headers)
 
 
 _BELOW = Statement(

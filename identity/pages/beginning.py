@@ -106,7 +106,7 @@ class Beginning:
         if asked.device is not None:
             lasting = int(devices.REMEMBERED.total_seconds())
             headers.append(self._services.cookies.set(cookies.DEVICE, asked.device, lasting))
-        return see_other(asked.to or f"{self._base}/sign-in", headers)
+        return see_other(asked.to or f"{self._base}/account", headers)
 
     def set(self, cookie: str) -> tuple[bytes, bytes]:
         lasting = int(self._services.browser_lifetimes.absolute.total_seconds())

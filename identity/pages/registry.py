@@ -2,15 +2,21 @@
 asked by. Nothing of it is imported before it is first asked for (as `http.deferred`)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import orjson
 
 from identity.errors import Forbidden, IdentityError
 from identity.http import cookies
 from identity.http.messages import Request, Response
 from identity.http.origins import from_elsewhere, origin_of
-from identity.pages import load
+from identity.pages import catalogues, load
+from identity.pages.languages import COOKIE, ENGLISH, Languages, Speech, speech
+from identity.pages.words import _
 from identity.service.interactions import Authorizations, Devices, Logouts
+from identity.service.people import looking
 from identity.service.wiring import Services
 
 if TYPE_CHECKING:
@@ -21,6 +27,8 @@ class Entry(NamedTuple):
     path: str
     module: str
     methods: tuple[str, ...] = ("GET", "POST")
+    speaks: bool = True
+    """Whether it says anything in anybody's language."""
 
 
 PAGES = (
@@ -31,13 +39,24 @@ PAGES = (
     Entry("/reset-password", "mail.reset_password"),
     Entry("/verify-email", "mail.verify_email"),
     Entry("/invitation", "mail.invitation"),
-    Entry("/.well-known/change-password", "mail.change_password", ("GET",)),
+    Entry("/.well-known/change-password", "mail.change_password", ("GET",), speaks=False),
     Entry("/dev/mail", "mail.dev_mail", ("GET",)),
-    Entry("/account/factors", "account.factors"),
     Entry("/account/passkeys", "account.passkeys"),
-    Entry("/.well-known/passkey-endpoints", "well_known", ("GET",)),
-    Entry("/.well-known/webauthn", "well_known", ("GET",)),
-    Entry("/static/{name}", "static", ("GET",)),
+    Entry("/.well-known/passkey-endpoints", "well_known", ("GET",), speaks=False),
+    Entry("/.well-known/webauthn", "well_known", ("GET",), speaks=False),
+    Entry("/language", "language"),
+    Entry("/account", "account.overview"),
+    Entry("/account/profile", "account.profile"),
+    Entry("/account/email", "account.email"),
+    Entry("/account/password", "account.password"),
+    Entry("/account/factors", "account.factors"),
+    Entry("/account/sessions", "account.sessions"),
+    Entry("/account/applications", "account.applications"),
+    Entry("/account/history", "account.history"),
+    Entry("/account/not-me", "account.not_me"),
+    Entry("/account/data", "account.data"),
+    Entry("/account/delete", "account.deletion"),
+    Entry("/static/{name}", "static", ("GET",), speaks=False),
 )
 
 
@@ -56,6 +75,7 @@ class House:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.origin = origin_of(services.settings.issuer)
+        self.languages = Languages.of(production=services.settings.production)
         self._rendering: Rendering | None = None
         self._opening = asyncio.Lock()
 
@@ -77,13 +97,46 @@ class House:
 
     async def refusing(self, request: Request, error: IdentityError) -> Response:
         """The page that says what is wrong, with the status of `error`."""
-        return (await self.rendering()).error(request, error)
+        rendering = await self.rendering()
+        async with self.speaking(request):
+            return rendering.error(request, error)
 
     async def signed_out(
-        self, applications: Sequence[str], headers: Sequence[tuple[bytes, bytes]]
+        self,
+        request: Request,
+        applications: Sequence[str],
+        headers: Sequence[tuple[bytes, bytes]],
     ) -> Response:
         """The page after signing out, which names the applications that this has ended."""
-        return (await self.rendering()).signed_out(applications, headers)
+        rendering = await self.rendering()
+        async with self.speaking(request):
+            return rendering.signed_out(applications, headers)
+
+    @asynccontextmanager
+    async def speaking(self, request: Request) -> AsyncIterator[None]:
+        """In the language of whoever asks; what goes wrong in finding out is said by what asks the
+        database next."""
+        before = speech.set(await self._speech(request))
+        try:
+            await catalogues.ready(speech.get().language)
+            yield
+        finally:
+            speech.reset(before)
+
+    async def _speech(self, request: Request) -> Speech:
+        jar, languages = self.services.cookies, self.languages
+        language = languages.asked_for(request) or languages.first_of(jar.read(request, COOKIE))
+        accepted = languages.accepted(request.header(b"accept-language")) or ENGLISH
+        if jar.read(request, cookies.SESSION) is None:
+            return Speech(language or accepted)
+        try:
+            await self.services.feed.catch_up()
+            person = await looking(self.services, request)
+        except IdentityError:
+            return Speech(language or accepted)
+        shown = orjson.loads(person.user.shown) if person else {}
+        own = languages.first_of(shown.get("locale"))
+        return Speech(language or own or accepted, shown.get("zoneinfo"))
 
 
 class Door:
@@ -92,9 +145,16 @@ class Door:
     def __init__(self, house: House, entry: Entry) -> None:
         self._house = house
         self._module = entry.module
+        self._speaks = entry.speaks
         self._page: Page | None = None
 
     async def __call__(self, request: Request) -> Response:
+        if not self._speaks:
+            return await self._answer(request)
+        async with self._house.speaking(request):
+            return await self._answer(request)
+
+    async def _answer(self, request: Request) -> Response:
         try:
             if self._page is None:
                 self._page = await self._house.open(self._module)
@@ -107,10 +167,13 @@ class Door:
 
     def _guard(self, request: Request) -> None:
         """That the form was one of ours: a cookie comes along whoever sends it. Browsers say where
-        a form was, those that do not are none, and carry no cookie of ours."""
+        a form was (Fetch Metadata, or `Origin` where they are older); those that say nothing are
+        none, and carry no cookie of ours. Every page is behind this door, and nothing else that is
+        told anything by POST goes by the session's cookie."""
         elsewhere = from_elsewhere(request, self._house.origin)
-        jar = self._house.services.cookies
         if elsewhere is None:
-            elsewhere = jar.read(request, cookies.SESSION) is not None
+            jar = self._house.services.cookies
+            carried = (jar.read(request, each) for each in (cookies.SESSION, cookies.BROWSER))
+            elsewhere = any(cookie is not None for cookie in carried)
         if elsewhere:
-            raise Forbidden("This form was not sent from our own page.")
+            raise Forbidden(_("This form was not sent from our own page."))

@@ -13,8 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from identity.directory import uris
 from identity.errors import IdentityError, InvalidRequest, LockedDown, OAuthError, ServerError
 from identity.http.messages import Request, Response
+from identity.pages import moments
+from identity.pages.languages import speech
 from identity.pages.static import FOLDER, version
-from identity.pages.words import _
+from identity.pages.words import Words, _, counted, said
 from identity.records.audit import origin
 from identity.settings import Settings
 
@@ -32,6 +34,12 @@ def _is_web(uri: str | None) -> bool:
     return uri is not None and uris.web_problem(uri) is None
 
 
+def _shown(value: Any) -> Any:
+    """What a template is about to show: marked words in the reader's language. They are escaped
+    like everything else."""
+    return said(value) if type(value) is Words else value
+
+
 class Rendering:
     def __init__(self, settings: Settings) -> None:
         self.base = urlsplit(settings.issuer).path.rstrip("/")
@@ -41,12 +49,14 @@ class Rendering:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            finalize=_shown,
             extensions=["jinja2.ext.i18n"],
         )
         self._environment.install_gettext_callables(  # type: ignore[attr-defined]
-            _, lambda one, many, n: one if n == 1 else many, newstyle=True
+            said, counted, newstyle=True
         )
         self._environment.tests["web"] = _is_web
+        self._environment.filters |= moments.FILTERS
         self._environment.globals |= {
             "base": self.base, "version": version(), "mails": settings.sends_mail,
         }  # fmt: skip
@@ -64,7 +74,9 @@ class Rendering:
         """`script`: the one file of `static/` that this page may run."""
         nonce = token_urlsafe(16)
         context |= {"script": script, "nonce": nonce}
-        body = self._environment.get_template(template).render(context)
+        body = self._environment.get_template(template).render(
+            context, language=speech.get().language
+        )
         policy = POLICY + FORMS_STAY if forms_stay else POLICY
         if script is not None:
             policy += f"; script-src 'nonce-{nonce}'; connect-src 'self'"
@@ -79,9 +91,9 @@ class Rendering:
     def error(self, request: Request, error: IdentityError) -> Response:
         """With the request's id, by which an operator finds out more, and a way on."""
         who = origin.get()
-        title = _("This link does not work") if isinstance(error, OAuthError) else error.title
+        title = _("This link does not work") if isinstance(error, OAuthError) else _(error.title)
         if isinstance(error, LockedDown):
-            title = error.title
+            title = _(error.title)
         if isinstance(error, ServerError):
             title = _("Something went wrong")
         headers = [(n.lower().encode(), v.encode("latin-1")) for n, v in error.headers().items()]
@@ -91,7 +103,7 @@ class Rendering:
             headers=[header for header in headers if header[0] == b"retry-after"],
             forms_stay=True,
             title=title,
-            detail=error.detail,
+            detail=_(error.detail),
             by_client=isinstance(error, InvalidRequest),
             request_id=who.request_id,
         )

@@ -6,10 +6,16 @@ from urllib.parse import urlencode
 from identity.errors import InvalidRequest
 from identity.pages.words import _
 
-PAGES = ("/authorize", "/device")
+PAGES = (
+    "/authorize", "/device", "/account", "/account/profile", "/account/sessions",
+    "/account/applications", "/account/history",
+)  # fmt: skip
 """Where somebody may have been sent from to sign in."""
-ACCOUNT = ("/account/factors", "/account/passkeys")
-"""Pages for whoever is signed in."""
+ACCOUNT = (
+    "/account/factors", "/account/passkeys", "/account/password", "/account/email", "/account/data",
+    "/account/delete", "/account/not-me",
+)  # fmt: skip
+"""Pages for whoever has just proved who they are."""
 _PLAIN = re.compile(r"[!-\[\]-~]*")  # no control, no space, no backslash
 
 
@@ -34,6 +40,12 @@ def is_request(address: str, base: str) -> bool:
 
 def is_account(address: str | None, base: str) -> bool:
     return address in [base + page for page in ACCOUNT]
+
+
+def is_ours(address: str, base: str) -> bool:
+    """Whether a browser that is sent to this path stays with this service."""
+    inside = address.startswith(f"{base}/") and not address.startswith("//")
+    return inside and _PLAIN.fullmatch(address) is not None
 
 
 def query_of(address: str) -> str:

@@ -8,7 +8,7 @@ from sqlmodel import Session
 from identity.authentication import changing
 from identity.authentication.levels import BY_PASSWORD
 from identity.authentication.passkeys.errors import PasskeyRefused, UnknownPasskey
-from identity.authentication.password import WRONG, Proven, due
+from identity.authentication.password import Proven, due
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import (
     Forbidden,
@@ -25,6 +25,7 @@ from identity.pages import returning
 from identity.pages.beginning import Asked, Beginning, stepped_up
 from identity.pages.by_passkey import SCRIPT, ByPasskey, words_of
 from identity.pages.code_step import CodeStep, TooLate
+from identity.pages.from_below import words
 from identity.pages.registry import House
 from identity.pages.rendering import Header, Rendering
 from identity.pages.words import _
@@ -33,7 +34,7 @@ from identity.service.interactions import Person
 from identity.service.people import person_at
 from identity.store import Work
 
-WRONG_WORDS = _(WRONG[0].upper() + WRONG[1:] + ".")
+WRONG_WORDS = _("The username or password is wrong.")
 AGAIN = "again"
 """A parameter of a page that wants whoever is signed in to prove again who they are."""
 LOCKED = _("Too many failed attempts. Wait a few minutes, then try again.")
@@ -68,7 +69,7 @@ class SigningIn:
         if person is None:
             return self._form(request, asked)
         if asked.to is None:
-            return self._rendering.page("signed_in.html", username=person.user.username)
+            return see_other(f"{self._rendering.base}/account")
         if returning.is_account(asked.to, self._rendering.base):
             if stepped_up(person):
                 return see_other(asked.to)
@@ -165,9 +166,10 @@ class SigningIn:
                 form.get("password", ""),
                 form.get("new_password", ""),
                 begin,
+                alone=self._services.settings.passwords.password_min_length,
             )
         except ValidationFailed as refusal:
-            return self._change_form(asked, username, refusal.detail, new=True)
+            return self._change_form(asked, username, words(refusal.errors[0][1]), new=True)
         except Forbidden:
             return self._change_form(asked, username, WRONG_WORDS)
         if cookie is not None:

@@ -1,5 +1,33 @@
-"""Words that people read, marked where they stand, so that they can be translated."""
+"""Words that people read, marked where they stand, so that they can be translated.
+
+What is marked stays English in Python and becomes the reader's language when a template shows it
+(`rendering`), or when values are put into it: `_("%(name)s has left") % {"name": name}`.
+"""
+
+from typing import Any
+
+from identity.pages import catalogues
+
+
+class Words(str):
+    """Marked text, as it stands in the source."""
+
+    __slots__ = ()
+
+    def __mod__(self, values: Any) -> str:
+        text: str = said(self) % values
+        return text
 
 
 def _(text: str) -> str:
-    return text
+    return Words(text)
+
+
+def said(text: str) -> str:
+    """In the language of this request; as it is where nobody has translated it."""
+    return str(catalogues.current().gettext(text)) if text else ""  # "" has the file's header
+
+
+def counted(one: str, many: str, count: int) -> str:
+    """The form that the language of this request has for so many."""
+    return catalogues.current().ngettext(one, many, count)

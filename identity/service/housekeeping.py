@@ -11,7 +11,7 @@ from typing import cast
 
 import structlog
 
-from identity.authentication import browser, devices, once
+from identity.authentication import browser, devices, leaving, once
 from identity.authentication.mail import links, outbox
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
@@ -39,7 +39,7 @@ PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
 
 class Housekeeping:
     """Seconds between chores: SQLite's files 0.2, what clients and users are told 0.4, the audit
-    and late changes 1, the keys 5, pruning and archiving about 60."""
+    and late changes 1, the keys 5, pruning, archiving and deleting accounts about 60."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -56,6 +56,7 @@ class Housekeeping:
             (1.0, self.record_late),
             (5.0, self.tend_keys),
             (60.0, self.prune),
+            (60.0, self.delete_left),
         ]
         if self._services.settings.audit.audit_retention is not None:
             chores.append((60.0, self.archive_audit))
@@ -137,6 +138,14 @@ class Housekeeping:
                     return
                 began = monotonic()
         await kinds.recount(self._services.db, self._services.hasher.kind)
+
+    async def delete_left(self) -> None:
+        """Accounts that their users have deleted, once nobody can have them back."""
+        began = monotonic()
+        while await self._services.db.write(leaving.complete) >= leaving.BATCH:
+            if await self._make_way(began):
+                return
+            began = monotonic()
 
     async def archive_audit(self) -> None:
         """In a thread: it reads much, and waits for the disk."""

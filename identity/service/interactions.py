@@ -114,5 +114,8 @@ class SignedOut(Protocol):
     """The page after signing out, which names the applications that this has ended."""
 
     async def __call__(
-        self, applications: Sequence[str], headers: Sequence[tuple[bytes, bytes]]
+        self,
+        request: Request,
+        applications: Sequence[str],
+        headers: Sequence[tuple[bytes, bytes]],
     ) -> Response: ...

@@ -9,7 +9,16 @@ from identity.service.wiring import Services
 
 
 async def person_at(services: Services, request: Request) -> Person | None:
-    """Whoever is signed in with it and still active. The caller has awaited `feed.catch_up()`."""
+    """Whoever is signed in with it and still active, and acts from here on. The caller has awaited
+    `feed.catch_up()`."""
+    person = await looking(services, request)
+    if person is not None:
+        audit.act_as("user", person.user.id)
+    return person
+
+
+async def looking(services: Services, request: Request) -> Person | None:
+    """The same, who has not done anything yet."""
     cookie = services.cookies.read(request, cookies.SESSION)
     if cookie is None:
         return None
@@ -19,5 +28,4 @@ async def person_at(services: Services, request: Request) -> Person | None:
     user = services.users.at_hand(session.user_id) or await services.users.get(session.user_id)
     if user is None or not user.active:
         return None
-    audit.act_as("user", user.id)
     return Person(session, user.at(session.acr))

@@ -114,6 +114,8 @@ _partial("ix_session_address", _where, _which, where=_lives)
 _browser = sessions.BrowserSession
 _lives = col(_browser.ended_at).is_(None)
 _partial("ix_browser_session_address", _browser.address, _browser.id, where=_lives)
+_due = users.User.deletion_due_at
+_partial("ix_user_account_deletion_due_at", _due, where=col(_due).is_not(None))
 
 _waits = col(LogoutNotice.given_up_at).is_(None)
 _partial("ix_logout_notice_due", LogoutNotice.due_at, where=_waits)

@@ -1,4 +1,4 @@
-"""The bare address leads on: people to the documentation, programs to where things are."""
+"""The bare address leads on: people to their account, programs to where things are."""
 
 import httpx
 import pytest
@@ -9,13 +9,15 @@ pytestmark = pytest.mark.parametrize("dialect", ["sqlite"])
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
-async def test_a_browser_is_sent_to_the_documentation(api: httpx.AsyncClient) -> None:
+async def test_a_browser_is_sent_to_the_account_by_way_of_signing_in(
+    api: httpx.AsyncClient,
+) -> None:
     answer = await api.get("/", headers={"accept": BROWSER})
     assert answer.status_code == 302
     assert answer.headers["vary"] == "Accept"
     page = await api.get("/", headers={"accept": BROWSER}, follow_redirects=True)
-    assert page.url.path == "/docs"
-    assert "swagger" in page.text
+    assert page.url.path == "/sign-in" and page.url.params["to"] == "/account"
+    assert (await api.get("/docs")).status_code == 200
 
 
 async def test_a_program_is_told_where_everything_is(world: World) -> None:

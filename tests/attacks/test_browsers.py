@@ -44,7 +44,7 @@ def browser(world: World) -> Browser:
 async def sign_in(browser: Browser, name: str = "ada") -> None:
     """Whoever is there already."""
     form = {"username": name, "password": PASSWORD}
-    assert (await browser.post("/sign-in", form)).title.startswith("Signed in")
+    assert (await browser.post("/sign-in", form)).title.startswith("Your account")
 
 
 async def signed_in(world: World, name: str = "ada") -> Browser:

@@ -72,7 +72,7 @@ def test_what_another_site_posts_and_frames(chromium: Any, provider: Provider) -
         page.fill("#username", "grace")
         page.fill("#password", PASSWORD)
         page.keyboard.press("Enter")
-        page.wait_for_selector("h1:has-text('You are signed in')")
+        page.wait_for_selector("h1:has-text('Your account')")
         # A request that is posted becomes one by GET, which brings the cookie along.
         _, challenge = verifier_and_challenge()
         asked = {

@@ -1,35 +1,32 @@
 """`/users/me`: what users do with their own account (`GET /users/me` itself: profile.py), and
 `POST /password` for those who cannot get a token yet."""
 
-from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
 from sqlmodel import Session
 
 from identity.api import sessions
-from identity.api.actor import ActingUser, ChangingMe, Me
+from identity.api.actor import ChangingMe, Me
 from identity.api.bodies import JsonRoute, PathId
 from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
 from identity.api.paging import Page, Paged, listed
 from identity.api.problems import administrative, problems
 from identity.api.sessions import AtClient, SessionOut
+from identity.api.stepping_up import TOO_OLD, check_stepped_up
 from identity.api.users.schemas import MyPasswordChange, MyPatch, PasswordChange
-from identity.authentication import changing
+from identity.authentication import changing, leaving, levels
 from identity.authentication.mail import addresses
 from identity.clock import now
-from identity.directory.users import accounts, profile
+from identity.directory.users import accounts
 from identity.directory.users.shown import UserOut
-from identity.errors import (
-    Conflict,
-    LoginTooOld,
-    NotFound,
-)
-from identity.records import audit
+from identity.errors import Conflict
+from identity.service import own_account
 from identity.service.wiring import Services
 from identity.tokens.sessions import lifecycle
 
-RECENT = 5 * 60
-"""Seconds for which a login proves who asks."""
 _WRONG_CURRENT = "The current password is wrong."
 
 router = APIRouter(tags=["Self-service"], route_class=JsonRoute)
@@ -38,6 +35,23 @@ router = APIRouter(tags=["Self-service"], route_class=JsonRoute)
 class MySession(SessionOut):
     current: bool
     """Whether the token that asks is this session's."""
+
+
+class Deletion(BaseModel):
+    deletion_due_at: datetime | None
+    """When the account goes; null: it is gone."""
+
+
+class MyData(BaseModel):
+    """All that is known of a user, for them to take along."""
+
+    made_at: datetime
+    account: UserOut
+    second_factors: dict[str, Any]
+    browser_sessions: list[dict[str, Any]]
+    sessions: list[dict[str, Any]]
+    applications: list[dict[str, Any]]
+    history: list[dict[str, Any]]
 
 
 @router.patch(
@@ -64,28 +78,13 @@ async def update_me(
         current = password.get_secret_value()
         await me.services.feed.catch_up()
         proven = await changing.prove(me.services.login, me.user.username, current, me.user.id)
-    recent = int(now()) - me.live.claims.claims.get("auth_time", 0) <= RECENT
-
-    def unit(session: Session) -> UserOut:
-        if proven is not None:
-            me.services.login.settle(session, proven)
-        user = accounts.get(session, me.user.id, lock=True)
-        check_unchanged(if_match, user.version)
-        if proven is None and not recent and accounts.other_email(user, fields):
-            words = "a new e-mail address takes current_password, or a new login"
-            raise LoginTooOld(words, max_age=RECENT)
-        patched = profile.patched(user, fields)
-        changed = addresses.by_mail(session, me.services.mails, user, patched)
-        accounts.update(session, user, changed, None)
-        response.headers["etag"] = etag(user.version)
-        return UserOut.of(user, accounts.roles_of(session, user.id))
-
-    if "email" not in fields:
-        return await me.services.db.write(unit)
-    if me.services.mails.on:
-        with changing.in_our_words():
-            return await me.services.db.write(unit)
-    return await _asking_what_is_taken(me, unit)
+    recent = int(now()) - me.live.claims.claims.get("auth_time", 0) <= levels.STEP_UP
+    updated = await own_account.update_profile(
+        me.services, me.user.id, fields, lambda user: check_unchanged(if_match, user.version),
+        fresh=recent, proven=proven,
+    )  # fmt: skip
+    response.headers["etag"] = etag(updated.version)
+    return updated.shown
 
 
 @router.post(
@@ -144,28 +143,42 @@ async def list_my_sessions(me: Me, window: Paged, client_id: AtClient = None) ->
     summary="End one of my sessions", responses=administrative(404),
 )  # fmt: skip
 async def end_my_session(me: ChangingMe, session_id: PathId) -> None:
-    def unit(session: Session) -> None:
-        mine = sessions.find(session, me.user.id, session_id)
-        if mine is None or not lifecycle.end(session, session_id, "ended by the user"):
-            raise NotFound("you have no such session")
-
-    await me.services.db.write(unit)
+    await me.services.db.write(
+        lambda s: lifecycle.end_of(s, me.user.id, session_id, "ended by the user")
+    )
 
 
-async def _asking_what_is_taken(me: ActingUser, unit: Callable[[Session], UserOut]) -> UserOut:
-    """Whether an address is taken is told as often as a login may fail, and no more. Counted
-    apart from logins: who has an account to log in to could set their counter back."""
-    services, asks = me.services, f"e-mail addresses taken\n{me.user.id}"
-    with services.throttle.attempt(asks, audit.origin.get().address) as attempt:
-        await attempt.check(services.db)
-        with attempt.turn():
-            try:
-                with changing.in_our_words():
-                    return await services.db.write(unit)
-            except Conflict:
-                attempt.wrong = True
-        await services.db.write_plain(attempt.failed)
-        raise Conflict("the e-mail address is taken")
+@router.get(
+    "/users/me/data", operation_id="get_my_data", summary="Download all that is known of me",
+    responses=administrative(s403=TOO_OLD),
+)  # fmt: skip
+async def get_my_data(me: ChangingMe) -> MyData:
+    """Never a secret. Of others who changed the account it says only that they did."""
+
+    def unit(session: Session) -> MyData:
+        check_stepped_up(me.live, second_factor=me.user.second_factor)
+        return MyData(**own_account.data(session, me.user.id))
+
+    found = await listed(me.services.db, unit)
+    me.services.queue.put("user.data_downloaded", subject=me.user.id)
+    return found
+
+
+@router.delete(
+    "/users/me", status_code=202, operation_id="delete_me", summary="Delete my account",
+    responses=administrative(409, s403=TOO_OLD, s409="The last administrator cannot go."),
+)  # fmt: skip
+async def delete_me(me: ChangingMe) -> Deletion:
+    """All sessions end at once. The account goes after `IDENTITY_ACCOUNT_DELETION_GRACE`; whoever
+    logs in until then keeps it."""
+
+    def unit(session: Session) -> Deletion:
+        user = accounts.get(session, me.user.id, lock=True)
+        check_stepped_up(me.live, second_factor=user.second_factor)
+        grace = me.services.settings.accounts.account_deletion_grace
+        return Deletion(deletion_due_at=leaving.ask(session, user, grace))
+
+    return await me.services.db.write(unit)
 
 
 async def _change(

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query, Request, Response, Security
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from identity.api.actor import TOO_OLD, Acting, acting
+from identity.api.actor import Acting, acting
 from identity.api.bodies import JsonRoute
 from identity.api.problems import administrative
+from identity.api.stepping_up import TOO_OLD
 from identity.api.users.listing import Filtered
 from identity.directory.users.exporting import MEDIA, Format
 from identity.errors import UnsupportedMediaType

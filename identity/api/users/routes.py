@@ -27,7 +27,7 @@ from identity.clock import utcnow
 from identity.directory.users import accounts, names, profile
 from identity.directory.users.shown import UserOut
 from identity.directory.users.table import User
-from identity.errors import Conflict, NotFound, ValidationFailed
+from identity.errors import Conflict, ValidationFailed
 from identity.records import audit
 from identity.service.wiring import Services
 from identity.tokens.sessions import lifecycle
@@ -233,10 +233,7 @@ async def end_sessions(actor: Writer, user_id: PathId) -> None:
 async def end_session(actor: Writer, user_id: PathId, session_id: PathId) -> None:
     def unit(session: Session) -> None:
         accounts.guard(session, accounts.get(session, user_id), actor.held)
-        if sessions.find(session, user_id, session_id) is None:
-            raise NotFound("no such session")
-        if not lifecycle.end(session, session_id, "ended by an administrator"):
-            raise NotFound("the session has ended already")
+        lifecycle.end_of(session, user_id, session_id, "ended by an administrator")
 
     await actor.services.db.write(unit)
 

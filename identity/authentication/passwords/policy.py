@@ -13,8 +13,10 @@ def check(
     username: str | None,
     email: str | None = None,
     pointer: str = "/password",
+    least: int = MIN_CHARACTERS,
 ) -> None:
-    """ValidationFailed at `pointer` unless `password` may be set for this user.
+    """ValidationFailed at `pointer` unless `password` may be set for this user. `least`: how many
+    characters it must have.
 
     For new passwords only: at a login, `prepare` alone decides what is a password at all.
     """
@@ -22,13 +24,13 @@ def check(
         prepared = prepare(password)
     except ValueError as refusal:
         raise ValidationFailed([(pointer, str(refusal))]) from None
-    if objection := _objection(prepared, username, email):
+    if objection := _objection(prepared, username, email, least):
         raise ValidationFailed([(pointer, objection)])
 
 
-def _objection(prepared: str, username: str | None, email: str | None) -> str | None:
+def _objection(prepared: str, username: str | None, email: str | None, least: int) -> str | None:
     caseless = prepared.casefold()
     own = {name.casefold() for name in (username, email, (email or "").partition("@")[0]) if name}
-    if len(prepared) < MIN_CHARACTERS:
-        return f"The password must have at least {MIN_CHARACTERS} characters."
+    if len(prepared) < least:
+        return f"The password must have at least {least} characters."
     return guessable.NAMED if caseless in own else guessable.objection(prepared, own)

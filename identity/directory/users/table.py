@@ -45,6 +45,8 @@ class User(SQLModel, table=True):
     """Whether a mail tells of sign-ins with a new device (`authentication.devices`)."""
     passkey: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     """Whether one of them is a passkey."""
+    deletion_due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it goes, because its user wants it to (`authentication.leaving`)."""
     version: int = 1
     """Counts the changes an administrator or the user made; the ETag of the resource."""
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

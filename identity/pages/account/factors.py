@@ -173,6 +173,7 @@ class Factors:
             script=script,
             headers=[*(headers or ()), ALONE],
             forms_stay=True,
+            here="factors",
             action=self._here,
             request_id=audit.origin.get().request_id,
             **said,

@@ -13,6 +13,7 @@ class AuditEvent(SQLModel, table=True):
     __tablename__ = "audit_event"
     __table_args__ = (
         Index("ix_audit_event_event_at", "event", "at", "outcome"),
+        Index("ix_audit_event_subject_id", "subject", "id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -26,7 +27,7 @@ class AuditEvent(SQLModel, table=True):
     outcome: str
     actor_type: str
     actor: str | None = Field(default=None, index=True)
-    subject: str | None = Field(default=None, index=True)
+    subject: str | None = None
     client_id: str | None = None
     address: str | None = None
     request_id: str | None = None

@@ -14,7 +14,7 @@ from sqlmodel import Session, col
 
 from identity.clock import utcnow
 from identity.directory.clients.table import Client
-from identity.errors import InvalidGrant
+from identity.errors import InvalidGrant, NotFound
 from identity.opaque import digest, mint, new_id
 from identity.records import audit
 from identity.settings import Settings
@@ -178,6 +178,17 @@ def end(session: Session, session_id: str, reason: str) -> bool:
     return True
 
 
+def end_of(session: Session, user_id: str, session_id: str, reason: str) -> None:
+    """End one of this user's. `NotFound` where there is none that has not ended."""
+    mine = select_of(LoginSession.id).where(
+        col(LoginSession.id) == session_id, col(LoginSession.user_id) == user_id
+    )
+    if session.scalar(mine) is None:
+        raise NotFound("no such session")
+    if not end(session, session_id, reason):
+        raise NotFound("the session has ended already")
+
+
 def end_all(
     session: Session,
     reason: str,
@@ -188,13 +199,15 @@ def end_all(
     browser_session_id: str | None = None,
     ids: Collection[str] | None = None,
     keep: Iterable[str | None] = (),
+    keep_browser: str | None = None,
 ) -> int:
     """End every session of a user, client or browser session, or those of `ids`, for `audiences`
     alone where they are given, but those in `keep`; returns how many. A user's browser sessions
-    end along, unless one in `keep` hangs on them."""
+    end along, unless one in `keep` hangs on them. `keep_browser`: a browser session that goes on,
+    and all that hangs on it."""
     kept = [each for each in keep if each is not None]
     if user_id is not None and client_id is None and audiences is None:
-        _sign_out(session, reason, user_id, kept)
+        _sign_out(session, reason, user_id, kept, keep_browser)
     if audiences is None and browser_session_id is None:
         _forget_allowed(session, user_id, client_id)
     if client_id is not None and user_id is None and audiences is None:
@@ -211,6 +224,9 @@ def end_all(
     if ids is not None:
         mine.append(col(LoginSession.id).in_(ids))
     mine.append(col(LoginSession.id).not_in(kept))
+    if keep_browser is not None:
+        elsewhere = col(LoginSession.browser_session_id).is_distinct_from(keep_browser)
+        mine.append(elsewhere)
     now = utcnow()
     ended = session.execute(
         update(LoginSession)
@@ -249,7 +265,9 @@ def _forget_allowed(session: Session, user_id: str | None, client_id: str | None
         session.execute(delete(DeviceAuthorization).where(*theirs))
 
 
-def _sign_out(session: Session, reason: str, user_id: str, keep: Sequence[str]) -> None:
+def _sign_out(
+    session: Session, reason: str, user_id: str, keep: Sequence[str], keep_browser: str | None
+) -> None:
     kept = select_of(LoginSession.browser_session_id).where(
         col(LoginSession.id).in_(keep), col(LoginSession.browser_session_id).is_not(None)
     )
@@ -259,6 +277,7 @@ def _sign_out(session: Session, reason: str, user_id: str, keep: Sequence[str]) 
             col(BrowserSession.user_id) == user_id,
             col(BrowserSession.ended_at).is_(None),
             col(BrowserSession.id).not_in(kept),
+            col(BrowserSession.id) != (keep_browser or ""),
         )
         .values(ended_at=utcnow(), end_reason=reason)
         .returning(col(BrowserSession.digest))

@@ -1,0 +1,67 @@
+"""Words that other floors of the house say in English, and pages show: marked here, for whoever
+says them does not know that people of other languages read them."""
+
+import re
+
+from identity.pages.words import _
+
+SAID = (
+    # What scopes let an application do (`directory.access.granting`).
+    _("Know who you are"),
+    _("See your name and other details of your profile"),
+    _("See your e-mail address"),
+    _("See your telephone number"),
+    _("See your postal address"),
+    _("Keep access while you are away"),
+    _("See which roles you have"),
+    _("See users and their sessions"),
+    _("Create, change, disable and delete users"),
+    _("See clients"),
+    _("Register, change and delete clients"),
+    _("See roles and scopes"),
+    _("Create, change and delete roles and scopes"),
+    _("See signing keys"),
+    _("Rotate and revoke signing keys"),
+    _("Read the audit trail and the statistics"),
+    _("Introspect every token, and follow revocations"),
+    _("Change one's own account: name, e-mail address, password, sessions"),
+    # What may not become a password (`authentication.passwords`).
+    _("The password must have at least %(num)s characters."),
+    _("The password must not be longer than %(num)s characters."),
+    _("The password must not contain the NUL character."),
+    _("The password is not valid Unicode text."),
+    _("The password has more than %(num)s combining marks in a row."),
+    _("The password is among the most common ones; choose another."),
+    _(
+        "The password is a common word with digits, signs or look-alikes of letters; choose "
+        "another, for instance some words that have nothing to do with each other."
+    ),
+    _("The password is made of words of this service; choose another."),
+    _("The password must not be the username or the e-mail address, whatever is added to it."),
+    _("The password repeats or counts up what it is made of; choose another."),
+    _("The new password is the current one."),
+    # What goes wrong (`errors`).
+    _("Bad request"),
+    _("Not allowed"),
+    _("Not found"),
+    _("Method not allowed"),
+    _("Invalid input"),
+    _("Conflict"),
+    _("Unsupported media type"),
+    _("The request body is too large"),
+    _("Something went wrong on our side"),
+    _("Try again later"),
+    _("The service is busy"),
+    _("The database cannot be reached"),
+    _("Too many failed attempts"),
+)
+_NUMBER = re.compile(r"\d+")
+
+
+def words(text: str) -> str:
+    """Marked, whichever number stands in it."""
+    number = _NUMBER.search(text)
+    if number is None:
+        return _(text)
+    pattern = _NUMBER.sub("%(num)s", text, count=1)
+    return _(pattern) % {"num": number[0]} if pattern in SAID else _(text)
