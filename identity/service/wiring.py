@@ -255,7 +255,9 @@ class Services:
                 default_client=settings.sessions.default_client,
             ),
             dpop=dpop,
-            bearer=BearerAuthentication(live, dpop, queue, {settings.issuer, settings.audience}),
+            bearer=BearerAuthentication(
+                live, dpop, queue, {settings.issuer, settings.audience}, settings.issuer
+            ),
         )  # fmt: skip
 
     async def close(self) -> None:

@@ -73,12 +73,13 @@ class Mint:
         details: Sequence[Mapping[str, Any]] = (),
         derived: Derived | None = None,
         cnf: Mapping[str, str] | None = None,
+        at_most: int | None = None,
     ) -> AccessToken:
         """A signed `at+jwt`, good from this second on. `place`: of its status; none is only for
         tokens that nobody is given. The rest as `claims`."""
         claims, lifetime = self.claims(
             subject, client_id=client_id, audience=audience, scope=scope, at=at,
-            userinfo=userinfo, details=details, derived=derived, cnf=cnf,
+            userinfo=userinfo, details=details, derived=derived, cnf=cnf, at_most=at_most,
         )  # fmt: skip
         if place is None:
             signer = self._ring.signer_of(self._ring.chosen(audience))
@@ -99,12 +100,14 @@ class Mint:
         details: Sequence[Mapping[str, Any]] = (),
         derived: Derived | None = None,
         cnf: Mapping[str, str] | None = None,
+        at_most: int | None = None,
     ) -> tuple[dict[str, Any], int]:
         """All that a token says but its status, and its life in seconds. `userinfo`: claims that it
         opens there beside those of its scopes. `details`: RFC 9396's. `cnf`: what it is bound to
-        (RFC 7800). `at`: Unix time of `iat`, now when omitted."""
+        (RFC 7800). `at`: Unix time of `iat`, now when omitted. `at_most`: seconds that its
+        client's may live."""
         issued_at = int(now() if at is None else at)
-        lifetime = self._lifetime
+        lifetime = self._lifetime if at_most is None else min(self._lifetime, at_most)
         claims: dict[str, Any] = {
             "iss": self._issuer,
             "sub": subject.id,

@@ -36,20 +36,9 @@ from identity.directory.clients.values import (
 from identity.errors import ValidationFailed, pointer
 from identity.setting_types import Algorithm
 
-NOT_YET: Final = "x-not-yet"
-"""In the schema of a setting: True where nothing obeys it yet, else the values that nothing does.
-They are refused (unbuilt.py); whoever builds one takes its `later` away."""
 
-
-def _said(
-    default: Any, words: str, *examples: Any, later: Literal[True] | str | None = None
-) -> Any:
+def _said(default: Any, words: str, *examples: Any) -> Any:
     made: dict[str, Any] = {"default_factory": dict} if default == {} else {"default": default}
-    if later is not None:
-        values = [] if later is True else later.split()
-        made["json_schema_extra"] = {NOT_YET: values or True}
-        named = f": {', '.join(f'`{value}`' for value in values)}" if values else ""
-        words = f"{words} Not yet{named}."
     return Field(**made, description=words, examples=list(examples) or None)
 
 
@@ -99,13 +88,13 @@ class ClientSettings(BaseModel):
     tls_client_auth_san_ip: IpAddress | None = _said(None, "Or the IP address in it.")
     tls_client_auth_san_email: Short | None = _said(None, "Or the e-mail address in it.")
     id_token_signed_response_alg: Algorithm = _said(
-        "RS256", "What signs its ID tokens.", later="PS256 EdDSA"
+        "RS256", "What signs its ID tokens, and tokens that tell it that somebody has signed out."
     )
     userinfo_signed_response_alg: Algorithm | None = _said(
-        None, "What signs the answer of `/userinfo`; null: it is plain JSON.", later="PS256 EdDSA"
+        None, "What signs the answer of `/userinfo`; null: it is plain JSON."
     )
     authorization_signed_response_alg: Algorithm = _said(
-        "RS256", "What signs authorization responses (JARM).", later="PS256 EdDSA"
+        "RS256", "What signs authorization responses (JARM)."
     )
     request_object_signing_alg: Algorithm | None = _said(
         None,
@@ -131,8 +120,8 @@ class ClientSettings(BaseModel):
     )
     sector_identifier_uri: HttpsUri | None = _said(
         None,
-        "Whose host is the sector; needed where redirect URIs have several hosts.",
-        later=True,
+        "Whose host is the sector; needed where redirect URIs have several hosts. There is a JSON "
+        "list that has each of them.",
     )
     default_max_age: Annotated[int, Field(ge=0, le=YEAR)] | None = _said(
         None, "Seconds after which people sign in again, where a request does not say.", 3600
@@ -175,8 +164,9 @@ class ClientSettings(BaseModel):
         {"profile": {"department": "department"}},
     )  # fmt: skip
     lifetimes: Lifetimes = _said(
-        {}, "Seconds that things of this client last, where that is less than for all.",
-        {"id_token": 300}, later="access_token refresh_token session",
+        {}, "Seconds that things of this client last, where that is less than for all: "
+        "`access_token`, `id_token`, `refresh_token` (unused) and `session`. Of what begins from "
+        "then on.", {"id_token": 300},
     )  # fmt: skip
     authorization_details_types: DetailTypes = _said(
         (), "Types of `authorization_details` that it may ask for (RFC 9396).", ["payment"]

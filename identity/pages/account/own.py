@@ -6,7 +6,7 @@ A page names itself, says whether it takes a fresh proof, and has `show` and, wh
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from identity.directory.users.shown import UserOut
 from identity.http.messages import Request, Response
@@ -76,7 +76,7 @@ class OwnPage:
         *,
         status: int = 200,
         headers: Sequence[Header] = (),
-        **said: object,
+        **said: Any,
     ) -> Response:
         """`template`: the page's own unless it is named."""
         done = request.query.get("done") if request.scope["method"] in ("GET", "HEAD") else None

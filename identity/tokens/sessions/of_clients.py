@@ -9,6 +9,7 @@ from sqlmodel import Session
 from identity.directory.access.authority import Held
 from identity.directory.clients import accounts
 from identity.directory.clients.grant_kinds import GrantKind
+from identity.directory.clients.surroundings import UNSEEN, Surroundings
 from identity.directory.clients.table import Client
 from identity.tokens.sessions import lifecycle
 
@@ -20,6 +21,7 @@ def update(
     *,
     known_grants: Sequence[GrantKind],
     own_audiences: Collection[str],
+    around: Surroundings = UNSEEN,
     held: Held,
 ) -> None:
     """As `clients.accounts.update`. Disabling ends the client's sessions, and taking an audience
@@ -31,6 +33,7 @@ def update(
         fields,
         known_grants=known_grants,
         own_audiences=own_audiences,
+        around=around,
         held=held,
     )
     if client.status == "disabled":

@@ -54,7 +54,7 @@ EVERYTHING: dict[str, Any] = {
     "pkce": "optional",
     "claims_in_id_token": True,
     "claims": {"profile": {"department": "dept"}},
-    "lifetimes": {"id_token": 60},
+    "lifetimes": {"id_token": 60, "access_token": 60, "refresh_token": 3600, "session": 7200},
     "authorization_details_types": ["payment"],
     "token_exchange": {"https://stock.example": ["*"]},
     "token_exchange_impersonation": ["https://stock.example"],
@@ -64,6 +64,8 @@ EVERYTHING: dict[str, Any] = {
 }
 BESIDE_NOTHING = {"jwks_uri": "https://app.example.com/jwks.json"}
 """Does not go with `jwks`."""
+ASKED_FOR = {"sector_identifier_uri"}
+"""Whoever sets it has it looked at (`tests/authentication/test_sectors.py`)."""
 BY_CERTIFICATE: dict[str, Any] = {
     "tls_client_auth_subject_dn": "CN=app,O=Example",
     "tls_client_auth_san_dns": "app.example.com",
@@ -72,20 +74,6 @@ BY_CERTIFICATE: dict[str, Any] = {
     "tls_client_auth_san_email": "app@example.com",
 }
 """Each without the others, and with its method alone."""
-NOT_YET: dict[str, Any] = {
-    "sector_identifier_uri": "https://app.example.com/sector.json",
-}
-"""Settings that nothing obeys yet."""
-NOT_YET_VALUES: list[tuple[dict[str, Any], str]] = [
-    ({"id_token_signed_response_alg": "PS256"}, "/id_token_signed_response_alg"),
-    ({"id_token_signed_response_alg": "EdDSA"}, "/id_token_signed_response_alg"),
-    ({"userinfo_signed_response_alg": "PS256"}, "/userinfo_signed_response_alg"),
-    ({"authorization_signed_response_alg": "PS256"}, "/authorization_signed_response_alg"),
-    ({"authorization_signed_response_alg": "EdDSA"}, "/authorization_signed_response_alg"),
-    ({"lifetimes": {"id_token": 60, "access_token": 60}}, "/lifetimes/access_token"),
-    ({"lifetimes": {"refresh_token": 60}}, "/lifetimes/refresh_token"),
-    ({"lifetimes": {"session": 60}}, "/lifetimes/session"),
-]  # fmt: skip
 
 
 async def make(boss: Actor, **settings: Any) -> Any:
@@ -94,8 +82,8 @@ async def make(boss: Actor, **settings: Any) -> Any:
 
 @line("Registration", "`initiate_login_uri` is stored")
 async def test_every_setting_is_kept_and_shown_and_null_sets_its_default(world: World) -> None:
-    apart = BESIDE_NOTHING.keys() | BY_CERTIFICATE.keys()
-    assert EVERYTHING.keys() | apart | NOT_YET.keys() == NAMES
+    apart = BESIDE_NOTHING.keys() | BY_CERTIFICATE.keys() | ASKED_FOR
+    assert EVERYTHING.keys() | apart == NAMES
     world.scopes("stock:read", audience="https://stock.example")
     boss = await acting.admin(world)
     made = await make(boss, **EVERYTHING)
@@ -234,19 +222,6 @@ async def test_only_public_keys_are_registered_and_no_private_one_is_repeated(
     right = {"keys": [PUBLIC, ED.as_dict(private=False)]}
     answer = await boss.done("POST", "/clients", {"name": "X", "jwks": right})
     assert answer["jwks"] == right
-
-
-async def test_what_nothing_obeys_yet_is_refused_and_says_so(world: World) -> None:
-    boss = await acting.admin(world)
-    await make(boss)
-    refused_ = [({name: value}, f"/{name}") for name, value in NOT_YET.items()]
-    for settings, where in refused_ + NOT_YET_VALUES:
-        for answer in (
-            await boss("POST", "/clients", {"name": "X", **settings}),
-            await boss("PATCH", "/clients/app", settings),
-        ):
-            said = {error["pointer"]: error["detail"] for error in problem(answer, 422)["errors"]}
-            assert "yet: this version does not act on it" in said[where], settings
 
 
 async def test_the_names_of_rfc_7591_are_taken_and_shown_beside_ours(world: World) -> None:
