@@ -2,7 +2,7 @@
 address or a name, in any case.
 
 What is found goes by what was found of it, then by id, so that each page is read from the
-beginning of some indexes (`ix_search_…`, migration 0026) whatever was typed. Each user is shown
+beginning of some indexes (`ix_search_…`, migration 0024) whatever was typed. Each user is shown
 once, by the first in that order: whatever is found of them behind it is passed over.
 """
 
