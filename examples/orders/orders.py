@@ -19,8 +19,7 @@ identity = Identity(
     os.environ.get("AUDIENCE", "https://orders.example.com"),
     client_id=os.environ.get("CLIENT_ID"),  # without one it reads status lists, not the stream
     client_secret=os.environ.get("CLIENT_SECRET"),
-    # Proxies that say in Client-Cert which certificate a client has shown.
-    certificates=FromProxies(*PROXIES) if PROXIES else None,
+    certificates=FromProxies(*PROXIES) if PROXIES else None,  # who may say Client-Cert
     scopes={"orders:read": "See orders", "orders:write": "Place orders"},
     name="Orders",
 )
