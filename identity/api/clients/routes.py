@@ -17,17 +17,16 @@ from identity.api.clients.schemas import (
     SecretOut,
     SecretShown,
 )
-from identity.api.clients.settings import OBJECTS, chosen
-from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
+from identity.api.clients.settings import chosen
+from identity.api.merge_patch import IfMatch, etag, merge_patch
 from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
 from identity.clock import utcnow
 from identity.directory.clients import accounts
 from identity.directory.clients.listing import matching
 from identity.directory.clients.table import Client, ClientSecret, Status
-from identity.directory.merging import patched
 from identity.errors import ValidationFailed
-from identity.tokens.sessions import lifecycle
+from identity.service.administration import clients as administration
 
 Reader = Annotated[Acting, Security(acting, scopes=["clients:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["clients:write"])]
@@ -126,25 +125,15 @@ async def update_client(
     audience away those for that audience."""
 
     def unit(session: Session) -> ClientOut:
-        client = accounts.get(session, client_id, lock=True)
-        check_unchanged(if_match, client.version)
-        before = {*client.audiences}
-        fields = patched(client.settings or {}, body.members(), OBJECTS) | body.named()
-        accounts.update(
+        client = administration.change(
             session,
-            client,
-            fields,
+            client_id,
+            body.members() | body.named(),
             known_grants=request.app.state.grants,
             own_audiences=actor.own_audiences,
             held=actor.held,
+            if_match=if_match,
         )
-        if client.status == "disabled":
-            lifecycle.end_all(session, "client disabled", client_id=client.id)
-        # Every client may name these two.
-        lost = before - {*client.audiences, *actor.own_audiences}
-        if lost:
-            why = "audience taken from the client"
-            lifecycle.end_all(session, why, client_id=client.id, audiences=lost)
         return _shown(session, client, response)
 
     return await actor.services.db.write(unit)
@@ -156,15 +145,9 @@ async def update_client(
 )  # fmt: skip
 async def delete_client(actor: Writer, client_id: PathId, if_match: IfMatch = None) -> None:
     """Its sessions and tokens die at once."""
-
-    def unit(session: Session) -> None:
-        client = accounts.get(session, client_id, lock=True)
-        check_unchanged(if_match, client.version)
-        accounts.guard(session, client, actor.held)
-        lifecycle.end_all(session, "client deleted", client_id=client.id)
-        accounts.remove(session, client, actor.held)
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(
+        lambda session: administration.delete(session, client_id, actor.held, if_match)
+    )
 
 
 @router.post(
