@@ -5,11 +5,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from identity.directory.clients.grant_kinds import GrantKind
 from identity.errors import Forbidden, IdentityError
 from identity.http import cookies
 from identity.http.messages import Request, Response
 from identity.http.origins import from_elsewhere, origin_of
 from identity.pages import load
+from identity.pages.console.screens import SCREENS
 from identity.service.interactions import Authorizations, Devices, Logouts
 from identity.service.wiring import Services
 
@@ -30,6 +32,7 @@ PAGES = (
     Entry("/device", "device"),
     Entry("/account/factors", "account.factors"),
     Entry("/static/{name}", "static", ("GET",)),
+    *(Entry(each.path, f"console.{each.module}") for each in SCREENS),
 )
 
 
@@ -44,6 +47,8 @@ class House:
     authorizations: Authorizations
     logouts: Logouts
     devices: Devices
+    grants: Sequence[GrantKind]
+    """Those that a client can be registered for."""
 
     def __init__(self, services: Services) -> None:
         self.services = services

@@ -10,7 +10,11 @@ from identity.http.messages import Request, Response
 from identity.pages.registry import House
 
 FOLDER = Path(__file__).parent / "static"
-TYPES = {".css": b"text/css; charset=utf-8", ".svg": b"image/svg+xml"}
+TYPES = {
+    ".css": b"text/css; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".svg": b"image/svg+xml",
+}
 A_YEAR = 365 * 24 * 3600
 
 

@@ -97,4 +97,10 @@ _partial("ix_session_signed_in_at", _began, where=col(_began).is_not(None) & _of
 _waits = col(LogoutNotice.given_up_at).is_(None)
 _partial("ix_logout_notice_due", LogoutNotice.due_at, where=_waits)
 
+# By the beginning of what somebody is called, in the order of code points (`store.searching`).
+_by_code_point = "text_pattern_ops"
+Index("ix_login_name_begins", col(users.LoginName.name), postgresql_ops={"name": _by_code_point})
+Index("ix_user_account_name", col(users.User.name), postgresql_ops={"name": _by_code_point})
+Index("ix_user_account_status", col(users.User.status), col(users.User.id))
+
 metadata = SQLModel.metadata

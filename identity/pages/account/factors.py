@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import segno
 from sqlmodel import Session
@@ -146,7 +146,7 @@ class Factors:
         )
 
     def _page(
-        self, name: str, *, status: int = 200, headers: list[Header] | None = None, **said: object
+        self, name: str, *, status: int = 200, headers: list[Header] | None = None, **said: Any
     ) -> Response:
         return self._rendering.page(
             f"account/{name}.html",
