@@ -7,6 +7,7 @@ follows from a mistake is on the form that was sent, at the status that the API 
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -201,7 +202,7 @@ class Desk:
             may=seat.may,
             at=seat.at,
             here=seat.here,
-            screens=may_see,
+            screens=[(group, list(each)) for group, each in groupby(may_see, lambda s: s.group)],
             current=self._current(),
             title=title,
             request_id=audit.origin.get().request_id,

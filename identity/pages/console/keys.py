@@ -45,9 +45,9 @@ class Keys(Desk):
         keys = await self.services.db.read(administration.listed)
         settings = self.services.settings.keys
         now = utcnow()
-        begins = max(
-            min((key.created_at for key in keys), default=now), now - 3 * settings.key_rotation
-        )
+        oldest = min((key.created_at for key in keys), default=now)
+        begins = max(oldest, now - 3 * settings.key_rotation)
+        begins = min(begins, now - settings.key_rotation / 4)
         ends = now + settings.key_rotation
         lines = [Line(key, _bars(key, begins, ends, now, settings.key_rotation)) for key in keys]
         return self.page(

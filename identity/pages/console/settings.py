@@ -54,7 +54,7 @@ class SettingsScreen(Desk):
 
 
 def _settings(settings: Settings) -> Iterator[Setting]:
-    said = {name.upper(): "environment" for name in os.environ}
+    said, defaults = {name.upper(): "environment" for name in os.environ}, Settings.of()
     with suppress(OSError, ValueError):  # the service has read it at its start
         said = {name.upper(): ".env" for name in dotenv_values(".env")} | said
     for name, group, field in described():
@@ -62,7 +62,7 @@ def _settings(settings: Settings) -> Iterator[Setting]:
         if name in said:
             source = said[name]
         else:
-            usual = field.get_default(call_default_factory=True)
+            usual = getattr(getattr(defaults, group), name.removeprefix("IDENTITY_").lower())
             source = "default" if value == usual else "command line"
         yield Setting(name, group, _shown(value), source, field.description or "")
 
