@@ -28,7 +28,7 @@ SCREENS: Final = (
     Screen("/console/search", "search", ()),
     Screen(
         "/console/users", "users", ("users:read",), _("Users"), PEOPLE,
-        ("list_users", "create_user", "update_user", "end_user_sessions", "set_user_roles"),
+        ("list_users", "create_user", "update_user"),
     ),
     Screen(
         "/console/user", "user", ("users:read",), "", "",

@@ -46,7 +46,7 @@ async def seated(world: World, username: str = "root") -> Browser:
     return browser
 
 
-async def act(browser: Browser, address: str, name: str, **form: Any) -> Page:
+async def act(browser: Browser, address: str, name: str, /, **form: Any) -> Page:
     """Send the sheet at `address` as it is shown, but for `form`, or press a button there."""
     page = await browser.get(address)
     fields = sheet_of(page)

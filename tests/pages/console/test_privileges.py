@@ -15,10 +15,6 @@ from tests.pages.console.sitting import administrator, at, post, seated, somebod
 from tests.second_factors import given_app
 from tests.world import World
 
-NOT_FOR_THE_CONSOLE = {
-    "list_user_consents": "shown on the user's page",
-    "list_user_sessions": "shown on the user's page",
-}
 CONSOLE_ALONE = {
     "settings": "the operator's settings, read-only: the API has nothing like it",
     "search": "asks the lists of users and of clients, both at once",
