@@ -55,7 +55,8 @@ def _parts(annotation: Any) -> list[Any]:
 def _field(name: str, value: Any) -> Field:
     declared = ClientSettings.model_fields[name]
     kind, choices = _kind(name)
-    made = Field(name, name, kind, hint=_(declared.description or ""), longest=LONGEST)  # type: ignore[arg-type]
+    said = declared.description or ""
+    made = Field(name, name, kind, hint=_(said), longest=LONGEST)  # type: ignore[arg-type]
     default = declared.get_default(call_default_factory=True)
     if kind == "check":
         made.value = bool(default if value is None else value)
