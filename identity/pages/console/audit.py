@@ -95,7 +95,8 @@ def _day(text: str | None, after: timedelta = timedelta(0)) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) + after
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment + after
     except (ValueError, OverflowError):
         raise ValidationFailed([("?since", _("Must be a day such as 2026-11-24"))]) from None
 
