@@ -44,6 +44,7 @@ from identity.records import logs
 from identity.service import health
 from identity.service.bootstrap import prepare_database
 from identity.service.housekeeping import Housekeeping
+from identity.service.importing import IMPORT_LIMIT
 from identity.service.wiring import Services
 from identity.settings import Settings
 
@@ -89,6 +90,7 @@ class Identity(Edge):
             services.metrics,
             lifespan=stages,
             readers={**READERS, **found},
+            large_bodies={"/users/import": IMPORT_LIMIT},
         )
 
     def _add_hot_addresses(self) -> None:

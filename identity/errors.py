@@ -409,6 +409,15 @@ class Unavailable(RetryLater):
     title = "The database cannot be reached"
 
 
+class LockedDown(RetryLater, OAuthError):
+    """Whoever it is, whatever they gave: nobody hears whether it was right."""
+
+    title = "Sign-ins and tokens are stopped for the moment"
+
+    def __init__(self, detail: str | None = None, *, audit: str | None = None) -> None:
+        super().__init__(60, detail, audit=audit or "lockdown")
+
+
 def header_lines(headers: Headers) -> bytes:
     """`headers` as they go over the wire, each with its line's end. ValueError where one holds a
     line break: it would end the header, and begin what somebody else wrote."""

@@ -7,11 +7,18 @@ from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
 from identity.api.bodies import check_query
+from identity.authentication import levels
 from identity.authentication.bearer import BearerAuthentication
 from identity.directory.access.authority import Authority
 from identity.directory.access.granting import ACCOUNT, ALL, held_for_granting
 from identity.directory.users.snapshot import UserSnapshot
-from identity.errors import Forbidden, InsufficientScope, InvalidRequest, InvalidToken
+from identity.errors import (
+    Forbidden,
+    InsufficientScope,
+    InvalidRequest,
+    InvalidToken,
+    LoginTooOld,
+)
 from identity.http import messages
 from identity.service.wiring import Services
 from identity.tokens.live import Live
@@ -35,6 +42,26 @@ async def bearer(
         raise InvalidToken(ambiguous.detail) from None
 
 
+TOO_OLD = (
+    "The token lacks a scope, or its login is older than five minutes, or was by password alone "
+    "though its user has a second factor; see `WWW-Authenticate`."
+)
+"""What 403 means where `check_stepped_up` is asked."""
+
+
+def check_stepped_up(live: Live, *, second_factor: bool) -> None:
+    """Raises `LoginTooOld` unless the user has lately proved who they are, as surely as they
+    can."""
+    claims = live.claims.claims
+    acr, proven_at = claims.get("acr"), claims.get("auth_time", 0)
+    if not levels.stepped_up(acr, proven_at, second_factor=second_factor):
+        raise LoginTooOld(
+            "it takes a new login" + (", with the second factor" if second_factor else ""),
+            max_age=levels.STEP_UP,
+            acr="aal2" if second_factor else None,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Acting:
     services: Services
@@ -55,6 +82,11 @@ class Acting:
         """This service's, which every client may name."""
         settings = self.services.settings
         return frozenset((settings.issuer, settings.audience))
+
+    def check_stepped_up(self) -> None:
+        """The same of whoever acts here; a client that acts for itself has nothing to prove."""
+        if self.live.user is not None:
+            check_stepped_up(self.live, second_factor=self.live.user.second_factor)
 
     def address(self, path: str) -> str:
         """`path` of this service as a URL, for `Location`."""

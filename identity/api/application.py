@@ -9,13 +9,25 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from identity import __version__
-from identity.api import audit, connections, factors, keys, openapi, stats
+from identity.api import (
+    all_sessions,
+    audit,
+    blocks,
+    connections,
+    factors,
+    keys,
+    lockdown,
+    openapi,
+    stats,
+)
 from identity.api.access import routes as access
-from identity.api.clients import logouts
+from identity.api.clients import logouts, preview
 from identity.api.clients import routes as clients
 from identity.api.issuers import routes as issuers
 from identity.api.me import routes as me
 from identity.api.merge_patch import validation_failed
+from identity.api.users import bulk, why
+from identity.api.users import listing as users_listed
 from identity.api.users import routes as users
 from identity.directory.clients.grant_kinds import GrantKind
 from identity.errors import (
@@ -47,7 +59,8 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     app.state.services = services
     app.state.grants = grants
     for slice_ in (
-        me, connections, factors, users, clients, logouts, issuers, access, keys, audit, stats,
+        me, connections, factors, bulk, users_listed, users, clients, logouts, issuers, access,
+        keys, audit, stats, all_sessions, blocks, lockdown, why, preview,
     ):  # fmt: skip
         app.include_router(slice_.router)
     app.add_exception_handler(IdentityError, _refuse)

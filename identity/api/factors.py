@@ -9,25 +9,27 @@ from fastapi import APIRouter, Query, Security
 from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
-from identity.api.actor import Acting, ActingUser, ChangingMe, Me, acting
+from identity.api.actor import (
+    TOO_OLD,
+    Acting,
+    ActingUser,
+    ChangingMe,
+    Me,
+    acting,
+    check_stepped_up,
+)
 from identity.api.bodies import Body, JsonRoute, Line, PathId
 from identity.api.paging import Page
 from identity.api.problems import administrative
-from identity.authentication import levels, recovery, second_factor, totp
+from identity.authentication import recovery, second_factor, totp
 from identity.directory.users import accounts
 from identity.directory.users.table import User
-from identity.errors import LoginTooOld
-from identity.tokens.live import Live
 
 T = TypeVar("T")
 router = APIRouter(route_class=JsonRoute)
 Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["users:write"])]
 MINE, THEIRS = "Self-service", "Users"
-_TOO_OLD = (
-    "The token lacks a scope, or its login is older than five minutes, or was by password alone "
-    "though its user has a second factor; see `WWW-Authenticate`."
-)
 
 
 class FactorOut(BaseModel):
@@ -79,7 +81,7 @@ async def list_my_factors(me: Me) -> Page[FactorOut]:
 @router.post(
     "/users/me/factors/totp", status_code=201, operation_id="begin_my_totp", tags=[MINE],
     summary="Get a secret for an authenticator app",
-    responses=administrative(s403=_TOO_OLD),
+    responses=administrative(s403=TOO_OLD),
 )  # fmt: skip
 async def begin_my_totp(me: ChangingMe) -> TotpEnrolment:
     """It counts once a code of it has been sent to `…/confirm`; an app that was set up before goes
@@ -92,7 +94,7 @@ async def begin_my_totp(me: ChangingMe) -> TotpEnrolment:
 @router.post(
     "/users/me/factors/totp/confirm", operation_id="confirm_my_totp", tags=[MINE],
     summary="Show a code of the app, which then counts",
-    responses=administrative(409, body=True, s403=_TOO_OLD, s409="No secret waits for a code."),
+    responses=administrative(409, body=True, s403=TOO_OLD, s409="No secret waits for a code."),
 )  # fmt: skip
 async def confirm_my_totp(me: ChangingMe, body: Code) -> RecoveryCodes:
     """From then on `/token` wants a code beside the password, and so does signing in."""
@@ -103,7 +105,7 @@ async def confirm_my_totp(me: ChangingMe, body: Code) -> RecoveryCodes:
 
 @router.delete(
     "/users/me/factors/totp", status_code=204, operation_id="remove_my_totp", tags=[MINE],
-    summary="Do without the authenticator app", responses=administrative(404, s403=_TOO_OLD),
+    summary="Do without the authenticator app", responses=administrative(404, s403=TOO_OLD),
 )  # fmt: skip
 async def remove_my_totp(me: ChangingMe) -> None:
     """The recovery codes go along: the password is enough again."""
@@ -113,7 +115,7 @@ async def remove_my_totp(me: ChangingMe) -> None:
 @router.post(
     "/users/me/factors/recovery-codes", status_code=201, operation_id="renew_my_recovery_codes",
     tags=[MINE], summary="Get ten new recovery codes",
-    responses=administrative(409, s403=_TOO_OLD, s409="There is nothing to recover."),
+    responses=administrative(409, s403=TOO_OLD, s409="There is nothing to recover."),
 )  # fmt: skip
 async def renew_my_recovery_codes(me: ChangingMe) -> RecoveryCodes:
     """Those of before are good no longer."""
@@ -136,7 +138,7 @@ async def list_factors(actor: Reader, user_id: PathId) -> Page[FactorOut]:
 @router.delete(
     "/users/{user_id}/factors", status_code=204, operation_id="reset_user_factors", tags=[THEIRS],
     summary="Take the second factors from a user who has lost them",
-    responses=administrative(404, s403=_TOO_OLD),
+    responses=administrative(404, s403=TOO_OLD),
 )  # fmt: skip
 async def reset_factors(
     actor: Writer,
@@ -148,7 +150,7 @@ async def reset_factors(
     def unit(session: Session) -> None:
         user = accounts.get(session, user_id, lock=True)
         if actor.live.user is not None:
-            _check_stepped_up(actor.live, second_factor=actor.live.user.second_factor)
+            check_stepped_up(actor.live, second_factor=actor.live.user.second_factor)
         second_factor.reset(session, user, actor.held, reason)
 
     await actor.services.db.write(unit)
@@ -157,21 +159,10 @@ async def reset_factors(
 async def _change_mine(me: ActingUser, change: Callable[[Session, User], T]) -> T:
     def unit(session: Session) -> T:
         user = accounts.get(session, me.user.id, lock=True)
-        _check_stepped_up(me.live, second_factor=user.second_factor)
+        check_stepped_up(me.live, second_factor=user.second_factor)
         return change(session, user)
 
     return await me.services.db.write(unit)
-
-
-def _check_stepped_up(live: Live, *, second_factor: bool) -> None:
-    claims = live.claims.claims
-    acr, proven_at = claims.get("acr"), claims.get("auth_time", 0)
-    if not levels.stepped_up(acr, proven_at, second_factor=second_factor):
-        raise LoginTooOld(
-            "it takes a new login" + (", with the second factor" if second_factor else ""),
-            max_age=levels.STEP_UP,
-            acr="aal2" if second_factor else None,
-        )
 
 
 def _page(session: Session, user_id: str) -> Page[FactorOut]:

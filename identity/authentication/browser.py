@@ -32,7 +32,7 @@ from identity.store import (
     select_of,
 )
 from identity.store.remembered import Remembered
-from identity.tokens import logouts
+from identity.tokens import lockdown, logouts
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.lifecycle import BROWSER_CHANGED
 from identity.tokens.sessions.table import BrowserSession, LoginSession
@@ -199,8 +199,9 @@ def sign_in(
     """The cookie of a person who has just proved who they are.
 
     `before`: the session that this browser had. If it is this person's it goes on under the new
-    cookie; another's ends.
+    cookie; another's ends. Raises `LockedDown`.
     """
+    lockdown.admit(work, user_id)
     cookie, now = mint(PREFIX), utcnow()
     values: dict[str, Any] = {
         "id": new_id(),

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import bindparam
 from sqlmodel import col
 
-from identity.authentication.throttle import LoginFailure, Throttle
+from identity.authentication.throttle import Counted, LoginFailure, Throttle
 from identity.clock import utcnow
 from identity.errors import TooManyRequests
 from identity.opaque import digest
@@ -37,9 +37,15 @@ class Guesses:
 
     def __init__(self, throttle: Throttle, user_id: str, address: str | None) -> None:
         self._throttle = throttle
+        network = network_of(address)
+        self._told = {
+            "user": Counted("user_code", user_id),
+            "network": Counted("user_code", network=network),
+            "all": Counted("user_code"),
+        }
         self._keys = {
             "user": digest(f"user code\nuser\n{user_id}"),
-            "network": digest(f"user code\nnetwork\n{network_of(address)}"),
+            "network": digest(f"user code\nnetwork\n{network}"),
             "all": digest("user code\nall"),
         }
         each = throttle.limit
@@ -59,4 +65,4 @@ class Guesses:
     def wrong(self, work: Work) -> None:
         """It was none: count it."""
         for what, key in sorted(self._keys.items()):
-            self._throttle.count(work, key, self._limits[what])
+            self._throttle.count(work, key, self._limits[what], self._told[what])

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import bindparam, case, update
 from sqlmodel import col
@@ -23,15 +23,18 @@ from identity.authentication.passwords.preparing import prepare
 from identity.authentication.throttle import Attempt, Throttle, account_key
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
+from identity.directory.hashes.schemes import recognise
 from identity.directory.users import names
 from identity.directory.users.table import LoginName, Status, User
-from identity.errors import InvalidGrant, InvalidRequest, TooManyRequests
+from identity.errors import InvalidGrant, InvalidRequest, LockedDown, TooManyRequests
 from identity.records import audit
 from identity.records.audit import AuditQueue
 from identity.records.audit.origins import network_of
 from identity.records.metrics import Metrics
 from identity.store import Database, Statement, Work, changes, execute, moment, select_of, value_of
 from identity.store.remembered import Remembered
+from identity.tokens import lockdown
+from identity.tokens.lockdown import Lockdowns
 
 WRONG = "the username or password is wrong"
 LONGEST = 512
@@ -95,6 +98,17 @@ class Account(NamedTuple):
     """Whether one is due beside the password."""
 
 
+Due = Literal["new password", "second factor"]
+
+
+def due(user: Account) -> Due | None:
+    """What the right password is not enough without. Whoever has to change it first gets nothing
+    but that said."""
+    if user.must_change_password:
+        return "new password"
+    return "second factor" if user.second_factor else None
+
+
 @dataclass(frozen=True)
 class Proven:
     """A user who gave the right password; nothing has been written yet."""
@@ -113,13 +127,15 @@ class PasswordLogin:
     throttle: Throttle
     kinds: Remembered[tuple[str, ...]]
     """Those of all stored hashes (`hashes.kinds`)."""
+    lockdowns: Lockdowns
     queue: AuditQueue
     metrics: Metrics
 
     async def prove(self, login: str, password: str) -> Proven:
         """Raises `InvalidRequest` for what cannot be a password, `TooManyRequests`,
         `Overloaded`, and `InvalidGrant` alike for an unknown user, a disabled one and a wrong
-        password."""
+        password. During a lockdown `LockedDown` for all of these, and for the right password of
+        whoever may not lift it."""
         if len(login) > LONGEST:  # to normalise all of it could take seconds
             login = f"{login[:LONGEST]}…"
         asked = await self._ask(login)  # in a flood most are refused here, at next to no cost
@@ -133,7 +149,7 @@ class PasswordLogin:
                 await attempt.check(self.db)
                 asked.known = attempt.known
                 user = await self.find(login)
-                why = _why_not(user)
+                why = self.why_not(user)
                 compare = partial(self._compare, attempt, user, why, password, stored)
                 proven = await self.pool.run(asked, compare)
             except TooManyRequests as locked:
@@ -145,16 +161,22 @@ class PasswordLogin:
                 noted = None if counted else {"login": login[:100], "why": why}
                 await self.db.write_plain(lambda w: self._note_failure(w, attempt, user, noted))
                 self.metrics.login("refused")
+                if (await lockdown.now_in_force(self.lockdowns)).active:
+                    raise LockedDown(audit=why)
                 raise InvalidGrant(WRONG, audit=why)
+            if (await lockdown.now_in_force(self.lockdowns)).active:
+                found = proven.user
+                await self.db.write_plain(lambda work: self._admit(work, found))
         return proven
 
     def settle(self, work: Work, proven: Proven) -> None:
         """Take the attempt back and note the login, in the unit of work that grants something.
 
         Raises `InvalidGrant` if the user was disabled or got another password meanwhile: the
-        conditional write makes a login and such a change queue up.
+        conditional write makes a login and such a change queue up. `LockedDown`.
         """
         user = proven.user
+        self._admit(work, user)
         values = {
             "id": user.id,
             "now": utcnow(),
@@ -170,6 +192,15 @@ class PasswordLogin:
         if proven.better_hash is not None:
             kinds.note(work, proven.better_hash)
         changes.record(work, "user.changed", user.id)
+
+    def _admit(self, work: Work, user: Account) -> None:
+        """As the database has it: comparing has taken a while."""
+        try:
+            lockdown.admit(work, user.id)
+        except LockedDown:
+            self.metrics.login("refused")
+            audit.record(work, "login", outcome="refused", subject=user.id, why="lockdown")
+            raise
 
     async def hash(self, login: str, password: str) -> str:
         """What to store of a new password for `login`, whoever sets it. It takes its turn among the
@@ -196,6 +227,19 @@ class PasswordLogin:
             found = found._replace(password_expires_at=moment(expires))
         return found
 
+    def why_not(self, user: Account | None) -> str | None:
+        """Why the right password would not do; for the audit, and administrators who ask."""
+        if user is None:
+            return "unknown user"
+        if user.status != "active":
+            return "disabled"
+        expires = user.password_expires_at if user.must_change_password else None
+        if expires and expires <= utcnow():
+            return "one-time password expired"
+        if user.password_hash is None:
+            return "no password"
+        return None if recognise(user.password_hash) else "unreadable password hash"
+
     def _compare(
         self,
         attempt: Attempt,
@@ -206,7 +250,7 @@ class PasswordLogin:
     ) -> Proven | None:
         """In a hashing thread. `why_not`: the user cannot log in, whatever the password."""
         with attempt.turn():
-            if user is None or why_not is not None or user.password_hash is None:
+            if user is None or user.password_hash is None or why_not is not None:
                 self.hasher.dummy(password, stored)
                 attempt.wrong = True
                 return None
@@ -221,7 +265,7 @@ class PasswordLogin:
         self, work: Work, attempt: Attempt, user: Account | None, noted: dict[str, str] | None
     ) -> None:
         """`noted`: what the event says, None where there is none."""
-        attempt.failed(work)
+        attempt.failed(work, user.id if user else None)
         if noted is not None:
             subject = user.id if user else None
             audit.record(work, "login", outcome="refused", subject=subject, **noted)
@@ -232,13 +276,3 @@ class PasswordLogin:
         user = await self.find(login)
         subject = user.id if user else None
         self.queue.refused("login", {"why": str(locked.audit)}, subject=subject, login=login[:100])
-
-
-def _why_not(user: Account | None) -> str | None:
-    """Why the right password would not do; for the audit alone."""
-    if user is None:
-        return "unknown user"
-    if user.status != "active":
-        return "disabled"
-    expires = user.password_expires_at if user.must_change_password else None
-    return "one-time password expired" if expires and expires <= utcnow() else None

@@ -27,9 +27,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, case, delete, literal, select, union_all
+from sqlalchemy import bindparam, case, delete, false, literal, select, union_all
 from sqlmodel import Field, Session, SQLModel, col
 
 from identity.clock import utcnow
@@ -57,13 +57,28 @@ REMEMBERED = timedelta(days=180)
 
 
 class LoginFailure(SQLModel, table=True):
-    """A counter. `key`: digest of what is counted; after `expires_at` it counts for nothing."""
+    """A counter. `key`: digest of what is counted; after `expires_at` it counts for nothing. What
+    that is stands beside it for administrators (`blocks`), but for names that are nobody's: what
+    was typed there may be a password."""
 
     __tablename__ = "login_failure"
 
     key: str = Field(primary_key=True)
     count: int
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    kind: str | None = None
+    user_id: str | None = None
+    network: str | None = None
+    locked: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """It has reached its limit."""
+
+
+class Counted(NamedTuple):
+    """What a counter counts."""
+
+    kind: str
+    user_id: str | None = None
+    network: str | None = None
 
 
 class KnownAddress(SQLModel, table=True):
@@ -103,14 +118,25 @@ def _count(dialect: DialectName) -> Any:
     ends: Any = col(LoginFailure.expires_at)
     now, limit = value_of(ends, "now"), value_of(count, "limit")
     new = insert_for(dialect, LoginFailure).values(
-        {LoginFailure.key: bindparam("key"), count: 1, ends: bindparam("end")}
+        {
+            LoginFailure.key: bindparam("key"),
+            count: 1,
+            ends: bindparam("end"),
+            LoginFailure.kind: bindparam("kind"),
+            LoginFailure.user_id: bindparam("user_id"),
+            LoginFailure.network: bindparam("network"),
+            LoginFailure.locked: limit <= 1,
+        }
     )
     over = ends <= now
+    told = ("kind", "user_id", "network")
     return new.on_conflict_do_update(
         index_elements=[LoginFailure.key],
         set_={
             count: case((over, 1), else_=count + 1),
             ends: case((over | (count + 1 >= limit), new.excluded[ends.key]), else_=ends),
+            "locked": case((over, limit <= 1), else_=count + 1 >= limit),
+            **{name: new.excluded[name] for name in told},
         },
         where=over | (count < limit),
     )
@@ -144,6 +170,7 @@ class Attempt:
     def __init__(self, throttle: "Throttle", account: str, address: str | None) -> None:
         name, place = account_key(account), network_of(address)
         self._throttle = throttle
+        self._place = place
         self._pair = _key("pair", name, place)
         self._totals = {"account": _key("account", name), "address": _key("address", place)}
         self._left: dict[str, int] = {}
@@ -191,11 +218,16 @@ class Attempt:
                     count.comparing -= 1
                     count.failed += self.wrong
 
-    def failed(self, work: Work) -> None:
-        """The password was wrong: count it."""
-        self._throttle.count(work, self._pair, self._throttle.limit)
-        for key in self._totals.values():
-            self._throttle.count(work, key, self._throttle.limit * TOTAL_FACTOR)
+    def failed(self, work: Work, user_id: str | None = None) -> None:
+        """The password was wrong: count it. `user_id`: whose the name is."""
+        limit, place = self._throttle.limit, self._place
+        told = {
+            "account": Counted("account", user_id),
+            "address": Counted("address", network=place),
+        }
+        self._throttle.count(work, self._pair, limit, Counted("pair", user_id, place))
+        for what, key in self._totals.items():
+            self._throttle.count(work, key, limit * TOTAL_FACTOR, told[what])
 
     def succeeded(self, work: Work) -> None:
         """The password was right: forget what failed before here, and remember the address.
@@ -243,11 +275,11 @@ class Throttle:
         faded = delete_some(session, KnownAddress, col(KnownAddress.seen_at) <= now - REMEMBERED)
         return ended + faded
 
-    def count(self, work: Work, key: str, limit: int) -> None:
+    def count(self, work: Work, key: str, limit: int, what: Counted) -> None:
         """Count one up, in one statement; what is locked already stays as it is."""
         now = utcnow()
         values = {"key": key, "limit": limit, "now": now, "end": now + self._lockout}
-        execute(work, _COUNT, values)
+        execute(work, _COUNT, values | what._asdict())
 
 
 def _refusal(locked_until: datetime, what: str) -> TooManyRequests:

@@ -4,7 +4,21 @@ from typing import Annotated
 
 import typer
 
-from identity.cli import audit, backup, clients, issuers, keys, roles, service, stats, tokens, users
+from identity.cli import (
+    audit,
+    backup,
+    blocks,
+    clients,
+    issuers,
+    keys,
+    lockdown,
+    roles,
+    service,
+    sessions,
+    stats,
+    tokens,
+    users,
+)
 from identity.cli.doctor import doctor
 
 app = typer.Typer(
@@ -18,7 +32,8 @@ service.add_to(app)
 doctor.add_to(app)
 for group in (
     users.commands, clients.commands, issuers.commands, roles.commands, roles.scopes,
-    keys.commands, tokens.commands, audit.commands,
+    keys.commands, tokens.commands, audit.commands, lockdown.commands, blocks.commands,
+    sessions.commands,
 ):  # fmt: skip
     app.add_typer(group)
 backup.add_to(app)

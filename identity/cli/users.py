@@ -5,10 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from identity.cli import user_changes, user_factors, user_profile, user_sessions, user_state
+from identity.cli import (
+    user_changes,
+    user_factors,
+    user_import,
+    user_profile,
+    user_sessions,
+    user_state,
+)
 from identity.cli.confirming import Yes, sure
 from identity.cli.frame import operating
-from identity.cli.importing import command
 from identity.cli.moments import Moment, moment
 from identity.cli.naming import UserName, find_user
 from identity.cli.printing import AsJson, as_json, cell, facts, remark, table
@@ -40,20 +46,27 @@ def list_(
         bool | None,
         typer.Option("--never-logged-in/--logged-in", help="Only who never did, or who did."),
     ] = None,
+    order: Annotated[
+        str, typer.Option(help="created, last_login or -last_login (the latest first).")
+    ] = "created",
     limit: Annotated[int | None, typer.Option(min=1, help="At the most so many.")] = None,
     json: AsJson = False,
 ) -> None:
-    """List users, oldest first."""
+    """List users, oldest first; by their last login, only those who have ever logged in."""
     from identity.cli.queries import list_users
+    from identity.directory.users.listing import ORDERS, Wanted
 
     if status not in (None, "active", "disabled"):
         raise typer.BadParameter("--status is active or disabled")
+    if order not in ORDERS:
+        raise typer.BadParameter(f"--order is one of {', '.join(ORDERS)}")
     before = moment(last_login_before, "--last-login-before") if last_login_before else None
     with operating() as operation, operation.look() as session:
-        users = list_users(
-            session, search=search, status=status, role=role,
-            last_login_before=before, never_logged_in=never_logged_in, limit=limit,
+        wanted = Wanted(
+            q=search, status=status, role=role,
+            last_login_before=before, never_logged_in=never_logged_in,
         )  # fmt: skip
+        users = list_users(session, wanted, order=order, limit=limit)
     if json:
         as_json([user.model_dump(mode="json") for user in users])
         return
@@ -110,7 +123,7 @@ def create(
             help="Many, from a file as `import` reads it; --generate for each.",
         ),
     ] = None,
-    format_: command.Format = None,
+    format_: user_import.Format = None,
     json: AsJson = False,
 ) -> None:
     """Create a user. The password is asked for, read from stdin, or made up and printed.
@@ -128,7 +141,7 @@ def create(
         assert from_ is not None
         if email or name or role or set_ or password_stdin or one_time is not None:
             raise typer.BadParameter("with --from, the file says all but --generate")
-        command.create_from(from_, format_, generate=generate, json=json)
+        user_import.create_from(from_, format_, generate=generate, json=json)
         return
     known = user_profile.patch(set_ or ())
     with operating() as operation:
@@ -240,7 +253,7 @@ def set_password(
 
 
 user_changes.add_to(commands)
-command.add_to(commands)
+user_import.add_to(commands)
 user_state.add_to(commands)
 user_sessions.add_to(commands)
 user_factors.add_to(commands)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from identity.authentication import browser, levels
 from identity.authentication.levels import BY_PASSWORD, BY_PASSWORD_AND_CODE, Proof
-from identity.authentication.password import WRONG, Proven
+from identity.authentication.password import WRONG, Proven, due
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import (
@@ -21,14 +21,13 @@ from identity.errors import (
 )
 from identity.http import describing
 from identity.http.messages import Request, Response, json_response
-from identity.oauth import rights, targets
 from identity.oauth.authorize.request import code_challenge
 from identity.oauth.grants.authorization_code import AuthorizationCode
 from identity.opaque import digest
 from identity.records import audit
 from identity.service.wiring import Services
 from identity.store import Work
-from identity.tokens import codes
+from identity.tokens import codes, rights, targets
 from identity.tokens.codes import Authorized
 from identity.verifier.levels import meets
 
@@ -55,7 +54,7 @@ class AuthorizeChallenge:
             proven = await services.login.prove(username, password)
         except InvalidGrant as refusal:
             raise InsufficientAuthorization(refusal.detail, audit=refusal.audit) from None
-        if proven.user.must_change_password:
+        if due(proven.user) == "new password":
             raise RedirectToWeb("the password must be changed first")
         proof = await self._proof(form, client, proven)
         _check_level(form, client, proof)
@@ -97,7 +96,7 @@ class AuthorizeChallenge:
 
     async def _proof(self, form: dict[str, str], client: ClientSnapshot, proven: Proven) -> Proof:
         """What the person gives; `_sign_in` looks whether the code is right."""
-        if not proven.user.second_factor:
+        if due(proven.user) != "second factor":
             return BY_PASSWORD
         if "otp" not in form:
             needed = await self._services.second_factor.required(proven.user.id, client.id)

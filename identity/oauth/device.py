@@ -10,11 +10,11 @@ from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidScope, UnauthorizedClient
 from identity.http import describing
 from identity.http.messages import Request, Response, json_response
-from identity.oauth import targets
 from identity.oauth.grants.device_code import DeviceCode
 from identity.records.audit import origin
 from identity.records.audit.origins import network_of
 from identity.service.wiring import Services
+from identity.tokens import targets
 from identity.tokens.devices import asking, user_codes
 
 LONGEST_SCOPE = 2_000

@@ -8,12 +8,12 @@ from identity.clock import now
 from identity.directory import consents
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import UnmetAuthenticationRequirements
-from identity.oauth import rights
 from identity.oauth.grants.device_code import DeviceCode
 from identity.records import audit
 from identity.service.interactions import Person
 from identity.service.wiring import Services
 from identity.store import Work
+from identity.tokens import rights
 from identity.tokens.devices import answering, user_codes
 from identity.tokens.devices.answering import WaitingDevice
 from identity.verifier.levels import meets

@@ -15,7 +15,7 @@ from identity.errors import (
     InvalidGrant,
     InvalidProof,
     InvalidRequest,
-    InvalidTarget,
+    LockedDown,
     NonceNeeded,
     OAuthError,
     UnauthorizedClient,
@@ -25,13 +25,13 @@ from identity.errors import (
 from identity.http import describing
 from identity.http.messages import Request, Response, json_bytes
 from identity.http.wire.in_a_row import Batched
-from identity.oauth import targets
 from identity.oauth.grants import registry
 from identity.oauth.grants.request import Grant, Issue, TokenRequest
 from identity.oauth.grants.token_exchange import ACCESS_TOKEN
 from identity.service.wiring import Services
-from identity.tokens.minting import AccessToken, Subject
-from identity.tokens.subjects import is_pairwise
+from identity.tokens import targets
+from identity.tokens.lockdown import now_in_force
+from identity.tokens.minting import AccessToken
 from identity.verifier.gate.proofs import Proof
 
 REPEATABLE = frozenset({"resource", "audience"})
@@ -39,6 +39,8 @@ REPEATABLE = frozenset({"resource", "audience"})
 NO_CACHE = header_lines([(b"pragma", b"no-cache")])
 EARLY = 0.002
 """Seconds by which a timer of the event loop may be early."""
+A_MOMENT = 0.1
+"""Seconds that a grant may take without our looking again whether a lockdown has begun."""
 SETTLING = 2.0
 """Seconds that a client which has just been enabled again waits for its token at the most."""
 
@@ -81,8 +83,12 @@ class TokenEndpoint:
                     user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
                     asked_at=asked_at,
                     jkt=proof.jkt if proof else None,
+                    lockdown=await now_in_force(self._services.lockdowns),
                 )
             )
+            if now() - asked_at > A_MOMENT:  # it has hashed, or waited for the database
+                await self._services.feed.catch_up()
+            await self._check_lockdown(issue)
             if proof is not None:
                 await self._services.dpop.spend(proof)
         except OAuthError as refusal:
@@ -91,29 +97,35 @@ class TokenEndpoint:
             raise
         return await self._answer(grant.grant_type, client, issue, proof)
 
+    async def _check_lockdown(self, issue: Issue) -> None:
+        """What has been begun is given to nobody, whichever grant began it."""
+        state = await now_in_force(self._services.lockdowns)
+        if not state.active:
+            return
+        session, users = issue.subject.session, self._services.users
+        user = await users.get(issue.subject.id) if session is not None else None
+        state.check(user.at(session.acr).scopes if user and session else ())
+
     def _resource(
         self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]
     ) -> str | None:
-        named = form.get("resource")
-        if is_pairwise(client):
-            if named not in (None, *self._audiences):
-                raise InvalidTarget("a client with pairwise subjects gets tokens for us alone")
-            return self._services.settings.issuer
-        return targets.target(named, form.get("scope"), client, self._audiences, scopes)
+        issuer = self._services.settings.issuer
+        asked = form.get("resource"), form.get("scope")
+        return targets.at_token(*asked, client, self._audiences, scopes, issuer)
 
     def _note(self, refusal: OAuthError, grant_type: str, client: ClientSnapshot) -> None:
         grant = self.grants.get(grant_type)
-        if grant is not None and grant.logs_in and isinstance(refusal, InvalidGrant):
+        if grant is not None and grant.logs_in and isinstance(refusal, InvalidGrant | LockedDown):
             return  # on record as a refused login
         if isinstance(refusal, NonceNeeded):
             return  # every client's first request, where nonces are needed
         queue, why = self._services.queue, (refusal.audit or refusal.detail)[:200]
-        if client.confidential:
+        if client.confidential and not isinstance(refusal, LockedDown):
             queue.put(
                 "token.refused", outcome="refused", client_id=client.id,
                 grant=grant_type[:100], error=refusal.code, why=why,
             )  # fmt: skip
-        else:  # anybody may say that they are a public client
+        else:  # anybody may say that they are a public client; and in a lockdown all are refused
             same = {"error": refusal.code}
             queue.refused(
                 "token.refused", same, client_id=client.id, grant=grant_type[:100], why=why
@@ -126,7 +138,7 @@ class TokenEndpoint:
         grant = self.grants.get(name)
         if grant is None:
             raise UnsupportedGrantType(f"supported grant types: {' '.join(self.grants)}")
-        if name not in client.grants:
+        if not client.may_use(name):
             raise UnauthorizedClient(f"the client may not use the grant {name}")
         return grant
 
@@ -184,9 +196,8 @@ class TokenEndpoint:
         told: dict[str, Any] | None,
         cnf: Mapping[str, str] | None,
     ) -> tuple[AccessToken, str | None]:
-        subject, services = issue.subject, self._services
-        if is_pairwise(client) and subject.session is not None:
-            subject = Subject(services.subjects.of(client, subject.id), session=subject.session)
+        services = self._services
+        subject = services.subjects.as_known(client, issue.subject)
         minted = self._services.mint.access_token(
             subject,
             client_id=client.id,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from identity.directory import uris
-from identity.errors import IdentityError, InvalidRequest, OAuthError, ServerError
+from identity.errors import IdentityError, InvalidRequest, LockedDown, OAuthError, ServerError
 from identity.http.messages import Request, Response
 from identity.pages.static import FOLDER, version
 from identity.pages.words import _
@@ -77,6 +77,8 @@ class Rendering:
         """With the request's id, by which an operator finds out more, and a way on."""
         who = origin.get()
         title = _("This link does not work") if isinstance(error, OAuthError) else error.title
+        if isinstance(error, LockedDown):
+            title = error.title
         if isinstance(error, ServerError):
             title = _("Something went wrong")
         headers = [(n.lower().encode(), v.encode("latin-1")) for n, v in error.headers().items()]

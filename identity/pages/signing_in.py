@@ -5,13 +5,14 @@ from sqlmodel import Session
 
 from identity.authentication import changing
 from identity.authentication.levels import BY_PASSWORD
-from identity.authentication.password import WRONG, Proven
+from identity.authentication.password import WRONG, Proven, due
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import (
     Forbidden,
     IdentityError,
     InvalidGrant,
     InvalidRequest,
+    LockedDown,
     TooManyRequests,
     ValidationFailed,
 )
@@ -31,6 +32,8 @@ from identity.store import Work
 WRONG_WORDS = _(WRONG[0].upper() + WRONG[1:] + ".")
 AGAIN = "again"
 """A parameter of a page that wants whoever is signed in to prove again who they are."""
+LOCKED = _("Too many failed attempts. Wait a few minutes, then try again.")
+STOPPED = _("Nobody can sign in at the moment. Try again later.")
 TOO_LATE = _("That took too long. Sign in once more.")
 
 
@@ -88,17 +91,20 @@ class SigningIn:
             if "new_password" in form or form.get("act") == "change":
                 return await self._change(request, asked, form)
             proven = await self._services.login.prove(username, password)
-            if proven.user.must_change_password:
+            still_due = due(proven.user)
+            if still_due == "new password":
                 return self._change_form(asked, username)
-            if proven.user.second_factor:
+            if still_due == "second factor":
                 return await self._half_signed_in(request, asked, proven, username)
             return await self._signed_in(request, asked, proven)
         except TooLate:
             return self._form(asked, username=username, problem=TOO_LATE, status=422)
         except (InvalidGrant, InvalidRequest):
             return self._form(asked, username=username, problem=WRONG_WORDS, status=422)
+        except LockedDown as stopped:
+            return self._waits(asked, username, stopped, STOPPED)
         except TooManyRequests as locked:
-            return self._locked(asked, username, locked)
+            return self._waits(asked, username, locked, LOCKED)
 
     # --- Steps ------------------------------------------------------------------------------
 
@@ -187,13 +193,13 @@ class SigningIn:
             action=asked.action,
         )
 
-    def _locked(self, asked: Asked, username: str, locked: IdentityError) -> Response:
-        retry = locked.headers().get("Retry-After", "1")
+    def _waits(self, asked: Asked, username: str, refusal: IdentityError, problem: str) -> Response:
+        retry = refusal.headers().get("Retry-After", "1")
         return self._form(
             asked,
             username=username,
-            problem=_("Too many failed attempts. Wait a few minutes, then try again."),
-            status=locked.status,
+            problem=problem,
+            status=refusal.status,
             headers=((b"retry-after", retry.encode()),),
         )
 

@@ -29,6 +29,7 @@ from identity.tokens import table as tokens
 from identity.tokens.codes import AuthorizationCode
 from identity.tokens.devices.table import DeviceAuthorization
 from identity.tokens.exchanged import ExchangedToken
+from identity.tokens.lockdown import Lockdown
 from identity.tokens.logouts import LogoutNotice
 from identity.tokens.pushed import PushedRequest
 from identity.tokens.sessions import table as sessions
@@ -71,6 +72,7 @@ TABLES = (
     status.StatusBlock,
     status.RevokedPlace,
     Served,
+    Lockdown,
 )
 
 
@@ -94,13 +96,16 @@ _partial("uq_session_browser_client", _below, _at, where=_live, unique=True)
 _began, _offline = sessions.LoginSession.signed_in_at, col(_below).is_(None)
 _partial("ix_session_signed_in_at", _began, where=col(_began).is_not(None) & _offline)
 
+# Of what administrators look for among everybody's.
+_partial("ix_login_failure_locked", LoginFailure.key, where=col(LoginFailure.locked).is_(True))
+_lives = col(sessions.LoginSession.ended_at).is_(None)
+_where, _which = sessions.LoginSession.address, sessions.LoginSession.id
+_partial("ix_session_address", _where, _which, where=_lives)
+_browser = sessions.BrowserSession
+_lives = col(_browser.ended_at).is_(None)
+_partial("ix_browser_session_address", _browser.address, _browser.id, where=_lives)
+
 _waits = col(LogoutNotice.given_up_at).is_(None)
 _partial("ix_logout_notice_due", LogoutNotice.due_at, where=_waits)
-
-# By the beginning of what somebody is called, in the order of code points (`store.searching`).
-_by_code_point = "text_pattern_ops"
-Index("ix_login_name_begins", col(users.LoginName.name), postgresql_ops={"name": _by_code_point})
-Index("ix_user_account_name", col(users.User.name), postgresql_ops={"name": _by_code_point})
-Index("ix_user_account_status", col(users.User.status), col(users.User.id))
 
 metadata = SQLModel.metadata

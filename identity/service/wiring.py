@@ -39,10 +39,12 @@ from identity.settings import Settings
 from identity.store import Database
 from identity.store.changes import ChangeFeed
 from identity.store.remembered import Remembered
+from identity.tokens import lockdown
 from identity.tokens.answers import Answers
 from identity.tokens.hints import Hints
 from identity.tokens.id_tokens import IdTokens
 from identity.tokens.live import LiveTokens, Users
+from identity.tokens.lockdown import Lockdowns
 from identity.tokens.logout_tokens import LogoutTokens
 from identity.tokens.minting import Mint
 from identity.tokens.sessions.lifecycle import Lifetimes
@@ -69,6 +71,7 @@ class Services:
     users: Users
     clients: registry.Clients
     scopes: Remembered[dict[str, str | None]]
+    lockdowns: Lockdowns
     lifetimes: Lifetimes
     fetcher: Fetcher
     key_sets: KeySets
@@ -121,6 +124,10 @@ class Services:
         scopes = Remembered(
             feed, lambda _: db.read(home_of_scopes),
             noun="scopes", wholesale=("scope",), size=1, lookups=metrics.cache("scopes"),
+        )  # fmt: skip
+        lockdowns = Remembered(
+            feed, lambda _: lockdown.load(db),
+            noun=lockdown.NOUN, size=1, lookups=metrics.cache("lockdown"),
         )  # fmt: skip
         stored_kinds = Remembered(
             feed, lambda _: kinds.stored(db),
@@ -205,6 +212,7 @@ class Services:
             users=users,
             clients=clients,
             scopes=scopes,
+            lockdowns=lockdowns,
             lifetimes=Lifetimes.of(settings),
             fetcher=fetcher,
             key_sets=key_sets,
@@ -212,7 +220,9 @@ class Services:
             hasher=hasher,
             pool=pool,
             throttle=throttle,
-            login=PasswordLogin(db, hasher, pool, throttle, stored_kinds, queue, metrics),
+            login=PasswordLogin(
+                db, hasher, pool, throttle, stored_kinds, lockdowns, queue, metrics
+            ),
             second_factor=SecondFactor(db, master_key, settings, queue, metrics),
             halfway=Halfway(master_key),
             places=Places(settings, db, feed, ring),

@@ -74,10 +74,35 @@ class Mint:
         derived: Derived | None = None,
         cnf: Mapping[str, str] | None = None,
     ) -> AccessToken:
-        """A signed `at+jwt`, good from this second on. `userinfo`: claims that it opens there
-        beside those of its scopes. `details`: RFC 9396's. `cnf`: what it is bound to (RFC 7800).
-        `place`: of its status; none is only for tokens that nobody is given. `at`: Unix time of
-        `iat`, now when omitted."""
+        """A signed `at+jwt`, good from this second on. `place`: of its status; none is only for
+        tokens that nobody is given. The rest as `claims`."""
+        claims, lifetime = self.claims(
+            subject, client_id=client_id, audience=audience, scope=scope, at=at,
+            userinfo=userinfo, details=details, derived=derived, cnf=cnf,
+        )  # fmt: skip
+        if place is None:
+            signer = self._ring.signer_of(self._ring.chosen(audience))
+        else:
+            claims["status"] = {"status_list": {"idx": place.idx, "uri": place.uri}}
+            signer = place.signer
+        return AccessToken(signer.sign(claims), claims["jti"], lifetime)
+
+    def claims(
+        self,
+        subject: Subject,
+        *,
+        client_id: str,
+        audience: str,
+        scope: str,
+        at: float | None = None,
+        userinfo: Sequence[str] = (),
+        details: Sequence[Mapping[str, Any]] = (),
+        derived: Derived | None = None,
+        cnf: Mapping[str, str] | None = None,
+    ) -> tuple[dict[str, Any], int]:
+        """All that a token says but its status, and its life in seconds. `userinfo`: claims that it
+        opens there beside those of its scopes. `details`: RFC 9396's. `cnf`: what it is bound to
+        (RFC 7800). `at`: Unix time of `iat`, now when omitted."""
         issued_at = int(now() if at is None else at)
         lifetime = self._lifetime
         claims: dict[str, Any] = {
@@ -118,12 +143,12 @@ class Mint:
             claims["userinfo_claims"] = list(userinfo)
         if details:
             claims["authorization_details"] = list(details)
-        if place is None:
-            signer = self._ring.signer_of(self._ring.chosen(audience))
-        else:
-            claims["status"] = {"status_list": {"idx": place.idx, "uri": place.uri}}
-            signer = place.signer
-        return AccessToken(signer.sign(claims), claims["jti"], lifetime)
+        return claims, lifetime
+
+    def header(self, audience: str) -> dict[str, str]:
+        """Of a token for this audience, as it would be signed now."""
+        signer = self._ring.signer_of(self._ring.chosen(audience))
+        return {"alg": signer.algorithm, "typ": "at+jwt", "kid": signer.kid}
 
     def _audience(self, audience: str, scope: str) -> str | list[str]:
         """A token for another resource opens `/userinfo` too, if it says who somebody is."""

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.cli.importing.exports import users_of
 from identity.directory.users import accounts
 from identity.errors import ValidationFailed
+from identity.service.importing.exports import users_of
 from identity.store import Database
 from tests.cli.test_import import counts, users
 

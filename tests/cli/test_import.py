@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from passlib.hash import argon2, django_pbkdf2_sha256
 from sqlmodel import col, select
 
-from identity.cli.importing import batches
-from identity.cli.importing.batches import Import
-from identity.cli.importing.reading import Lines, records
-from identity.cli.importing.rows import Bad, login_key
 from identity.directory.users import accounts, names
 from identity.directory.users.table import User
 from identity.errors import ValidationFailed
 from identity.records.audit import AuditEvent
+from identity.service.importing import batches
+from identity.service.importing.batches import Import
+from identity.service.importing.reading import Lines, records
+from identity.service.importing.rows import Bad, login_key
 from identity.store import Database
 
 Identity = Callable[..., Any]

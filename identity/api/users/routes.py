@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, Security
-from sqlmodel import Session, col, select
+from fastapi import APIRouter, Response, Security
+from sqlmodel import Session
 
 from identity.api import sessions
 from identity.api.actor import Acting, acting
-from identity.api.bodies import JsonRoute, Moment, PathId, Text
+from identity.api.bodies import JsonRoute, PathId
 from identity.api.merge_patch import IfMatch, etag, merge_patch
-from identity.api.paging import Page, Paged, Search, listed
+from identity.api.paging import Page, Paged, listed
 from identity.api.problems import administrative
 from identity.api.sessions import AtClient, SessionOut
 from identity.api.users.schemas import (
@@ -21,47 +21,14 @@ from identity.api.users.schemas import (
     UserPatch,
 )
 from identity.directory.users import accounts, names
-from identity.directory.users.listing import matching
 from identity.directory.users.shown import UserOut
-from identity.directory.users.table import Status, User, UserRole
+from identity.directory.users.table import User
 from identity.service.administration import users as administration
 
 Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["users:write"])]
 
 router = APIRouter(prefix="/users", tags=["Users"], route_class=JsonRoute)
-
-
-@router.get(
-    "", operation_id="list_users", summary="List users, oldest first",
-    responses=administrative(),
-)  # fmt: skip
-async def list_users(
-    actor: Reader,
-    window: Paged,
-    q: Search = None,
-    status: Status | None = None,
-    role: Annotated[Text | None, Query(max_length=64, description="Only its holders.")] = None,
-    last_login_before: Annotated[
-        Moment | None, Query(description="Without those who have never logged in.")
-    ] = None,
-    never_logged_in: Annotated[bool | None, Query(description="Only those, or all others.")] = None,
-) -> Page[UserOut]:
-    """`q` is looked for in usernames, e-mail addresses and names."""
-    query = matching(
-        q=q, status=status, role=role,
-        last_login_before=last_login_before, never_logged_in=never_logged_in,
-    )  # fmt: skip
-
-    def unit(session: Session) -> Page[UserOut]:
-        users, following = window.take(session, query, User.id)
-        roles: dict[str, list[str]] = {user.id: [] for user in users}
-        granted = select(UserRole).where(col(UserRole.user_id).in_(roles))
-        for grant in session.exec(granted.order_by(UserRole.role)):
-            roles[grant.user_id].append(grant.role)
-        return Page(items=[UserOut.of(u, roles[u.id]) for u in users], next=following)
-
-    return await listed(actor.services.db, unit)
 
 
 @router.post(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlmodel import Session, col, select
 
 from identity.directory.access.granting import ADMINISTRATIVE, ALL, check_may_grant
-from identity.directory.access.table import Scope
+from identity.directory.access.table import Role, RoleScope, Scope
 from identity.errors import Forbidden
 
 ANY_ROLE = "roles:write"
@@ -87,3 +87,25 @@ def unregistered(session: Session, audiences: Collection[str], own: Collection[s
     homes = select(Scope.audience).where(col(Scope.audience).in_(audiences)).distinct()
     known = {*session.exec(homes), *own}
     return [audience for audience in audiences if audience not in known]
+
+
+def beyond_roles(session: Session, held: Held) -> list[str]:
+    """The roles whose holders are beyond whoever acts: those are not to be touched."""
+    if held is None:
+        return []
+    scopes: dict[str, set[str]] = {}
+    found = select(Role.name, RoleScope.scope).join(
+        RoleScope, col(RoleScope.role) == col(Role.name), isouter=True
+    )
+    for role, scope in session.exec(found):
+        scopes.setdefault(role, set()).update({scope} - {None})
+    return sorted(role for role, names in scopes.items() if not _may_give(held, role, names))
+
+
+def _may_give(held: Held, role: str, scopes: Iterable[str]) -> bool:
+    try:
+        check_scopes(held, scopes)
+        check_roles(held, [role])
+    except Forbidden:
+        return False
+    return True

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Literal
 
 from sqlmodel import Session, col, select
 
@@ -13,6 +14,8 @@ from identity.settings import SettingsError
 ADMIN = "admin"
 ACCOUNT = "account"
 """Every user holds it, whatever their roles: it reaches nothing but their own affairs."""
+LOCKDOWN = "lockdown:write"
+"""Whoever holds it is let in during a lockdown: somebody has to lift it."""
 ALL = "*"
 """In a client's list of scopes: whatever the user behind the request holds. In a request: all
 that both hold."""
@@ -40,6 +43,7 @@ BUILT_IN = {
     "keys:write": "Rotate and revoke signing keys",
     "audit:read": "Read the audit trail and the statistics",
     "introspect": "Introspect every token, and follow revocations",
+    LOCKDOWN: "Stop every sign-in and whatever is issued, and lift that; sign in meanwhile",
     ACCOUNT: "Change one's own account: name, e-mail address, password, sessions",
     **OPENID,
 }
@@ -49,6 +53,8 @@ EVERYBODYS = frozenset({ACCOUNT, *OPENID})
 ADMINISTRATIVE = frozenset(BUILT_IN) - EVERYBODYS
 """What reaches beyond its bearer's own affairs; granted only when asked for by name or by `*`."""
 
+Withheld = Literal["client", "user", "resource"]
+"""Who has not got a scope: the client, the user, or the resource that the token is for."""
 USUAL = 300
 """Characters of a scope that is remembered once parsed: clients ask for the same all day."""
 
@@ -174,15 +180,27 @@ def granted(
         names = [name for name in default if name in home]
     else:
         names = [name for name in home if name not in ADMINISTRATIVE and name not in OPENID]
-    everything = ALL in client and holder is not None
     return tuple(
-        name
-        for name in names
-        if (everything or name in client)
-        and (name not in OPENID if holder is None else name in holder)
-        and (audience is None or home[name] in (None, audience))
-        and not (audience is not None and name in BUILT_IN and name not in OPENID)
+        name for name in names if withheld(name, home[name], client, holder, audience) is None
     )
+
+
+def withheld(
+    name: str,
+    home: str | None,
+    client: Collection[str],
+    holder: Collection[str] | None,
+    audience: str | None,
+) -> Withheld | None:
+    """Why a scope that exists, of the resource `home`, is not granted; None: it is."""
+    if name not in client and (holder is None or ALL not in client):
+        return "client"
+    if name in OPENID if holder is None else name not in holder:
+        return "user"
+    if audience is None:
+        return None
+    ours = name in BUILT_IN and name not in OPENID
+    return "resource" if ours or home not in (None, audience) else None
 
 
 def held_for_granting(scopes: Iterable[str], roles_hold: Iterable[str]) -> frozenset[str]:

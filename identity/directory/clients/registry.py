@@ -41,6 +41,9 @@ class ClientSnapshot:
         networks that this service is let into."""
         return not self.self_registered
 
+    def may_use(self, grant: str) -> bool:
+        return grant in self.grants
+
     def may_hold(self, scope: str) -> bool:
         return ALL in self.scopes or scope in self.scopes
 

@@ -4,7 +4,7 @@
 who holds more than they do, and the last administrator who can log in stays one.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -58,10 +58,19 @@ def roles_of(session: Session, user_id: str) -> list[str]:
 
 def rights_of(work: Work, user_id: str, acr: str | None = None) -> tuple[list[str], frozenset[str]]:
     """Roles and scopes at once, for logins of this level."""
-    found = execute(work, _RIGHTS, {"id": user_id}).fetchall()
-    rows = [row for row in found if row[2] is None or meets(acr, row[2])]
+    rows = [row for row in grants_of(work, user_id) if counts(row[2], acr)]
     scopes = (scope for _, scope, _ in rows if scope is not None)
     return sorted({row[0] for row in rows}), frozenset([*EVERYBODYS, *scopes])
+
+
+def grants_of(work: Work, user_id: str) -> Sequence[tuple[str, str | None, str | None]]:
+    """Each role with each of its scopes, None where it has none, and the level that it wants."""
+    return execute(work, _RIGHTS, {"id": user_id}).fetchall()
+
+
+def counts(wanted: str | None, acr: str | None) -> bool:
+    """Whether a role that wants this level is held at a login of that one."""
+    return wanted is None or meets(acr, wanted)
 
 
 def create(

@@ -13,10 +13,10 @@ from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import scopes_of
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import LoginRequired, UnmetAuthenticationRequirements
-from identity.oauth import rights, targets
 from identity.oauth.authorize.documents import is_document
 from identity.oauth.authorize.request import AuthorizationRequest
 from identity.service.interactions import Person, Step
+from identity.tokens import rights, targets
 from identity.verifier.levels import meets
 
 CHOSEN = "chosen"

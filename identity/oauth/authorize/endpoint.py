@@ -45,6 +45,7 @@ from identity.service.people import person_at
 from identity.service.wiring import Services
 from identity.tokens import codes, pushed
 from identity.tokens.codes import Authorized
+from identity.tokens.lockdown import now_in_force
 
 LONGEST = 12 * 1024
 """Octets of a request, and of the address at which it waits, where it stands encoded once more:
@@ -200,6 +201,7 @@ class Authorize:
         request, person, asked = interaction.request, interaction.person, interaction.asked
         assert person is not None and asked is not None
         back, services = request.back, self._services
+        (await now_in_force(services.lockdowns)).check(person.user.scopes)
         code = await codes.issue(
             services.db,
             Authorized(

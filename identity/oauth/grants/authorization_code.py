@@ -79,6 +79,7 @@ class AuthorizationCode:
         if user is None or not user.active:
             raise InvalidGrant(NOT_VALID, audit="user disabled")
         user = user.at(code.acr)
+        request.admit(user)
         scope = request.left_of(code.scope, user, audience)
         had = self.details.still(code.authorization_details, request.client)
         details = self.details.narrowed(request.form.get("authorization_details"), had)

@@ -33,6 +33,7 @@ class ClientCredentials:
         client = request.client
         if not client.confidential:
             raise UnauthorizedClient("a public client cannot act for itself")
+        request.admit(None)
         scope = request.granted(holder=None)
         place = await self.places.take(client.id, request.audience)
         self.queue.put("token.issued", client_id=client.id, grant=self.grant_type, scope=scope)

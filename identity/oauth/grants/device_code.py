@@ -76,7 +76,9 @@ class DeviceCode:
         if user is None or not user.active:
             raise InvalidGrant(NOT_VALID, audit="user disabled")
         await self._check_lockout(user)
-        return await self._issue(request, device, user.at(device.acr))
+        user = user.at(device.acr)
+        request.admit(user)
+        return await self._issue(request, device, user)
 
     async def _issue(self, request: TokenRequest, device: Device, user: UserSnapshot) -> Issue:
         audience = request.audience_among(device.resources)

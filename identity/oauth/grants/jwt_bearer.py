@@ -115,6 +115,7 @@ class JwtBearer:
         if user.id != user_id:
             raise InvalidGrant(NOT_VALID, audit="the user has another name by now")
         roles, held = accounts.rights_of(session, user.id, None)
+        request.lockdown.check(held)
         allowed = held - TAKES_A_SIGN_IN
         scope = request.granted(allowed)
         if agreed is not None and not agreed.issuperset(scope.split()):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from identity.authentication.levels import BY_PASSWORD, BY_PASSWORD_AND_CODE
-from identity.authentication.password import Account, PasswordLogin, Proven
+from identity.authentication.password import PasswordLogin, Proven, due
 from identity.authentication.second_factor import SecondFactor
 from identity.clock import now
 from identity.directory.users import accounts
@@ -63,7 +63,7 @@ class Password:
         proven = await self.login.prove(username, password)
         user, code = proven.user, request.form.get("otp")
         audit.act_as("user", user.id)
-        if not _asks_for_code(user):
+        if due(user) != "second factor":
             code = None
         elif code is None:
             raise await self.second_factor.required(user.id, request.client.id)
@@ -84,7 +84,7 @@ class Password:
             self.second_factor.prove(work, user.id, code)
             proof = BY_PASSWORD_AND_CODE
         self.login.settle(work, proven)
-        if user.must_change_password:
+        if due(user) == "new password":
             audit.record(
                 work, "login", outcome="refused", subject=user.id, client_id=client.id,
                 why="password must be changed",
@@ -111,8 +111,3 @@ class Password:
             refresh_token = lifecycle.first_refresh_token(work, self.lifetimes, begun)
         subject = Subject(user.id, user.username, roles, begun)
         return Issue(subject, request.audience, scope, place, known_at, refresh_token)
-
-
-def _asks_for_code(user: Account) -> bool:
-    """Whoever has to change the password first gets nothing but that said."""
-    return user.second_factor and not user.must_change_password

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from identity.directory.access import granting
 from identity.directory.details import DetailTypes
+from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import InvalidGrant, InvalidScope, InvalidTarget
 from identity.oauth.grants.request import DETAILS, Issue, TokenRequest
 from identity.records.audit import AuditQueue
@@ -14,6 +15,7 @@ from identity.tokens.live import Users
 from identity.tokens.minting import Subject
 from identity.tokens.sessions import keeping, rotation
 from identity.tokens.sessions.lifecycle import Lifetimes
+from identity.tokens.sessions.rotation import Login
 from identity.tokens.status.places import Places
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class RefreshToken:
             raise InvalidGrant("the refresh token is not valid", audit="not this client's")
         self._check_key(request, login.jkt)
         self._check_narrower(request, login.scope, login.audience)
+        if request.lockdown.active:
+            request.admit(await self._user(login))
         had = self.details.still(login.authorization_details, request.client)
         details = self.details.narrowed(request.form.get("authorization_details"), had)
         place = await self.places.take(None, login.audience)
@@ -66,10 +70,7 @@ class RefreshToken:
             successor = await self.db.write(
                 lambda session: rotation.rotate(session, self.lifetimes, token, place.number)
             )
-        user = await self.users.get(login.user_id)
-        if user is None or not user.active:
-            raise InvalidGrant("the refresh token is not valid", audit="user disabled")
-        user = user.at(login.acr)
+        user = await self._user(login)
         scopes = login.scope.split()
         scope = request.granted(user.scopes & frozenset(scopes), default=scopes)
         self.queue.put(
@@ -81,6 +82,12 @@ class RefreshToken:
             subject, login.audience, scope, place, request.asked_at, successor,
             claims=login.claims, details=details,
         )  # fmt: skip
+
+    async def _user(self, login: Login) -> UserSnapshot:
+        user = await self.users.get(login.user_id)
+        if user is None or not user.active:
+            raise InvalidGrant("the refresh token is not valid", audit="user disabled")
+        return user.at(login.acr)
 
     @staticmethod
     def _check_key(request: TokenRequest, bound_to: str | None) -> None:

@@ -7,6 +7,8 @@ from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import InvalidRequest, InvalidTarget
+from identity.tokens import rights
+from identity.tokens.lockdown import OPEN, State
 from identity.tokens.minting import Derived, Subject
 from identity.tokens.status.places import Place
 from identity.tokens.subjects import is_pairwise
@@ -38,6 +40,12 @@ class TokenRequest(NamedTuple):
     """Unix time before this process last caught up: what it knows is at least as new."""
     jkt: str | None = None
     """The key that the request proves, to which its tokens are bound (RFC 9449 §5)."""
+    lockdown: State = OPEN
+
+    def admit(self, user: UserSnapshot | None) -> None:
+        """Raises `LockedDown` where tokens of this user, or of a client alone, are stopped. Asked
+        before anything is spent that they would lack afterwards."""
+        self.lockdown.check(user.scopes if user else ())
 
     @property
     def audience(self) -> str:
@@ -54,13 +62,14 @@ class TokenRequest(NamedTuple):
     ) -> str:
         """The scope to grant, space separated. `holder`: the user's scopes, None without one.
         `default`: what is asked for where the request does not say, the client's own if None."""
-        names = granting.granted(
+        names = rights.at_token(
+            self.client,
+            holder,
             self.form.get("scope"),
-            home=self.scopes,
-            client=self.client.scopes,
-            holder=holder,
-            audience=self.resource if self.resource != self.default_audience else None,
-            default=self.client.default_scopes if default is None else default,
+            self.scopes,
+            self.resource,
+            self.default_audience,
+            default=default,
         )
         return " ".join(names)
 

@@ -82,6 +82,7 @@ class TokenExchange:
         target = self._target(request)
         subject = await self._read(request, "subject_token")
         _check_theirs(client, subject)
+        request.admit(subject.user)
         act = await self._act(request, subject, target)
         scope = _scope(request, subject, target, await self._holds(subject))
         return await self._issue(request, subject, target, scope, act)

@@ -7,7 +7,7 @@ from sqlmodel import Session
 from identity.directory.access import editing
 from identity.directory.access.granting import scopes_of_roles
 from identity.directory.access.table import Role
-from identity.directory.users.listing import matching
+from identity.directory.users.listing import Wanted, matching
 from identity.directory.users.table import User
 from identity.errors import ValidationFailed
 from identity.http.messages import Response
@@ -33,7 +33,7 @@ class RoleScreen(Desk):
             role = editing.get_role(session, name)
             holders, cursor = [], None
             if seat.may("users:read"):
-                found, cursor = window.take(session, matching(role=name), User.id)
+                found, cursor = window.take(session, matching(Wanted(role=name)), User.id)
                 holders = list(found)
             scopes = sorted(scopes_of_roles(session, [name]))
             return {"role": role, "scopes": scopes, "holders": holders, "cursor": cursor}

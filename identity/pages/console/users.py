@@ -1,5 +1,6 @@
 """`/console/users`: who there is, found by what is typed or filtered, and acts on many at once."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -10,7 +11,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from identity.clock import utcnow
 from identity.directory.access.table import Role
 from identity.directory.users import accounts
-from identity.directory.users.listing import ids_beginning_with, matching
+from identity.directory.users.listing import Wanted, beginning_with, matching
 from identity.directory.users.table import User, UserRole
 from identity.errors import Conflict, IdentityError, ValidationFailed
 from identity.http.messages import Response
@@ -23,7 +24,6 @@ from identity.pages.registry import House
 from identity.pages.words import _
 from identity.service.administration import users as administration
 from identity.store.paging import listed
-from identity.store.searching import contains
 
 DORMANT = timedelta(days=90)
 MOST_AT_ONCE = 200
@@ -78,7 +78,7 @@ class Users(Desk):
     async def show(self, seat: Seat, query: Query) -> Response:
         q, view = lists.searched(query), query.get("view", "")
         status, role = query.get("status"), query.get("role")
-        filters = matching(
+        wanted = Wanted(
             status=status if status in ("active", "disabled") else None,
             role=role or None,
             last_login_before=utcnow() - DORMANT if view == "dormant" else None,
@@ -87,7 +87,7 @@ class Users(Desk):
         window = lists.window(query)
 
         def unit(session: Session) -> tuple[Any, ...]:
-            query, bounded = _narrowed(session, filters, q)
+            query, bounded = _narrowed(session, wanted, q)
             rows, cursor = window.take(session, query, User.id)
             granted: dict[str, list[str]] = {row.id: [] for row in rows}
             theirs = select(UserRole).where(col(UserRole.user_id).in_(granted))
@@ -212,17 +212,16 @@ class Users(Desk):
     }
 
 
-def _narrowed(
-    session: Session, filters: SelectOfScalar[User], q: str
-) -> tuple[SelectOfScalar[User], bool]:
+def _narrowed(session: Session, wanted: Wanted, q: str) -> tuple[SelectOfScalar[User], bool]:
     """To whom begins with `q`; only where nobody does, whoever has it anywhere in their names,
     which no index knows. Whether there may be more than are looked at."""
     if not q:
-        return filters, False
-    ids = ids_beginning_with(session, q, MOST_FOUND)
-    if not ids:
-        return filters.where(contains(q, User.username, User.email, User.name)), False
-    return filters.where(col(User.id).in_(ids)), len(ids) >= MOST_FOUND
+        return matching(wanted), False
+    users = beginning_with(session, q, MOST_FOUND)
+    if not users:
+        return matching(replace(wanted, q=q)), False
+    ids = [user.id for user in users]
+    return matching(wanted).where(col(User.id).in_(ids)), len(ids) >= MOST_FOUND
 
 
 async def page(house: House) -> Users:

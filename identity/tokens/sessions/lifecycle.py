@@ -4,7 +4,7 @@ A session's row is the one lock of all that happens to it: a refresh and an end 
 conditional write to it, so whichever commits first decides.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -186,11 +186,12 @@ def end_all(
     client_id: str | None = None,
     audiences: Iterable[str] | None = None,
     browser_session_id: str | None = None,
+    ids: Collection[str] | None = None,
     keep: Iterable[str | None] = (),
 ) -> int:
-    """End every session of a user, client or browser session, for `audiences` alone where they are
-    given, but those in `keep`; returns how many. A user's browser sessions end along, unless one in
-    `keep` hangs on them."""
+    """End every session of a user, client or browser session, or those of `ids`, for `audiences`
+    alone where they are given, but those in `keep`; returns how many. A user's browser sessions
+    end along, unless one in `keep` hangs on them."""
     kept = [each for each in keep if each is not None]
     if user_id is not None and client_id is None and audiences is None:
         _sign_out(session, reason, user_id, kept)
@@ -207,6 +208,8 @@ def end_all(
         mine.append(col(LoginSession.audience).in_(list(audiences)))
     if browser_session_id is not None:
         mine.append(col(LoginSession.browser_session_id) == browser_session_id)
+    if ids is not None:
+        mine.append(col(LoginSession.id).in_(ids))
     mine.append(col(LoginSession.id).not_in(kept))
     now = utcnow()
     ended = session.execute(

@@ -21,9 +21,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.cli.importing.reading import Lines, Record, records
-from identity.cli.importing.rows import Bad, Row, read_row
 from identity.clock import utcnow
+from identity.directory.access.authority import Held, beyond_roles
 from identity.directory.access.table import Role
 from identity.directory.hashes import kinds
 from identity.directory.subjects import Subject
@@ -33,6 +32,8 @@ from identity.errors import IdentityError
 from identity.opaque import new_id
 from identity.records import audit
 from identity.records.audit import AuditEvent
+from identity.service.importing.reading import Lines, Record, records
+from identity.service.importing.rows import Bad, Row, read_row
 from identity.store import Database
 from identity.tokens.sessions import lifecycle
 
@@ -84,6 +85,8 @@ class Import:
     make_password: Callable[[], str] | None = None
     one_time: timedelta = timedelta(hours=24)
     """For how long such a password is good."""
+    held: Held = None
+    """What whoever imports may hand out; rows that take more are bad ones."""
     report: Report = field(default_factory=Report)
     _seen: dict[str, int] = field(default_factory=dict)
     """Names that the file has used, and on which line."""
@@ -168,6 +171,7 @@ class Import:
         owners = _owners(session, rows)
         held = _roles_of(session, owners)
         roles = set(session.exec(select(Role.name)).all())
+        beyond = set(beyond_roles(session, self.held))
         fresh = []
         for row in rows:
             missing = [role for role in row.roles or () if role not in roles]
@@ -175,6 +179,9 @@ class Import:
             other = owners.get(row.email_key) if row.email_key else None
             if missing:
                 bad.append(Bad(row.line, f"no such role: {' '.join(missing)}"))
+            elif owner is None and (over := beyond.intersection(row.roles or ())):
+                words = f"you cannot give what you do not hold: {' '.join(sorted(over))}"
+                bad.append(Bad(row.line, words))
             elif owner is None and other is None:
                 fresh.append(row)
             elif owner is None or owner.username != row.username:
@@ -211,7 +218,7 @@ class Import:
         else:
             try:
                 with session.begin_nested():
-                    _bring_into_line(session, user, fields, status, roles)
+                    _bring_into_line(session, user, fields, status, roles, self.held)
             except IdentityError as refusal:
                 session.expire(user)
                 bad.append(Bad(row.line, refusal.detail))
@@ -229,13 +236,14 @@ def _bring_into_line(
     fields: dict[str, Any],
     status: str | None,
     roles: tuple[str, ...] | None,
+    held: Held,
 ) -> None:
     if fields:
-        accounts.update(session, user, fields, None)
+        accounts.update(session, user, fields, held)
     if roles is not None:
-        accounts.set_roles(session, user, roles, None)
+        accounts.set_roles(session, user, roles, held)
     if status is not None:
-        accounts.set_status(session, user, status, None)
+        accounts.set_status(session, user, status, held)
     if status == "disabled":
         lifecycle.end_all(session, "user disabled", user_id=user.id)
 

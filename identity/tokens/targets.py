@@ -54,3 +54,19 @@ def targets(
         return ()
     found = [target(each, asked, client, own, scopes) for each in named or (None,)]
     return tuple(dict.fromkeys(each for each in found if each is not None))
+
+
+def at_token(
+    named: str | None,
+    asked: str | None,
+    client: ClientSnapshot,
+    own: Collection[str],
+    scopes: Mapping[str, str | None],
+    issuer: str,
+) -> str | None:
+    """`target` of a request for a token. Raises `InvalidTarget`."""
+    if is_pairwise(client):
+        if named not in (None, *own):
+            raise InvalidTarget("a client with pairwise subjects gets tokens for us alone")
+        return issuer
+    return target(named, asked, client, own, scopes)

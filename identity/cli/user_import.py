@@ -10,7 +10,7 @@ from identity.cli.frame import Operation, operating
 from identity.cli.printing import as_json, facts, remark
 
 if TYPE_CHECKING:
-    from identity.cli.importing.batches import Batch, Import
+    from identity.service.importing.batches import Batch, Import
 
 Format = Annotated[
     str | None,
@@ -49,8 +49,8 @@ def import_(
     realm), Auth0 and Firebase are read as they are. Users who exist stay as they are, so that a
     file can be imported again; bad rows are reported by line, the others are imported.
     """
-    from identity.cli.importing import exports
-    from identity.cli.importing.batches import Import
+    from identity.service.importing import exports
+    from identity.service.importing.batches import Import
 
     parameters = exports.firebase_parameters(hash_config) if hash_config else None
     with operating() as operation:
@@ -69,8 +69,8 @@ def import_(
 def create_from(file: Path, form: str | None, *, generate: bool, json: bool) -> None:
     """Create the users of `file` who are not there yet. What is printed are the one-time
     passwords made up for them, each as soon as it counts."""
-    from identity.cli.importing.batches import Import
     from identity.cli.secrets import made_up
+    from identity.service.importing.batches import Import
 
     with operating() as operation:
         rounds = operation.settings.passwords.bcrypt_rounds
@@ -106,9 +106,9 @@ def _batches(
     parameters: str | None = None,
 ) -> "Iterator[Batch]":
     """Each once it is stored; its bad rows have been told."""
-    from identity.cli.importing.reading import FORMATS
     from identity.cli.progress import Progress
     from identity.directory.access.granting import ensure_built_in
+    from identity.service.importing.reading import FORMATS
 
     if form is not None and form not in FORMATS:
         raise typer.BadParameter(f"--format is one of {', '.join(FORMATS)}")

@@ -12,14 +12,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from identity.cli.importing import exports
-from identity.cli.importing.rows import Bad, explained
 from identity.directory.users import profile
+from identity.directory.users.exporting import neutral
 from identity.errors import ValidationFailed
+from identity.service.importing import exports
+from identity.service.importing.rows import Bad, explained
 
 COLUMNS = frozenset(
     ("username", "email", "name", "password_hash", "roles", "status", "email_verified")
 ).union(profile.MEMBERS)
+SHOWN = frozenset(("id", "must_change_password", "created_at", "updated_at", "last_login_at"))
+"""What an export of ours has besides, and nobody imports: it is passed over."""
 FORMATS = ("csv", "jsonl", "keycloak", "auth0", "firebase")
 _AUTH0 = frozenset(("_id", "user_id", "passwordHash", "identities"))
 """Members by which a line of Auth0's is known."""
@@ -135,9 +138,15 @@ def _csv(lines: Lines) -> Iterator[Record | Bad]:
         elif len(cells) > len(header):
             yield Bad(line, f"has {len(cells)} fields, the first line names {len(header)}")
         elif any(cells):
-            yield line, {name: cell for name, cell in zip(header, cells) if cell}  # noqa: B905
+            named = zip(header, cells)  # noqa: B905
+            yield line, {name: _meant(cell) for name, cell in named if cell and name in COLUMNS}
     if not header:
         raise ValidationFailed([("/file", "the file is empty")])
+
+
+def _meant(cell: str) -> str:
+    """Without the apostrophe that an export of ours puts before what looks like a formula."""
+    return cell[1:] if cell.startswith("'") and neutral(cell[1:]) == cell else cell
 
 
 def _checked_header(header: list[str]) -> list[str]:
@@ -148,7 +157,7 @@ def _checked_header(header: list[str]) -> list[str]:
         wrong = "the first line must name the columns, separated by commas, username among them"
     elif len(set(header)) != len(header):
         wrong = "the first line names a column twice"
-    elif unknown := sorted(set(header) - COLUMNS):
+    elif unknown := sorted(set(header) - COLUMNS - SHOWN):
         wrong = f"unknown column {', '.join(unknown)}; known are {', '.join(sorted(COLUMNS))}"
     if wrong:
         raise ValidationFailed([("/file", wrong)])
@@ -163,10 +172,13 @@ def _jsonl(lines: Lines) -> Iterator[Record | Bad]:
         line, members = item
         if "password" in members:
             yield Bad(line, f"the member password {_PLAIN}")
-        elif unknown := sorted(members.keys() - COLUMNS):
+        elif unknown := sorted(members.keys() - COLUMNS - SHOWN):
             yield Bad(line, f"unknown member {', '.join(unknown)[:100]}")
         else:
-            yield line, {name: v for name, v in members.items() if v not in (None, "")}
+            yield (
+                line,
+                {name: v for name, v in members.items() if v not in (None, "") and name in COLUMNS},
+            )
 
 
 def _objects(lines: Lines) -> Iterator[tuple[int, dict[str, Any]] | Bad]:

@@ -1,1 +1,0 @@
-"""Users from other systems, with the password hashes that those made."""
