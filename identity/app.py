@@ -106,6 +106,7 @@ class Identity(Edge):
         leaving = logout.Logout(services, house.refusing, house.signed_out)
         house.logouts = leaving
         house.devices = device_answers.DeviceAnswers(services)
+        house.grants = registry.GRANTS
         asking = device.DeviceAuthorization(services)
         challenging = challenge.AuthorizeChallenge(services)
         about = userinfo.Userinfo(services)

@@ -17,17 +17,13 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic_core import PydanticCustomError
 
 from identity.errors import NotFound, UnsupportedMediaType, ValidationFailed, pointer
+from identity.store.texts import storable
 
 LONGEST_ID = 200
 SHOWN_ERRORS = 20
 OBJECT, LIST = "(object)", "(list)"
 """Tags of a body that comes in two forms; no part of a pointer to what is wrong in it."""
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", re.ASCII)
-
-
-def storable(text: str) -> bool:
-    """PostgreSQL stores no NUL, and lone surrogates are no Unicode text."""
-    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _text(text: str) -> str:

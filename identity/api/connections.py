@@ -17,6 +17,7 @@ from identity.directory.clients.table import Client
 from identity.directory.consents import Consent
 from identity.directory.users import accounts
 from identity.errors import NotFound
+from identity.service.administration import users as administration
 from identity.tokens.sessions import listing
 from identity.tokens.sessions.table import BrowserSession
 from identity.tokens.withdrawing import withdraw
@@ -25,7 +26,7 @@ router = APIRouter(route_class=JsonRoute)
 Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["users:write"])]
 MINE, THEIRS = "Self-service", "Users"
-BY_USER, BY_ADMIN = "ended by the user", "ended by an administrator"
+BY_USER = "ended by the user"
 
 
 class ConsentOut(BaseModel):
@@ -134,12 +135,9 @@ async def list_consents(actor: Reader, user_id: PathId, window: Paged) -> Page[C
     responses=administrative(404),
 )  # fmt: skip
 async def withdraw_consent(actor: Writer, user_id: PathId, client_id: PathId) -> None:
-    def unit(session: Session) -> None:
-        accounts.guard(session, accounts.get(session, user_id), actor.held)
-        if not withdraw(session, user_id, client_id, "consent withdrawn by an administrator"):
-            raise NotFound("the user has agreed to nothing there")
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(
+        lambda s: administration.withdraw_consent(s, user_id, client_id, actor.held)
+    )
 
 
 @router.get(
@@ -163,11 +161,9 @@ async def list_browser_sessions(
     responses=administrative(404),
 )  # fmt: skip
 async def end_browser_session(actor: Writer, user_id: PathId, session_id: PathId) -> None:
-    def unit(session: Session) -> None:
-        accounts.guard(session, accounts.get(session, user_id), actor.held)
-        browser.end_of(session, user_id, session_id, BY_ADMIN)
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(
+        lambda s: administration.end_browser_session(s, user_id, session_id, actor.held)
+    )
 
 
 def _consents(session: Session, window: Window, user_id: str) -> Page[ConsentOut]:

@@ -5,14 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Security
 from pydantic import BaseModel, ConfigDict, Field
-from sqlmodel import Session, col, select
 
 from identity.api.actor import Acting, acting
 from identity.api.bodies import Body, JsonRoute, PathId
 from identity.api.paging import Page
 from identity.api.problems import administrative
-from identity.keys import rotation, upkeep
 from identity.keys.table import SigningKey, State
+from identity.service.administration import keys as administration
 
 Reader = Annotated[Acting, Security(acting, scopes=["keys:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["keys:write"])]
@@ -66,11 +65,8 @@ router = APIRouter(prefix="/keys", tags=["Keys"], route_class=JsonRoute)
 async def list_keys(actor: Reader) -> Page[KeyOut]:
     """Newest first. There are few; they come on one page."""
 
-    def unit(session: Session) -> Page[KeyOut]:
-        query = select(SigningKey).order_by(col(SigningKey.created_at).desc(), col(SigningKey.kid))
-        return Page(items=[KeyOut.of(key) for key in session.exec(query)])
-
-    return await actor.services.db.read(unit)
+    found = await actor.services.db.read(administration.listed)
+    return Page(items=[KeyOut.of(key) for key in found])
 
 
 @router.post(
@@ -79,16 +75,10 @@ async def list_keys(actor: Reader) -> Page[KeyOut]:
 )  # fmt: skip
 async def rotate(actor: Writer, body: Rotate | None = None) -> KeyOut:
     """The key that signs next. It is published now and signs once every verifier knows it."""
-    settings = actor.services.settings
     asked = body or Rotate()
-    serves = rotation.serving(settings, asked.algorithm)
-    algorithm = settings.keys.algorithm_for(serves)
-    material = await upkeep.material(algorithm, actor.services.master)
-    return await actor.services.db.write(
-        lambda session: KeyOut.of(
-            rotation.rotate(session, settings, material, now=asked.now, serves=serves)
-        )
-    )
+    services = actor.services
+    key = await administration.rotate(services, now=asked.now, algorithm=asked.algorithm)
+    return KeyOut.of(key)
 
 
 @router.post(
@@ -98,11 +88,4 @@ async def rotate(actor: Writer, body: Rotate | None = None) -> KeyOut:
 async def revoke(actor: Writer, kid: PathId) -> KeyOut:
     """Everything that it signed is dead at once, also the token that asks for this. Another key
     takes its place."""
-    services = actor.services
-    algorithm = await services.db.read(
-        lambda session: rotation.replacing(session, services.settings, kid)
-    )
-    material = await upkeep.material(algorithm, services.master)
-    return await services.db.write(
-        lambda session: KeyOut.of(rotation.revoke(session, services.settings, kid, material))
-    )
+    return KeyOut.of(await administration.revoke(actor.services, kid))

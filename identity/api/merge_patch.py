@@ -1,5 +1,4 @@
-"""JSON merge patches (RFC 7396), and the entity tags that keep two editors from undoing each
-other's work unseen (RFC 9110 §13.1.1)."""
+"""JSON merge patches (RFC 7396), and the header that refuses them (`http.preconditions`)."""
 
 from typing import Annotated, Any
 
@@ -7,7 +6,8 @@ from fastapi import Header
 
 from identity.api.bodies import Body
 from identity.api.bodies import validation_failed as validation_failed
-from identity.errors import PreconditionFailed
+from identity.http.preconditions import check_unchanged as check_unchanged
+from identity.http.preconditions import etag as etag
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -37,19 +37,3 @@ def merge_patch(model: type[Patch]) -> dict[str, Any]:
     """`openapi_extra` of a PATCH route: its body may come under both media types."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {"requestBody": {"content": {MERGE_PATCH: {"schema": schema}}}}
-
-
-def etag(version: int) -> str:
-    """A resource's version as a strong entity tag."""
-    return f'"{version}"'
-
-
-def check_unchanged(if_match: str | None, version: int) -> None:
-    """Raise `PreconditionFailed` unless `If-Match` is absent, `*`, or lists `version`.
-
-    Called in the transaction that changes the resource, its row locked.
-    """
-    if if_match is None or if_match.strip() == "*":
-        return
-    if etag(version) not in (tag.strip() for tag in if_match.split(",")):
-        raise PreconditionFailed(f"the version is {etag(version)} by now")

@@ -66,13 +66,13 @@ def parse_form(body: bytes, repeatable: frozenset[str] = frozenset()) -> dict[st
     return form if all(form.values()) else {name: value for name, value in form.items() if value}
 
 
-def parse_pairs(body: bytes) -> list[tuple[str, str]]:
+def parse_pairs(body: bytes, most: int = MAX_FIELDS) -> list[tuple[str, str]]:
     """Every parameter that has a value, in order, for whoever allows some of them to repeat.
     InvalidRequest as `parse_form`, but for repetitions."""
     if not body:
         return []
-    if body.count(b"&") >= MAX_FIELDS:
-        raise InvalidRequest(f"the form has more than {MAX_FIELDS} parameters")
+    if body.count(b"&") >= most:
+        raise InvalidRequest(f"the form has more than {most} parameters")
     decoded = [_decoded_pair(pair) for pair in body.split(b"&")]
     if any("\0" in name or "\0" in value for name, value in decoded):
         raise InvalidRequest("the form contains a NUL character")

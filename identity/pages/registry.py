@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 
+from identity.directory.clients.grant_kinds import GrantKind
 from identity.errors import Forbidden, IdentityError
 from identity.http import cookies
 from identity.http.messages import Request, Response
 from identity.http.origins import from_elsewhere, origin_of
 from identity.pages import catalogues, load
+from identity.pages.console.screens import SCREENS
 from identity.pages.languages import COOKIE, ENGLISH, Languages, Speech, speech
 from identity.pages.words import _
 from identity.service.interactions import Authorizations, Devices, Logouts
@@ -56,6 +58,7 @@ PAGES = (
     Entry("/account/not-me", "account.not_me"),
     Entry("/account/data", "account.data"),
     Entry("/account/delete", "account.deletion"),
+    *(Entry(each.path, f"console.{each.module}") for each in SCREENS),
     Entry("/static/{name}", "static", ("GET",), speaks=False),
 )
 
@@ -71,6 +74,8 @@ class House:
     authorizations: Authorizations
     logouts: Logouts
     devices: Devices
+    grants: Sequence[GrantKind]
+    """Those that a client can be registered for."""
 
     def __init__(self, services: Services) -> None:
         self.services = services

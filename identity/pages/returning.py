@@ -4,6 +4,7 @@ import re
 from urllib.parse import urlencode
 
 from identity.errors import InvalidRequest
+from identity.pages.console.screens import SCREENS
 from identity.pages.words import _
 
 PAGES = (
@@ -16,19 +17,21 @@ ACCOUNT = (
     "/account/delete", "/account/not-me",
 )  # fmt: skip
 """Pages for whoever has just proved who they are."""
+CONSOLE = tuple(each.path for each in SCREENS)
 _PLAIN = re.compile(r"[!-\[\]-~]*")  # no control, no space, no backslash
 
 
 def to(query: dict[str, str], base: str) -> str | None:
     """The address to go on at; None where none is named. InvalidRequest for one that is not among
-    `PAGES` or `ACCOUNT` here: whoever signs in must not be led elsewhere."""
+    `PAGES`, `ACCOUNT` or `CONSOLE` here: whoever signs in must not be led elsewhere."""
     wanted = query.get("to")
     if wanted is None:
         return None
     if is_account(wanted, base):
         return wanted
     path, _mark, _query = wanted.partition("?")
-    if not _PLAIN.fullmatch(wanted) or path not in [f"{base}{page}" for page in PAGES]:
+    pages = [f"{base}{page}" for page in (*PAGES, *CONSOLE)]
+    if not _PLAIN.fullmatch(wanted) or path not in pages:
         raise InvalidRequest(_("The address to go on at is not one of this service."))
     return wanted
 
@@ -46,6 +49,10 @@ def is_ours(address: str, base: str) -> bool:
     """Whether a browser that is sent to this path stays with this service."""
     inside = address.startswith(f"{base}/") and not address.startswith("//")
     return inside and _PLAIN.fullmatch(address) is not None
+
+
+def is_console(address: str | None, base: str) -> bool:
+    return (address or "").partition("?")[0] in [base + page for page in CONSOLE]
 
 
 def query_of(address: str) -> str:

@@ -70,10 +70,11 @@ class SigningIn:
             return self._form(request, asked)
         if asked.to is None:
             return see_other(f"{self._rendering.base}/account")
-        if returning.is_account(asked.to, self._rendering.base):
+        base, again = self._rendering.base, AGAIN in request.query
+        if returning.is_account(asked.to, base) or (again and returning.is_console(asked.to, base)):
             if stepped_up(person):
                 return see_other(asked.to)
-        elif AGAIN not in request.query:
+        elif not again:
             return see_other(asked.to)
         return self._form(request, asked, username=person.user.username, again=True)
 

@@ -126,6 +126,10 @@ The first user was created. This is shown once:
     username  {username}
     password  {password}
 
+The console, in a browser:
+
+    {settings.issuer.rstrip("/")}/console
+
 A token for it, with all that it may do:
 
     curl -d grant_type=password -d 'scope=*' \\

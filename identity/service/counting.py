@@ -39,22 +39,26 @@ class Stats(BaseModel):
 
 def counted(session: Session, hours: int) -> Stats:
     """Of the last so many hours, the current one last."""
-    now = utcnow()
-    first = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
-    by_hour = _by_hour(session, first)
     return Stats(
-        hours=[
-            Hour(hour=hour, **by_hour.get(f"{hour:%Y-%m-%d %H}", _NONE))
-            for hour in (first + n * HOUR for n in range(hours))
-        ],
+        hours=by_hour(session, hours),
         users=_accounts(session, User),
         clients=_accounts(session, Client),
         sessions=session.exec(
             select(func.count())
             .select_from(LoginSession)
-            .where(col(LoginSession.ended_at).is_(None), LoginSession.expires_at > now)
+            .where(col(LoginSession.ended_at).is_(None), LoginSession.expires_at > utcnow())
         ).one(),
     )
+
+
+def by_hour(session: Session, hours: int) -> list[Hour]:
+    """The last so many, oldest first."""
+    first = utcnow().replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
+    found = _by_hour(session, first)
+    return [
+        Hour(hour=hour, **found.get(f"{hour:%Y-%m-%d %H}", _NONE))
+        for hour in (first + n * HOUR for n in range(hours))
+    ]
 
 
 _NONE = {"logins": 0, "failures": 0, "tokens": 0}

@@ -9,15 +9,14 @@ from sqlmodel import Session, col, select
 from identity.api.access.schemas import NewRole, NewScope, RoleOut, RolePatch, ScopeOut, ScopePatch
 from identity.api.actor import Acting, acting
 from identity.api.bodies import JsonRoute, PathId, Text
-from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
+from identity.api.merge_patch import IfMatch, etag, merge_patch
 from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
 from identity.directory.access import editing
 from identity.directory.access.granting import scopes_of_roles
 from identity.directory.access.listing import roles_matching, scopes_matching
 from identity.directory.access.table import Role, RoleScope, Scope
-from identity.directory.clients import accounts as clients
-from identity.directory.users import accounts as users
+from identity.service.administration import access as administration
 
 Reader = Annotated[Acting, Security(acting, scopes=["roles:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["roles:write"])]
@@ -91,9 +90,7 @@ async def update_role(
     already issued."""
 
     def unit(session: Session) -> RoleOut:
-        role = editing.get_role(session, name, lock=True)
-        check_unchanged(if_match, role.version)
-        editing.update_role(session, role, body.members(), actor.held)
+        role = administration.change_role(session, name, body.members(), actor.held, if_match)
         return _role(session, role, response)
 
     return await actor.services.db.write(unit)
@@ -105,14 +102,9 @@ async def update_role(
 )  # fmt: skip
 async def delete_role(actor: Writer, name: PathId, if_match: IfMatch = None) -> None:
     """Its users lose it at once."""
-
-    def unit(session: Session) -> None:
-        role = editing.get_role(session, name, lock=True)
-        check_unchanged(if_match, role.version)
-        users.lose_role(session, name)
-        editing.remove_role(session, role, actor.held)
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(
+        lambda session: administration.delete_role(session, name, actor.held, if_match)
+    )
 
 
 # --- Scopes ---------------------------------------------------------------------------------
@@ -184,12 +176,7 @@ async def update_scope(
     fields = body.members()
 
     def unit(session: Session) -> ScopeOut:
-        scope = editing.get_scope(session, name, lock=True)
-        check_unchanged(if_match, scope.version)
-        was_open = scope.open_to_registered
-        editing.update_scope(session, scope, fields, actor.held)
-        if was_open and not scope.open_to_registered:
-            clients.lose_scope(session, name, self_registered=True)
+        scope = administration.change_scope(session, name, fields, actor.held, if_match)
         return _scope(scope, response)
 
     return await actor.services.db.write(unit)
@@ -201,14 +188,9 @@ async def update_scope(
 )  # fmt: skip
 async def delete_scope(actor: Writer, name: PathId, if_match: IfMatch = None) -> None:
     """Roles, clients and tokens already issued lose it at once."""
-
-    def unit(session: Session) -> None:
-        scope = editing.get_scope(session, name, lock=True)
-        check_unchanged(if_match, scope.version)
-        clients.lose_scope(session, name)
-        editing.remove_scope(session, scope, actor.held)
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(
+        lambda session: administration.delete_scope(session, name, actor.held, if_match)
+    )
 
 
 def _role(session: Session, role: Role, response: Response) -> RoleOut:

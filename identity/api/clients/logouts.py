@@ -12,8 +12,7 @@ from identity.api.bodies import JsonRoute, PathId
 from identity.api.paging import Page, Paged, listed
 from identity.api.problems import administrative
 from identity.directory.clients import accounts
-from identity.records import audit
-from identity.tokens import logouts
+from identity.service.administration.clients import retry_logouts as retry_logouts_of
 from identity.tokens.logouts import LogoutNotice
 
 Reader = Annotated[Acting, Security(acting, scopes=["clients:read"])]
@@ -62,10 +61,4 @@ async def list_logouts(actor: Reader, client_id: PathId, window: Paged) -> Page[
     summary="Try again now, also what was given up", responses=administrative(404),
 )  # fmt: skip
 async def retry_logouts(actor: Writer, client_id: PathId) -> None:
-    def unit(session: Session) -> None:
-        client = accounts.get(session, client_id)
-        accounts.guard(session, client, actor.held)
-        if count := logouts.try_again(session, client_id):
-            audit.record(session, "logout_notices.retried", client_id=client_id, count=count)
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(lambda s: retry_logouts_of(s, client_id, actor.held))

@@ -17,8 +17,8 @@ from identity.api.clients.schemas import (
     SecretOut,
     SecretShown,
 )
-from identity.api.clients.settings import OBJECTS, chosen
-from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
+from identity.api.clients.settings import chosen
+from identity.api.merge_patch import IfMatch, etag, merge_patch
 from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
 from identity.authentication import sectors
@@ -28,9 +28,8 @@ from identity.directory.clients.listing import matching
 from identity.directory.clients.settings import load
 from identity.directory.clients.surroundings import Surroundings
 from identity.directory.clients.table import Client, ClientSecret, Status
-from identity.directory.merging import patched
 from identity.errors import ValidationFailed
-from identity.tokens.sessions import of_clients
+from identity.service.administration import clients as administration
 
 Reader = Annotated[Acting, Security(acting, scopes=["clients:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["clients:write"])]
@@ -132,17 +131,15 @@ async def update_client(
     around = await _surroundings(actor, await _sector(actor, client_id, body))
 
     def unit(session: Session) -> ClientOut:
-        client = accounts.get(session, client_id, lock=True)
-        check_unchanged(if_match, client.version)
-        fields = patched(client.settings or {}, body.members(), OBJECTS) | body.named()
-        of_clients.update(
+        client = administration.change(
             session,
-            client,
-            fields,
+            client_id,
+            body.members() | body.named(),
             known_grants=request.app.state.grants,
             own_audiences=actor.own_audiences,
             around=around,
             held=actor.held,
+            if_match=if_match,
         )
         return _shown(session, client, response)
 
@@ -155,13 +152,9 @@ async def update_client(
 )  # fmt: skip
 async def delete_client(actor: Writer, client_id: PathId, if_match: IfMatch = None) -> None:
     """Its sessions and tokens die at once."""
-
-    def unit(session: Session) -> None:
-        client = accounts.get(session, client_id, lock=True)
-        check_unchanged(if_match, client.version)
-        of_clients.remove(session, client, actor.held)
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(
+        lambda session: administration.delete(session, client_id, actor.held, if_match)
+    )
 
 
 @router.post(

@@ -9,9 +9,7 @@ from identity.api.bodies import Body, Line, Text
 from identity.api.merge_patch import Patch, omitted
 from identity.api.openapi import GRANT_TYPE
 from identity.directory.clients.settings import NAMES, ClientSettings
-
-OBJECTS = frozenset({"jwks", "workloads", "claims", "lifetimes", "token_exchange"})
-"""Settings that are objects: a patch changes their members, and what that makes is looked at."""
+from identity.service.administration.clients import OBJECTS
 
 Grants = Annotated[
     list[Annotated[Line, Field(json_schema_extra={"format": GRANT_TYPE})]],

@@ -8,11 +8,12 @@ from sqlmodel import Session
 from identity.api.actor import Acting, acting
 from identity.api.bodies import JsonRoute, PathId
 from identity.api.issuers.schemas import IssuerOut, IssuerPatch, NewIssuer
-from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
+from identity.api.merge_patch import IfMatch, etag, merge_patch
 from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
 from identity.directory.issuers import editing
 from identity.directory.issuers.table import TrustedIssuer
+from identity.service.administration import access as administration
 
 Reader = Annotated[Acting, Security(acting, scopes=["clients:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["clients:write"])]
@@ -82,14 +83,13 @@ async def update_issuer(
     """A JSON merge patch; `jwks` is replaced as a whole. Takes effect at once."""
 
     def unit(session: Session) -> IssuerOut:
-        found = editing.get(session, issuer_id, lock=True)
-        check_unchanged(if_match, found.version)
-        editing.update(
+        found = administration.change_issuer(
             session,
-            found,
+            issuer_id,
             body.members(),
             own_issuer=actor.services.settings.issuer,
             held=actor.held,
+            if_match=if_match,
         )
         return _shown(found, response)
 
@@ -102,13 +102,9 @@ async def update_issuer(
 )  # fmt: skip
 async def delete_issuer(actor: Writer, issuer_id: PathId, if_match: IfMatch = None) -> None:
     """Nothing that it says counts any more. What was issued on its word before runs out."""
-
-    def unit(session: Session) -> None:
-        found = editing.get(session, issuer_id, lock=True)
-        check_unchanged(if_match, found.version)
-        editing.remove(session, found, actor.held)
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(
+        lambda session: administration.delete_issuer(session, issuer_id, actor.held, if_match)
+    )
 
 
 def _shown(issuer: TrustedIssuer, response: Response) -> IssuerOut:

@@ -1,6 +1,5 @@
 """`/users`: what administrators do with users, their roles, passwords and sessions."""
 
-import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Response, Security
@@ -9,7 +8,7 @@ from sqlmodel import Session
 from identity.api import sessions
 from identity.api.actor import Acting, acting
 from identity.api.bodies import JsonRoute, PathId
-from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
+from identity.api.merge_patch import IfMatch, etag, merge_patch
 from identity.api.paging import Page, Paged, listed
 from identity.api.problems import administrative
 from identity.api.sessions import AtClient, SessionOut
@@ -22,15 +21,13 @@ from identity.api.users.schemas import (
     UserPatch,
 )
 from identity.authentication.mail import resetting
-from identity.authentication.passwords import policy
-from identity.clock import utcnow
-from identity.directory.users import accounts, names, profile
+from identity.directory.users import accounts, names
 from identity.directory.users.shown import UserOut
 from identity.directory.users.table import User
 from identity.errors import Conflict, ValidationFailed
 from identity.records import audit
+from identity.service.administration import users as administration
 from identity.service.wiring import Services
-from identity.tokens.sessions import lifecycle
 
 Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["users:write"])]
@@ -48,11 +45,8 @@ async def create_user(actor: Writer, body: NewUser, response: Response) -> UserO
     if body.invite:
         _check_invitable(services, body.email, body.password is not None)
     username = names.username(body.username)
-    password_hash = None
-    if body.password is not None:
-        password = body.password.get_secret_value()
-        policy.check(password, username=username, email=body.email)
-        password_hash = await services.login.hash(username, password)
+    password = body.password.get_secret_value() if body.password is not None else None
+    password_hash = await administration.hashed(services, username, body.email, password)
 
     def unit(session: Session) -> UserOut:
         user = accounts.create(
@@ -93,14 +87,7 @@ async def update_user(
     """A JSON merge patch. Who is disabled loses all sessions at once."""
 
     def unit(session: Session) -> UserOut:
-        user = accounts.get(session, user_id, lock=True)
-        check_unchanged(if_match, user.version)
-        fields = profile.patched(user, body.members())
-        accounts.update(session, user, fields, actor.held)
-        if "status" in fields:
-            accounts.set_status(session, user, fields["status"], actor.held)
-        if user.status == "disabled":
-            lifecycle.end_all(session, "user disabled", user_id=user.id)
+        user = administration.change(session, user_id, body.members(), actor.held, if_match)
         return shown(session, user, response)
 
     return await actor.services.db.write(unit)
@@ -112,15 +99,9 @@ async def update_user(
 )  # fmt: skip
 async def delete_user(actor: Writer, user_id: PathId, if_match: IfMatch = None) -> None:
     """All sessions end at once."""
-
-    def unit(session: Session) -> None:
-        user = accounts.get(session, user_id, lock=True)
-        check_unchanged(if_match, user.version)
-        accounts.guard(session, user, actor.held)
-        lifecycle.end_all(session, "user deleted", user_id=user.id)
-        accounts.remove(session, user, actor.held)
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(
+        lambda session: administration.delete(session, user_id, actor.held, if_match)
+    )
 
 
 @router.post(
@@ -132,31 +113,11 @@ async def reset_password(
 ) -> OneTimePassword:
     """The user must change it by `POST /password` before `/token` answers, and before it expires
     (`IDENTITY_ONE_TIME_PASSWORD_TTL`); all sessions end."""
-    services = actor.services
-
-    def look(session: Session) -> User:
-        user = accounts.get(session, user_id)
-        accounts.guard(session, user, actor.held)
-        return user
-
-    user = await services.db.read(look)
+    password = None
     if body is not None and body.password is not None:
         password = body.password.get_secret_value()
-        policy.check(password, username=user.username, email=user.email)
-    else:
-        password = secrets.token_urlsafe(12)
-    password_hash = await services.login.hash(user.username, password)
-    expires = utcnow() + services.settings.passwords.one_time_password_ttl
-
-    def unit(session: Session) -> None:
-        user = accounts.get(session, user_id, lock=True)
-        accounts.set_password_hash(
-            session, user, password_hash, must_change=True, expires_at=expires, held=actor.held
-        )
-        lifecycle.end_all(session, "password reset", user_id=user.id)
-
-    await services.db.write(unit)
-    return OneTimePassword(password=password, expires_at=expires)
+    set_ = await administration.reset_password(actor.services, user_id, password, actor.held)
+    return OneTimePassword(password=set_.password, expires_at=set_.expires_at)
 
 
 @router.post(
@@ -192,9 +153,7 @@ async def set_roles(
     roles = body.roles if isinstance(body, Roles) else body
 
     def unit(session: Session) -> UserOut:
-        user = accounts.get(session, user_id, lock=True)
-        check_unchanged(if_match, user.version)
-        accounts.set_roles(session, user, roles, actor.held)
+        user = administration.set_roles(session, user_id, roles, actor.held, if_match)
         return shown(session, user, response)
 
     return await actor.services.db.write(unit)
@@ -219,11 +178,7 @@ async def list_sessions(
     summary="Log a user out everywhere", responses=administrative(404),
 )  # fmt: skip
 async def end_sessions(actor: Writer, user_id: PathId) -> None:
-    def unit(session: Session) -> None:
-        accounts.guard(session, accounts.get(session, user_id), actor.held)
-        lifecycle.end_all(session, "ended by an administrator", user_id=user_id)
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(lambda s: administration.sign_out(s, user_id, actor.held))
 
 
 @router.delete(
@@ -231,11 +186,9 @@ async def end_sessions(actor: Writer, user_id: PathId) -> None:
     summary="End one session of a user", responses=administrative(404),
 )  # fmt: skip
 async def end_session(actor: Writer, user_id: PathId, session_id: PathId) -> None:
-    def unit(session: Session) -> None:
-        accounts.guard(session, accounts.get(session, user_id), actor.held)
-        lifecycle.end_of(session, user_id, session_id, "ended by an administrator")
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(
+        lambda s: administration.end_session(s, user_id, session_id, actor.held)
+    )
 
 
 def _check_invitable(services: Services, email: str | None, has_password: bool) -> None:

@@ -9,11 +9,11 @@ from importlib import metadata
 from sqlalchemy.exc import SQLAlchemyError
 
 from identity.cli.doctor.database import examine_database
-from identity.cli.doctor.findings import Finding, Findings
 from identity.cli.errors import explain
 from identity.cli.frame import expect_file, operating
 from identity.clock import utcnow
 from identity.errors import IdentityError
+from identity.service.findings import Finding, Findings
 from identity.settings import Settings, SettingsError, loopback
 from identity.verifier import namesake
 

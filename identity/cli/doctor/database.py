@@ -4,23 +4,24 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import cast, literal, text
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, func, select
 
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.cli.doctor.findings import Finding, Findings
 from identity.cli.doctor.outbox import examine_mails, examine_outbox
 from identity.cli.doctor.passkeys import examine_passkeys
 from identity.cli.frame import Operation, sqlite_path
 from identity.clock import utcnow
 from identity.directory import subjects
 from identity.directory.users import accounts
-from identity.directory.users.table import User, UserRole
-from identity.keys import master, rotation
+from identity.directory.users.table import User
+from identity.keys import master
 from identity.keys.table import SigningKey
 from identity.records.audit import AuditEvent
+from identity.service import warnings
+from identity.service.findings import Finding, Findings
 from identity.settings import SettingsError
 from identity.store import contracting, migrating, moments
 from identity.store.table import XID, Change, Xid8
@@ -57,6 +58,14 @@ def examine_database(operation: Operation) -> Findings:
         )  # fmt: skip
         for check in checks:
             yield from check(operation, session)
+
+
+def _signing_keys(operation: Operation, session: Session) -> Findings:
+    return warnings.signing_keys(operation.settings, session)
+
+
+def _audit(operation: Operation, session: Session) -> Findings:
+    return warnings.sealing(operation.settings, session)
 
 
 def _storage(operation: Operation, session: Session) -> Findings:
@@ -197,56 +206,14 @@ def _master_key(operation: Operation, session: Session) -> Findings:
         )  # fmt: skip
 
 
-def _signing_keys(operation: Operation, session: Session) -> Findings:
-    for serves in operation.settings.keys.served:
-        yield from _signing_key(operation, session, serves)
-
-
-def _signing_key(operation: Operation, session: Session, serves: str) -> Findings:
-    settings = operation.settings
-    active = rotation.find(session, "active", serves)
-    pending = rotation.find(session, "next", serves)
-    if active is None:
-        made = "none yet; the first start makes one"
-        if serves:
-            made = f"none for {serves} yet, which an audience has chosen; the service makes it"
-        if pending is not None:
-            made = f"{pending.algorithm} {pending.kid[:12]}... signs once verifiers know it"
-        yield Finding("note", "signing key", made)
-        return
-    age = utcnow() - (active.activated_at or active.created_at)
-    words = f"{active.algorithm} {active.kid[:12]}..., in use for {_days(age)}"
-    late = age > settings.keys.key_rotation + timedelta(minutes=5)
-    if late and (pending is None or pending.not_before < utcnow() - timedelta(minutes=5)):
-        yield Finding(
-            "problem", "signing key", f"{words}, though {_days(settings.keys.key_rotation)} is due",
-            "the running service rotates it; start it, or run `identity keys rotate`",
-        )  # fmt: skip
-        return
-    yield Finding("ok", "signing key", words)
-    wanted = settings.keys.algorithm_for(serves)
-    if active.algorithm != wanted and not active.imported and pending is None:
-        yield Finding(
-            "note", "signing key", f"the setting says {wanted}", "it is changed at the next start"
-        )
-
-
 def _users(operation: Operation, session: Session) -> Findings:
     count = session.exec(select(func.count()).select_from(User)).one()
     if not count:
         yield Finding("note", "users", "none yet; the first start makes one")
         return
-    administrators = session.exec(
-        select(func.count()).select_from(UserRole).join(User)
-        .where(UserRole.role == "admin", User.status == "active")
-    ).one()  # fmt: skip
-    if administrators:
-        yield Finding("ok", "users", f"{count}, {administrators} of them active administrators")
-    else:
-        yield Finding(
-            "problem", "users", "no active user has the role admin",
-            "identity users grant USER admin",
-        )  # fmt: skip
+    for finding in warnings.administrators(operation.settings, session):
+        counted = f"{count}, {finding.words}" if finding.level == "ok" else finding.words
+        yield finding._replace(words=counted)
     bootstrap = operation.settings.bootstrap
     given = bootstrap.bootstrap_admin_password
     first = accounts.find_by_login(session, bootstrap.bootstrap_admin_username)
@@ -269,22 +236,3 @@ def _subjects(operation: Operation, session: Session) -> Findings:
             "register the client under another id, then `identity clients delete "
             f"{client_id}`",
         )  # fmt: skip
-
-
-def _audit(operation: Operation, session: Session) -> Findings:
-    old = utcnow() - timedelta(minutes=1)
-    waiting = session.exec(
-        select(func.count()).where(col(AuditEvent.seq).is_(None), AuditEvent.at < old)
-    ).one()
-    if waiting:
-        yield Finding(
-            "note", "audit", f"{waiting} events wait to be sealed for over a minute",
-            "the running service does that; start it",
-        )  # fmt: skip
-    else:
-        yield Finding("ok", "audit", "sealed; `identity audit verify` checks the chain")
-
-
-def _days(span: timedelta) -> str:
-    hours = span.total_seconds() / 3600
-    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"

@@ -1,16 +1,13 @@
 """What `identity doctor` says of clients that are to be told of logouts, and of mails."""
 
-from datetime import timedelta
-
 from sqlmodel import Session, col, func, select
 
 from identity.authentication.mail.outbox import OutgoingMail
-from identity.cli.doctor.findings import Finding, Findings
 from identity.cli.frame import Operation
 from identity.clock import utcnow
-from identity.tokens.logouts import LogoutNotice
-
-LATE = timedelta(minutes=15)
+from identity.service import warnings
+from identity.service.findings import Finding, Findings
+from identity.service.warnings import LATE
 
 
 def examine_mails(operation: Operation, session: Session) -> Findings:
@@ -34,15 +31,4 @@ def examine_mails(operation: Operation, session: Session) -> Findings:
 
 
 def examine_outbox(operation: Operation, session: Session) -> Findings:
-    late = col(LogoutNotice.noted_at) < utcnow() - LATE
-    given_up = col(LogoutNotice.given_up_at).is_not(None)
-    query = select(LogoutNotice.client_id, func.count()).where(late | given_up)
-    stuck = session.exec(query.group_by(LogoutNotice.client_id).order_by(LogoutNotice.client_id))
-    rows = stuck.all()
-    for client_id, count in rows[:5]:
-        yield Finding(
-            "note", "logouts", f"{client_id} could not be told of {count} that ended",
-            "GET /clients/{id}/logouts says why; is its backchannel_logout_uri right?",
-        )  # fmt: skip
-    if not rows:
-        yield Finding("ok", "logouts", "clients have been told")
+    return warnings.outbox(operation.settings, session)

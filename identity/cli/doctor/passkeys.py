@@ -7,8 +7,8 @@ from identity.authentication.passkeys import keeping
 from identity.authentication.passkeys.enrolling import WHY_NOT
 from identity.authentication.passkeys.relying import RelyingParty
 from identity.authentication.passkeys.table import Passkey
-from identity.cli.doctor.findings import Finding, Findings
 from identity.cli.frame import Operation
+from identity.service.findings import Finding, Findings
 
 
 def examine_passkeys(operation: Operation, session: Session) -> Findings:

@@ -6,7 +6,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-from identity.cli.doctor.findings import Finding, Findings
+from identity.service.findings import Finding, Findings
 from identity.settings import Settings, loopback
 
 PATIENCE = 3.0

@@ -2,12 +2,12 @@
 
 import json
 
-from sqlalchemy import String, cast
-from sqlmodel import col, select
+from sqlalchemy import String, cast, func
+from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from identity.directory.clients.table import Client
-from identity.store.searching import contains
+from identity.store.searching import begins, contains
 
 
 def matching(
@@ -24,3 +24,10 @@ def matching(
         named = json.dumps(grant)
         query = query.where(cast(col(Client.grants), String).contains(named, autoescape=True))
     return query
+
+
+def beginning_with(session: Session, q: str, limit: int) -> list[Client]:
+    """Clients whose id or name begins with `q`."""
+    named = begins(session, func.lower(col(Client.name)), q.lower())
+    either = begins(session, col(Client.id), q) | named
+    return list(session.exec(select(Client).where(either).order_by(Client.id).limit(limit)))

@@ -90,3 +90,8 @@ def shown(session: Session, users: Sequence[User]) -> list[UserOut]:
     for grant in session.exec(granted.order_by(UserRole.role)):
         roles[grant.user_id].append(grant.role)
     return [UserOut.of(user, roles[user.id]) for user in users]
+
+
+def beginning_with(session: Session, words: str, most: int) -> list[User]:
+    """Whom somebody may mean who types this: the first so many."""
+    return searching.search(session, words, most=most).users

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import segno
@@ -165,7 +165,7 @@ class Factors:
         status: int = 200,
         headers: list[Header] | None = None,
         script: str | None = None,
-        **said: object,
+        **said: Any,
     ) -> Response:
         return self._rendering.page(
             f"account/{name}.html",

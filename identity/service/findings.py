@@ -1,4 +1,4 @@
-"""What `identity doctor` has to say, one thing at a time."""
+"""What somebody who looks the service over has to say, one thing at a time."""
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple

@@ -1,0 +1,25 @@
+"""What ids are called: lists show people's names and clients', and keep the id within reach."""
+
+from collections.abc import Iterable
+
+from sqlmodel import Session, col, select
+
+from identity.directory.clients.table import Client
+from identity.directory.users.table import User
+
+
+def users(session: Session, ids: Iterable[str | None]) -> dict[str, str]:
+    """Usernames by id, of those that are still there."""
+    wanted = {each for each in ids if each}
+    if not wanted:
+        return {}
+    return dict(session.exec(select(User.id, User.username).where(col(User.id).in_(wanted))).all())
+
+
+def clients(session: Session, ids: Iterable[str | None]) -> dict[str, str]:
+    """Names by id, of those that are still there; the id itself where one has no name."""
+    wanted = {each for each in ids if each}
+    if not wanted:
+        return {}
+    found = session.exec(select(Client.id, Client.name).where(col(Client.id).in_(wanted))).all()
+    return {client_id: name or client_id for client_id, name in found}
