@@ -46,7 +46,12 @@ class KeyOut(BaseModel):
     not_before: datetime = Field(description="When it may sign: every cached key set has it then.")
     activated_at: datetime | None
     retired_at: datetime | None
-    expires_at: datetime | None = Field(description="When a retired key goes.")
+    expires_at: datetime | None = Field(
+        description="When the last token of a retired key has expired."
+    )
+    withdrawn_at: datetime | None = Field(
+        description="Since when it is published no more; hints that it signed are still known."
+    )
     revoked_at: datetime | None
 
     @classmethod

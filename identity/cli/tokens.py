@@ -97,7 +97,9 @@ def _gate(issuer: str, session: "Session") -> "Gate":
     from identity.verifier.gate.algorithms import ALGORITHMS
     from identity.verifier.gate.gate import Gate, VerificationKey
 
-    query = select(SigningKey).where(col(SigningKey.state).in_(PUBLISHED))
+    query = select(SigningKey).where(
+        col(SigningKey.state).in_(PUBLISHED), col(SigningKey.withdrawn_at).is_(None)
+    )
     keys = {
         row.kid: VerificationKey(
             row.kid, row.algorithm, ALGORITHMS[row.algorithm].verifier(row.public)

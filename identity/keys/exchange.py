@@ -76,6 +76,9 @@ def import_(
     """
     rotation.lock(session)
     key = session.get(SigningKey, material.kid, populate_existing=True)
+    if key is not None and key.withdrawn_at is not None:
+        rotation.remove(session, key)  # it begins anew
+        key = None
     if key is not None and key.state in ("retired", "revoked"):
         raise Conflict(f"this key is {key.state}, it signs no more")
     if key is not None and key.algorithm != material.algorithm:

@@ -34,12 +34,14 @@ class _View:
     signers: dict[str, Signer]
     """By what they serve; "" is what chose no algorithm."""
     verifying: dict[str, VerificationKey]
+    former: dict[str, VerificationKey]
+    """Published no more."""
     jwks: bytes
     etag: str
     why_not: str = "no signing key is active"
 
 
-def _published(session: Session) -> Sequence[SigningKey]:
+def _known(session: Session) -> Sequence[SigningKey]:
     query = select(SigningKey).where(col(SigningKey.state).in_(PUBLISHED))
     return session.exec(query.order_by(col(SigningKey.created_at), col(SigningKey.kid))).all()
 
@@ -86,17 +88,19 @@ class KeyRing:
             if self._seen >= wanted:
                 return
             heard = self._heard
-            self._use(await self._db.read(_published))
+            self._use(await self._db.read(_known))
             self._seen = heard
 
     def load(self, session: Session) -> None:
         """The same for synchronous callers (command line)."""
         heard = self._heard
-        self._use(_published(session))
+        self._use(_known(session))
         self._seen = heard
 
     def _use(self, rows: Sequence[SigningKey]) -> None:
-        self._view = _view(rows, self._view.signers, self._view.verifying, self._master)
+        view = self._view
+        kept = view.verifying | view.former
+        self._view = _view(rows, view.signers, kept, self._master)
 
     @property
     def signer(self) -> Signer:
@@ -128,6 +132,11 @@ class KeyRing:
         """The published key `kid`, for the gate."""
         return self._view.verifying.get(kid)
 
+    def find_former(self, kid: str) -> VerificationKey | None:
+        """The key `kid`, published or not any more: for what says who somebody was, and opens
+        nothing."""
+        return self._view.verifying.get(kid) or self._view.former.get(kid)
+
     @property
     def jwks(self) -> bytes:
         """The key set (RFC 7517 §5) as it is sent. It answers even when nothing else can."""
@@ -145,10 +154,14 @@ def _view(
     verifying: dict[str, VerificationKey],
     master: MasterKey,
 ) -> _View:
-    """Key objects that `signers` and `live` already hold stay: a kid is a thumbprint."""
-    jwks = orjson.dumps({"keys": [row.public for row in rows]})
+    """Key objects that `signers` and `verifying` already hold stay: a kid is a thumbprint."""
+    published = [row for row in rows if row.withdrawn_at is None]
+    jwks = orjson.dumps({"keys": [row.public for row in published]})
     etag = '"' + b64url_encode(hashlib.sha256(jwks).digest()[:18]).decode() + '"'
-    found = {row.kid: _verification_key(row, verifying.get(row.kid)) for row in rows}
+    found, former = (
+        {row.kid: _verification_key(row, verifying.get(row.kid)) for row in some}
+        for some in (published, [row for row in rows if row.withdrawn_at is not None])
+    )
     signing: dict[str, Signer] = {}
     why_not = _View.why_not
     for row in rows:
@@ -158,7 +171,7 @@ def _view(
             signing[row.serves] = _signer(row, signers.get(row.serves), master)
         except SettingsError as error:  # others' tokens still verify
             why_not = str(error)
-    return _View(signing, found, jwks, etag, why_not)
+    return _View(signing, found, former, jwks, etag, why_not)
 
 
 def _signer(row: SigningKey, kept: Signer | None, master: MasterKey) -> Signer:

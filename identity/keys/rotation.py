@@ -1,6 +1,7 @@
 """How signing keys follow one another. Plain units of work, for whichever process comes first.
 
-    prepare → next ──(every cached key set knows it)──→ active → retired ──(tokens expired)──→ gone
+    prepare → next ──(every cached key set knows it)──→ active → retired ──(tokens expired)──→
+        withdrawn ──(no session is left of its time)──→ gone
 
 There is one such line for what chose no algorithm (`serves=""`), and one for each algorithm that an
 audience chose besides. They share nothing but the lock.
@@ -36,6 +37,8 @@ from identity.verifier.gate.claims import MAX_LEEWAY
 if TYPE_CHECKING:  # all that loads and seals keys is no business of who asks how long tokens live
     from identity.keys.material import Material
 
+ID_TOKEN_TTL = 3600
+"""Seconds that an ID token lives at the most; there are services that look at it all that time."""
 MARGIN = timedelta(seconds=60)
 """For clocks that differ and answers under way; no longer than JWKS_MAX_AGE itself."""
 
@@ -64,12 +67,14 @@ class Due:
     create: bool
     promote: bool
     extend: bool
+    withdraw: Sequence[SigningKey]
     remove: Sequence[SigningKey]
     leave: Sequence[SigningKey]
     """Keys of algorithms that no audience chooses any more, at their age."""
 
     def __bool__(self) -> bool:
-        return bool(self.create or self.promote or self.extend or self.remove or self.leave)
+        keys = [*self.withdraw, *self.remove, *self.leave]
+        return bool(self.create or self.promote or self.extend or keys)
 
 
 def due(session: Session, settings: Settings, serves: str = "") -> Due:
@@ -77,16 +82,24 @@ def due(session: Session, settings: Settings, serves: str = "") -> Due:
     now = utcnow()
     active, pending = find(session, "active", serves), find(session, "next", serves)
     age = now - (active.activated_at or now) if active else timedelta(0)
-    expired = select(SigningKey).where(
+    query = select(SigningKey).where(
         SigningKey.state == "retired", col(SigningKey.expires_at) <= now
     )
+    expired = session.exec(query).all()
+    forgotten = [row for row in expired if _is_nobodys(row, settings)]
     return Due(
         create=bool(active and not pending and age >= settings.keys.key_rotation - lead(settings)),
         promote=bool(pending and pending.not_before <= now),
         extend=bool(active and active.token_ttl < _ttl(settings)),
-        remove=session.exec(expired).all(),
+        withdraw=[row for row in expired if row.withdrawn_at is None and row not in forgotten],
+        remove=forgotten,
         leave=[] if serves else _left_over(session, settings),
     )
+
+
+def _is_nobodys(key: SigningKey, settings: Settings) -> bool:
+    """Whether every session has ended that it signed an ID token of."""
+    return (key.retired_at or key.created_at) + settings.sessions.session_ttl <= utcnow()
 
 
 def _left_over(session: Session, settings: Settings) -> list[SigningKey]:
@@ -106,7 +119,7 @@ def tend(
     it, creation waits for the next time."""
     lock(session)
     what = due(session, settings, serves)
-    done = what.promote or what.extend or bool(what.remove) or bool(what.leave)
+    done = bool(what.promote or what.extend or what.withdraw or what.remove or what.leave)
     active, pending = find(session, "active", serves), find(session, "next", serves)
     if what.promote and pending is not None:
         promote(session, settings, pending)
@@ -115,6 +128,8 @@ def tend(
     elif what.create and material is not None:
         publish(session, settings, material, serves=serves)
         done = True
+    for row in what.withdraw:
+        _withdraw(session, row)
     for row in what.remove:
         remove(session, row)
     for row in what.leave:
@@ -289,14 +304,22 @@ def promote(session: Session, settings: Settings, key: SigningKey) -> None:
 def _retire(session: Session, settings: Settings, key: SigningKey) -> None:
     """`key` signs no more, and is published until the last that it signed has expired."""
     at = utcnow()
-    lifetime = timedelta(seconds=max(key.token_ttl, _ttl(settings)) + MAX_LEEWAY)
+    longest = max(key.token_ttl, _ttl(settings), ID_TOKEN_TTL)
+    lifetime = timedelta(seconds=longest + MAX_LEEWAY)
     _set(session, key, state="retired", retired_at=at, expires_at=at + lifetime, private=None)
     audit.record(session, "key.retired", subject=key.kid, algorithm=key.algorithm)
     changes.record(session, "key.changed", key.kid)
 
 
+def _withdraw(session: Session, key: SigningKey) -> None:
+    """`key` is published no more; a hint that it signed is still known for one of ours."""
+    _set(session, key, withdrawn_at=utcnow())
+    audit.record(session, "key.withdrawn", subject=key.kid, algorithm=key.algorithm)
+    changes.record(session, "key.changed", key.kid)
+
+
 def remove(session: Session, key: SigningKey) -> None:
-    """A key that no good token bears any more."""
+    """A key that nothing bears any more that is worth knowing."""
     session.delete(key)
     session.flush()
     audit.record(session, "key.removed", subject=key.kid, algorithm=key.algorithm, was=key.state)
@@ -305,7 +328,9 @@ def remove(session: Session, key: SigningKey) -> None:
 
 def longest_life(session: Session) -> timedelta:
     """Of any access token that could be alive, by whichever process with whatever setting."""
-    query = select(func.max(SigningKey.token_ttl)).where(SigningKey.state != "next")
+    query = select(func.max(SigningKey.token_ttl)).where(
+        SigningKey.state != "next", col(SigningKey.withdrawn_at).is_(None)
+    )
     return timedelta(seconds=session.exec(query).one() or 0)
 
 

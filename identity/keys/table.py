@@ -2,7 +2,8 @@
 
     next      published, does not sign yet          private half kept
     active    signs; there is one that serves each  private half kept
-    retired   published until what it signed has expired, then the row is deleted
+    retired   published until what it signed has expired; then it is withdrawn, and its public half
+              proves for as long as a session lasts what ID tokens say that come back as hints
     revoked   trusted by nobody from now on; the row stays, so that it cannot be imported again
 
 A key serves what chose no algorithm, or those audiences that chose its own. That of each at most
@@ -47,7 +48,9 @@ class SigningKey(SQLModel, table=True):
     activated_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     retired_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When a retired key's last token has expired, and its row goes."""
+    """When a retired key's last token has expired."""
+    withdrawn_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Since when a retired key is published no more, nor good for any token that must be alive."""
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 

@@ -86,7 +86,7 @@ class Logout:
             raise InvalidRequest("a parameter is repeated")
         hint, client_id = None, asked.get("client_id")
         if text := asked.get("id_token_hint"):
-            hint = self._services.hints.read(text)
+            hint = await self._services.hints.read(text)
             if hint is None:
                 raise InvalidRequest("id_token_hint is no ID token of this service")
             if client_id not in (None, hint.client_id):

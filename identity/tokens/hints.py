@@ -3,7 +3,7 @@ Core §3.1.2.1, RP-Initiated Logout §2).
 
 It goes through the rules of the gate for access tokens, but for those that tell the kinds apart:
 `typ` is that of ID tokens, and it may have expired, for it proves who was signed in, not that they
-are.
+are. So may the key that signed it, for as long as a session of its time may last.
 """
 
 from collections.abc import Callable
@@ -34,11 +34,13 @@ class Hints:
 
     def __init__(self, issuer: str, ring: KeyRing, clock: Callable[[], float]) -> None:
         self._clock = clock
-        keys: Callable[[str], VerificationKey | None] = ring.find
+        self._ring = ring
+        keys: Callable[[str], VerificationKey | None] = ring.find_former
         self._policy = Policy(issuer, keys, None, frozenset(ALGORITHMS), 0.0, SKEW)
 
-    def read(self, token: str) -> Hint | None:
-        """None where it is no ID token of ours."""
+    async def read(self, token: str) -> Hint | None:
+        """None where it is no ID token of ours. The caller has awaited `feed.catch_up()`."""
+        await self._ring.refresh()
         reading: Any = Reading(token, self._clock())
         for test in _TESTS:
             if test(self._policy, reading) is not None:

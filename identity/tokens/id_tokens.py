@@ -12,13 +12,12 @@ from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import Unavailable
 from identity.keys.ring import KeyRing
+from identity.keys.rotation import ID_TOKEN_TTL
 from identity.settings import Settings
 from identity.tokens.minting import Login
 from identity.verifier.gate.encoding import b64url_encode
 
 TYPE = "JWT"
-LIFE = 3600
-"""Seconds, unless the client's `lifetimes` say less."""
 _HASHES = {"ES256": sha256, "RS256": sha256, "PS256": sha256, "ES384": sha384, "EdDSA": sha512}
 
 
@@ -46,7 +45,7 @@ class IdTokens:
                 60, f"the {algorithm} key is not known to all yet", audit="no such key active"
             )
         issued_at = int(now())
-        life = client.settings.lifetimes.get("id_token", LIFE)
+        life = min(ID_TOKEN_TTL, client.settings.lifetimes.get("id_token", ID_TOKEN_TTL))
         said: dict[str, Any] = {
             **(claims or {}),
             "iss": self._issuer,

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -195,8 +196,9 @@ async def test_a_key_brought_back_for_another_algorithm_is_built_again(
     await ring.refresh()
     assert ring.signer.algorithm == "RS256"
     await db.write(replace)
-    clock.tick(settings.tokens.access_token_ttl + rotation.lead(settings))
+    clock.tick(timedelta(hours=2))
     await db.write(lambda session: rotation.tend(session, settings, None))
+    await ring.refresh()
     await db.write(lambda session: bring(session, "PS256"))
     await feed.catch_up()
     await ring.refresh()

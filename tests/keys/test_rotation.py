@@ -84,14 +84,24 @@ async def test_keys_follow_one_another_by_age(
     with db.transaction() as session:
         retired = session.get_one(SigningKey, first)
         assert retired.private is None
-        assert retired.expires_at == utcnow() + timedelta(minutes=15, seconds=30)
-    clock.tick(timedelta(minutes=15, seconds=29))
+        assert retired.expires_at == utcnow() + timedelta(hours=1, seconds=30)
+    clock.tick(timedelta(hours=1, seconds=29))
     assert not await tend()
     clock.tick(1)
     assert await tend()
+    assert told(first) == ["key.created", "key.activated", "key.retired", "key.withdrawn", CHANGED]
+    assert not await tend()
+    with db.transaction() as session:
+        due = rotation.due(session, settings)
+        assert not due.remove and not due.withdraw
+        first_gone = session.get_one(SigningKey, first)
+        assert first_gone.withdrawn_at == utcnow()
+        first_gone.retired_at = utcnow() - settings.sessions.session_ttl
+        session.add(first_gone)
+    assert await tend()
     assert keys() == {second: "active"}
     assert told(first) == [
-        "key.created", "key.activated", "key.retired", "key.removed", CHANGED,
+        "key.created", "key.activated", "key.retired", "key.withdrawn", "key.removed", CHANGED,
     ]  # fmt: skip
 
 

@@ -141,7 +141,7 @@ class Authorize:
         asked = requests.read(arrived.asked, back, services.detail_types)
         person = await person_at(services, request)
         wanted = await self._wanted(asked, person) if person is not None else None
-        meant = asked.meant(services.hints)
+        meant = await asked.meant(services.hints)
         as_meant = (
             person is None
             or meant is None

@@ -91,13 +91,13 @@ class AuthorizationRequest:
     """The key that alone may redeem the code (RFC 9449 §10)."""
     details: Details = ()
 
-    def meant(self, hints: Hints) -> frozenset[str] | None:
+    async def meant(self, hints: Hints) -> frozenset[str] | None:
         """The subjects that a hint and a claim leave, as the client knows them; None: anybody.
         `InvalidRequest` where the hint is none that this client has from us."""
         subjects = self.claims.subjects
         if self.id_token_hint is None:
             return subjects
-        hint = hints.read(self.id_token_hint)
+        hint = await hints.read(self.id_token_hint)
         if hint is None or hint.client_id != self.back.client.id:
             raise InvalidRequest("id_token_hint is no ID token that this client has from us")
         hinted = frozenset({hint.subject})

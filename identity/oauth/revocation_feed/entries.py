@@ -34,7 +34,9 @@ PAGE = 1000
 LEEWAY, MARGIN = timedelta(seconds=MAX_LEEWAY), timedelta(seconds=LATE)
 
 _LONGEST = Statement(
-    lambda: select(func.max(col(SigningKey.token_ttl))).where(col(SigningKey.state) != "next")
+    lambda: select(func.max(col(SigningKey.token_ttl))).where(
+        col(SigningKey.state) != "next", col(SigningKey.withdrawn_at).is_(None)
+    )
 )
 TOGETHER = 100  # tokens of one query
 
