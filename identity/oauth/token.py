@@ -198,6 +198,7 @@ class TokenEndpoint:
             details=issue.details,
             derived=issue.derived,
             cnf=cnf,
+            at_most=client.settings.lifetimes.get("access_token"),
         )
         if subject.session is None or told is None:
             return minted, None

@@ -73,13 +73,14 @@ class Mint:
         details: Sequence[Mapping[str, Any]] = (),
         derived: Derived | None = None,
         cnf: Mapping[str, str] | None = None,
+        at_most: int | None = None,
     ) -> AccessToken:
         """A signed `at+jwt`, good from this second on. `userinfo`: claims that it opens there
         beside those of its scopes. `details`: RFC 9396's. `cnf`: what it is bound to (RFC 7800).
         `place`: of its status; none is only for tokens that nobody is given. `at`: Unix time of
-        `iat`, now when omitted."""
+        `iat`, now when omitted. `at_most`: seconds that its client's may live."""
         issued_at = int(now() if at is None else at)
-        lifetime = self._lifetime
+        lifetime = self._lifetime if at_most is None else min(self._lifetime, at_most)
         claims: dict[str, Any] = {
             "iss": self._issuer,
             "sub": subject.id,

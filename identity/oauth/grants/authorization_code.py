@@ -114,14 +114,15 @@ class AuthorizationCode:
         place: Place,
     ) -> tuple[joining.Joined, str | None]:
         offline = OFFLINE in scope.split()
+        lifetimes = self.lifetimes.at(request.client.settings)
         joined = joining.join(
-            work, self.lifetimes, code, scope=scope, audience=audience, offline=offline,
+            work, lifetimes, code, scope=scope, audience=audience, offline=offline,
             status_index=place.number, user_agent=request.user_agent, jkt=request.jkt,
         )  # fmt: skip
         codes.note_session(work, code, joined.id)
         if RefreshToken.grant_type not in request.client.grants:
             return joined, None
-        idle = self.lifetimes.unused(online=not offline)
+        idle = lifetimes.unused(online=not offline)
         return joined, joining.first_refresh_token(work, idle, joined)
 
     async def _replayed(self, code: Code) -> None:

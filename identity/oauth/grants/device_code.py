@@ -109,9 +109,10 @@ class DeviceCode:
         place: Place,
     ) -> tuple[Joined, str | None]:
         assert device.user_id and device.authenticated_at and device.acr
+        lifetimes = self.lifetimes.at(request.client.settings)
         begun = alone.begin(
             work,
-            self.lifetimes,
+            lifetimes,
             user_id=device.user_id,
             client_id=request.client.id,
             scope=scope,
@@ -126,7 +127,7 @@ class DeviceCode:
         polling.note_session(work, device, begun.id)
         if RefreshToken.grant_type not in request.client.grants:
             return begun, None
-        return begun, joining.first_refresh_token(work, self.lifetimes.idle, begun)
+        return begun, joining.first_refresh_token(work, lifetimes.idle, begun)
 
     async def _check_lockout(self, user: UserSnapshot) -> None:
         """While guesses at the account's password are held up here, so is this: the device asks

@@ -121,7 +121,7 @@ class JwtBearer:
             raise InvalidGrant("the user has not agreed to all of these scopes")
         begun = lifecycle.start(
             session,
-            self.lifetimes,
+            self.lifetimes.at(request.client.settings),
             user_id=user.id,
             client_id=request.client.id,
             scope=scope,

@@ -92,9 +92,10 @@ class Password:
             raise InvalidGrant(MUST_CHANGE)
         roles, held = accounts.rights_of(work, user.id, proof.acr)
         scope = request.granted(held)
+        lifetimes = self.lifetimes.at(client.settings)
         begun = lifecycle.start(
             work,
-            self.lifetimes,
+            lifetimes,
             user_id=user.id,
             client_id=client.id,
             scope=scope,
@@ -108,7 +109,7 @@ class Password:
         audit.record(work, "login", subject=user.id, client_id=client.id, sid=begun.id, scope=scope)
         refresh_token = None
         if RefreshToken.grant_type in client.grants:
-            refresh_token = lifecycle.first_refresh_token(work, self.lifetimes, begun)
+            refresh_token = lifecycle.first_refresh_token(work, lifetimes, begun)
         subject = Subject(user.id, user.username, roles, begun)
         return Issue(subject, request.audience, scope, place, known_at, refresh_token)
 

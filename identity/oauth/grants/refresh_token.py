@@ -54,17 +54,17 @@ class RefreshToken:
         had = self.details.still(login.authorization_details, request.client)
         details = self.details.narrowed(request.form.get("authorization_details"), had)
         place = await self.places.take(None, login.audience)
-        successor = None
+        successor, lifetimes = None, self.lifetimes.at(request.client.settings)
         if request.client.settings.profile == "fapi2":
             await self.db.write_plain(
-                lambda work: keeping.keep(work, self.lifetimes, token, login, place.number)
+                lambda work: keeping.keep(work, lifetimes, token, login, place.number)
             )
             successor = token
         elif login.unused:
-            successor = await rotation.swap(self.db, self.lifetimes, token, login, place.number)
+            successor = await rotation.swap(self.db, lifetimes, token, login, place.number)
         if successor is None:  # a retry or a replay, or too late
             successor = await self.db.write(
-                lambda session: rotation.rotate(session, self.lifetimes, token, place.number)
+                lambda session: rotation.rotate(session, lifetimes, token, place.number)
             )
         user = await self.users.get(login.user_id)
         if user is None or not user.active:

@@ -73,16 +73,21 @@ _HOLD = Statement(
 )
 
 
+def _later(column: Any) -> Any:
+    now, then = col(column), value_of(column, column.key)
+    return case((now > then, now), else_=then)
+
+
 def _joined() -> Any:
-    then = value_of(LoginSession.access_expires_at, "access_expires_at")
-    now = col(LoginSession.access_expires_at)
+    """A code is a sign-in of its own: where the client's sessions are short it lasts anew."""
     return (
         update(LoginSession)
         .where(*_BELOW, col(LoginSession.expires_at) > bindparam("now"))
         .values(
             {
                 LoginSession.last_used_at: bindparam("now"),
-                LoginSession.access_expires_at: case((now > then, now), else_=then),
+                LoginSession.access_expires_at: _later(LoginSession.access_expires_at),
+                LoginSession.expires_at: _later(LoginSession.expires_at),
             }
         )
         .returning(col(LoginSession.id), col(LoginSession.expires_at))
