@@ -134,6 +134,11 @@ class KeySettings(Group):
         chosen -= {self.signing_algorithm}
         return ("", *sorted(chosen))
 
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """What clients may have signed what they are told: there are keys for that."""
+        return tuple(dict.fromkeys([*self.id_token_algorithms, self.signing_algorithm]))
+
     def algorithm_for(self, serves: str) -> str:
         """By which a key made for it signs."""
         return serves or self.signing_algorithm

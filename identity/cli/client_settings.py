@@ -2,14 +2,18 @@
 the name that the API has for it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from identity.cli.naming import find_client
+
 if TYPE_CHECKING:
+    from identity.cli.frame import Operation
+    from identity.directory.clients.surroundings import Surroundings
     from identity.directory.clients.table import Client
 
 PAGE = "docs/client-settings.md"
@@ -74,6 +78,31 @@ def shown(client: "Client") -> dict[str, Any]:
     from identity.directory.clients.settings import load
 
     return load(client.settings).model_dump(mode="json", warnings=False)
+
+
+def surroundings(
+    operation: "Operation", fields: Mapping[str, Any], client: str | None = None
+) -> "Surroundings":
+    """What has to be found out for these settings of `client`, None for a new one."""
+    import asyncio
+
+    from identity.authentication import sectors
+    from identity.directory.clients.settings import load
+    from identity.http.fetching import Fetcher
+
+    sector = fields.get("sector_identifier_uri")
+    if client and "redirect_uris" in fields and "sector_identifier_uri" not in fields:
+        with operation.look() as session:
+            sector = load(find_client(session, client).settings).sector_identifier_uri
+
+    async def look() -> "Surroundings":
+        fetcher = Fetcher.of(operation.settings)
+        try:
+            return await sectors.surroundings(fetcher, operation.settings, sector, trusted=True)
+        finally:
+            await fetcher.close()
+
+    return asyncio.run(look())
 
 
 def _kind(name: str) -> type:

@@ -124,6 +124,7 @@ def create(
         if kind.for_itself is not public and not kind.by_choice
     ]
     with operating() as operation:
+        around = client_settings.surroundings(operation, chosen)
         with operation.change() as session:
             ensure_built_in(session)
             client = accounts.create(
@@ -138,6 +139,7 @@ def create(
                 chosen=chosen,
                 known_grants=registry.GRANTS,
                 own_audiences=(operation.settings.issuer, operation.settings.audience),
+                around=around,
                 held=None,
             )  # fmt: skip
             secret = None
@@ -187,16 +189,19 @@ def update(
     if not fields:
         words = "say what is to change: --name, --grant, --scope, --audience, --set, --unset"
         raise typer.BadParameter(words)
-    with operating() as operation, operation.change() as session:
-        found = find_client(session, client, lock=True)
-        accounts.update(
-            session,
-            found,
-            fields,
-            known_grants=registry.GRANTS,
-            own_audiences=(operation.settings.issuer, operation.settings.audience),
-            held=None,
-        )
+    with operating() as operation:
+        around = client_settings.surroundings(operation, fields, client)
+        with operation.change() as session:
+            found = find_client(session, client, lock=True)
+            accounts.update(
+                session,
+                found,
+                fields,
+                known_grants=registry.GRANTS,
+                own_audiences=(operation.settings.issuer, operation.settings.audience),
+                around=around,
+                held=None,
+            )
     remark(f"The client {found.id} is changed.")
 
 

@@ -21,9 +21,12 @@ from identity.api.clients.settings import OBJECTS, chosen
 from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
 from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
+from identity.authentication import sectors
 from identity.clock import utcnow
 from identity.directory.clients import accounts
 from identity.directory.clients.listing import matching
+from identity.directory.clients.settings import load
+from identity.directory.clients.surroundings import Surroundings
 from identity.directory.clients.table import Client, ClientSecret, Status
 from identity.directory.merging import patched
 from identity.errors import ValidationFailed
@@ -71,6 +74,7 @@ async def create_client(
     named = body.named()
     if "name" not in named:
         raise ValidationFailed([("/name", "Field required")])
+    around = await _surroundings(actor, body.sector_identifier_uri)
 
     def unit(session: Session) -> tuple[Client, ClientCreated]:
         client = accounts.create(
@@ -83,6 +87,7 @@ async def create_client(
             chosen=chosen(body),
             known_grants=request.app.state.grants,
             own_audiences=actor.own_audiences,
+            around=around,
             held=actor.held,
         )
         secret = None
@@ -124,6 +129,7 @@ async def update_client(
     """A JSON merge patch; lists are replaced as a whole, null sets a default again. Takes effect at
     once, also for tokens already issued. Disabling ends the client's sessions, and taking an
     audience away those for that audience."""
+    around = await _surroundings(actor, await _sector(actor, client_id, body))
 
     def unit(session: Session) -> ClientOut:
         client = accounts.get(session, client_id, lock=True)
@@ -136,6 +142,7 @@ async def update_client(
             fields,
             known_grants=request.app.state.grants,
             own_audiences=actor.own_audiences,
+            around=around,
             held=actor.held,
         )
         if client.status == "disabled":
@@ -203,3 +210,20 @@ async def delete_secret(actor: Writer, client_id: PathId, secret_id: PathId) -> 
 def _shown(session: Session, client: Client, response: Response) -> ClientOut:
     response.headers["etag"] = etag(client.version)
     return ClientOut.of(client, accounts.secrets_of(session, client.id))
+
+
+async def _sector(actor: Acting, client_id: str, body: ClientPatch) -> str | None:
+    """Where the list is, of a client of which what has to be in it may change."""
+    members = body.members()
+    if "sector_identifier_uri" in members:
+        sector: str | None = members["sector_identifier_uri"]
+        return sector
+    if "redirect_uris" not in members:
+        return None
+    known = await actor.services.db.read(lambda s: load(accounts.get(s, client_id).settings))
+    return known.sector_identifier_uri
+
+
+async def _surroundings(actor: Acting, sector: str | None) -> Surroundings:
+    services = actor.services
+    return await sectors.surroundings(services.fetcher, services.settings, sector, trusted=True)

@@ -2,7 +2,8 @@
 
 `held` is what the acting administrator may hand out (`access.authority`). Nobody touches a client
 that may do more than they: its secret would let them become it. `known_grants`: the grant
-registry. `own_audiences`: this service's, which no scope has to belong to.
+registry. `own_audiences`: this service's, which no scope has to belong to. `around`: what was found
+out for the client's settings (`authentication.sectors`).
 """
 
 import re
@@ -19,6 +20,7 @@ from identity.directory.access.authority import Held
 from identity.directory.access.granting import ALL
 from identity.directory.clients import consistency, rules, settings
 from identity.directory.clients.grant_kinds import GrantKind
+from identity.directory.clients.surroundings import UNSEEN, Surroundings
 from identity.directory.clients.table import Client, ClientSecret, ClientType
 from identity.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from identity.opaque import digest, mint
@@ -64,6 +66,7 @@ def create(
     self_registered: bool = False,
     known_grants: Sequence[GrantKind],
     own_audiences: Collection[str] = (),
+    around: Surroundings = UNSEEN,
     held: Held,
 ) -> Client:
     """A new active client, without a secret yet. Its id is made up unless given. `chosen`: its
@@ -88,7 +91,7 @@ def create(
         audiences=_once(audiences),
         self_registered=self_registered,
     )
-    rules.choose(client, chosen or {})
+    rules.choose(client, chosen or {}, around)
     if client_id is not None:
         client.id = client_id
         begins = _free_from(session, client_id)
@@ -116,6 +119,7 @@ def update(
     *,
     known_grants: Sequence[GrantKind],
     own_audiences: Collection[str] = (),
+    around: Surroundings = UNSEEN,
     held: Held,
 ) -> None:
     """Set `name`, `status`, `grants`, `scopes`, `default_scopes`, `audiences`, and what
@@ -135,7 +139,7 @@ def update(
     changed = {key: value for key, value in changed.items() if before[key] != value}
     was = client.settings or {}
     if chosen := {name: fields[name] for name in fields if name in settings.NAMES}:
-        rules.choose(client, chosen)
+        rules.choose(client, chosen, around)
     now_set = client.settings or {}
     if not changed and was == now_set:
         return

@@ -8,9 +8,10 @@ from sqlmodel import Session
 
 from identity.directory.access.authority import Held, check_audiences, check_scopes, unregistered
 from identity.directory.access.granting import ALL, check_exist
-from identity.directory.clients import consistency, settings, unbuilt
+from identity.directory.clients import consistency, settings, surroundings, unbuilt
 from identity.directory.clients.grant_kinds import GrantKind
 from identity.directory.clients.privileges import check_settings
+from identity.directory.clients.surroundings import UNSEEN, Surroundings
 from identity.directory.clients.table import Client
 from identity.errors import ValidationFailed
 
@@ -23,13 +24,15 @@ def valid_audience(audience: str) -> bool:
     return _AUDIENCE.fullmatch(audience) is not None
 
 
-def choose(client: Client, chosen: Mapping[str, Any]) -> None:
+def choose(client: Client, chosen: Mapping[str, Any], around: Surroundings = UNSEEN) -> None:
     """Give a client settings, None for the default. What a newer version has stored stays."""
     before = client.settings or {}
     kept = {name: value for name, value in before.items() if name in settings.NAMES}
     document = {name: value for name, value in {**kept, **chosen}.items() if value is not None}
     valid = settings.parse(consistency.implied(document))
-    if errors := [*unbuilt.problems(valid)] or consistency.problems(valid, client.type):
+    errors = [*unbuilt.problems(valid)] or consistency.problems(valid, client.type)
+    errors = errors or [*surroundings.problems(settings.load(before), valid, around)]
+    if errors:
         raise ValidationFailed(errors)
     newer = {name: before[name] for name in sorted(before.keys() - settings.NAMES)}
     client.settings = (newer | valid.stored()) or None

@@ -100,13 +100,13 @@ class ClientSettings(BaseModel):
         None, "Or the e-mail address in it.", later=True
     )
     id_token_signed_response_alg: Algorithm = _said(
-        "RS256", "What signs its ID tokens.", later="PS256 EdDSA"
+        "RS256", "What signs its ID tokens, and tokens that tell it that somebody has signed out."
     )
     userinfo_signed_response_alg: Algorithm | None = _said(
-        None, "What signs the answer of `/userinfo`; null: it is plain JSON.", later="PS256 EdDSA"
+        None, "What signs the answer of `/userinfo`; null: it is plain JSON."
     )
     authorization_signed_response_alg: Algorithm = _said(
-        "RS256", "What signs authorization responses (JARM).", later="PS256 EdDSA"
+        "RS256", "What signs authorization responses (JARM)."
     )
     request_object_signing_alg: Algorithm | None = _said(
         None,
@@ -132,8 +132,8 @@ class ClientSettings(BaseModel):
     )
     sector_identifier_uri: HttpsUri | None = _said(
         None,
-        "Whose host is the sector; needed where redirect URIs have several hosts.",
-        later=True,
+        "Whose host is the sector; needed where redirect URIs have several hosts. There is a JSON "
+        "list that has each of them.",
     )
     default_max_age: Annotated[int, Field(ge=0, le=YEAR)] | None = _said(
         None, "Seconds after which people sign in again, where a request does not say.", 3600
@@ -176,8 +176,9 @@ class ClientSettings(BaseModel):
         {"profile": {"department": "department"}},
     )  # fmt: skip
     lifetimes: Lifetimes = _said(
-        {}, "Seconds that things of this client last, where that is less than for all.",
-        {"id_token": 300}, later="access_token refresh_token session",
+        {}, "Seconds that things of this client last, where that is less than for all: "
+        "`access_token`, `id_token`, `refresh_token` (unused) and `session`. Of what begins from "
+        "then on.", {"id_token": 300},
     )  # fmt: skip
     authorization_details_types: DetailTypes = _said(
         (), "Types of `authorization_details` that it may ask for (RFC 9396).", ["payment"]
