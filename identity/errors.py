@@ -200,6 +200,16 @@ class InvalidClientMetadata(OAuthError):
     commits = False  # what is wrong may be found when some of it has been written
 
 
+class InvalidSoftwareStatement(OAuthError):
+    code, title = "invalid_software_statement", "The software statement is not valid"
+    commits = False
+
+
+class UnapprovedSoftwareStatement(OAuthError):
+    code, title = "unapproved_software_statement", "Nobody whom we trust signed the statement"
+    commits = False
+
+
 class InvalidRedirectUri(OAuthError):
     code, title = "invalid_redirect_uri", "A redirect URI cannot be registered"
     commits = False
@@ -223,6 +233,8 @@ class BearerError(IdentityError):
         self.scope = scope
         self.dpop: str | None = None
         """The algorithms of proofs, where the client uses, or may use, the scheme DPoP."""
+        self.metadata: str | None = None
+        """Where it is told how to get a token for what it asked (RFC 9728 §5.1)."""
 
     def headers(self) -> dict[str, str]:
         return {"WWW-Authenticate": self.challenge()}
@@ -233,6 +245,8 @@ class BearerError(IdentityError):
             challenge += f', error="{self.code}", error_description={quoted(self.detail)}'
         if self.scope:
             challenge += f", scope={quoted(self.scope)}"
+        if self.metadata is not None:
+            challenge += f', resource_metadata="{self.metadata}"'
         if self.dpop is not None:
             challenge += f', algs="{self.dpop}"'
         return challenge
@@ -247,6 +261,8 @@ class MissingToken(BearerError):
         challenge = 'Bearer realm="identity"'
         if self.scope:
             challenge += f", scope={quoted(self.scope)}"
+        if self.metadata is not None:
+            challenge += f', resource_metadata="{self.metadata}"'
         if self.dpop is not None:
             challenge += f', DPoP algs="{self.dpop}"'
         return challenge

@@ -10,6 +10,7 @@ from identity.clock import now
 from identity.directory.issuers.registry import Issuers, IssuerSnapshot
 
 DAY: Final = 86400.0
+FOR_GOOD: Final = 1e12
 
 
 class TrustedIssuers:
@@ -33,11 +34,27 @@ class TrustedIssuers:
         self, issuer: IssuerSnapshot, assertion: Unverified, *, ahead: float
     ) -> Mapping[str, Any]:
         """What it says for us, now, and for `ahead` seconds more at the most. Raises `Refused`."""
+        claims = await self._signed(issuer, assertion)
+        self._check_audience(issuer, claims)
+        foreign.check_times(claims, now(), ahead=ahead)
+        return claims
+
+    async def statement(self, issuer: IssuerSnapshot, assertion: Unverified) -> Mapping[str, Any]:
+        """What it says of a program, wherever that goes, and for as long as it likes: `aud` and
+        `exp` may be missing (RFC 7591 §2.3). Raises `Refused`."""
+        claims = await self._signed(issuer, assertion)
+        if "aud" in claims:
+            self._check_audience(issuer, claims)
+        moment = now()
+        foreign.check_times({"exp": moment, **claims}, moment, ahead=FOR_GOOD)
+        return claims
+
+    async def _signed(self, issuer: IssuerSnapshot, assertion: Unverified) -> Mapping[str, Any]:
         published = issuer.jwks is None and issuer.jwks_uri is None
         source = Source(issuer.issuer, issuer.jwks, issuer.jwks_uri, published=published)
-        claims = assertion.by(await self._keys.find(source, assertion.kid, assertion.alg))
+        return assertion.by(await self._keys.find(source, assertion.kid, assertion.alg))
+
+    def _check_audience(self, issuer: IssuerSnapshot, claims: Mapping[str, Any]) -> None:
         audience = issuer.audience or self._issuer
         if foreign.the_audience(claims) != audience:
             raise Refused(f"aud is not {audience}")
-        foreign.check_times(claims, now(), ahead=ahead)
-        return claims

@@ -27,6 +27,13 @@ UserMatch = Annotated[
     str | None, typer.Option(help="What of a user it names: id, username, email, or none.")
 ]
 UserClaim = Annotated[str | None, typer.Option(help="The claim that names a user.")]
+Statements = Annotated[
+    bool | None,
+    typer.Option(
+        "--software-statements/--no-software-statements",
+        help="Whether it says what programs are that register themselves.",
+    ),
+]
 
 
 @commands.command("list")
@@ -71,11 +78,14 @@ def create(
     audience: Audience = None,
     user_match: UserMatch = None,
     user_claim: UserClaim = None,
+    software_statements: Statements = None,
 ) -> None:
     """Trust an issuer. Without keys or their address they are where its metadata say."""
     from identity.directory.issuers import editing
 
     chosen = _chosen(name, jwks, jwks_uri, audience, user_match, user_claim)
+    if software_statements is not None:
+        chosen["software_statements"] = software_statements
     with operating() as operation, operation.change() as session:
         own = operation.settings.issuer
         made = editing.create(session, issuer=issuer, chosen=chosen, own_issuer=own, held=None)
@@ -92,6 +102,7 @@ def update(
     audience: Audience = None,
     user_match: UserMatch = None,
     user_claim: UserClaim = None,
+    software_statements: Statements = None,
     disable: Annotated[
         bool | None, typer.Option("--disable/--enable", help="Whether it counts for now.")
     ] = None,
@@ -101,6 +112,8 @@ def update(
     from identity.directory.issuers import editing
 
     chosen = _chosen(name, jwks, jwks_uri, audience, user_match, user_claim)
+    if software_statements is not None:
+        chosen["software_statements"] = software_statements
     if disable is not None:
         chosen["status"] = "disabled" if disable else "active"
     if not chosen:

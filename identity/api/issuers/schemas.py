@@ -43,6 +43,14 @@ Claim = Annotated[
     Line, Field(min_length=1, description="A claim of its tokens.", examples=["preferred_username"])
 ]
 
+Statements = Annotated[
+    bool,
+    Field(
+        description="Whether programs that register themselves at `/register` may bring its word "
+        "of what they are (software statements, RFC 7591 §2.3).",
+    ),
+]
+
 
 class NewIssuer(Body):
     model_config = ConfigDict(
@@ -58,6 +66,7 @@ class NewIssuer(Body):
     audience: Audience = None
     user_match: Match = "none"
     user_claim: Claim = "sub"
+    software_statements: Statements = False
 
 
 class IssuerPatch(Patch):
@@ -70,6 +79,7 @@ class IssuerPatch(Patch):
     audience: Audience = None
     user_match: Match = Field(default_factory=omitted)
     user_claim: Claim = Field(default_factory=omitted)
+    software_statements: Statements = Field(default_factory=omitted)
 
 
 class IssuerOut(BaseModel):
@@ -82,6 +92,7 @@ class IssuerOut(BaseModel):
     audience: str | None
     user_match: UserMatch
     user_claim: str
+    software_statements: bool
     created_at: datetime
     updated_at: datetime
 

@@ -22,6 +22,7 @@ from identity.directory.clients.self_described import (
     is_beyond,
     open_scopes,
 )
+from identity.directory.clients.surroundings import Surroundings
 from identity.directory.clients.table import Client, ClientRegistration
 from identity.errors import (
     Forbidden,
@@ -46,6 +47,8 @@ class Registered(NamedTuple):
     """Its registration access token."""
     secret: str | None = None
     """Shown this once; None: it has none, or has seen it."""
+    statement: str | None = None
+    """Its software statement, as it came."""
 
 
 def register(
@@ -55,19 +58,25 @@ def register(
     most: int,
     network: str | None,
     known_grants: Sequence[GrantKind],
+    around: Surroundings,
+    statement: str | None = None,
 ) -> Registered:
     """A new client. `network`: of nobody in particular, of which not many come at once. Raises
     `InvalidClientMetadata`, `InvalidRedirectUri`, `TooManyRegistrations`, `Overloaded`."""
     locks.take(session, locks.Lock.REGISTRATIONS)
     _check_number(session, most, network)
-    client = _create(session, described, known_grants, None)
+    client = _create(session, described, known_grants, around, None)
     secret = None
     if accounts.takes_secret(client):
         secret = accounts.add_secret(session, client, held=None).secret
     token = mint(PREFIX)
-    session.add(ClientRegistration(client_id=client.id, digest=digest(token), network=network))
+    session.add(
+        ClientRegistration(
+            client_id=client.id, digest=digest(token), network=network, software_statement=statement
+        )
+    )
     audit.record(session, "client.registered", subject=client.id, called=client.name)
-    return Registered(client, token, secret)
+    return Registered(client, token, secret, statement)
 
 
 def find(session: Session, client_id: str, token: str) -> Registered:
@@ -87,7 +96,15 @@ def find(session: Session, client_id: str, token: str) -> Registered:
         token = _renew(registration, registration.former)
     session.add(registration)
     session.flush()
-    return Registered(client, token)
+    return Registered(client, token, statement=registration.software_statement)
+
+
+def statement_of(session: Session, client_id: str, token: str) -> str | None:
+    """What a client has brought whose token this is."""
+    found = session.get(ClientRegistration, client_id)
+    if found is None or digest(token) not in (found.digest, found.former):
+        return None
+    return found.software_statement
 
 
 def update(
@@ -96,6 +113,8 @@ def update(
     described: Described,
     *,
     known_grants: Sequence[GrantKind],
+    around: Surroundings,
+    statement: str | None = None,
 ) -> Registered:
     """Make the client what it wants to be, as a whole (RFC 7592 §2.2), with another token."""
     client = found.client
@@ -103,12 +122,13 @@ def update(
         raise InvalidClientMetadata(
             "token_endpoint_auth_method cannot make a client public or confidential that was not"
         )
-    _change(session, client, described, known_grants)
+    _change(session, client, described, known_grants, around)
     registration = session.get_one(ClientRegistration, client.id)
     token = _renew(registration, registration.digest)
+    registration.software_statement = statement
     session.add(registration)
     session.flush()
-    return Registered(client, token)
+    return Registered(client, token, statement=statement)
 
 
 def keep_described(
@@ -118,6 +138,7 @@ def keep_described(
     *,
     most: int,
     known_grants: Sequence[GrantKind],
+    around: Surroundings,
 ) -> None:
     """A client is what its document, at the address `client_id`, says of it now. Raises as
     `register` and `update`, `Forbidden` too where it is disabled."""
@@ -126,17 +147,18 @@ def keep_described(
     if client is None:
         locks.take(session, locks.Lock.REGISTRATIONS)
         _check_number(session, most, None)
-        _create(session, described, known_grants, client_id)
+        _create(session, described, known_grants, around, client_id)
         return
     if client.status != "active":
         raise Forbidden("an administrator has disabled this client")
-    _change(session, client, described, known_grants)
+    _change(session, client, described, known_grants, around)
 
 
 def _create(
     session: Session,
     described: Described,
     known_grants: Sequence[GrantKind],
+    around: Surroundings,
     client_id: str | None,
 ) -> Client:
     try:
@@ -151,6 +173,7 @@ def _create(
             chosen=described.settings,
             self_registered=True,
             known_grants=known_grants,
+            around=around,
             held=None,  # what it is was checked
         )
     except ValidationFailed as mistakes:
@@ -158,7 +181,11 @@ def _create(
 
 
 def _change(
-    session: Session, client: Client, described: Described, known_grants: Sequence[GrantKind]
+    session: Session,
+    client: Client,
+    described: Described,
+    known_grants: Sequence[GrantKind],
+    around: Surroundings,
 ) -> None:
     if is_beyond(client, open_scopes(session)):
         raise Forbidden("an administrator has given this client more: ask them to change it")
@@ -170,7 +197,9 @@ def _change(
         **{name: described.settings.get(name) for name in MAY_SAY},
     }
     try:
-        accounts.update(session, client, fields, known_grants=known_grants, held=None)
+        accounts.update(
+            session, client, fields, known_grants=known_grants, around=around, held=None
+        )
     except ValidationFailed as mistakes:
         raise in_their_words(mistakes) from None
 

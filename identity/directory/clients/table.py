@@ -73,3 +73,5 @@ class ClientRegistration(SQLModel, table=True):
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime, index=True)
     used: bool = False
     """Whether anybody has ever agreed to what it asks for."""
+    software_statement: str | None = None
+    """What a trusted issuer has said of it, as it came (RFC 7591 §2.3)."""

@@ -22,7 +22,10 @@ from identity.store import changes, insert_unique
 from identity.store.searching import contains
 
 LONGEST = 500
-FIELDS = ("name", "status", "jwks", "jwks_uri", "audience", "user_match", "user_claim")
+FIELDS = (
+    "name", "status", "jwks", "jwks_uri", "audience", "user_match", "user_claim",
+    "software_statements",
+)  # fmt: skip
 _TAKEN = "the issuer is registered already"
 
 
@@ -56,6 +59,7 @@ def create(
         session, "trusted_issuer.created", subject=made.id,
         issuer=made.issuer, called=made.name, jwks=made.jwks, jwks_uri=made.jwks_uri,
         audience=made.audience, user_match=made.user_match, user_claim=made.user_claim,
+        software_statements=made.software_statements,
     )  # fmt: skip
     return made
 

@@ -24,6 +24,7 @@ class IssuerSnapshot:
     audience: str | None
     user_match: str
     user_claim: str
+    software_statements: bool
 
 
 Issuers = Remembered[IssuerSnapshot]
@@ -39,6 +40,7 @@ _ISSUER = Statement(
         TrustedIssuer.audience,
         TrustedIssuer.user_match,
         TrustedIssuer.user_claim,
+        TrustedIssuer.software_statements,
     ).where(col(TrustedIssuer.issuer) == bindparam("issuer"))
 )
 
@@ -47,5 +49,8 @@ async def load(db: Database, issuer: str) -> IssuerSnapshot | None:
     rows = await db.query(_ISSUER, {"issuer": issuer})
     if not rows:
         return None
-    id_, name, status, jwks, *rest = rows[0]
-    return IssuerSnapshot(id_, name, status == "active", document(jwks), *rest)
+    id_, name, status, jwks, jwks_uri, audience, match, claim, statements = rows[0]
+    return IssuerSnapshot(
+        id_, name, status == "active", document(jwks), jwks_uri, audience, match, claim,
+        bool(statements),
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, String
+from sqlalchemy import JSON, String, false
 from sqlmodel import Field, SQLModel
 
 from identity.clock import utcnow
@@ -33,6 +33,8 @@ class TrustedIssuer(SQLModel, table=True):
     user_match: UserMatch = Field(default="none", sa_type=String)
     user_claim: str = "sub"
     """The claim that is compared."""
+    software_statements: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """Whether it says what programs are that register themselves (RFC 7591 §2.3)."""
     version: int = 1
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)

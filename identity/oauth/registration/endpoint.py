@@ -2,7 +2,8 @@
 (RFC 7592): it looks after itself.
 
 With `IDENTITY_REGISTRATION=token` whoever registers brings a bearer token with the scope
-`clients:write`. With `open` nobody needs one, and what they get is a public client.
+`clients:write`, or the word of a trusted issuer. With `open` nobody needs one, and what they get is
+a public client.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,21 +11,27 @@ from typing import Any
 
 from sqlmodel import Session
 
+from identity.authentication import sectors
 from identity.directory.clients import accounts, registrations, self_described
 from identity.directory.clients.grant_kinds import GrantKind
 from identity.directory.clients.registrations import Registered
 from identity.directory.clients.self_described import MAY_SAY, Described
 from identity.directory.clients.settings import load
+from identity.directory.clients.surroundings import Surroundings
 from identity.directory.clients.table import Client
 from identity.errors import (
     InvalidClientMetadata,
+    InvalidSoftwareStatement,
     InvalidToken,
     MissingToken,
     NotFound,
     PayloadTooLarge,
     UnsupportedMediaType,
+    ValidationFailed,
 )
 from identity.http.messages import Request, Response, json_response
+from identity.oauth.registration import statements
+from identity.oauth.registration.statements import SoftwareStatement
 from identity.opaque import digest
 from identity.records import audit
 from identity.records.audit.origins import network_of
@@ -53,13 +60,25 @@ class Registration:
 
     async def register(self, request: Request) -> Response:
         self._check_on()
-        network = await self._who(request)
+        trusted = await self._is_trusted(request)
         document = await _document(request)
+        statement = await self._stated(document.get(statements.NAME))
+        if not trusted and statement is None and self._how != "open":
+            await self._services.bearer(request, SCOPE)  # which says what is missing
+        network = None if trusted else network_of(request.address)
+        said = _said_of(document, statement)
+        around = await self._surroundings(said)
 
         def unit(session: Session) -> tuple[int, dict[str, Any]]:
-            described = self._described(session, document, public=network is not None)
+            public = network is not None and statement is None
             made = registrations.register(
-                session, described, most=self._most, network=network, known_grants=self._grants
+                session,
+                self._described(session, said, public=public),
+                most=self._most,
+                network=network,
+                known_grants=self._grants,
+                around=around,
+                statement=statement.text if statement else None,
             )
             return 201, self._information(made)
 
@@ -76,12 +95,22 @@ class Registration:
     async def update(self, request: Request) -> Response:
         """`PUT /register/{client_id}`: what is left out goes back to what it is by default."""
         document = await _document(request)
+        statement = await self._still_stated(request, document)
+        said = _said_of(document, statement)
+        around = await self._surroundings(said)
 
         def unit(session: Session, found: Registered) -> tuple[int, dict[str, Any]]:
             _check_same(session, found.client, document)
-            public = found.client.type == "public"
-            described = self._described(session, document, public=public)
-            changed = registrations.update(session, found, described, known_grants=self._grants)
+            if found.statement is not None and statement is None:
+                raise InvalidSoftwareStatement("the client's has changed meanwhile")
+            changed = registrations.update(
+                session,
+                found,
+                self._described(session, said, public=found.client.type == "public"),
+                known_grants=self._grants,
+                around=around,
+                statement=statement.text if statement else None,
+            )
             return 200, self._information(changed)
 
         return await self._managed(request, unit)
@@ -102,13 +131,42 @@ class Registration:
         if self._how == "off":
             raise NotFound("nobody can register here: IDENTITY_REGISTRATION is off")
 
-    async def _who(self, request: Request) -> str | None:
-        """The network of nobody in particular; None of a bearer who may register clients."""
-        authorization = request.header(b"authorization")
-        if self._how == "open" and authorization is None:
-            return network_of(request.address)
+    async def _is_trusted(self, request: Request) -> bool:
+        """Whether it brings a token of who may register clients, and not nobody's word."""
+        if request.header(b"authorization") is None:
+            return False
         await self._services.bearer(request, SCOPE)
-        return None
+        return True
+
+    async def _stated(self, text: Any) -> SoftwareStatement | None:
+        if text is None:
+            return None
+        await self._services.feed.catch_up()
+        return await statements.read(self._services.trusted_issuers, text)
+
+    async def _still_stated(
+        self, request: Request, document: Mapping[str, Any]
+    ) -> SoftwareStatement | None:
+        """What the client brings, or has brought: what is said of it there it cannot change."""
+        text = document.get(statements.NAME)
+        if text is None:
+            client_id, token = request.segment, _presented(request)
+            text = await self._services.db.read(
+                lambda session: registrations.statement_of(session, client_id, token)
+            )
+        return await self._stated(text)
+
+    async def _surroundings(self, said: Mapping[str, Any]) -> Surroundings:
+        services, sector = self._services, said.get("sector_identifier_uri")
+        try:
+            return await sectors.surroundings(
+                services.fetcher,
+                services.settings,
+                sector if isinstance(sector, str) and sector else None,
+                trusted=False,
+            )
+        except ValidationFailed as mistakes:
+            raise self_described.in_their_words(mistakes) from None
 
     def _described(
         self, session: Session, document: Mapping[str, Any], *, public: bool
@@ -121,12 +179,7 @@ class Registration:
         request: Request,
         act: Callable[[Session, Registered], tuple[int, dict[str, Any] | None]],
     ) -> Response:
-        scheme, _, token = (request.header(b"authorization") or b"").partition(b" ")
-        if scheme.lower() != b"bearer":
-            raise MissingToken("the client's registration access token is missing")
-        presented, client_id = token.strip().decode("latin-1"), request.segment
-        if not presented.startswith(f"{registrations.PREFIX}_"):
-            raise InvalidToken("this is no registration access token")
+        presented, client_id = _presented(request), request.segment
         self._check_on()
 
         def unit(session: Session) -> tuple[int, dict[str, Any] | None]:
@@ -157,6 +210,8 @@ class Registration:
             "registration_client_uri": f"{self._address}/{client.id}",
             "registration_access_token": registered.token,
         }
+        if registered.statement is not None:
+            said[statements.NAME] = registered.statement
         if registered.secret is not None:
             said |= {"client_secret": registered.secret, "client_secret_expires_at": 0}
         return said
@@ -179,6 +234,22 @@ def _said(client: Client) -> dict[str, Any]:
         "subject_type": chosen.subject_type,
         **stored,
     }
+
+
+def _said_of(document: Mapping[str, Any], statement: SoftwareStatement | None) -> Mapping[str, Any]:
+    """What a trusted issuer says wins (RFC 7591 §2.3)."""
+    return document if statement is None else {**document, **statement.metadata}
+
+
+def _presented(request: Request) -> str:
+    """The registration access token. Raises `MissingToken`, `InvalidToken`."""
+    scheme, _, token = (request.header(b"authorization") or b"").partition(b" ")
+    if scheme.lower() != b"bearer":
+        raise MissingToken("the client's registration access token is missing")
+    presented = token.strip().decode("latin-1")
+    if not presented.startswith(f"{registrations.PREFIX}_"):
+        raise InvalidToken("this is no registration access token")
+    return presented
 
 
 async def _document(request: Request) -> dict[str, Any]:
