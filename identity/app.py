@@ -112,7 +112,7 @@ class Identity(Edge):
             ("POST", "/token", self.token, True, token.words),
             ("GET", "/authorize", authorizing, False, authorize.words),
             ("POST", "/authorize", authorizing, False, authorize.words_of_post),
-            ("POST", "/par", pushing.Pushing(services), True, pushing.words),
+            ("POST", "/par", pushing.Pushing(services, registry.GRANTS), True, pushing.words),
             ("POST", "/authorize-challenge", challenging, True, challenge.words),
             ("POST", "/device_authorization", asking, True, device.words),
             ("GET", "/userinfo", about, False, userinfo.words),

@@ -3,10 +3,13 @@
 Nobody between the two can read or change it, and what is wrong with it is said here already.
 """
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, Field
 
 from identity.clock import now
 from identity.directory.access import granting
+from identity.directory.clients.grant_kinds import GrantKind
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidProof, InvalidRequest, OAuthError, TooManyRequests
 from identity.http import describing
@@ -14,6 +17,7 @@ from identity.http.forms import parse_pairs, require_form
 from identity.http.messages import Request, Response, json_response
 from identity.oauth.authorize import request as requests
 from identity.oauth.authorize.deciding import least_level, wanted_resources
+from identity.oauth.authorize.documents import Documents, is_document
 from identity.oauth.authorize.request import Parameters
 from identity.oauth.authorize.request_objects import RequestObjects, signs
 from identity.records.audit.origins import network_of
@@ -27,8 +31,9 @@ CREDENTIALS = frozenset({"client_secret", "client_assertion", "client_assertion_
 
 
 class Pushing:
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, grants: Sequence[GrantKind]) -> None:
         self._services = services
+        self._documents = Documents(services, grants)
         self._objects = RequestObjects.of(services)
         self._own = frozenset({services.settings.audience, services.settings.issuer})
 
@@ -38,7 +43,7 @@ class Pushing:
         pairs = parse_pairs(body)
         form = requests.single(pairs)
         await self._services.feed.catch_up()
-        client = await self._services.client_authentication(request.header(b"authorization"), form)
+        client = await self._client(request, form)
         try:
             if len(body) > LONGEST:
                 raise InvalidRequest(f"the request is longer than {LONGEST} octets")
@@ -57,6 +62,15 @@ class Pushing:
             raise
         lifetime = int(pushed.LIFE.total_seconds())
         return json_response({"request_uri": name, "expires_in": lifetime}, 201)
+
+    async def _client(self, request: Request, form: dict[str, str]) -> ClientSnapshot:
+        """One that is described at its own address proves nothing, and need not be one of ours
+        yet."""
+        named = form.get("client_id", "")
+        authorization = request.header(b"authorization")
+        if authorization is None and CREDENTIALS.isdisjoint(form) and is_document(named):
+            return await self._documents.find(named)
+        return await self._services.client_authentication(authorization, form)
 
     async def _asked(
         self, client: ClientSnapshot, form: dict[str, str], pairs: list[tuple[str, str]]
@@ -77,7 +91,7 @@ class Pushing:
         if client.settings.profile == "fapi2" and not back.named:
             raise InvalidRequest("redirect_uri is missing: the client's profile wants it named")
         asked = requests.read(parameters, back, services.detail_types)
-        asked.meant(services.hints)
+        await asked.meant(services.hints)
         least_level(asked, second_factor=True)
         home = services.scopes.at_hand("*") or await services.scopes.get("*") or {}
         granting.granted(asked.scope, home=home, client=client.scopes, holder=None, audience=None)
@@ -85,7 +99,9 @@ class Pushing:
 
     async def _push(self, request: Request, client: ClientSnapshot, parameters: Parameters) -> str:
         network = None if client.confidential else network_of(request.address)
-        name = await pushed.push(self._services.db, client.id, parameters, network)
+        name = await pushed.push(
+            self._services.db, client.id, parameters, network, described=is_document(client.id)
+        )
         if name is None:
             lifetime = int(pushed.LIFE.total_seconds())
             raise TooManyRequests(lifetime, "too many requests of this client wait already")

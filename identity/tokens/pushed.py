@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, Index, bindparam, func, insert, literal, select, update
+from sqlalchemy import JSON, Index, bindparam, delete, func, insert, literal, select, update
 from sqlmodel import Field, Session, SQLModel, col
 
 from identity.clock import utcnow
@@ -42,7 +42,8 @@ MOST = 1_000
 """Of one client, pushed within `LIFE` and not consumed."""
 ANSWERED = "This request has been answered already: go back to the application and begin again."
 EACH = 30
-"""Of those, from one network, where the client is public and anybody may name it."""
+"""Of those, from one network, where the client is public and anybody may name it. Of clients that
+are described at an address of their own, whatever that is: there is no end to them."""
 
 
 class PushedRequest(SQLModel, table=True):
@@ -51,7 +52,8 @@ class PushedRequest(SQLModel, table=True):
 
     digest: str = Field(primary_key=True)
     """Of what stands behind `URN`."""
-    client_id: str = Field(foreign_key="client.id", ondelete="CASCADE")
+    client_id: str
+    """It need not be a client of ours yet (`oauth.authorize.documents`)."""
     network: str | None = None
     """From where, of a public client; None of others."""
     parameters: list[list[str]] = Field(default_factory=list, sa_type=JSON)
@@ -82,39 +84,60 @@ _PRESENTED = col(PushedRequest.digest) == bindparam("digest")
 _FRESH: Any = col(PushedRequest.expires_at) > DatabaseClock()
 
 
-def _pushed(dialect: DialectName) -> Any:
-    """One row, if its client lives and has not got too many that wait."""
+def _row(dialect: DialectName, *conditions: Any) -> Any:
+    """One, if these hold."""
     ends: Any = PushedRequest.expires_at
     end: Any = value_of(ends, ends.key)
     if dialect == "postgresql":
         end = DatabaseClock() + literal(LIFE)
-    waiting = (
-        select(func.count())
-        .select_from(PushedRequest)
-        .where(
-            col(PushedRequest.client_id) == bindparam("client_id"),
-            _FRESH,
-            col(PushedRequest.used_at).is_(None),
-        )
-    )
+    row = select_of(*(value_of(column, column.key) for column in _ROW), end)
+    return insert(PushedRequest).from_select([*_ROW, ends], row.where(*conditions))
+
+
+def _waiting() -> Any:
+    waits = _FRESH, col(PushedRequest.used_at).is_(None)
+    return select(func.count()).select_from(PushedRequest).where(*waits)
+
+
+def _pushed(dialect: DialectName) -> Any:
+    """If its client lives and has not got too many that wait."""
+    waiting = _waiting().where(col(PushedRequest.client_id) == bindparam("client_id"))
     from_there = waiting.where(col(PushedRequest.network) == bindparam("network"))
-    living = select_of(*(value_of(column, column.key) for column in _ROW), end).where(
+    return _row(
+        dialect,
         col(Client.id) == bindparam("client_id"),
         col(Client.status) == "active",
         waiting.scalar_subquery() < MOST,
         from_there.scalar_subquery() < EACH,
     )
-    return insert(PushedRequest).from_select([*_ROW, ends], living)
+
+
+def _described(dialect: DialectName) -> Any:
+    """Of a client that need not be one of ours: not many from one network, nor in all."""
+    waiting = _waiting().where(col(PushedRequest.network).is_not(None))
+    from_there = _waiting().where(col(PushedRequest.network) == bindparam("network"))
+    return _row(
+        dialect,
+        waiting.scalar_subquery() < MOST,
+        from_there.scalar_subquery() < EACH,
+    )
 
 
 _PUSH = StatementBy(_pushed)
+_PUSH_DESCRIBED = StatementBy(_described)
 
 
 async def push(
-    db: Database, client_id: str, parameters: Iterable[tuple[str, str]], network: str | None
+    db: Database,
+    client_id: str,
+    parameters: Iterable[tuple[str, str]],
+    network: str | None,
+    *,
+    described: bool = False,
 ) -> str | None:
     """Its `request_uri`, durable; None where too many of the client's wait already, or the client
-    has just gone. `network`: from where it comes, of a public client."""
+    has just gone. `network`: from where it comes, of a public client. `described`: the client is,
+    at its own address."""
     name, now = mint(PREFIX), utcnow()
     values = {
         "digest": digest(name),
@@ -124,7 +147,8 @@ async def push(
         "expires_at": now + LIFE,  # SQLite's; replicas' clocks differ
         "now": now,
     }
-    kept = await db.apply(sqlite=[_PUSH], postgresql=_PUSH, values=values)
+    statement = _PUSH_DESCRIBED if described else _PUSH
+    kept = await db.apply(sqlite=[statement], postgresql=statement, values=values)
     return URN + name if kept else None
 
 
@@ -169,6 +193,11 @@ def consume(work: Work, key: str) -> None:
     values = {"digest": key, "nothing": [], "now": utcnow()}
     if execute(work, _CONSUME, values).rowcount != 1:
         raise Conflict(ANSWERED)
+
+
+def forget(session: Session, client_id: str) -> None:
+    """What a client has pushed that is no more, or not for now."""
+    session.execute(delete(PushedRequest).where(col(PushedRequest.client_id) == client_id))
 
 
 def prune(session: Session) -> int:

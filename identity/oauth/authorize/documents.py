@@ -5,17 +5,20 @@ The document is fetched when a person comes with such a request, by the guarded 
 bounds and shares what it keeps. Nothing is written before that person has signed in and agreed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from sqlmodel import Session
 
+from identity.authentication import sectors
 from identity.directory import uris
 from identity.directory.clients import registrations, rules, self_described
 from identity.directory.clients.grant_kinds import GrantKind
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.clients.self_described import Described
 from identity.directory.clients.settings import load
+from identity.directory.clients.surroundings import Surroundings
 from identity.directory.clients.table import Client
 from identity.errors import IdentityError, InvalidClientMetadata, InvalidRequest, ValidationFailed
 from identity.http.fetching import FetchFailed
@@ -49,7 +52,8 @@ class Documents:
         described = await self._described(client_id)
         client = Client(id=client_id, type="public", name=described.name)
         try:
-            rules.choose(client, described.settings)
+            around = await self._surroundings(described.settings)
+            rules.choose(client, described.settings, around)
         except ValidationFailed as mistakes:
             raise _unusable(self_described.in_their_words(mistakes)) from None
         return ClientSnapshot(
@@ -80,13 +84,22 @@ class Documents:
             settings=client.settings.stored(),
         )
 
+        around = await self._surroundings(described.settings)
+
         def unit(session: Session) -> None:
             registrations.keep_described(
-                session, client.id, described, most=self._most, known_grants=self._grants
-            )
+                session, client.id, described,
+                most=self._most, known_grants=self._grants, around=around,
+            )  # fmt: skip
 
         await self._services.db.write(unit)
         await self._services.feed.catch_up()
+
+    async def _surroundings(self, settings: Mapping[str, Any]) -> Surroundings:
+        services, sector = self._services, settings.get("sector_identifier_uri")
+        return await sectors.surroundings(
+            services.fetcher, services.settings, sector, trusted=False, fresh=False
+        )
 
     async def _described(self, client_id: str) -> Described:
         try:

@@ -5,7 +5,7 @@ conditional write to it, so whichever commits first decides.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -13,13 +13,14 @@ from sqlalchemy import ColumnElement, bindparam, delete, literal, select, update
 from sqlmodel import Session, col
 
 from identity.clock import utcnow
+from identity.directory.clients.settings import ClientSettings
 from identity.directory.clients.table import Client
 from identity.errors import InvalidGrant
 from identity.opaque import digest, mint, new_id
 from identity.records import audit
 from identity.settings import Settings
 from identity.store import Statement, Work, changes, delete_some, execute, insert_of, select_of
-from identity.tokens import logouts
+from identity.tokens import logouts, pushed
 from identity.tokens.devices.table import DeviceAuthorization
 from identity.tokens.exchanged import revoke_of_client
 from identity.tokens.sessions.ends import show_ended
@@ -43,6 +44,18 @@ class Lifetimes:
     def unused(self, *, online: bool) -> timedelta:
         """How long a refresh token may lie unused."""
         return min(self.idle, self.online) if online else self.idle
+
+    def at(self, client: ClientSettings) -> "Lifetimes":
+        """Of this client, which may have less than all, and never more."""
+        if not (said := client.lifetimes):
+            return self
+        lives = {name: timedelta(seconds=seconds) for name, seconds in said.items()}
+        return replace(
+            self,
+            access=min(self.access, lives.get("access_token", self.access)),
+            idle=min(self.idle, lives.get("refresh_token", self.idle)),
+            absolute=min(self.absolute, lives.get("session", self.absolute)),
+        )
 
     @classmethod
     def of(cls, settings: Settings) -> "Lifetimes":
@@ -198,6 +211,7 @@ def end_all(
         _forget_allowed(session, user_id, client_id)
     if client_id is not None and user_id is None and audiences is None:
         revoke_of_client(session, client_id)
+        pushed.forget(session, client_id)
     mine: list[ColumnElement[bool]] = [col(LoginSession.ended_at).is_(None)]
     if user_id is not None:
         mine.append(col(LoginSession.user_id) == user_id)
