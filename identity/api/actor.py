@@ -32,7 +32,7 @@ async def bearer(
     try:
         return await authenticate(messages.Request(request.scope, request.receive), *needed.scopes)
     except InvalidRequest as ambiguous:
-        raise InvalidToken(ambiguous.detail) from None
+        raise authenticate.ours(InvalidToken(ambiguous.detail)) from None
 
 
 @dataclass(frozen=True, slots=True)

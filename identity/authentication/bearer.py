@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 
 from identity.authentication import readers
 from identity.authentication.dpop import DPoP
-from identity.errors import InsufficientScope, InvalidToken, MissingToken
+from identity.errors import BearerError, InsufficientScope, InvalidToken, MissingToken
 from identity.http.messages import CHALLENGED, Request
 from identity.records import audit
 from identity.records.audit import AuditQueue
 from identity.tokens.live import Live, LiveTokens
+from identity.verifier.resource import ProtectedResource
 
 
 def is_token(authorization: bytes) -> bool:
@@ -27,8 +28,14 @@ class BearerAuthentication:
     §3.9): whoever it was sent to could else act as its user."""
 
     def __init__(
-        self, live: LiveTokens, dpop: DPoP, queue: AuditQueue, audiences: Iterable[str]
+        self,
+        live: LiveTokens,
+        dpop: DPoP,
+        queue: AuditQueue,
+        audiences: Iterable[str],
+        issuer: str,
     ) -> None:
+        self._metadata = ProtectedResource(issuer, (issuer,)).metadata_address
         self._live = live
         self._dpop = dpop
         self._queue = queue
@@ -47,23 +54,33 @@ class BearerAuthentication:
         gateway was asked for. Raises `InvalidRequest` for an ambiguous header, else what is of
         class `BearerError`. Whatever is wrong later, the scheme that was used is challenged.
         """
-        scheme, _, rest = (request.header(b"authorization") or b"").partition(b" ")
-        scheme, token = scheme.lower(), rest.strip().decode("latin-1")
-        if scheme == b"bearer":
-            live = await self._live.find(token)
-            if live is not None and live.known.bound is not None:
-                request.scope[CHALLENGED] = self._dpop.algorithms
-                raise InvalidToken("the token is bound to a key or a certificate: prove that one")
-            return self._admit(live, scopes, of_any_audience)
-        request.scope[CHALLENGED] = self._dpop.algorithms
-        if scheme != b"dpop":
-            raise MissingToken(scope=" ".join(scopes) or None)
-        live = self._admit(await self._live.find(token), scopes, of_any_audience)
-        proof = self._dpop.at_resource(request, token, passed_on)
-        if live.known.bound != {"jkt": proof.jkt}:
-            raise InvalidToken("the token is not bound to the key of the proof")
-        await self._dpop.spend_at_resource(proof)
-        return live
+        try:
+            scheme, _, rest = (request.header(b"authorization") or b"").partition(b" ")
+            scheme, token = scheme.lower(), rest.strip().decode("latin-1")
+            if scheme == b"bearer":
+                live = await self._live.find(token)
+                if live is not None and live.known.bound is not None:
+                    request.scope[CHALLENGED] = self._dpop.algorithms
+                    raise InvalidToken(
+                        "the token is bound to a key or a certificate: prove that one"
+                    )
+                return self._admit(live, scopes, of_any_audience)
+            request.scope[CHALLENGED] = self._dpop.algorithms
+            if scheme != b"dpop":
+                raise MissingToken(scope=" ".join(scopes) or None)
+            live = self._admit(await self._live.find(token), scopes, of_any_audience)
+            proof = self._dpop.at_resource(request, token, passed_on)
+            if live.known.bound != {"jkt": proof.jkt}:
+                raise InvalidToken("the token is not bound to the key of the proof")
+            await self._dpop.spend_at_resource(proof)
+            return live
+        except BearerError as refusal:
+            raise self.ours(refusal) from None
+
+    def ours(self, refusal: BearerError) -> BearerError:
+        """`refusal` at an address of our own."""
+        refusal.metadata = self._metadata
+        return refusal
 
     def _admit(self, live: Live | None, scopes: Sequence[str], of_any_audience: bool) -> Live:
         if live is None:

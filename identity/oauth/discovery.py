@@ -31,12 +31,14 @@ PROTOCOL = (
 
 
 def metadata(
-    settings: Settings, grant_types: Iterable[str], detail_types: Iterable[str] = ()
+    settings: Settings,
+    grant_types: Iterable[str],
+    detail_types: Iterable[str] = (),
+    algorithms: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """RFC 8414 §2, OpenID Connect Discovery §3."""
+    """RFC 8414 §2, OpenID Connect Discovery §3. `algorithms`: those of what clients are told."""
     base = settings.issuer.rstrip("/")
-    keys = settings.keys
-    algorithms = dict.fromkeys([*keys.id_token_algorithms, keys.signing_algorithm])
+    algorithms = list(algorithms)
     confidential = [method for method in METHODS if method != "none"]
     challenge = {}
     if settings.sessions.first_party_challenge:
@@ -63,15 +65,15 @@ def metadata(
         "response_modes_supported": list(RESPONSE_MODES),
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
-        "authorization_signing_alg_values_supported": list(algorithms),
+        "authorization_signing_alg_values_supported": algorithms,
         "require_pushed_authorization_requests": False,
         "prompt_values_supported": [name for name in PROMPTS if name != "create"],
         "acr_values_supported": [level for level in LEVELS if level in REACHABLE],
         "ui_locales_supported": ["en"],
         "scopes_supported": list(OPENID),
         "subject_types_supported": ["public", "pairwise"],
-        "id_token_signing_alg_values_supported": list(algorithms),
-        "userinfo_signing_alg_values_supported": list(algorithms),
+        "id_token_signing_alg_values_supported": algorithms,
+        "userinfo_signing_alg_values_supported": algorithms,
         "claims_supported": [*PROTOCOL, *CLAIMS],
         "claim_types_supported": ["normal"],
         "claims_parameter_supported": True,
@@ -84,11 +86,11 @@ def metadata(
         "grant_types_supported": list(grant_types),
         "token_endpoint_auth_methods_supported": list(METHODS),
         "revocation_endpoint_auth_methods_supported": list(METHODS),
-        "introspection_endpoint_auth_methods_supported": [*confidential, "bearer"],
+        "introspection_endpoint_auth_methods_supported": [*confidential, "Bearer", "DPoP"],
         "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
-        "introspection_signing_alg_values_supported": list(ALGORITHMS),
+        "introspection_signing_alg_values_supported": [settings.keys.signing_algorithm],
         "dpop_signing_alg_values_supported": list(ALGORITHMS),
         "service_documentation": f"{base}/docs",
     }
@@ -108,12 +110,25 @@ def well_known(name: str, issuer: str) -> list[str]:
 
 class Metadata:
     def __init__(self, services: Services, grant_types: Iterable[str]) -> None:
-        max_age = int(services.settings.keys.jwks_max_age.total_seconds())
-        told = metadata(services.settings, grant_types, services.detail_types.names)
-        self._document = Published.json(told, max_age)
+        self._services = services
+        self._grant_types = tuple(grant_types)
+        self._max_age = int(services.settings.keys.jwks_max_age.total_seconds())
+        self._made: tuple[list[str], Published] | None = None
 
     async def __call__(self, request: Request) -> Response:
-        return self._document.answer(request)
+        algorithms = self._algorithms()
+        if self._made is None or self._made[0] != algorithms:
+            settings, types = self._services.settings, self._services.detail_types.names
+            told = metadata(settings, self._grant_types, types, algorithms)
+            self._made = algorithms, Published.json(told, self._max_age)
+        return self._made[1].answer(request)
+
+    def _algorithms(self) -> list[str]:
+        """Those of which a key signs by now; RS256 is always named (OpenID Connect Discovery §3).
+        From memory: what is said here stays good while the database cannot be asked."""
+        ring = self._services.ring
+        offered = self._services.settings.keys.offered
+        return [each for each in offered if each == "RS256" or ring.signer_by(each)]
 
 
 def words() -> describing.Node:

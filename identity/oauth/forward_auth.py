@@ -62,6 +62,7 @@ class ForwardAuth:
             if needed.address is None:  # no proof could be of what it was asked for
                 request.scope.pop(CHALLENGED, None)
             error.scope = " ".join(needed.scopes) or None
+            error.metadata = None  # ours says nothing of what is behind the gateway
             raise
 
     async def _admit(self, request: Request, needed: _Needed) -> Response:

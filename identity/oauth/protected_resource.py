@@ -10,6 +10,7 @@ from identity.http.messages import Request, Response
 from identity.oauth.discovery import well_known
 from identity.service.wiring import Services
 from identity.settings import Settings
+from identity.verifier.gate.algorithms import ALGORITHMS
 from identity.verifier.resource import WELL_KNOWN, ProtectedResource
 
 
@@ -19,6 +20,7 @@ def resource(settings: Settings) -> ProtectedResource:
         (settings.issuer,),
         scopes=tuple(name for name in BUILT_IN if name not in OPENID),
         name="Identity",
+        dpop=tuple(ALGORITHMS),
         documentation=f"{settings.issuer.rstrip('/')}/docs",
     )
 

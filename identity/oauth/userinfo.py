@@ -26,7 +26,7 @@ class Userinfo:
     async def __call__(self, request: Request) -> Response:
         live = await self._bearer(request, of_any_audience=True)
         if self._audiences.isdisjoint(live.known.audience):
-            raise InvalidToken("the token is for another audience")
+            raise self._bearer.ours(InvalidToken("the token is for another audience"))
         scopes = live.scopes
         if "openid" not in scopes or live.user is None:
             raise InsufficientScope("the token lacks the scope openid", scope="openid")

@@ -234,7 +234,9 @@ class Services:
                 clients, queue, assertions, default_client=settings.sessions.default_client
             ),
             dpop=dpop,
-            bearer=BearerAuthentication(live, dpop, queue, {settings.issuer, settings.audience}),
+            bearer=BearerAuthentication(
+                live, dpop, queue, {settings.issuer, settings.audience}, settings.issuer
+            ),
         )  # fmt: skip
 
     async def close(self) -> None:

@@ -299,7 +299,9 @@ async def test_every_act_needs_its_scope(world: World) -> None:
         answer = await world.api.request(method, f"/users{path}", json={})
         problem(answer, 401)
         challenges = answer.headers["www-authenticate"]
-        assert challenges.startswith(f'Bearer realm="identity", scope="{scope}", DPoP algs=')
+        assert challenges.startswith(f'Bearer realm="identity", scope="{scope}", ')
+        assert "/.well-known/oauth-protected-resource" in challenges  # RFC 9728 §5.1
+        assert ", DPoP algs=" in challenges
         answer = await weak(method, f"/users{path}", {})
         problem(answer, 403)
         assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
