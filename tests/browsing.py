@@ -92,7 +92,8 @@ class Page:
 class Browser:
     def __init__(self, api: httpx.AsyncClient) -> None:
         self._api = httpx.AsyncClient(transport=api._transport, base_url=api.base_url)
-        self.origin = str(api.base_url).rstrip("/")
+        self._base = str(api.base_url).rstrip("/")
+        self.origin = self._base.removesuffix(api.base_url.path.rstrip("/"))
 
     @property
     def cookies(self) -> httpx.Cookies:
@@ -122,7 +123,7 @@ class Browser:
         for _ in range(10):
             location = answer.headers.get("location", "")
             target = urljoin(str(answer.url), location)
-            if answer.status_code != 303 or not target.startswith(f"{self.origin}/"):
+            if answer.status_code != 303 or not target.startswith(f"{self._base}/"):
                 return Page(answer)
             answer = await self._api.get(target)
         raise AssertionError("sent around in circles")

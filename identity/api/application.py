@@ -1,12 +1,15 @@
 """Everything that is not hot: FastAPI, every slice's routes, and the pages that document them."""
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response as FastApiResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from identity import __version__
 from identity.api import audit, connections, factors, keys, openapi, stats
@@ -36,6 +39,7 @@ from identity.service.wiring import Services
 
 def build(services: Services, grants: Sequence[GrantKind], described: openapi.Described) -> FastAPI:
     """Built when first asked, in any thread. `described`: the hot addresses."""
+    base = urlsplit(services.settings.issuer).path.rstrip("/")
     app: FastAPI = FastAPIOffline(
         title="Identity",
         version=__version__,
@@ -43,7 +47,9 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
         swagger_ui_parameters={"persistAuthorization": True},
         # Else `/users/` answers a redirect to whatever host and scheme the request names.
         redirect_slashes=False,
+        servers=[{"url": base}] if base else None,
     )
+    _lay_below(app, base)
     app.state.services = services
     app.state.grants = grants
     for slice_ in (
@@ -55,6 +61,21 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     app.add_exception_handler(HTTPException, _refuse_http)
     openapi.publish(app, described, [grant.grant_type for grant in grants])
     return app
+
+
+def _lay_below(app: FastAPI, base: str) -> None:
+    """What the pages of documentation refer to lies below the issuer's path. They go by the
+    `root_path`, which everything else here would look for in its own path."""
+
+    def below(page: ASGIApp) -> ASGIApp:
+        async def call(scope: Scope, receive: Receive, send: Send) -> None:
+            await page({**scope, "root_path": base}, receive, send)
+
+        return call
+
+    for route in app.routes:
+        if isinstance(route, Route) and route.path in ("/docs", "/redoc"):
+            route.app = below(route.app)
 
 
 async def _refuse(request: Request, error: Exception) -> FastApiResponse:
