@@ -16,7 +16,7 @@ from identity.tokens.devices import user_codes
 from identity.tokens.devices.table import LIFE, PREFIX, DeviceAuthorization
 from identity.tokens.sessions import lifecycle
 from tests.faults.replicas import CLIENT, Line, Replicas
-from tests.faults.test_code_races import is_dead, sessions_of
+from tests.faults.test_code_races import RACES, is_dead, sessions_of
 from tests.faults.test_refresh_races import Act, at_once
 
 SIXTEEN = 16
@@ -53,9 +53,10 @@ def asking(lines: list[Line], form: dict[str, str]) -> list[Act]:
     return [partial(line.post, "/token", **form) for line in lines]
 
 
+@pytest.mark.proof
 def test_of_sixteen_questions_at_two_processes_one_gets_the_tokens(devices: Replicas) -> None:
     with devices.lines(*devices.servers * (SIXTEEN // 2)) as lines:
-        for _ in range(6):
+        for _ in range(RACES):
             user = devices.user()
             answers = at_once(*asking(lines, allowed(devices, user)))
             won = [answer for answer in answers if answer.status == 200]

@@ -3,6 +3,7 @@
 from functools import partial
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import pytest
 from sqlmodel import select
 
 from identity.http.cookies import SESSION
@@ -11,7 +12,7 @@ from identity.tokens.codes import AuthorizationCode
 from identity.tokens.sessions.table import BrowserSession
 from tests.browsing import verifier_and_challenge
 from tests.faults.replicas import CLIENT, REDIRECT_URI, Answer, Line, Replicas
-from tests.faults.test_code_races import SIXTEEN, signed_in
+from tests.faults.test_code_races import RACES, SIXTEEN, signed_in
 from tests.faults.test_refresh_races import at_once
 
 
@@ -30,9 +31,10 @@ def bring(line: Line, request_uri: str, cookie: str) -> Answer:
     return line.get(f"/authorize?{query}", cookie=cookie)
 
 
+@pytest.mark.proof
 def test_of_sixteen_tabs_with_one_pushed_request_one_gets_a_code(pair: Replicas) -> None:
     with pair.lines(*pair.servers * (SIXTEEN // 2)) as lines:
-        for _ in range(6):
+        for _ in range(RACES):
             browser = signed_in(pair, pair.user())
             cookie = cookie_of(pair, browser)
             verifier, challenge = verifier_and_challenge()
