@@ -21,12 +21,9 @@ from identity.api.clients.settings import chosen
 from identity.api.merge_patch import IfMatch, etag, merge_patch
 from identity.api.paging import Page, Paged, Search, listed
 from identity.api.problems import administrative
-from identity.authentication import sectors
 from identity.clock import utcnow
 from identity.directory.clients import accounts
 from identity.directory.clients.listing import matching
-from identity.directory.clients.settings import load
-from identity.directory.clients.surroundings import Surroundings
 from identity.directory.clients.table import Client, ClientSecret, Status
 from identity.errors import ValidationFailed
 from identity.service.administration import clients as administration
@@ -73,7 +70,7 @@ async def create_client(
     named = body.named()
     if "name" not in named:
         raise ValidationFailed([("/name", "Field required")])
-    around = await _surroundings(actor, body.sector_identifier_uri)
+    around = await administration.surroundings(actor.services, chosen(body))
 
     def unit(session: Session) -> tuple[Client, ClientCreated]:
         client = accounts.create(
@@ -128,7 +125,7 @@ async def update_client(
     """A JSON merge patch; lists are replaced as a whole, null sets a default again. Takes effect at
     once, also for tokens already issued. Disabling ends the client's sessions, and taking an
     audience away those for that audience."""
-    around = await _surroundings(actor, await _sector(actor, client_id, body))
+    around = await administration.surroundings(actor.services, body.members(), client_id)
 
     def unit(session: Session) -> ClientOut:
         client = administration.change(
@@ -193,20 +190,3 @@ async def delete_secret(actor: Writer, client_id: PathId, secret_id: PathId) -> 
 def _shown(session: Session, client: Client, response: Response) -> ClientOut:
     response.headers["etag"] = etag(client.version)
     return ClientOut.of(client, accounts.secrets_of(session, client.id))
-
-
-async def _sector(actor: Acting, client_id: str, body: ClientPatch) -> str | None:
-    """Where the list is, of a client of which what has to be in it may change."""
-    members = body.members()
-    if "sector_identifier_uri" in members:
-        sector: str | None = members["sector_identifier_uri"]
-        return sector
-    if "redirect_uris" not in members:
-        return None
-    known = await actor.services.db.read(lambda s: load(accounts.get(s, client_id).settings))
-    return known.sector_identifier_uri
-
-
-async def _surroundings(actor: Acting, sector: str | None) -> Surroundings:
-    services = actor.services
-    return await sectors.surroundings(services.fetcher, services.settings, sector, trusted=True)

@@ -34,7 +34,7 @@ def apply(settings: Settings) -> None:
 
 
 def _apply(db: Database, files: reading.Files, settings: Settings) -> None:
-    ours = house(settings)
+    ours = house(settings, files)
     with db.transaction() as session:
         doing.prepare(session)
         made = plan(session, files, _WAY)

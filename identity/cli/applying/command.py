@@ -119,7 +119,7 @@ def _apply(
     from identity.cli.applying.planning import plan
     from identity.errors import Conflict
 
-    ours = house(operation.settings)  # what it imports takes a while: not in the transaction
+    ours = house(operation.settings, files)  # what it imports takes a while: not in the transaction
     agreed: Plan | None = None
     if not dry_run and not yes:
         with operation.look() as session:
@@ -152,11 +152,13 @@ def _apply(
     return 0
 
 
-def house(settings: "Settings") -> "House":
+def house(settings: "Settings", files: "Files | None" = None) -> "House":
     from identity.cli.applying.kinds.kind import House
+    from identity.cli.applying.looking import surroundings
     from identity.oauth.grants import registry
 
-    return House(settings.issuer, (settings.issuer, settings.audience), registry.GRANTS)
+    own = (settings.issuer, settings.audience)
+    return House(settings.issuer, own, registry.GRANTS, surroundings(settings, files))
 
 
 def _refuse(lines: list[str]) -> NoReturn:

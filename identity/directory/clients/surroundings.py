@@ -3,9 +3,10 @@ client finds it out before the unit of work that does so."""
 
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from identity.directory.clients.settings import ClientSettings
+from identity.verifier.gate.algorithms import ALGORITHMS
 
 Problem = tuple[str, str]
 SIGNED_BY_US: Final = (
@@ -23,6 +24,12 @@ class Surroundings(NamedTuple):
 
 
 UNSEEN: Final = Surroundings()
+
+
+def taken_for_granted(chosen: Mapping[str, Any]) -> Surroundings:
+    """As if all were as these settings want it: for whoever looks later."""
+    sector, redirects = chosen.get("sector_identifier_uri"), chosen.get("redirect_uris") or ()
+    return Surroundings(tuple(ALGORITHMS), {sector: redirects} if sector else {})
 
 
 def problems(

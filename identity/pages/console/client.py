@@ -79,10 +79,11 @@ class ClientScreen(Desk):
         self, seat: Seat, query: Query, form: Form, patch: dict[str, Any], what: str
     ) -> Response:
         client_id, version = query.get("id", ""), form.some("version")
+        around = await administration.surroundings(self.services, patch, client_id)
         await self.services.db.write(
             lambda session: administration.change(
                 session, client_id, patch, known_grants=self.house.grants,
-                own_audiences=seat.own_audiences, held=seat.held, if_match=version,
+                own_audiences=seat.own_audiences, around=around, held=seat.held, if_match=version,
             )
         )  # fmt: skip
         return self.done(self._back(seat, query), what)

@@ -17,6 +17,7 @@ from identity.pages.console.kinds import KINDS, Kind, kind
 from identity.pages.console.screens import screen as own
 from identity.pages.registry import House
 from identity.pages.words import _
+from identity.service.administration import clients as administration
 
 
 class NewClient(Desk):
@@ -78,6 +79,7 @@ class NewClient(Desk):
             for name in ("redirect_uris", "post_logout_redirect_uris")
             if form.lines(name)
         }
+        around = await administration.surroundings(self.services, {**chosen.settings, **settings})
 
         def unit(session: Session) -> tuple[Client, str | None]:
             client = accounts.create(
@@ -85,7 +87,7 @@ class NewClient(Desk):
                 type=chosen.type,  # type: ignore[arg-type]
                 grants=chosen.grants, scopes=scopes, audiences=form.all("audiences"),
                 chosen={**chosen.settings, **settings}, known_grants=self.house.grants,
-                own_audiences=seat.own_audiences, held=seat.held,
+                own_audiences=seat.own_audiences, around=around, held=seat.held,
             )  # fmt: skip
             if not accounts.takes_secret(client):
                 return client, None

@@ -6,13 +6,12 @@ from typing import Any, Literal, get_args, get_origin
 
 from identity.directory.clients.settings import ClientSettings
 from identity.directory.clients.table import Client
-from identity.directory.clients.unbuilt import not_yet
 from identity.errors import ValidationFailed
 from identity.pages.console.forms import Field, Form, Option
 from identity.pages.words import _
 
 LONGEST = 30_000
-NAMES = tuple(name for name in ClientSettings.model_fields if not_yet(name) is not True)
+NAMES = tuple(ClientSettings.model_fields)
 
 
 def fields(client: Client) -> list[Field]:

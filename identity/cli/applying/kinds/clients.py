@@ -19,6 +19,7 @@ from identity.cli.applying.kinds.kind import (
 from identity.clock import utcnow
 from identity.directory.clients import accounts, built_in, rules
 from identity.directory.clients.settings import NAMES
+from identity.directory.clients.surroundings import taken_for_granted
 from identity.directory.clients.table import Client, ClientSecret
 from identity.errors import Conflict
 from identity.opaque import digest
@@ -43,7 +44,8 @@ def document(
     """`members`: `name` and those of `DEFAULTS`. `chosen`: settings, as JSON; what they imply is
     part of it. Raises `ValidationFailed`."""
     whole = {"name": client_id, **DEFAULTS, **members}
-    return _document(client_id, whole, rules.settled(None, chosen, whole["type"]))
+    around = taken_for_granted(chosen)
+    return _document(client_id, whole, rules.settled(None, chosen, whole["type"], around))
 
 
 class Clients:
@@ -78,6 +80,7 @@ class Clients:
             chosen={each: members[each] for each in members if each in NAMES},
             known_grants=house.known_grants,
             own_audiences=house.own_audiences,
+            around=house.around,
             held=None,
         )
         if members["status"] != client.status:
@@ -102,6 +105,7 @@ class Clients:
             fields | {each: members.get(each) for each in NAMES},
             known_grants=house.known_grants,
             own_audiences=house.own_audiences,
+            around=house.around,
             held=None,
         )
         _give_secrets(session, client, wanted.secrets)

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from sqlmodel import Session
 
 from identity.directory.clients.grant_kinds import GrantKind
+from identity.directory.clients.surroundings import UNSEEN, Surroundings
 
 Document = dict[str, Any]
 """A thing as files have it, in the order of its members, without those that are the default."""
@@ -19,6 +20,7 @@ class House(NamedTuple):
     issuer: str
     own_audiences: Sequence[str]
     known_grants: Sequence[GrantKind]
+    around: Surroundings = UNSEEN
 
 
 class KnownSecret(NamedTuple):
