@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, func, or_, update
 from sqlmodel import col
 
+from identity.authentication import leaving
 from identity.authentication.levels import Proof, by_passkey
 from identity.authentication.passkeys import ceremonies
 from identity.authentication.passkeys.ceremonies import Answer, Options, Signed
@@ -210,7 +211,8 @@ class Passkeys:
         self.settle(work, shown)
         if execute(work, _LOG_IN, {"id": shown.user_id, "now": utcnow()}).rowcount != 1:
             raise PasskeyRefused("disabled a moment ago")
-        changes.record(work, "user.changed", shown.user_id)
+        if not leaving.undo(work, shown.user_id):  # which is told of already
+            changes.record(work, "user.changed", shown.user_id)
 
 
 def _check_owner(answer: Answer, owner: str, user_id: str | None) -> None:
