@@ -25,6 +25,9 @@ SAID = (
     _("Read the audit trail and the statistics"),
     _("Introspect every token, and follow revocations"),
     _("Change one's own account: name, e-mail address, password, sessions"),
+    _("Stop every sign-in and whatever is issued, and lift that; sign in meanwhile"),
+    _("See which mails wait to be sent"),
+    _("Send mails again, and test ones"),
     # What may not become a password (`authentication.passwords`).
     _("The password must have at least %(num)s characters."),
     _("The password must not be longer than %(num)s characters."),

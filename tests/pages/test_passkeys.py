@@ -197,7 +197,7 @@ async def test_somebody_elses_session_ends_when_a_passkey_signs_in(world: World)
         hand.tick(301)
         page = await browser.get(FACTORS)
         page = await browser.answer(page, key.sign(page.asked))
-    assert "You are signed in as ada" in page.text
+    assert "Identity ada Sign out" in page.text
     assert browser.cookies["identity"] != before
     assert len(await world.events("browser_session.ended")) == 1
 

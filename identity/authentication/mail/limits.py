@@ -25,7 +25,12 @@ def _count(dialect: DialectName) -> Any:
     count: Any = col(LoginFailure.count)
     ends: Any = col(LoginFailure.expires_at)
     new = insert_for(dialect, LoginFailure).values(
-        {LoginFailure.key: bindparam("key"), count: 1, ends: bindparam("end")}
+        {
+            LoginFailure.key: bindparam("key"),
+            count: 1,
+            ends: bindparam("end"),
+            LoginFailure.locked: False,
+        }
     )
     over = ends <= value_of(ends, "now")
     return new.on_conflict_do_update(
