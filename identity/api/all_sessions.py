@@ -95,6 +95,24 @@ async def list_sessions(
     return await listed(actor.services.db, unit)
 
 
+@router.post(
+    "/end", operation_id="end_sessions", summary="End many sessions, or count them first",
+    responses=administrative(body=True),
+)  # fmt: skip
+async def end_sessions(actor: Writer, body: Ending) -> EndedOut:
+    """Those of users who hold more than you do stay, and are not counted. Something has to say
+    which: all of them end by a lockdown alone."""
+    said = body.model_dump(exclude_unset=True, exclude={"preview"})
+    if not said.keys() - {"kind"}:
+        raise ValidationFailed([("", "say which sessions: by user, client, address, time or id")])
+    wanted, db = Filter(**said), actor.services.db
+    if body.preview:
+        count = await listed(db, lambda s: all_sessions.count(s, wanted, actor.held))
+        return EndedOut(count=count, preview=True)
+    count = await stopping.end_sessions(db, wanted, actor.held, BY_ADMIN)
+    return EndedOut(count=count, preview=False)
+
+
 @router.delete(
     "/{session_id}", status_code=204, operation_id="end_session", summary="End one session",
     responses=administrative(404),
@@ -112,24 +130,6 @@ async def end_session(actor: Writer, session_id: PathId) -> None:
         all_sessions.end_some(session, Filter(kind, ids=[session_id]), actor.held, BY_ADMIN)
 
     await actor.services.db.write(unit)
-
-
-@router.post(
-    "/end", operation_id="end_sessions", summary="End many sessions, or count them first",
-    responses=administrative(body=True),
-)  # fmt: skip
-async def end_sessions(actor: Writer, body: Ending) -> EndedOut:
-    """Those of users who hold more than you do stay, and are not counted. Something has to say
-    which: all of them end by a lockdown alone."""
-    said = body.model_dump(exclude_unset=True, exclude={"preview"})
-    if not said.keys() - {"kind"}:
-        raise ValidationFailed([("", "say which sessions: by user, client, address, time or id")])
-    wanted, db = Filter(**said), actor.services.db
-    if body.preview:
-        count = await listed(db, lambda s: all_sessions.count(s, wanted, actor.held))
-        return EndedOut(count=count, preview=True)
-    count = await stopping.end_sessions(db, wanted, actor.held, BY_ADMIN)
-    return EndedOut(count=count, preview=False)
 
 
 def shown(session: Session, kind: Kind, rows: Any) -> list[AnySessionOut]:

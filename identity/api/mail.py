@@ -91,6 +91,24 @@ async def list_mail(
     return await listed(actor.services.db, unit)
 
 
+@router.post(
+    "/test", status_code=202, operation_id="test_mail", summary="Send a mail that says nothing",
+    responses=administrative(409, body=True, s409="No mail can be sent: there is no server."),
+)  # fmt: skip
+async def test_mail(actor: Writer, body: NewTest) -> MailOut:
+    """To see whether mails arrive: `GET /mail/{mail_id}` says how it fares."""
+    mails, to = actor.services.mails, names.email(body.to, "/to")
+    if not mails.on:
+        raise Conflict("no mail can be sent: IDENTITY_SMTP_URL is not set")
+
+    def unit(session: Session) -> MailOut:
+        id_ = mails.write(session, "test", to=to)
+        audit.record(session, "mail.tested", mail=id_)
+        return MailOut.of(_find(session, str(id_)))
+
+    return await actor.services.db.write(unit)
+
+
 @router.get(
     "/{mail_id}", operation_id="get_mail", summary="Show a mail, without what its link says",
     responses=administrative(404),
@@ -124,24 +142,6 @@ async def retry_mail(actor: Writer, mail_id: PathId) -> None:
         audit.record(session, "mail.retried", subject=row.user_id, mail=mail_id, kind=row.kind)
 
     await actor.services.db.write(unit)
-
-
-@router.post(
-    "/test", status_code=202, operation_id="test_mail", summary="Send a mail that says nothing",
-    responses=administrative(409, body=True, s409="No mail can be sent: there is no server."),
-)  # fmt: skip
-async def test_mail(actor: Writer, body: NewTest) -> MailOut:
-    """To see whether mails arrive: `GET /mail/{mail_id}` says how it fares."""
-    mails, to = actor.services.mails, names.email(body.to, "/to")
-    if not mails.on:
-        raise Conflict("no mail can be sent: IDENTITY_SMTP_URL is not set")
-
-    def unit(session: Session) -> MailOut:
-        id_ = mails.write(session, "test", to=to)
-        audit.record(session, "mail.tested", mail=id_)
-        return MailOut.of(_find(session, str(id_)))
-
-    return await actor.services.db.write(unit)
 
 
 def _find(session: Session, mail_id: str) -> OutgoingMail:

@@ -17,7 +17,9 @@ import httpx
 import schemathesis
 from schemathesis.generation import GenerationMode
 
+from identity.authentication.mail.outbox import OutgoingMail
 from identity.authentication.passwords.hashing import PasswordHasher
+from identity.authentication.throttle import LoginFailure
 from identity.clock import utcnow
 from identity.directory.clients import accounts as clients
 from identity.directory.clients.table import Client, ClientType
@@ -148,6 +150,45 @@ def begun_app(token: str) -> App:
     return App.scanned(API.post(TOTP, headers=bearer(token)).json()["uri"])
 
 
+def new_block() -> str:
+    """Of a user who has typed too many wrong passwords."""
+    with DATABASE.transaction() as session:
+        user = accounts.create(session, username=f"fuzz-{secrets.token_hex(6)}", roles=[])
+        row = LoginFailure(
+            key=secrets.token_hex(32), count=10, expires_at=utcnow() + timedelta(hours=1),
+            kind="account", user_id=user.id, locked=True,
+        )  # fmt: skip
+        session.add(row)
+        return row.key
+
+
+def new_mail() -> str:
+    """One that nobody sends."""
+    later = utcnow() + timedelta(days=1)
+    row = OutgoingMail(kind="test", target="nobody", due_at=later, noted_at=utcnow())
+    with DATABASE.transaction() as session:
+        session.add(row)
+        return row.id
+
+
+def new_invited() -> str:
+    """A user without a password."""
+    with DATABASE.transaction() as session:
+        name = f"fuzz-{secrets.token_hex(6)}"
+        return accounts.create(session, username=name, email=f"{name}@example.com", roles=[]).id
+
+
+def login_with_email() -> str:
+    """The access token of a user whose address is not verified."""
+    form = password_grant()
+    with DATABASE.transaction() as session:
+        user = accounts.find_by_login(session, form["username"])
+        assert user is not None
+        accounts.update(session, user, {"email": f"{form['username']}@example.com"}, None)
+    token: str = API.post("/token", data=form).json()["access_token"]
+    return token
+
+
 def agreed_and_signed_in(user_id: str) -> dict[str, str]:
     """A client that this user agreed to, and a browser session of theirs: names in paths."""
     now, client_id = utcnow(), new_client()
@@ -205,6 +246,13 @@ def before_call(_: Any, case: Any, __: Any) -> None:
     _put_right(case)
 
 
+@schemathesis.hook
+def after_call(_: Any, case: Any, response: Any) -> None:
+    """A lockdown would leave nothing to be got through to."""
+    if case.operation.path == "/lockdown" and case.method == "PUT" and response.status_code == 200:
+        API.delete("/lockdown", headers=bearer(living().access_token)).raise_for_status()
+
+
 def _put_right(case: Any) -> None:
     """Let every other case that names a token, a password or a session name one that exists.
 
@@ -221,6 +269,30 @@ def _put_right(case: Any) -> None:
     elif path == "/users/{user_id}" and case.method == "PATCH":
         case.path_parameters["user_id"] = new_login().claims["sub"]
         case.body = {"name": "Somebody"}
+    elif path == "/sessions/{session_id}":
+        case.path_parameters["session_id"] = new_login().claims["sid"]
+    elif path == "/sessions/end":
+        case.body = {"address": "203.0.113.7", "preview": True}
+    elif path == "/blocks/{block_id}":
+        case.path_parameters["block_id"] = new_block()
+    elif path == "/mail/test":
+        case.body = {"to": "ada@example.com"}
+    elif path.startswith("/mail/{mail_id}"):
+        case.path_parameters["mail_id"] = new_mail()
+    elif path == "/users/{user_id}/invitation":
+        case.path_parameters["user_id"] = new_invited()
+    elif path == "/users/{user_id}/why":
+        case.path_parameters["user_id"], case.query = living().claims["sub"], {}
+    elif path == "/users/me/verify-email":
+        case.headers.update(bearer(login_with_email()))
+    elif path == "/users/export":
+        case.query = {"format": "csv"}
+    elif path == "/users/import":
+        case.query, case.headers["content-type"] = {"dry_run": "true"}, "text/csv"
+        case.media_type, case.body = "text/csv", "username\nsomebody-new\n"
+    elif path == "/clients/{client_id}/token-preview":
+        case.path_parameters["client_id"] = new_client("client_credentials")
+        case.body = {"scope": "introspect"}
     elif path == "/users/me/sessions/{session_id}":
         case.path_parameters["session_id"] = living().claims["sid"]
     elif path == "/users/{user_id}/factors":

@@ -33,7 +33,7 @@ def test_no_generated_request_is_answered_with_anything_undocumented(
     service = server(
         port=port, ISSUER=f"http://localhost:{port}",  # a name, so that passkeys are possible
         LOGIN_MAX_FAILURES="1000000", LOG_LEVEL="warning",
-        REGISTRATION="open", FIRST_PARTY_CHALLENGE="true",
+        REGISTRATION="open", FIRST_PARTY_CHALLENGE="true", MAIL_FOLDER=str(tmp_path / "mail"),
     )  # fmt: skip
     # The first one to ask waits until it is made, and schemathesis waits ten seconds.
     httpx.get(f"{service.url}/openapi.json", trust_env=False, timeout=120)
