@@ -49,6 +49,7 @@ KINDS: Final = {
         Kind("password_reset"),  # a one-time one, by an administrator
         Kind("factor_added", NOT_ME),
         Kind("factor_removed", NOT_ME),
+        Kind("passkey_doubted", NOT_ME),
         Kind("factors_reset"),
         Kind("recovery_code_used", NOT_ME),
         Kind("new_device", NOT_ME, to_user=True),
@@ -62,6 +63,7 @@ NOTICES: Final = {
     "user.password_reset": "password_reset",
     "factor.added": "factor_added",
     "factor.removed": "factor_removed",
+    "passkey.doubted": "passkey_doubted",
     "factors.reset": "factors_reset",
     "recovery_code.used": "recovery_code_used",
     "enrolment_link.issued": "lost_everything",

@@ -37,7 +37,8 @@ class Email(OwnPage):
             return self._form(request, person, email, {"": TOO_MANY}, locked.status)
         except ValidationFailed:
             return self._form(request, person, email, {"email": WRONG}, 422)
-        return see_other(f"{self.rendering.base}/account/profile?done=email")
+        done = "mail" if email and self.services.mails.on else "email"
+        return see_other(f"{self.rendering.base}/account/profile?done={done}")
 
     def _form(
         self, request: Request, person: Person, email: str, errors: Errors, status: int

@@ -32,6 +32,7 @@ class Profile(OwnPage):
     done: ClassVar = {
         "saved": _("Your profile is saved."),
         "email": _("Your e-mail address is changed."),
+        "mail": _("Look into your mail: the new address counts once you have confirmed it there."),
     }
 
     async def show(
