@@ -11,6 +11,7 @@ from sqlmodel import Session
 from identity.api.actor import ChangingMe
 from identity.api.bodies import Body, JsonRoute, Line, PathId
 from identity.api.factors import MINE, FactorOut, RecoveryCodes, change_mine, shown
+from identity.api.merge_patch import merge_patch
 from identity.api.problems import administrative
 from identity.api.stepping_up import TOO_OLD
 from identity.authentication import second_factor
@@ -113,6 +114,7 @@ async def confirm_my_passkey(me: ChangingMe, body: NewPasskey) -> AddedPasskey:
     f"{PASSKEYS}/{{passkey_id}}", operation_id="change_my_passkey", tags=[MINE],
     summary="Name a passkey, or say that it is still mine alone",
     responses=administrative(404, body=True, s403=TOO_OLD),
+    openapi_extra=merge_patch(PasskeyChange),
 )  # fmt: skip
 async def change_my_passkey(me: ChangingMe, passkey_id: PathId, body: PasskeyChange) -> FactorOut:
     def change(session: Session, user: User) -> FactorOut:

@@ -48,7 +48,7 @@ async def test_a_parameter_comes_once(world: World) -> None:
         assert pointers(await boss("GET", f"/users?{query}")) == {f"?{name}"}
     answer = await boss("GET", "/users?x=1&x=2&y=3&q=a")
     assert pointers(answer) == {"?x", "?y"}
-    assert "there are after, last_login_before, limit, never_logged_in, q" in answer.text
+    assert "there are after, last_login_before, limit, never_logged_in, order, q" in answer.text
     answer = await boss("GET", "/users?" + "&".join(f"x{n}=1" for n in range(500)))
     assert len(problem(answer, 422)["errors"]) == 20
     assert pointers(await boss("GET", "/users?" + "x" * 5000 + "=1")) == {"?" + "x" * 100}

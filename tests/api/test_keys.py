@@ -34,7 +34,7 @@ async def test_keys_are_listed_without_their_private_halves(world: World) -> Non
     assert {key["state"] for key in page["items"]} == {"active"}
     assert set(page["items"][0]) == {
         "kid", "algorithm", "state", "imported", "created_at", "not_before",
-        "activated_at", "retired_at", "expires_at", "revoked_at",
+        "activated_at", "retired_at", "withdrawn_at", "expires_at", "revoked_at",
     }  # fmt: skip
 
 

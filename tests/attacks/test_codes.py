@@ -60,9 +60,9 @@ async def test_a_code_is_worth_nothing_with_another_of_the_clients_addresses(
         refused(await flow.redeem(code, verifier, redirect_uri=uri), *REFUSED)
 
 
-@without(f"{REQUEST}:_challenge", 'if method != "S256":', "if False:")
+@without(f"{REQUEST}:code_challenge", 'if method != "S256":', "if False:")
 @without(
-    f"{REQUEST}:_challenge",
+    f"{REQUEST}:code_challenge",
     'if client.settings.pkce == "required" or not client.confidential:',
     "if False:",
 )

@@ -106,7 +106,7 @@ async def test_a_method_that_an_address_does_not_know_is_answered_with_those_it_
         ("DELETE", "/token", {"POST"}),
         ("POST", "/healthz", {"GET", "HEAD"}),
         # `me` is nobody's id, so what administrators do to users is not done here.
-        ("PUT", "/users/me", {"GET", "HEAD", "PATCH"}),
+        ("PUT", "/users/me", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("PATCH", "/roles", {"GET", "POST"}),
         ("POST", "/users/me/sessions", {"GET"}),
         ("POST", "/users/somebody/sessions", {"GET", "DELETE"}),

@@ -155,6 +155,7 @@ def test_somebody_looks_after_their_account_by_keyboard(
     page.click("nav >> text=History")
     assert "The password was changed" in page.inner_text("main")
     tab.go("/sign-out")
+    page.wait_for_selector("button:focus")
     keyboard.press("Enter")
     page.wait_for_selector("h1:has-text('You are signed out')")
     for _ in range(2):  # what was there before is not to be had by going back

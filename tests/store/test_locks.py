@@ -17,6 +17,7 @@ def test_a_lock_keeps_its_number_for_the_versions_that_share_a_database() -> Non
         "KEYS": int.from_bytes(b"keys\0\0"),
         "AUDIT_CHAIN": int.from_bytes(b"audit\0\0"),
         "REGISTRATIONS": int.from_bytes(b"registe"),
+        "CONFIGURATION": int.from_bytes(b"apply\0\0"),
         "CHANGES": int.from_bytes(b"identity") >> 1,
     }
 

@@ -45,6 +45,7 @@ def start_beside(
     def start() -> Beside:
         url, folder = postgres.create(), tmp_path_factory.mktemp("beside")
         settings = settings_of(url, folder)
+        del settings["MAIL_FOLDER"]  # the older knows of no mails
         older = Server(folder, settings, code=code_before)
         try:
             started.append(Beside(older, Replicas(url, folder, 1), settings))

@@ -47,6 +47,7 @@ class IssuerEntry(Body):
     audience: issuers.Audience = None
     user_match: issuers.Match = "none"
     user_claim: issuers.Claim = "sub"
+    software_statements: bool = False
 
 
 class SecretEntry(Body):

@@ -164,7 +164,7 @@ def test_all_mistakes_of_all_files_are_told_and_nothing_stands_twice(
     done = identity("apply", "one.yaml", "two.yaml", "three.yaml", "--yes")
     assert done.code == 1
     assert done.err.splitlines() == [
-        "identity: two.yaml:4: /roles/boss/acr: Input should be 'aal2'",
+        "identity: two.yaml:4: /roles/boss/acr: Input should be 'aal2' or 'phr'",
         "identity: three.yaml:4: /roles/clerk: stands twice, first in one.yaml:3",
     ]
     write("set: other\nroles:\n  boss: {}\n", "two.yaml")

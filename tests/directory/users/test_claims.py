@@ -18,7 +18,7 @@ EVERYTHING = [*SCOPES, "openid", "orders:read"]
 
 async def snapshot(world: World, **fields: Any) -> UserSnapshot:
     user = world.user(**fields)
-    found = await load(world.services.db, user.id)
+    found = await load(world.services.db, user.id, passkeys=False)
     assert found is not None
     return found
 

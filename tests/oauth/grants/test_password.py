@@ -98,7 +98,7 @@ async def test_unknown_disabled_and_wrong_give_the_same_answer(world: World) -> 
         "wrong password",
         "disabled",
         "disabled",
-        "wrong password",
+        "unreadable password hash",
         *["unknown user"] * 3,
     ]
 
