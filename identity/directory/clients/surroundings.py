@@ -3,10 +3,10 @@ client finds it out before the unit of work that does so."""
 
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 from identity.directory.clients.settings import ClientSettings
-from identity.verifier.gate.algorithms import ALGORITHMS
+from identity.setting_types import Algorithm
 
 Problem = tuple[str, str]
 SIGNED_BY_US: Final = (
@@ -29,7 +29,7 @@ UNSEEN: Final = Surroundings()
 def taken_for_granted(chosen: Mapping[str, Any]) -> Surroundings:
     """As if all were as these settings want it: for whoever looks later."""
     sector, redirects = chosen.get("sector_identifier_uri"), chosen.get("redirect_uris") or ()
-    return Surroundings(tuple(ALGORITHMS), {sector: redirects} if sector else {})
+    return Surroundings(get_args(Algorithm), {sector: redirects} if sector else {})
 
 
 def problems(
