@@ -11,7 +11,7 @@ from sqlmodel import Session
 from identity.api.actor import ChangingMe
 from identity.api.bodies import Body, JsonRoute, Line, PathId
 from identity.api.factors import MINE, FactorOut, RecoveryCodes, change_mine, shown
-from identity.api.merge_patch import merge_patch
+from identity.api.merge_patch import Patch, merge_patch
 from identity.api.problems import administrative
 from identity.api.stepping_up import TOO_OLD
 from identity.authentication import second_factor
@@ -53,7 +53,7 @@ class NewPasskey(Body):
     credential: Credential
 
 
-class PasskeyChange(Body):
+class PasskeyChange(Patch):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "The blue key"}]})
 
     name: Line | None = None

@@ -88,12 +88,16 @@ def surroundings(
 
     from identity.authentication import sectors
     from identity.directory.clients.settings import load
+    from identity.directory.clients.surroundings import Surroundings
     from identity.http.fetching import Fetcher
 
     sector = fields.get("sector_identifier_uri")
     if client and "redirect_uris" in fields and "sector_identifier_uri" not in fields:
         with operation.look() as session:
             sector = load(find_client(session, client).settings).sector_identifier_uri
+
+    if sector is None:
+        return Surroundings(operation.settings.keys.offered)
 
     async def look() -> "Surroundings":
         fetcher = Fetcher.of(operation.settings)
