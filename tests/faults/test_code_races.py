@@ -21,7 +21,7 @@ from tests.proofs import effort
 from tests.world import claims_of
 
 SIXTEEN = 16
-RACES = effort(20, 1000)
+RACES = effort(20, 100, 1000)
 
 
 def signed_in(pair: Replicas, user: User) -> str:

@@ -20,10 +20,10 @@ from tests.databases import wait_until
 from tests.faults.replicas import Line, Replicas
 from tests.faults.test_refresh_races import at_once
 from tests.mailbox import Postbox, taking, waiting
-from tests.proofs import WHOLE
+from tests.proofs import effort
 
 FROM = "no-reply@identity.test"
-MAILS = 10_000 if WHOLE else 200
+MAILS = effort(200, 1_000, 10_000)
 Start = Callable[[int, Postbox], Replicas]
 
 
