@@ -78,7 +78,9 @@ class Wording:
     def __init__(self, settings: Settings) -> None:
         self._issuer = settings.issuer.rstrip("/")
         self._host = urlsplit(settings.issuer).netloc
-        self.sender = settings.mail.mail_from or f"Identity <identity@{_domain(settings.issuer)}>"
+        domain = _domain(settings.issuer)
+        named = "localhost" if domain.startswith("[") else domain  # not every Python reads others
+        self.sender = settings.mail.mail_from or f"Identity <identity@{named}>"
 
     def message(self, ready: Ready) -> EmailMessage:
         """`ValueError` for an address that is none."""
