@@ -21,6 +21,7 @@ from tests.transport import served
 from tests.world import World, bearer
 
 MARKUP = "<script>x()</script>"
+OURS = ("/authorize", "/sign-in", "/consent", "/sign-out", "/logout", "/account")
 TIMES = 3_000 if WHOLE else 250
 ODD = [
     "", " ", "x", "\u2028", "ü", "\x7f", "\r\n", "%0d%0a", "null", "-1", "0", "9" * 20,
@@ -67,9 +68,7 @@ def assert_harmless(answer: httpx.Response, said: object) -> None:
         if where.netloc or where.scheme:
             assert location.startswith((f"{CALLBACK}?", f"{CALLBACK}#")), said
         else:
-            assert where.path in ("/authorize", "/sign-in", "/consent", "/sign-out", "/logout"), (
-                said
-            )
+            assert where.path in OURS, said
     elif b"<form" in answer.content and "document.forms" in answer.text:
         assert f'action="{CALLBACK}"' in answer.text, said
 
