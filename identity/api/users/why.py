@@ -89,10 +89,10 @@ async def explain(
         Text | None, Query(max_length=100, description="From there.", examples=["203.0.113.7"])
     ] = None,
     scope: Annotated[
-        Text | None, Query(max_length=2000, description="Separated by spaces; else all there are.")
+        Text | None, Query(max_length=500, description="Separated by spaces; else all there are.")
     ] = None,
     resource: Annotated[
-        Text | None, Query(max_length=2000, description="The one that the token is to be for.")
+        Text | None, Query(max_length=300, description="The one that the token is to be for.")
     ] = None,
     acr: Annotated[
         Literal["aal1", "aal2", "phr"] | None,
