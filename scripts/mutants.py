@@ -40,7 +40,10 @@ PLACES: dict[str, tuple[str, ...]] = {
         "tests/records/test_metrics.py",
     ),
     "authentication/clients": ("tests/authentication/test_clients.py",),
-    "authentication/throttle": ("tests/authentication/test_throttle.py",),
+    "authentication/throttle": (
+        "tests/authentication/test_throttle.py",
+        "tests/api/test_blocks.py",
+    ),
     "http/forms": ("tests/http/test_forms.py", "tests/oauth/grants/test_requests.py"),
     "tokens/sessions": (
         "tests/tokens/sessions",
