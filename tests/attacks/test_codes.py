@@ -60,11 +60,11 @@ async def test_a_code_is_worth_nothing_with_another_of_the_clients_addresses(
         refused(await flow.redeem(code, verifier, redirect_uri=uri), *REFUSED)
 
 
-@without(f"{REQUEST}:_challenge", 'if method != "S256":', "if False:")
+@without(f"{REQUEST}:code_challenge", 'if method != "S256":', "if False:")
 @without(
-    f"{REQUEST}:_challenge",
-    'if client.settings.pkce == "required" or not client.confidential:',
-    "if False:",
+    f"{REQUEST}:read",
+    'needed=back.client.settings.pkce == "required" or not back.client.confidential',
+    "needed=False",
 )
 async def test_no_request_is_talked_out_of_pkce(world: World, browser: Browser) -> None:
     world.user()
