@@ -202,14 +202,14 @@ def _put_right(case: Any) -> None:
     put_right[case.method, path] += 1
     if put_right[case.method, path] % 2 == 0:
         return
-    for name in [name for name in case.headers or () if name.lower() == "if-match"]:
-        del case.headers[name]
     if path == "/users/{user_id}/sessions/{session_id}":
         claims = new_login().claims
         case.path_parameters.update(user_id=claims["sub"], session_id=claims["sid"])
     elif path == "/users/{user_id}" and case.method == "PATCH":
         case.path_parameters["user_id"] = new_login().claims["sub"]
         case.body = {"name": "Somebody"}
+        for name in [name for name in case.headers if name.lower() == "if-match"]:
+            del case.headers[name]
     elif path == "/users/me/sessions/{session_id}":
         case.path_parameters["session_id"] = living().claims["sid"]
     elif path == "/users/{user_id}/factors":
