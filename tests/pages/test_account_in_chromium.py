@@ -15,6 +15,7 @@ from identity.directory.clients.table import Client
 from identity.directory.users.table import User
 from identity.store import Database
 from tests.interop.npm import installed
+from tests.keyboard import enter
 from tests.serving import ADMIN_PASSWORD, Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -88,19 +89,18 @@ class Tab:
 
     def sign_in(self, password: str = ADMIN_PASSWORD) -> None:
         """By keyboard alone; at a second sign-in the name is there already."""
-        if not self.page.input_value("#username"):
-            self.page.keyboard.type("admin")
-            self.page.keyboard.press("Tab")
-        self.page.keyboard.type(password)
-        self.page.keyboard.press("Enter")
+        if self.page.input_value("#username"):
+            enter(self.page, "#password", password)
+        else:
+            enter(self.page, "#username", "admin", password)
 
     def begin(self) -> None:
         self.go("/sign-in")
         self.sign_in()
         self.page.wait_for_url("**/account")
 
-    def heading(self) -> str:
-        return str(self.page.inner_text("h1"))
+    def at(self, heading: str) -> None:
+        self.page.wait_for_selector(f"h1:text-is('{heading}')")
 
     def close(self) -> None:
         self.context.close()
@@ -115,14 +115,14 @@ def test_somebody_looks_after_their_account_by_keyboard(
     page, keyboard = tab.page, tab.page.keyboard
     tab.go("/")
     tab.sign_in()
-    assert tab.heading() == "Your account" and page.url == f"{tab.url}/account"
+    tab.at("Your account")
+    assert page.url == f"{tab.url}/account"
     keyboard.press("Tab")  # the first of all leads past the navigation
     keyboard.press("Enter")
-    assert page.url.endswith("#main")
+    page.wait_for_url("**#main")
     page.click("nav >> text=Profile")
     page.focus("#name")
-    keyboard.type("Ada Lovelace")
-    keyboard.press("Enter")
+    enter(page, "#name", "Ada Lovelace")
     assert "Your profile is saved." in page.inner_text("[role=status]")
     assert page.input_value("#name") == "Ada Lovelace"
     page.fill("#phone_number", "12")
@@ -134,18 +134,12 @@ def test_somebody_looks_after_their_account_by_keyboard(
     page.click("[role=alert] a")  # to the field that is wrong
     assert page.url.endswith("#phone_number")
     page.click("nav >> text=Password")
-    assert tab.heading() == "Choose a new password"  # it was signed in to a moment ago
-    keyboard.type("short")
-    keyboard.press("Tab")
-    keyboard.type("short")
-    keyboard.press("Enter")
+    tab.at("Choose a new password")  # it was signed in to a moment ago
+    enter(page, "#new_password", "short", "short")
     page.wait_for_selector("[role=alert]")
     assert "at least 15 characters" in page.inner_text("[role=alert]")
     assert page.input_value("#new_password") == ""
-    keyboard.type(NEW)  # the focus is on what is wrong
-    keyboard.press("Tab")
-    keyboard.type(NEW)
-    keyboard.press("Enter")
+    enter(page, "#new_password", NEW, NEW)  # the focus is on what is wrong
     assert "signed out everywhere else" in page.inner_text("[role=status]")
     page.click("nav >> text=Sessions")
     assert "this one" in page.inner_text("main") and "Chrome on Linux" in page.inner_text("main")
@@ -163,7 +157,7 @@ def test_somebody_looks_after_their_account_by_keyboard(
         assert "Ada" not in page.content() and "The password was changed" not in page.content()
     tab.go("/account")
     tab.sign_in(NEW)
-    assert tab.heading() == "Your account"
+    tab.at("Your account")
     tab.close()
 
 
@@ -172,9 +166,9 @@ def test_a_language_is_chosen_and_stays(chromium: Any, service: Server) -> None:
     tab.go("/sign-in")
     tab.page.click("text=Language: English")
     tab.page.click("text=Deutsch")
-    assert tab.heading() == "Anmelden"
+    tab.at("Anmelden")
     tab.sign_in()
-    assert tab.heading() == "Ihr Konto"
+    tab.at("Ihr Konto")
     assert tab.page.evaluate("document.documentElement.lang") == "de"
     tab.close()
 

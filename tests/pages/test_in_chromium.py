@@ -14,6 +14,7 @@ import pytest
 from identity.directory.clients.table import Client
 from identity.store import Database
 from tests.browsing import CODE_GRANTS, verifier_and_challenge
+from tests.keyboard import enter
 from tests.second_factors import App
 from tests.serving import ADMIN_PASSWORD, Server
 
@@ -143,10 +144,7 @@ class Tab:
 
     def sign_in(self, password: str = ADMIN_PASSWORD) -> None:
         """By keyboard alone: the focus is where somebody would type."""
-        self.page.keyboard.type("admin")
-        self.page.keyboard.press("Tab")
-        self.page.keyboard.type(password)
-        self.page.keyboard.press("Enter")
+        enter(self.page, "#username", "admin", password)
 
     def set_up_app(self) -> tuple[App, list[str]]:
         """An authenticator app for whoever signs in here, and the recovery codes."""
@@ -155,8 +153,7 @@ class Tab:
         self.sign_in()
         page.click("button:has-text('Set up')")
         app = App(page.inner_text("#key").replace(" ", ""))
-        page.keyboard.type(app.code())
-        page.keyboard.press("Enter")
+        enter(page, "#code", app.code())
         page.wait_for_selector("h1:has-text('Recovery codes')")
         return app, page.locator(".codes li").all_inner_texts()
 
@@ -215,8 +212,7 @@ def test_somebody_sets_up_an_app_and_shows_its_code_from_then_on(
     tab.ask(acr_values="aal2")
     tab.sign_in()
     page.wait_for_selector("h1:has-text('Second step')")
-    page.keyboard.type(app.wrong())
-    page.keyboard.press("Enter")
+    enter(page, "#code", app.wrong())
     page.wait_for_selector("[role=alert]")
     assert page.locator("#code").get_attribute("aria-invalid") == "true"
     page.fill("#code", app.code(1))
@@ -230,8 +226,7 @@ def test_somebody_sets_up_an_app_and_shows_its_code_from_then_on(
     tab.sign_in()
     page.click("button:has-text('recovery code')")
     page.wait_for_selector("label:has-text('Recovery code')")
-    page.keyboard.type(codes[0])
-    page.keyboard.press("Enter")
+    enter(page, "#code", codes[0])
     page.click("a:has-text('Second factors')")
     assert "9 codes are left" in page.inner_text("main")
     page.click("button:has-text('Remove')")
@@ -295,8 +290,7 @@ def look_at_all(tab: Tab, scheme: str) -> set[str]:
     page.click("button:has-text('Set up')")
     page.wait_for_selector("#key")
     look("authenticator app")
-    page.keyboard.type(App(page.inner_text("#key").replace(" ", "")).code())
-    page.keyboard.press("Enter")
+    enter(page, "#code", App(page.inner_text("#key").replace(" ", "")).code())
     page.wait_for_selector("h1:has-text('Recovery codes')")
     look("recovery codes")
     code = page.locator(".codes li").first.inner_text()
@@ -341,8 +335,7 @@ def test_somebody_allows_a_device_by_its_code(
     page.wait_for_selector("h1:has-text('Sign in')")
     tab.sign_in()
     page.wait_for_selector("h1:has-text('Connect a device')")
-    page.keyboard.type("bbbb bbbb")  # the focus is where somebody would type
-    page.keyboard.press("Enter")
+    enter(page, "#user_code", "bbbb bbbb")
     page.wait_for_selector("[role=alert]")
     assert page.locator("#user_code").get_attribute("aria-invalid") == "true"
     page.fill("#user_code", codes["user_code"].lower())

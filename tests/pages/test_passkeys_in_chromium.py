@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.databases import free_port
+from tests.keyboard import enter
 from tests.pages.test_in_chromium import CHROMIUM, PHONE, UNNAMED, chromium
 from tests.serving import ADMIN_PASSWORD, Server
 
@@ -75,9 +76,7 @@ class Tab:
 
     def add(self, name: str) -> None:
         """On the page that adds one."""
-        self.page.wait_for_selector("#name")
-        self.page.keyboard.type(name)  # the focus is where somebody would type
-        self.page.keyboard.press("Enter")
+        enter(self.page, "#name", name)
 
     def set_up(self) -> list[str]:
         """A passkey for the administrator; the recovery codes that come with it."""
@@ -156,8 +155,7 @@ def test_stepping_up_takes_it_and_another_way_is_open(tab: Tab) -> None:
     tab.page.wait_for_selector("h1:has-text('Second step')")
     tab.page.click("button:has-text('recovery code')")
     tab.page.wait_for_selector("label:has-text('Recovery code')")
-    tab.page.keyboard.type(codes[0])
-    tab.page.keyboard.press("Enter")
+    enter(tab.page, "#code", codes[0])
     tab.wait("9 codes are left")
     tab.go("/sign-in?again=1&to=/device")
     tab.page.wait_for_selector("h1:has-text('Confirm that it is you')")

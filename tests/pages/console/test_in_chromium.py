@@ -13,6 +13,7 @@ from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.pages.console.screens import SCREENS
 from identity.store import Database
+from tests.keyboard import enter
 from tests.serving import ADMIN_PASSWORD, Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -79,10 +80,7 @@ class Tab:
 
     def sign_in(self, path: str = "/console") -> None:
         self.page.goto(self.service.url + path)
-        self.page.keyboard.type("admin")
-        self.page.keyboard.press("Tab")
-        self.page.keyboard.type(ADMIN_PASSWORD)
-        self.page.keyboard.press("Enter")
+        enter(self.page, "#username", "admin", ADMIN_PASSWORD)
         self.page.wait_for_selector("body.console")
 
     def go(self, path: str) -> None:
@@ -100,8 +98,7 @@ def test_somebody_is_found_and_disabled_by_keyboard_alone(
     tab = Tab(chromium, service)
     page = tab.page
     tab.sign_in()
-    page.keyboard.type("somebody.with.a.rather.long.name.007")  # the focus is in the search box
-    page.keyboard.press("Enter")
+    enter(page, "#find", "somebody.with.a.rather.long.name.007")
     page.wait_for_selector("h1:has-text('somebody.with.a.rather.long.name.007')")
     page.focus("a:has-text('Disable')")
     page.keyboard.press("Enter")
@@ -109,8 +106,9 @@ def test_somebody_is_found_and_disabled_by_keyboard_alone(
     page.focus("button.danger")
     page.keyboard.press("Enter")
     page.wait_for_selector("[role=status]:has-text('Disabled')")
+    page.wait_for_load_state()
     page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.id") == "find"
+    page.wait_for_selector("#find:focus")
     with db.transaction() as session:
         user = accounts.find_by_login(session, "somebody.with.a.rather.long.name.007")
         assert user is not None and user.status == "disabled"
@@ -132,7 +130,7 @@ def test_a_client_is_registered_and_its_secret_shown_once(
     page.wait_for_selector("[role=alert]")
     assert page.locator("#redirect_uris").get_attribute("aria-invalid") == "true"
     if scripts:
-        assert page.evaluate("document.activeElement.id") == "redirect_uris"
+        page.wait_for_selector("#redirect_uris:focus")
     page.fill("#redirect_uris", "https://new.example/cb")
     page.click("button.primary")
     page.wait_for_selector("h1:has-text('Client registered')")
