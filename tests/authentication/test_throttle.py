@@ -118,8 +118,10 @@ async def test_failures_are_forgotten_a_lockout_after_the_first(
     fail: Callable[..., Any], time: clock.Frozen
 ) -> None:
     for _ in range(5):
-        await fail(times=LIMIT - 1)
-        time.tick(300)
+        await fail()
+        time.tick(299)
+        await fail(times=LIMIT - 2)
+        time.tick(1)
 
 
 async def test_a_success_clears_the_failures_before_it(
@@ -280,6 +282,15 @@ async def test_counters_are_stored_under_the_digests_that_every_version_knows(
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_every_counter_says_what_it_counts(db: Database, throttle: Throttle) -> None:
+    with throttle.attempt("ada", HOME) as attempt:
+        await db.write(lambda work: attempt.failed(work, "ada's id"))
+    rows = await db.read(lambda session: session.exec(select(LoginFailure)).all())
+    assert {(row.kind, row.user_id, row.network) for row in rows} == {
+        ("pair", "ada's id", HOME), ("account", "ada's id", None), ("address", None, HOME),
+    }  # fmt: skip
+
+
 async def test_an_administrator_sees_what_is_locked_and_unlocks_it(
     db: Database, fail: Callable[..., Any], time: clock.Frozen
 ) -> None:
