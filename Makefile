@@ -28,11 +28,11 @@ help: ## This list
 run: $(VENV)/.server ## Install what the service needs, migrate, and serve on http://127.0.0.1:8000
 	@exec $(BIN)/identity serve $(ARGS)
 
-test: $(VENV)/.dev ## Every test, on SQLite and on a real PostgreSQL
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+test: $(VENV)/.dev ## Every test; on a real PostgreSQL too, where the database plays a part
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not again" $(ARGS)
 
-test-proofs: $(VENV)/.dev ## The long proofs whole; `make test` runs a short form of each
-	TEST_PROOFS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "proof or fuzz" $(ARGS)
+test-proofs: $(VENV)/.dev ## What `make test` left: long proofs whole, and all the rest on PostgreSQL
+	TEST_PROOFS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "proof or fuzz or again" $(ARGS)
 
 conformance: $(VENV)/.dev ## The lines of OpenID Connect's conformance tests, and docs/conformance.md
 	$(BIN)/python -m pytest -q -p no:xdist -p tests.conformance.report -m conformance $(ARGS)

@@ -1,9 +1,11 @@
 """What every test may ask for: fresh databases, settings, the service in or out of process."""
 
+import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -12,16 +14,15 @@ import httpx
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from tests import made_once
-from tests.databases import WEAK_BUT_QUICK, Postgres, Templates
+from tests import dialects, folders, made_once, parked
+from tests.databases import Postgres, Templates, usual_settings
+from tests.dialects import DIALECTS
 from tests.serving import ADMIN_PASSWORD, Server, running
 from tests.transport import served
 from tests.world import World
 
 if TYPE_CHECKING:
     from identity.store import Database
-
-DIALECTS = ["sqlite", "postgresql"]
 
 hypothesis_settings.register_profile("default", deadline=None)
 hypothesis_settings.register_profile("fuzz", deadline=None, max_examples=20_000)
@@ -31,9 +32,26 @@ hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# As `identity serve` has it, roughly: most tests make little garbage that refers to itself.
+gc.set_threshold(10_000, 20, 20)
+
+# Where pytest makes its folders, unless somebody says where.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folders.place(programs=True)))
+
 # A test never depends on the settings of whoever runs it.
 for name in [name for name in os.environ if name.startswith("IDENTITY_")]:
     del os.environ[name]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    dialects.mark(items)
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: it is not to be looked through again and again for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +79,21 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _made_once() -> Iterator[None]:
-    with made_once.statements(), made_once.routes():
+def _made_once(templates: Templates) -> Iterator[made_once.RsaKeys]:
+    keys, started = made_once.RsaKeys(), made_once.starts(templates.has_started)
+    with (
+        made_once.statements(),
+        made_once.routes(),
+        started,
+        keys.generated(),
+        parked.connections(),
+    ):
+        yield keys
+
+
+@pytest.fixture(autouse=True)
+def _rsa_keys(_made_once: made_once.RsaKeys) -> Iterator[None]:
+    with _made_once.for_test():
         yield
 
 
@@ -99,6 +130,7 @@ def id_token_algorithms() -> str:
 
 @pytest.fixture
 def database_url(
+    request: pytest.FixtureRequest,
     dialect: str,
     first_start: bool,
     id_token_algorithms: str,
@@ -107,7 +139,8 @@ def database_url(
 ) -> Iterator[str]:
     """A fresh, migrated database."""
     started = id_token_algorithms if first_start else None
-    url = templates.fresh(dialect, tmp_path, started=started)
+    standing = dialects.may_stand(request.node)
+    url = templates.fresh(dialect, tmp_path, started=started, standing=standing)
     yield url
     templates.discard(url)
 
@@ -128,22 +161,12 @@ def make_settings(
     database_url: str, id_token_algorithms: str, tmp_path: Path
 ) -> Callable[..., Any]:
     """Settings for this test's database; keyword arguments are settings in small letters."""
-    from identity.settings import Settings
-
-    def make(**changed: Any) -> Settings:
-        chosen: dict[str, Any] = {
-            "database_url": database_url,
-            "keys_dir": tmp_path / "keys",
-            "bootstrap_admin_password": ADMIN_PASSWORD,
-            "log_level": "warning",
-            "id_token_algorithms": id_token_algorithms,
-            "mail_folder": None,
-            **WEAK_BUT_QUICK,
-            **changed,
-        }
-        return Settings.of(**chosen)
-
-    return make
+    return partial(
+        usual_settings,
+        database_url=database_url,
+        keys_dir=tmp_path / "keys",
+        id_token_algorithms=id_token_algorithms,
+    )
 
 
 @pytest.fixture

@@ -25,9 +25,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tests import folders
+from tests.standing import Standing
+
 ROOT = Path(__file__).parent.parent
 QUICK = ("synchronous_commit=off", "full_page_writes=off")
-MEMORY = Path("/dev/shm")
 PREFIX = "identity-postgres-"
 ADMIN_PASSWORD = "correct horse battery staple"
 """The first user's, who is `admin`, in every service that these fixtures start."""
@@ -80,6 +82,7 @@ class Postgres:
         ]
         self._password = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
+        self._administrator: psycopg.Connection[Any] | None = None
         self.port = free_port()
         if standby_of is None:
             self._initialise()
@@ -201,10 +204,14 @@ class Postgres:
         return True
 
     def _do(self, statement: str, *names: str) -> None:
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+        if self._administrator is None or self._administrator.closed:
+            self._administrator = psycopg.connect(self.url(), autocommit=True)
+        self._administrator.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
     def _end(self, how: signal.Signals) -> None:
+        if self._administrator is not None:
+            self._administrator.close()
+            self._administrator = None
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(30)
@@ -220,6 +227,9 @@ class Templates:
         self._folder = folder
         self._postgres: Postgres | None = None
         self._made: dict[tuple[str, str | None], Path | str] = {}
+        self._standing: dict[str, Standing] = {}
+        self._started: dict[str, Any] = {}
+        self._untouched: dict[str, str] = {}
 
     @property
     def postgres(self) -> Postgres:
@@ -227,27 +237,54 @@ class Templates:
             self._postgres = Postgres()
         return self._postgres
 
-    def fresh(self, dialect: str, folder: Path, *, started: str | None = None) -> str:
+    def fresh(
+        self, dialect: str, folder: Path, *, started: str | None = None, standing: bool = False
+    ) -> str:
         """The URL of a migrated database that no other test has seen; SQLite's is in `folder`.
 
         `started`: the first start is done, as `bootstrap` does it with this setting of
-        `id_token_algorithms`; the master key is in `folder`.
+        `id_token_algorithms`; the master key is in `folder`. `standing`: PostgreSQL's may be one
+        that another test had, put back; there is one more connection to it.
         """
         made = self._template(dialect, started)
+        if dialect == "postgresql":
+            url = self._one_of(str(made)) if standing else self.postgres.create(str(made))
+        else:
+            shutil.copy(made, folder / "identity.db")
+            url = f"sqlite:///{folder / 'identity.db'}"
         if started is not None:
             shutil.copytree(self._keys(dialect, started), folder / "keys")
-        if dialect == "postgresql":
-            return self.postgres.create(str(made))
-        shutil.copy(made, folder / "identity.db")
-        return f"sqlite:///{folder / 'identity.db'}"
+            self._untouched[url] = started
+        return url
+
+    def has_started(self, settings: Any) -> bool:
+        """Whether a start by `settings` has been made on the template, and nobody has asked this
+        of the copy: a test may change it from then on."""
+        url = settings.database.database_url.get_secret_value()
+        theirs = self._started.get(self._untouched.pop(url, ""))
+        if theirs is None:
+            return False
+        keys = settings.keys.model_copy(update={"keys_dir": theirs.keys.keys_dir})
+        return bool(keys == theirs.keys and settings.bootstrap == theirs.bootstrap)
 
     def discard(self, url: str) -> None:
-        if self._postgres is not None and url.startswith("postgresql:"):
+        self._untouched.pop(url, None)
+        if self._postgres is None or not url.startswith("postgresql:"):
+            return
+        if not any(each.give_back(url) for each in self._standing.values()):
             self._postgres.drop(url)
 
     def close(self) -> None:
+        for each in self._standing.values():
+            each.close()
         if self._postgres is not None:
             self._postgres.remove()
+
+    def _one_of(self, template: str) -> str:
+        if template not in self._standing:
+            postgres = self.postgres
+            self._standing[template] = Standing(lambda: postgres.create(template), postgres.drop)
+        return self._standing[template].take()
 
     def _template(self, dialect: str, started: str | None) -> Path | str:
         """SQLite's file, or the name of PostgreSQL's database."""
@@ -264,7 +301,13 @@ class Templates:
                 if before:
                     shutil.copy(before, made)
             if started is not None:
-                bootstrap(url, self._keys(dialect, started), started)
+                settings = usual_settings(
+                    database_url=url,
+                    keys_dir=self._keys(dialect, started),
+                    id_token_algorithms=started,
+                )
+                bootstrap(settings)
+                self._started[started] = settings
             else:
                 migrate(url)
             self._made[dialect, started] = made
@@ -293,20 +336,25 @@ def migrate(url: str) -> None:
     upgrade(Settings.of(database_url=url))
 
 
-def bootstrap(url: str, keys_dir: Path, id_token_algorithms: str) -> None:
-    """Let a service of the tests' usual settings start for the first time on a migrated database:
-    its signing key, its built-in scopes, role and client, and the first user."""
-    from identity.service.bootstrap import prepare_database
-    from identity.service.opening import open_database
+def usual_settings(**changed: Any) -> Any:
+    """Those of the services that tests start in their process."""
     from identity.settings import Settings
 
-    settings = Settings.of(
-        database_url=url,
-        keys_dir=keys_dir,
-        bootstrap_admin_password=ADMIN_PASSWORD,
-        id_token_algorithms=id_token_algorithms,
+    usual = {
+        "bootstrap_admin_password": ADMIN_PASSWORD,
+        "log_level": "warning",
+        "mail_folder": None,
         **WEAK_BUT_QUICK,
-    )
+    }
+    return Settings.of(**{**usual, **changed})
+
+
+def bootstrap(settings: Any) -> None:
+    """Let a service start for the first time on a migrated database: its signing key, its built-in
+    scopes, role and client, and the first user."""
+    from identity.service.bootstrap import prepare_database
+    from identity.service.opening import open_database
+
     db = open_database(settings)
     prepare_database(db, settings)
     db.close()
@@ -317,8 +365,7 @@ def _folder(*, in_memory: bool) -> Path:
 
     A server that outlived its process sees its folder gone within a minute, and ends by itself.
     """
-    roomy = in_memory and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2**30
-    place = MEMORY if roomy else Path(tempfile.gettempdir())
+    place = folders.place() if in_memory else Path(tempfile.gettempdir())
     for left in place.glob(f"{PREFIX}[0-9]*-*"):
         try:
             os.kill(int(left.name.split("-")[2]), 0)

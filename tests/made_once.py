@@ -1,13 +1,20 @@
 """What is the same for every application of a process, and made once instead of for each test."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from threading import Lock
 from typing import Any
 from unittest import mock
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from joserfc.jwk import RSAKey
 from sqlalchemy import Engine
 
-from identity.store import engines
+from identity.settings import Settings
+from identity.store import Database, engines
 
 
 @contextmanager
@@ -48,3 +55,61 @@ def routes() -> Iterator[None]:
 
     with mock.patch.object(FastAPI, "include_router", include_router):
         yield
+
+
+@contextmanager
+def starts(made: Callable[[Settings], bool]) -> Iterator[None]:
+    """What a start finds to be there already is not looked for again where that start was `made`
+    on the template of its database."""
+    from identity import app
+    from identity.service.bootstrap import SYSTEM, origin
+
+    prepare = app.prepare_database
+
+    def prepare_database(db: Database, settings: Settings) -> None:
+        if made(settings):
+            origin.set(SYSTEM)
+        else:
+            prepare(db, settings)
+
+    with mock.patch.object(app, "prepare_database", prepare_database):
+        yield
+
+
+class RsaKeys:
+    """An RSA key takes as long as several tests. Each test is given keys in the order in which it
+    asks for them, no two alike; another test may have had them before it."""
+
+    def __init__(self) -> None:
+        self._generate = rsa.generate_private_key
+        self._made: dict[tuple[int, int], list[rsa.RSAPrivateKey]] = {}
+        self._given: dict[tuple[int, int], Iterator[int]] | None = None
+        self._lock = Lock()
+
+    @contextmanager
+    def generated(self) -> Iterator[None]:
+        theirs = partial(self._next, 65537)
+        with (
+            mock.patch.object(rsa, "generate_private_key", self._next),
+            mock.patch.object(RSAKey.binding, "generate_private_key", theirs),
+        ):
+            yield
+
+    @contextmanager
+    def for_test(self) -> Iterator[None]:
+        self._given = defaultdict(count)
+        try:
+            yield
+        finally:
+            self._given = None
+
+    def _next(self, public_exponent: int, key_size: int, backend: Any = None) -> rsa.RSAPrivateKey:
+        """Outside of a test, for fixtures that several share, nobody else's."""
+        given, kind = self._given, (public_exponent, key_size)
+        if given is None:
+            return self._generate(public_exponent, key_size)
+        with self._lock:
+            made, number = self._made.setdefault(kind, []), next(given[kind])
+            while len(made) <= number:
+                made.append(self._generate(public_exponent, key_size))
+            return made[number]

@@ -192,6 +192,8 @@ class Housekeeping:
         queue = self._services.queue
         while not self._stopping.is_set():
             await queue.pressing.wait()
+            if self._stopping.is_set():
+                return  # `stop` writes it, once
             await self._attempt(self.write_audit)
             if queue.pressing.is_set():  # it failed; not in a tight loop
                 await self._stopped_within(1)

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 
-from tests.databases import MEMORY
+from tests.folders import MEMORY
 from tests.ha import network, records
 from tests.ha.cluster import BINARIES, LOOP_WAIT, USER, Cluster
 from tests.ha.load import Load

@@ -128,8 +128,8 @@ def test_an_export_takes_no_more_memory_for_more_users(
         assert total == users
         return highest
 
-    few = peak(200)
-    assert peak(2_000, 200) < few + 200_000
+    few = peak(100)
+    assert peak(350, 100) < few + 200_000
 
 
 async def test_what_went_out_comes_in_again_as_it_was(world: World) -> None:

@@ -23,6 +23,7 @@ from identity.settings import Settings
 from identity.store import Database
 from tests.cli.applying.test_apply import SHOP
 from tests.databases import ROOT, Templates
+from tests.proofs import effort
 from tests.signing import Signer
 
 Identity = Callable[..., Any]
@@ -214,8 +215,9 @@ def alone(empty: Callable[[], tuple[Database, Settings]]) -> tuple[Database, Set
 VALIDATOR = Draft202012Validator(entries.schema())
 
 
+@pytest.mark.proof
 @settings(
-    max_examples=15,
+    max_examples=effort(4, 15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -14,7 +14,7 @@ from tests.http.wire.connection.oracle import End, Request
 from tests.http.wire.connection.scripts import Last, Script, Then, scripts
 from tests.proofs import LONG, effort
 
-BATCHES, CASES = effort(1, 1, 20), 5_000 if LONG else 2_000
+BATCHES, CASES = 20 if LONG else 1, effort(400, 2_000, 5_000)
 REFUSED = [(400, None), (431, None)]
 LATE = (408, None)
 ANY = Request("GET", b"/", "1.1", [], b"")
