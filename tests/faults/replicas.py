@@ -59,6 +59,14 @@ class Line:
     def get(self, path: str, **headers: str) -> Answer:
         return self._ask("GET", path, None, headers)
 
+    def patch(self, path: str, token: str, **members: Any) -> Answer:
+        """A JSON merge patch by whoever has the access token."""
+        headers = {
+            "authorization": f"Bearer {token}",
+            "content-type": "application/merge-patch+json",
+        }
+        return self._ask("PATCH", path, json.dumps(members).encode(), headers)
+
     def issue(self) -> str:
         """An access token of the client itself."""
         return str(self.granted(grant_type="client_credentials")["access_token"])

@@ -13,6 +13,7 @@ import pytest
 
 from identity.http.server.sockets import SPREAD, hold, own
 from tests.databases import wait_until
+from tests.faults.workers import begun, children
 from tests.serving import Server
 
 pytestmark = [
@@ -20,16 +21,6 @@ pytestmark = [
     pytest.mark.skipif(not SPREAD, reason="elsewhere all processes accept from one socket"),
 ]
 ASKED = 60
-
-
-def children(server: Server) -> set[int]:
-    told = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
-    return {int(pid) for pid in told.split()}
-
-
-def begun(server: Server) -> int:
-    """How many workers have begun to serve, since the start."""
-    return server.log.read_text().count('"serving"')
 
 
 def slowest(server: Server, count: int) -> float:
