@@ -1,4 +1,4 @@
-"""A steady load on one server, by a client as strict as any, while something happens to its database.
+"""A steady load on one server, by a client as strict as any, while something befalls its database.
 
 It is the one of `make ha`, made smaller: introspections of what lives and what was revoked, logins,
 refreshes, revocations and tokens for the client itself."""

@@ -1,7 +1,7 @@
 """Real servers on one database, and calls at the speed of a kept-alive connection."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -144,9 +144,13 @@ class Replicas:
         self.secret = mint("cs")
         self._register()
 
-    def start(self) -> Server:
-        """One more server; it ends with these."""
-        server = Server(self._folder, settings_of(self._url, self._folder) | self._changed)
+    def start(
+        self, program: Path | None = None, variables: Mapping[str, str] | None = None
+    ) -> Server:
+        """One more server; it ends with these. `program`: another than `identity`, which is told
+        these `variables`."""
+        settings = settings_of(self._url, self._folder) | self._changed
+        server = Server(self._folder, settings, program=program, variables=variables or {})
         self._ends.callback(server.stop)
         return server
 

@@ -51,7 +51,16 @@ class Place:
     folder: Path
 
 
-Trial = Callable[[Any, random.Random], Outcome]
+class Dice(random.Random):
+    """What a trial does at random hangs on these alone."""
+
+    def __init__(self, trial: int) -> None:
+        super().__init__(trial)
+        self.trial = trial
+        """Its number, for those who go through something one by one."""
+
+
+Trial = Callable[[Any, Any], Outcome]
 Setting = Callable[[str, Place], AbstractContextManager[Any]]
 
 
@@ -61,8 +70,8 @@ def _nothing() -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """`setting(database, place)` sets a stage on which one `trial` after the other is held; what a
-    trial does at random hangs on its dice alone."""
+    """`setting(database, place)` sets a stage on which one `trial(stage, dice)` after the other is
+    held."""
 
     name: str
     promise: str
@@ -86,7 +95,7 @@ class Row:
 def held(row: Row, stage: Any, seed: int) -> Outcome:
     """As many trials as one line stands for. What a trial raises is a promise broken too: nobody
     knows what else it would have seen."""
-    dice, outcome = random.Random(seed), Outcome()
+    dice, outcome = Dice(seed), Outcome()
     for _ in range(row.each):
         outcome.add(row.trial(stage, dice))
     if row.goal is not None and outcome.recovery is not None:
@@ -97,5 +106,5 @@ def held(row: Row, stage: Any, seed: int) -> Outcome:
 def keeps(trial: Trial, stage: Any, times: int, *, first: int = 1) -> None:
     """The short form that a test is: so many trials, and no promise broken."""
     for seed in range(first, first + times):
-        outcome = trial(stage, random.Random(seed))
+        outcome = trial(stage, Dice(seed))
         assert not outcome.violations, (seed, outcome)
