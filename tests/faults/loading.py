@@ -167,15 +167,20 @@ def under_load(
 def _judged(load: Load, began: float, back: float, ended: float, reads_go_on: bool) -> Outcome:
     found: dict[str, Any] = judged(load.asked, {WAY: [back]}, [WAY], 0.0, ended)
     seen = Outcome()
-    for what in ("wrong", "odd_count", "without_retry_after", "late"):
-        words = f" {found['odd']}" if what == "odd_count" else ""
-        seen.see(not found[what], f"{found[what]} {what.replace('_', ' ')}{words}")
+    seen.see(not found["wrong"], f"{found['wrong']} wrong answers")
+    seen.see(not found["odd_count"], f"{found['odd_count']} other answers: {found['odd']}")
+    silent = found["without_retry_after"]
+    seen.see(not silent, f"{silent} answers 503 without Retry-After")
+    seen.strain(not found["late"], f"{found['late']} answers after four seconds")
     seen.see(not load.ended, f"{len(load.ended)} sessions were lost: {load.ended[:1]}")
     before = [each for each in load.asked if each.sent < began]
     seen.see(any(each.well for each in before), "nothing was answered before")
     if reads_go_on:
-        failed = [each for each in load.asked if each.what in READS and not each.well]
-        seen.see(not failed, f"{len(failed)} questions were not answered at once")
+        questions = [each for each in load.asked if each.what in READS]
+        failed = sum(each.status != 200 for each in questions)
+        seen.see(not failed, f"{failed} questions were refused")
+        slow = sum(not each.well for each in questions) - failed
+        seen.strain(not slow, f"{slow} questions were not answered at once")
     seen.recovered(found["recovery"][WAY])
     seen.measured |= {"requests": found["requests"], "refused": found["refused"],
                       "longest answer, s": found["longest"]}  # fmt: skip

@@ -56,6 +56,16 @@ class Line:
         body = urlencode(form | self._credentials).encode()
         return self._ask("POST", path, body, {"content-type": "application/x-www-form-urlencoded"})
 
+    def post_from(self, address: str, path: str, **form: str) -> Answer:
+        """As a proxy hands it on, for somebody at `address` who is no client."""
+        headers = {
+            "content-type": "application/x-www-form-urlencoded", "x-forwarded-for": address,
+        }  # fmt: skip
+        return self._ask("POST", path, urlencode(form).encode(), headers)
+
+    def send(self, method: str, path: str, body: bytes, kind: str) -> Answer:
+        return self._ask(method, path, body, {"content-type": kind})
+
     def get(self, path: str, **headers: str) -> Answer:
         return self._ask("GET", path, None, headers)
 
@@ -130,7 +140,7 @@ class Replicas:
 
     def __init__(self, url: str, folder: Path, count: int, **changed: str) -> None:
         self._folder = folder
-        self._url = url
+        self.url = url
         self._changed = changed
         self._ends = ExitStack()
         self.settings = Settings.of(
@@ -149,7 +159,7 @@ class Replicas:
     ) -> Server:
         """One more server; it ends with these. `program`: another than `identity`, which is told
         these `variables`."""
-        settings = settings_of(self._url, self._folder) | self._changed
+        settings = settings_of(self.url, self._folder) | self._changed
         server = Server(self._folder, settings, program=program, variables=variables or {})
         self._ends.callback(server.stop)
         return server

@@ -72,7 +72,7 @@ def one_of_two_killed(server: Server, dice: random.Random) -> Outcome:
             try:
                 cut += not asked(connection)
             except TimeoutError:
-                seen.see(False, f"a client was not cut within {AT_ONCE:g} s")
+                seen.strain(False, f"a client was not cut within {AT_ONCE:g} s")
         seen.measured["connections cut"] = cut
         while begun(server) == before and time.monotonic() - killed_at < 40:
             try:

@@ -8,13 +8,13 @@ from tests.trials.lines import Trial
 from tests.trials.row import Row
 
 PAGE = ROOT / "docs" / "proof.md"
-DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "none": ""}
 
 
 def section(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
     """What stands between the page's marks."""
     if not trials:
-        return "Nothing was measured yet."
+        return table(trials, rows)
     last = trials[-1]
     seeds = sorted({trial["seed"] for trial in trials})
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())

@@ -100,6 +100,7 @@ def _trials(
             if time.monotonic() > until:
                 return
             outcome = stage.hold(options.seed + number)
+            broken = outcome.violations + outcome.strained
             trial = {
                 "date": f"{date.today():%d %B %Y}",
                 "versions": versions(),
@@ -108,12 +109,12 @@ def _trials(
                 "number": number,
                 "seed": options.seed + number,
                 "times": row.each,
-                "violations": outcome.violations,
+                "violations": broken,
                 "recovery": None if outcome.recovery is None else round(outcome.recovery, 3),
                 "measured": {k: round(v, 3) for k, v in outcome.measured.items()},
             }
             lines.append(options.file, trial)
-            said = "; ".join(outcome.violations) or "kept"
+            said = "; ".join(broken) or "kept"
             again = "" if outcome.recovery is None else f", well again after {outcome.recovery:.2f}"
             print(f"{row.name} {database} {number}{again} {outcome.measured}: {said}", flush=True)
 
