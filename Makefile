@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-proofs conformance parties mutants test-plain ha faults attacks check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
+.PHONY: help run test test-proofs conformance parties mutants test-plain ha faults attacks sbom check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ test-all: ## The tests on every Python of 3.11, 3.12 and 3.13 that is present
 
 lock: .venv-lock/bin/uv ## Write the locks again from pyproject.toml (ARGS=--upgrade for newer versions)
 	UV=$(CURDIR)/.venv-lock/bin/uv scripts/lock $(ARGS)
+
+sbom: $(VENV)/.server ## What the service is made of (CycloneDX), in dist/
+	$(BIN)/python scripts/sbom.py dist/identity-service.cdx.json
 
 build: $(VENV)/.dev ## The wheel and the source archive, in dist/
 	$(BIN)/python -m hatchling build

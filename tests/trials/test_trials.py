@@ -56,7 +56,7 @@ def test_rows_without_a_short_form_here_have_one_elsewhere() -> None:
         assert (Path(__file__).parents[1] / path).exists()
 
 
-# --- The runner ------------------------------------------------------------------------------------
+# --- The runner ----------------------------------------------------------------------------------
 
 
 class Acts:
