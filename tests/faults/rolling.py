@@ -19,8 +19,8 @@ from tests.faults.replicas import BROKEN, Line, Replicas, settings_of
 from tests.serving import Server
 from tests.trials.row import Outcome, Place
 
-DRAIN = "1500ms"
-"""IDENTITY_DRAIN: three times what HAProxy takes to notice."""
+DRAIN = "2s"
+"""IDENTITY_DRAIN: a few times what HAProxy takes to notice."""
 CLIENTS = 4
 PAUSE = 0.01
 """Seconds between two requests of a client."""

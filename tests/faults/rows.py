@@ -63,8 +63,8 @@ ROWS = (
     ),
     Row(
         "clocks",
-        "clocks are off by up to 28 s from one another and stepped back, by seconds or an hour: "
-        "nothing ends early, nothing used or ended is good again",
+        "clocks are off by up to 28 s from one another and stepped back: nothing ends early; by an "
+        "hour: nothing used or ended is good again",
         clocks.clocks, clocks.stepped_back, 100,
     ),
     Row(
