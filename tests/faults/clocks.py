@@ -6,11 +6,13 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+from identity.directory.clients.table import Client
 from tests.databases import ROOT
 from tests.faults.racing import code_of, signed_in
-from tests.faults.replicas import Replicas
+from tests.faults.replicas import CLIENT, Replicas
 from tests.trials.row import Outcome, Place
 
 OFF = 14.0
@@ -49,6 +51,8 @@ def clocks(database: str, place: Place) -> Iterator[Clocks]:
     url = place.templates.fresh(database, place.folder)
     replicas = Replicas(url, place.folder, 0)
     try:
+        with replicas.db.transaction() as session:  # it has been there for longer than we step
+            session.get_one(Client, CLIENT).good_from -= timedelta(minutes=5)
         for number in range(2):
             variables = {"CLOCK_FILE": str(files[number % len(files)])}
             replicas.servers.append(replicas.start(PROGRAM, variables))

@@ -163,7 +163,7 @@ class Workers:
             if not self._opened:
                 return False
             now = time.monotonic()
-            worker.pause = _pause(worker, now - worker.started)
+            worker.pause = pause(worker, now - worker.started)
             worker.not_before = now + worker.pause
             _log.error("a worker ended by itself", code=code, next_in=worker.pause)
         return True
@@ -189,7 +189,7 @@ class Workers:
         self._woken.close()
 
 
-def _pause(worker: Worker, lived: float) -> float:
+def pause(worker: Worker, lived: float) -> float:
     """Seconds until it is replaced. Who waits longer and longer is only one that cannot even start:
     one that served is missed, and whatever kills those that do must not keep its place empty."""
     if not worker.ready:
