@@ -111,7 +111,7 @@ ROWS = (
     Row(
         "migration killed",
         "at each of its statements, before it or after it: a second one finishes",
-        migrating.migrations, migrating.killed_at_a_statement, 1_000,
+        migrating.migrations, migrating.killed_at_a_statement, 440,
     ),
     Row(
         "hostile load",
