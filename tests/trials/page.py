@@ -19,6 +19,10 @@ def section(trials: Sequence[Trial], rows: Sequence[Row]) -> str:
     seeds = sorted({trial["seed"] for trial in trials})
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
     head = f"{last['date']}. {versions}. Seeds {seeds[0]} to {seeds[-1]}."
+    loads = [trial["load"] for trial in trials if trial["load"] is not None]
+    if loads:
+        middle = statistics.median(loads)
+        head += f" Load of the machine {min(loads):g} to {max(loads):g}, mostly {middle:g}."
     return f"{head}\n\n{table(trials, rows)}"
 
 

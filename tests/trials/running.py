@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.databases import Templates
 from tests.trials import lines, page
-from tests.trials.row import MOST_NOTED, Outcome, Place, Row, held
+from tests.trials.row import Outcome, Place, Row, held
 
 
 def main(name: str, rows: Sequence[Row], file: Path, arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +65,11 @@ def _run(rows: Sequence[Row], options: argparse.Namespace) -> None:
                 if problem := row.lacking():
                     print(f"{row.name}: left out: {problem}", flush=True)
                     continue
-                _trials(row, database, numbers, Place(templates, folder), options, until)
+                try:
+                    _trials(row, database, numbers, Place(templates, folder), options, until)
+                except Exception:
+                    traceback.print_exc()
+                    print(f"{row.name} {database}: its stage could not be set", flush=True)
         finally:
             templates.close()
 
@@ -108,6 +112,7 @@ def _trials(
                 "database": database,
                 "number": number,
                 "seed": options.seed + number,
+                "load": round(os.getloadavg()[0], 1),
                 "times": row.each,
                 "violations": broken,
                 "recovery": None if outcome.recovery is None else round(outcome.recovery, 3),
@@ -134,13 +139,14 @@ class Stage:
         self._ends.close()
 
     def hold(self, seed: int) -> Outcome:
+        """Raises what setting the stage raises: that was no trial."""
+        if self._set is None:
+            folder = Path(tempfile.mkdtemp(dir=self._place.folder))
+            folder.chmod(0o755)
+            place = Place(self._place.templates, folder)
+            setting: AbstractContextManager[Any] = self._row.setting(self._database, place)
+            self._set = self._ends.enter_context(setting)
         try:
-            if self._set is None:
-                folder = Path(tempfile.mkdtemp(dir=self._place.folder))
-                folder.chmod(0o755)
-                place = Place(self._place.templates, folder)
-                setting: AbstractContextManager[Any] = self._row.setting(self._database, place)
-                self._set = self._ends.enter_context(setting)
             return held(self._row, self._set, seed)
         except Exception as error:
             traceback.print_exc()
@@ -149,8 +155,7 @@ class Stage:
                 self._ends.close()
             except Exception:
                 traceback.print_exc()
-            words = f"{type(error).__name__}: {str(error)[:200]}"
-            return Outcome([words][:MOST_NOTED])
+            return Outcome([f"{type(error).__name__}: {str(error)[:200]}"])
 
 
 def versions() -> dict[str, str]:

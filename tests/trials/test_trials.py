@@ -123,6 +123,21 @@ def test_what_a_trial_raises_is_a_broken_promise_and_ends_its_stage(tmp_path: Pa
     assert (acts.set, acts.ended) == (3, 3)  # in the first turn, and twice in the second
 
 
+def test_a_stage_that_cannot_be_set_is_no_trial_and_stops_no_other_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def setting(database: str, place: Place) -> Iterator[None]:
+        raise TimeoutError("the server does not start")
+        yield
+
+    file, acts = tmp_path / "trials.jsonl", Acts()
+    lost = Row("lost", "what is promised", setting, acts.trial, 20, databases=("sqlite",))
+    assert run(file, lost, acts.row()) == 0
+    assert noted(file, "row") == ["acts", "acts"]
+    assert "lost sqlite: its stage could not be set" in capsys.readouterr().out
+
+
 def test_a_recovery_that_takes_longer_than_its_goal_is_a_violation(tmp_path: Path) -> None:
     file, acts = tmp_path / "trials.jsonl", Acts(Outcome(recovery=0.9), Outcome(recovery=1.1))
     assert run(file, acts.row(goal=1.0)) == 1
