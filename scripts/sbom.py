@@ -96,7 +96,8 @@ def _licence(name: str) -> str:
         return ""  # it is for another platform
     stated = said.get("License-Expression") or ""
     classes = [each for each in said.get_all("Classifier") or () if each.startswith("License ::")]
-    return stated or ", ".join(each.rpartition(" :: ")[2] for each in classes)
+    named = ", ".join(each.rpartition(" :: ")[2] for each in classes)
+    return stated or named or (said.get("License") or "").partition("\n")[0]
 
 
 def main() -> None:
