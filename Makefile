@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-proofs conformance parties mutants test-plain ha check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
+.PHONY: help run test test-proofs conformance parties mutants test-plain ha faults attacks sbom check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ test-plain: $(VENV)/.dev ## The same on uvicorn as it comes (IDENTITY_HTTP=plain
 
 ha: $(VENV)/.dev ## A real cluster loses its primary, under load (root and Debian's patroni): ROW=killed N=3; hours
 	$(BIN)/python -m tests.ha $(if $(ROW),--row "$(ROW)") --count $(if $(filter file,$(origin N)),20,$(N)) $(ARGS)
+
+faults: $(VENV)/.dev ## What it stands on gives way: docs/proof.md; ROW=killed N=100, all of it takes hours
+	$(BIN)/python -m tests.faults $(if $(ROW),--row "$(ROW)") $(if $(filter file,$(origin N)),,--count $(N)) $(ARGS)
+
+attacks: $(VENV)/.dev ## What it must refuse is sent to it: docs/proof.md; ROW= and N= as above
+	$(BIN)/python -m tests.attacks $(if $(ROW),--row "$(ROW)") $(if $(filter file,$(origin N)),,--count $(N)) $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, words to translate, and who may import whom
 	$(BIN)/ruff format --check .
@@ -87,6 +93,9 @@ test-all: ## The tests on every Python of 3.11, 3.12 and 3.13 that is present
 
 lock: .venv-lock/bin/uv ## Write the locks again from pyproject.toml (ARGS=--upgrade for newer versions)
 	UV=$(CURDIR)/.venv-lock/bin/uv scripts/lock $(ARGS)
+
+sbom: $(VENV)/.server ## What the service is made of (CycloneDX), in dist/
+	$(BIN)/python scripts/sbom.py dist/identity-service.cdx.json
 
 build: $(VENV)/.dev ## The wheel and the source archive, in dist/
 	$(BIN)/python -m hatchling build

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.databases import ADMIN_PASSWORD, ROOT, environment, free_port, wait_until
@@ -46,7 +47,8 @@ class Server:
     """`identity serve` as a process of its own, in `folder`, on a free loopback port.
 
     It is ready when the constructor returns. `settings` are environment names without `IDENTITY_`;
-    `code` is the folder of another version's code.
+    `code` is the folder of another version's code, `program` what runs it otherwise than `python -m
+    identity`, and `variables` are more of its environment.
     """
 
     def __init__(
@@ -57,19 +59,22 @@ class Server:
         workers: int = 1,
         port: int | None = None,
         code: Path = ROOT,
+        program: Path | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"serve-{self.port}.log"
         arguments = ["--port", str(self.port), "--workers", str(workers)]
+        command = [str(program)] if program else ["-m", "identity"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "identity", "serve", *arguments],
+                [sys.executable, *command, "serve", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=folder,
-                env=environment(code, **settings),
+                env=environment(code, **settings) | dict(variables),
             )
         try:
             wait_until(self._ready, 60, self._said)

@@ -1,7 +1,7 @@
 """Real servers on one database, and calls at the speed of a kept-alive connection."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -56,8 +56,26 @@ class Line:
         body = urlencode(form | self._credentials).encode()
         return self._ask("POST", path, body, {"content-type": "application/x-www-form-urlencoded"})
 
+    def post_from(self, address: str, path: str, **form: str) -> Answer:
+        """As a proxy hands it on, for somebody at `address` who is no client."""
+        headers = {
+            "content-type": "application/x-www-form-urlencoded", "x-forwarded-for": address,
+        }  # fmt: skip
+        return self._ask("POST", path, urlencode(form).encode(), headers)
+
+    def send(self, method: str, path: str, body: bytes, kind: str) -> Answer:
+        return self._ask(method, path, body, {"content-type": kind})
+
     def get(self, path: str, **headers: str) -> Answer:
         return self._ask("GET", path, None, headers)
+
+    def patch(self, path: str, token: str, **members: Any) -> Answer:
+        """A JSON merge patch by whoever has the access token."""
+        headers = {
+            "authorization": f"Bearer {token}",
+            "content-type": "application/merge-patch+json",
+        }
+        return self._ask("PATCH", path, json.dumps(members).encode(), headers)
 
     def issue(self) -> str:
         """An access token of the client itself."""
@@ -122,7 +140,7 @@ class Replicas:
 
     def __init__(self, url: str, folder: Path, count: int, **changed: str) -> None:
         self._folder = folder
-        self._url = url
+        self.url = url
         self._changed = changed
         self._ends = ExitStack()
         self.settings = Settings.of(
@@ -136,9 +154,13 @@ class Replicas:
         self.secret = mint("cs")
         self._register()
 
-    def start(self) -> Server:
-        """One more server; it ends with these."""
-        server = Server(self._folder, settings_of(self._url, self._folder) | self._changed)
+    def start(
+        self, program: Path | None = None, variables: Mapping[str, str] | None = None
+    ) -> Server:
+        """One more server; it ends with these. `program`: another than `identity`, which is told
+        these `variables`."""
+        settings = settings_of(self.url, self._folder) | self._changed
+        server = Server(self._folder, settings, program=program, variables=variables or {})
         self._ends.callback(server.stop)
         return server
 

@@ -15,9 +15,8 @@ from identity.store import changes
 from identity.tokens.devices import user_codes
 from identity.tokens.devices.table import LIFE, PREFIX, DeviceAuthorization
 from identity.tokens.sessions import lifecycle
+from tests.faults.racing import RACES, Act, at_once, is_dead, sessions_of
 from tests.faults.replicas import CLIENT, Line, Replicas
-from tests.faults.test_code_races import RACES, is_dead, sessions_of
-from tests.faults.test_refresh_races import Act, at_once
 
 SIXTEEN = 16
 REFUSALS = {"slow_down", "invalid_grant", "authorization_pending"}

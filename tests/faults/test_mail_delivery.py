@@ -17,8 +17,8 @@ from identity.keys import master
 from identity.settings import Settings
 from identity.store import leased
 from tests.databases import wait_until
+from tests.faults.racing import at_once
 from tests.faults.replicas import Line, Replicas
-from tests.faults.test_refresh_races import at_once
 from tests.mailbox import Postbox, taking, waiting
 from tests.proofs import effort
 

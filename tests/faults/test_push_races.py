@@ -11,9 +11,8 @@ from identity.opaque import digest, mint
 from identity.tokens.codes import AuthorizationCode
 from identity.tokens.sessions.table import BrowserSession
 from tests.browsing import verifier_and_challenge
+from tests.faults.racing import RACES, SIXTEEN, at_once, signed_in
 from tests.faults.replicas import CLIENT, REDIRECT_URI, Answer, Line, Replicas
-from tests.faults.test_code_races import RACES, SIXTEEN, signed_in
-from tests.faults.test_refresh_races import at_once
 
 
 def cookie_of(pair: Replicas, browser_session_id: str) -> str:

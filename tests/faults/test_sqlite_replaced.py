@@ -1,7 +1,6 @@
 """The database's file is replaced, or its log deleted, under the running service: it says so, and
 ends, before anybody is told what is no longer true or writes what would be lost."""
 
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +13,7 @@ import pytest
 from identity.errors import Unavailable
 from identity.store.files import Files
 from tests.databases import wait_until
+from tests.faults.files import WAYS, copied, delete_index, delete_log, replace, whole
 from tests.faults.refusing import says_try_again
 from tests.serving import ADMIN_PASSWORD, Server
 from tests.world import World
@@ -23,35 +23,6 @@ pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
 def path_of(database_url: str) -> Path:
     return Path(database_url.removeprefix("sqlite:///"))
-
-
-def copied(path: Path) -> Path:
-    """A whole copy beside it, as `identity backup` makes one."""
-    copy = path.with_name("copy.db")
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-        target.execute("PRAGMA journal_mode=WAL")
-    return copy
-
-
-def replace(path: Path) -> None:
-    os.replace(path.with_name("copy.db"), path)
-
-
-def rename_and_copy(path: Path) -> None:
-    path.rename(path.with_name("old.db"))
-    path.write_bytes(path.with_name("copy.db").read_bytes())
-
-
-def delete_log(path: Path) -> None:
-    path.with_name(path.name + "-wal").unlink()
-
-
-def delete_index(path: Path) -> None:
-    path.with_name(path.name + "-shm").unlink()
-
-
-WAYS: list[Callable[[Path], None]] = [replace, rename_and_copy, delete_log, delete_index]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -162,11 +133,6 @@ def test_what_was_acknowledged_outlives_the_log(
     form = {"grant_type": "refresh_token", "refresh_token": token["refresh_token"]}
     again = httpx.post(f"{successor.url}/token", data=form, trust_env=False)
     assert again.json()["error"] == "invalid_grant"
-
-
-def whole(path: Path) -> bool:
-    with closing(sqlite3.connect(path)) as connection:
-        return bool(connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)])
 
 
 def test_a_folder_that_is_busy_with_other_things_loses_nothing(

@@ -27,6 +27,7 @@ from tests.ha.network import Machine
 from tests.ha.rows import ROWS
 from tests.ha.services import WAYS, Haproxy, Service
 from tests.ha.trial import conduct
+from tests.trials import lines
 
 PROGRAMS = ("patroni", "etcd", "haproxy", "ip", "setpriv")
 PACKAGES = "postgresql-15 patroni etcd-server haproxy iproute2"
@@ -106,7 +107,7 @@ async def trials(options: argparse.Namespace, wanted: list[tuple[str, int]]) -> 
             for name, number in wanted:
                 seed = options.seed + number
                 trial = about | await conduct(cluster, services, load, rows[name], number, seed)
-                records.append(options.file, trial)
+                lines.append(options.file, trial)
                 broken = "; ".join(records.violations(trial)) or "kept"
                 print(
                     f"{name} {number}: new primary after {trial['promoted_after']} s, "
@@ -135,7 +136,7 @@ def main() -> int:
     chosen = [name for name in names if not options.row or name.startswith(options.row)]
     if not chosen:
         parser.error(f"no row is called {options.row}")
-    wanted = records.remaining(records.read(options.file), chosen, options.count)
+    wanted = records.remaining(lines.read(options.file), chosen, options.count)
     if wanted:
         if problem := missing():
             print(f"make ha: skipped: {problem}")
@@ -148,11 +149,11 @@ def main() -> int:
 def report(file: Path) -> int:
     """Prints the table and, of the file that belongs to the page, writes it there. 1 where a
     promise was broken."""
-    noted = records.read(file)
+    noted = lines.read(file)
     text = records.measured(noted, [(row.name, row.promise) for row in ROWS])
     print(text)
     if file == records.FILE:
-        records.write(records.PAGE, text)
+        lines.write(records.PAGE, text)
     return 1 if any(map(records.violations, noted)) else 0
 
 

@@ -1,48 +1,23 @@
-"""Trials as lines of a file, and the table that is made of them."""
+"""What of a trial is a violation, and the table that is made of all of them."""
 
-import json
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.databases import ROOT
+from tests.trials import lines
+from tests.trials.lines import Trial
 
 FILE = Path(__file__).parent / "trials.jsonl"
 PAGE = ROOT / "docs" / "high-availability.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 GOAL = 1.0
 """Seconds from `/primary` until every request is answered."""
-
-Trial = dict[str, Any]
-
-
-def read(file: Path) -> list[Trial]:
-    """What was noted; a line that was cut off by the end of its process is left out."""
-    if not file.exists():
-        return []
-    trials = []
-    for line in file.read_text().splitlines():
-        try:
-            trials.append(json.loads(line))
-        except ValueError:
-            continue
-    return trials
-
-
-def append(file: Path, trial: Trial) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    before = file.read_bytes() if file.exists() else b""
-    with file.open("ab") as lines:
-        if before and not before.endswith(b"\n"):
-            lines.write(b"\n")
-        lines.write(json.dumps(trial).encode() + b"\n")
 
 
 def remaining(trials: Iterable[Trial], rows: Sequence[str], count: int) -> list[tuple[str, int]]:
     """Which trials are missing, rows in turn: a run that is ended early has some of each."""
-    done = {(trial["row"], trial["number"]) for trial in trials}
-    return [(row, number) for number in range(count) for row in rows if (row, number) not in done]
+    wanted = [(row, number) for number in range(count) for row in rows]
+    return lines.missing(trials, wanted, "row", "number")
 
 
 def violations(trial: Trial) -> list[str]:
@@ -69,7 +44,7 @@ def violations(trial: Trial) -> list[str]:
 
 def table(trials: list[Trial], rows: Sequence[tuple[str, str]]) -> list[str]:
     """`rows`: names, and what happens to the primary."""
-    lines = [
+    rows_of_it = [
         "| the primary is … | trials | requests, of these 503 | acknowledged revocations, lost "
         "| violations | new primary after | well again: by HAProxy | by several hosts |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -77,8 +52,8 @@ def table(trials: list[Trial], rows: Sequence[tuple[str, str]]) -> list[str]:
     for name, what in rows:
         of_row = [trial for trial in trials if trial["row"] == name]
         if of_row:
-            lines.append(f"| **{name}**: {what} | {' | '.join(_cells(of_row))} |")
-    return lines
+            rows_of_it.append(f"| **{name}**: {what} | {' | '.join(_cells(of_row))} |")
+    return rows_of_it
 
 
 def _cells(trials: list[Trial]) -> list[str]:
@@ -117,9 +92,3 @@ def measured(trials: list[Trial], rows: Sequence[tuple[str, str]]) -> str:
         f"seeds {seeds[0]} to {seeds[-1]}, two cores for all of it."
     )
     return "\n".join([head, "", *table(trials, rows)])
-
-
-def write(page: Path, text: str) -> None:
-    before, begin, rest = page.read_text().partition(BEGIN)
-    assert begin, f"{page} has no {BEGIN}"
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")

@@ -12,6 +12,7 @@ from tests.ha.cluster import described
 from tests.ha.load import Asked
 from tests.ha.rows import ROWS
 from tests.ha.trial import judged, recovery
+from tests.trials import lines
 
 KEPT: dict[str, Any] = {
     "row": "killed", "number": 0, "seed": 1, "ttl": 20, "lonely": None, "promoted_after": 19.5,
@@ -75,17 +76,17 @@ def test_a_service_is_well_again_after_the_last_request_that_was_not_answered_at
 
 def test_a_run_goes_on_where_it_was_cut_short(tmp_path: Path) -> None:
     file = tmp_path / "trials.jsonl"
-    records.append(file, KEPT)
-    with file.open("ab") as lines:
-        lines.write(b'{"row": "frozen", "num')
-    records.append(file, KEPT | {"row": "frozen"})
-    noted = records.read(file)
+    lines.append(file, KEPT)
+    with file.open("ab") as noted_last:
+        noted_last.write(b'{"row": "frozen", "num')
+    lines.append(file, KEPT | {"row": "frozen"})
+    noted = lines.read(file)
     assert [trial["row"] for trial in noted] == ["killed", "frozen"]
     assert records.remaining(noted, ["killed", "frozen"], 2) == [("killed", 1), ("frozen", 1)]
 
 
 def test_the_page_is_made_from_the_trials_that_are_committed() -> None:
-    noted = records.read(records.FILE)
+    noted = lines.read(records.FILE)
     text = records.measured(noted, [(row.name, row.promise) for row in ROWS])
     assert text in records.PAGE.read_text()
 

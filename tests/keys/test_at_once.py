@@ -1,55 +1,20 @@
-import subprocess
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.databases import environment
-
-PROCESSES = 8
+from tests.faults.rotating import PROCESSES, Everyone, contending
 
 
 @pytest.fixture
-def everyone(database_url: str, tmp_path: Path) -> Iterator[Callable[[str], list[str]]]:
-    """`everyone(act)`: what each of eight processes says to `act`, done by all at once."""
-    script = Path(__file__).with_name("contender.py")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, script, database_url, tmp_path / "keys"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=tempfile.gettempdir(),
-            env=environment(),
-        )
-        for _ in range(PROCESSES)
-    ]
-
-    def answers() -> list[str]:
-        return [process.stdout.readline().strip() for process in processes if process.stdout]
-
-    def everyone(act: str) -> list[str]:
-        for process in processes:
-            assert process.stdin
-            process.stdin.write(f"{act}\n")
-            process.stdin.flush()
-        return answers()
-
-    assert answers() == ["ready"] * PROCESSES
-    yield everyone
-    for process in processes:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.close()
-        process.stdout.close()
-    assert [process.wait(30) for process in processes] == [0] * PROCESSES
+def everyone(database_url: str, tmp_path: Path) -> Iterator[Everyone]:
+    with contending(database_url, tmp_path / "keys") as everyone:
+        yield everyone
 
 
 def test_eight_processes_that_do_the_same_at_once_make_one_key(
-    everyone: Callable[[str], list[str]],
+    everyone: Everyone,
     keys: Callable[[], dict[str, str]],
     told: Callable[[str], list[object]],
     tmp_path: Path,

@@ -19,7 +19,7 @@ from identity.http.server.sockets import Sockets, own
 from identity.records import logs, metrics
 
 STOP_WITHIN = 8.5  # seconds from the signal, or from the end of the drain, to the last resort
-LONGEST_PAUSE = 30.0  # seconds between two attempts to replace a worker
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a worker that cannot start is tried again
 SETTLED = 10.0  # seconds after which a worker's end says nothing about the next one's
 
 _log = structlog.get_logger()
@@ -163,8 +163,7 @@ class Workers:
             if not self._opened:
                 return False
             now = time.monotonic()
-            settled = worker.ready and now - worker.started > SETTLED
-            worker.pause = 0.0 if settled else min(LONGEST_PAUSE, max(0.5, 2 * worker.pause))
+            worker.pause = pause(worker, now - worker.started)
             worker.not_before = now + worker.pause
             _log.error("a worker ended by itself", code=code, next_in=worker.pause)
         return True
@@ -188,6 +187,14 @@ class Workers:
         os.close(self._lifeline)
         self._wake.close()
         self._woken.close()
+
+
+def pause(worker: Worker, lived: float) -> float:
+    """Seconds until it is replaced. Who waits longer and longer is only one that cannot even start:
+    one that served is missed, and whatever kills those that do must not keep its place empty."""
+    if not worker.ready:
+        return min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * worker.pause))
+    return 0.0 if lived > SETTLED else FIRST_PAUSE
 
 
 def _signal(worker: Worker, number: signal.Signals) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from identity.http.server.sockets import SPREAD, hold, own
+from identity.http.server.workers import Worker, pause
 from tests.databases import wait_until
+from tests.faults.workers import begun, children
 from tests.serving import Server
 
 pytestmark = [
@@ -20,16 +22,6 @@ pytestmark = [
     pytest.mark.skipif(not SPREAD, reason="elsewhere all processes accept from one socket"),
 ]
 ASKED = 60
-
-
-def children(server: Server) -> set[int]:
-    told = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
-    return {int(pid) for pid in told.split()}
-
-
-def begun(server: Server) -> int:
-    """How many workers have begun to serve, since the start."""
-    return server.log.read_text().count('"serving"')
 
 
 def slowest(server: Server, count: int) -> float:
@@ -83,6 +75,19 @@ def test_a_worker_that_dies_as_it_starts_again_and_again_stalls_nobody(
         assert slowest(service, ASKED) < 0.5
     assert first in children(service)
     assert service.stop() == 0
+
+
+def test_only_who_cannot_start_is_waited_for_longer_and_longer(dialect: str) -> None:
+    """Whatever kills those that do serve must not keep their place empty."""
+    pauses = []
+    worker = Worker()
+    for _ in range(8):
+        worker.pause = pause(worker, 0.1)
+        pauses.append(worker.pause)
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    worker.ready = True
+    assert pause(worker, 0.1) == 0.5
+    assert pause(worker, 60) == 0
 
 
 @contextmanager

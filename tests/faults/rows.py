@@ -1,0 +1,122 @@
+"""What is done to the service, and what it promises: the rows of `make faults`."""
+
+from tests.faults import (
+    asking,
+    clocks,
+    files,
+    hostile,
+    killing,
+    migrating,
+    postgresql,
+    racing,
+    rolling,
+    rotating,
+    stages,
+    workers,
+)
+from tests.trials.row import Row
+
+SQLITE, POSTGRESQL = ("sqlite",), ("postgresql",)
+SAID = "503 with Retry-After within 4 s, no other failure, no wrong answer, no session lost"
+
+ROWS = (
+    Row(
+        "killed",
+        "`kill -9` at a random instant of rotation, revocation, disabling, redemption of a code, "
+        "logout delivery and mail: what was acknowledged is so, the rest happened whole or not at "
+        "all; audit, feed and status lists agree; deliveries go on",
+        killing.doomed, killing.killed_at_any_moment, 1_000,
+    ),
+    Row(
+        "refreshed at once",
+        "16 uses of one refresh token over two processes: one lineage is alive",
+        stages.pair, racing.sixteen_uses, 2_000, each=10,
+    ),
+    Row(
+        "redeemed at once",
+        "16 uses of one code over two processes: one wins, the others end what it got",
+        stages.pair, racing.sixteen_redemptions, 2_000, each=10,
+    ),
+    Row(
+        "refresh against the end",
+        "two refreshes and, at the same moment, revocation, disabling, change of password or "
+        "withdrawal of consent: nothing survives, no 5xx",
+        stages.pair, racing.refresh_against_any, 2_000, each=10,
+    ),
+    Row(
+        "asked elsewhere",
+        "revoked at one process, the other is asked at once: never stale; a sibling that follows "
+        "the feed has heard within 5 s",
+        asking.asked, asking.stale_after_a_revocation, 10_000, each=100,
+    ),
+    Row(
+        "worker killed",
+        "one worker of two is killed: its clients are cut within 1 s, the other's are not, new "
+        "connections are answered all the while, two serve again within 2 s",
+        workers.two_workers, workers.one_of_two_killed, 100, goal=workers.SUCCEEDED,
+    ),
+    Row(
+        "eight rotate",
+        "eight processes rotate and then revoke the signing key at once: one key, published before "
+        "it signs",
+        rotating.contest, rotating.eight_rotate, 500,
+    ),
+    Row(
+        "clocks",
+        "clocks are off by up to 28 s from one another and stepped back: nothing ends early; by an "
+        "hour: nothing used or ended is good again",
+        clocks.clocks, clocks.stepped_back, 100,
+    ),
+    Row(
+        "PostgreSQL restarted", f"SIGQUIT and a new start: {SAID}",
+        postgresql.mortal, postgresql.restarted, 100, databases=POSTGRESQL, goal=1.0,
+    ),
+    Row(
+        "PostgreSQL frozen", f"SIGSTOP for up to 6 s: {SAID}",
+        postgresql.mortal, postgresql.frozen, 100, databases=POSTGRESQL, goal=1.0,
+    ),
+    Row(
+        "PostgreSQL's backends terminated", f"all of them, again and again: {SAID}",
+        postgresql.mortal, postgresql.terminated, 100, databases=POSTGRESQL, goal=1.0,
+    ),
+    Row(
+        "PostgreSQL exhausted", f"others hold all connections: {SAID}",
+        postgresql.mortal, postgresql.exhausted, 100, databases=POSTGRESQL, goal=1.0,
+    ),
+    Row(
+        "PostgreSQL read-only", f"as before a switchover: {SAID}",
+        postgresql.mortal, postgresql.read_only, 100, databases=POSTGRESQL, goal=1.0,
+    ),
+    Row(
+        "SQLite full", f"its disk is full: {SAID}; introspection goes on; the file is whole",
+        files.on_a_small_disk, files.full, 50, databases=SQLITE, goal=1.0,
+        lacking=files.no_mounts,
+    ),
+    Row(
+        "SQLite locked", f"another process writes for up to 7 s: {SAID}, but a write may wait 5 s; "
+        "introspection goes on; the file is whole",
+        files.on_file, files.locked, 50, databases=SQLITE, goal=1.0,
+    ),
+    Row(
+        "SQLite replaced",
+        "another file in its place, or its log deleted: 503, exit 1; its successor serves what is "
+        "there, and nothing acknowledged is lost with a log",
+        files.on_file, files.another_file, 50, databases=SQLITE,
+    ),
+    Row(
+        "rolling restart",
+        "SIGTERM to one server after the other behind HAProxy, under load: no request fails",
+        rolling.behind_haproxy, rolling.one_after_the_other, 50, lacking=rolling.no_haproxy,
+    ),
+    Row(
+        "migration killed",
+        "at each of its statements, before it or after it: a second one finishes",
+        migrating.migrations, migrating.killed_at_a_statement, 440,
+    ),
+    Row(
+        "hostile load",
+        "1,000 invalid tokens, 300 idle connections, slow readers and writers, among valid "
+        "requests: those are answered within 1 s; memory +5 % at most, no file left open",
+        hostile.besieged, hostile.stays_the_same, 1_000,
+    ),
+)  # fmt: skip
