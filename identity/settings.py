@@ -235,6 +235,11 @@ class AccountSettings(Group):
         "how long after its user has deleted it an account can be had back, by signing in",
         le=timedelta(days=365),
     )
+    offer_second_factor: bool = _setting(
+        True,
+        "whether whoever signs in on the pages by a password alone is offered, once, to set up a "
+        "second factor",
+    )
 
 
 class BootstrapSettings(Group):

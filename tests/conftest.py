@@ -138,6 +138,7 @@ def make_settings(
             "log_level": "warning",
             "id_token_algorithms": id_token_algorithms,
             "mail_folder": None,
+            "offer_second_factor": False,
             **WEAK_BUT_QUICK,
             **changed,
         }

@@ -41,6 +41,8 @@ PAGES = (
     Entry("/reset-password", "mail.reset_password"),
     Entry("/verify-email", "mail.verify_email"),
     Entry("/invitation", "mail.invitation"),
+    Entry("/enrolment", "enrolment"),
+    Entry("/account/offer", "account.offer"),
     Entry("/.well-known/change-password", "mail.change_password", ("GET",), speaks=False),
     Entry("/dev/mail", "mail.dev_mail", ("GET",)),
     Entry("/account/passkeys", "account.passkeys"),

@@ -9,7 +9,7 @@ from identity.pages.words import _
 
 PAGES = (
     "/authorize", "/device", "/account", "/account/profile", "/account/sessions",
-    "/account/applications", "/account/history",
+    "/account/applications", "/account/history", "/account/offer",
 )  # fmt: skip
 """Where somebody may have been sent from to sign in."""
 ACCOUNT = (

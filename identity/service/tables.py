@@ -11,6 +11,7 @@ from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
 from identity.authentication.devices import KnownDevice
+from identity.authentication.enrolment import EnrolmentLink
 from identity.authentication.mail.links import MailLink
 from identity.authentication.mail.outbox import OutgoingMail
 from identity.authentication.once import UsedOnce
@@ -78,6 +79,7 @@ TABLES = (
     OutgoingMail,
     MailLink,
     KnownDevice,
+    EnrolmentLink,
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,
