@@ -29,6 +29,7 @@ from identity.directory.subjects import Subject
 from identity.directory.users import table as users
 from identity.keys import table as keys
 from identity.records.audit import AuditArchive, AuditEvent, AuditHead
+from identity.service.demonstration.table import Demonstration
 from identity.service.served import Served
 from identity.store.table import Change
 from identity.tokens import table as tokens
@@ -80,6 +81,7 @@ TABLES = (
     MailLink,
     KnownDevice,
     EnrolmentLink,
+    Demonstration,
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,
