@@ -33,6 +33,12 @@ STAY = {"audit_event", "audit_head", "change", "subject", "password_kind", "serv
 """Tables that only grow, or are about no person and no application."""
 
 
+@pytest.fixture
+def first_start() -> bool:
+    """There has been one: there is an administrator."""
+    return True
+
+
 def build(db: Database, settings: Settings, seed: int = 1) -> building.Built:
     with db.transaction() as session:
         key = master.load(session, settings)
@@ -164,9 +170,8 @@ def test_there_is_one_at_a_time_and_none_in_production(
     again = identity("demo")
     assert again.code == 1 and "identity demo --remove" in again.err
     production = make_settings(environment="production", bcrypt_rounds=12, test_weak_hashing=False)
-    with pytest.raises(SettingsError, match="production"), db.transaction() as session:
-        key = master.load(session, settings)
-        building.build(session, production, key, GRANTS, 1, "one for all of them")
+    with pytest.raises(SettingsError, match="production"):
+        build(db, production)
     with pytest.raises(Conflict):
         build(db, settings)
     from identity.service.warnings import warnings

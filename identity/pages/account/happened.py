@@ -12,6 +12,7 @@ from identity.records.audit import AuditEvent
 
 WORDS: Final[Mapping[str, str]] = {
     "user.created": _("The account was created"),
+    "user.signed_up": _("You made the account yourself"),
     "user.updated": _("The profile was changed"),
     "user.disabled": _("The account was disabled"),
     "user.enabled": _("The account was enabled again"),
@@ -19,8 +20,8 @@ WORDS: Final[Mapping[str, str]] = {
     "user.unlocked": _("The account may be signed in to again after wrong passwords"),
     "user.password_changed": _("The password was changed"),
     "user.password_reset": _("A one-time password was set"),
-    "user.said_not_me": _("You said that it was not you: everything was ended"),
-    "user.secured": _("By a link in a mail everything was ended, and the password taken away"),
+    "user.secured": _("You said that it was not you: everything was ended"),
+    "user.notices_chosen": _("You chose whether mails tell of new devices"),
     "user.invited": _("You were invited by mail"),
     "email_change.asked": _("Another e-mail address was asked for"),
     "email_change.undone": _("A change of the e-mail address was taken back"),

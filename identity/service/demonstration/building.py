@@ -17,11 +17,12 @@ from identity.authentication.passwords.hashing import PasswordHasher
 from identity.authentication.totp import Totp
 from identity.clock import utcnow
 from identity.directory.access import editing
+from identity.directory.access.granting import ADMIN
 from identity.directory.clients import accounts as clients
 from identity.directory.clients.grant_kinds import GrantKind
 from identity.directory.consents import Consent
 from identity.directory.users import accounts
-from identity.directory.users.table import LoginName, User
+from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import Conflict
 from identity.keys.master import MasterKey
 from identity.opaque import digest, mint
@@ -59,6 +60,9 @@ def build(
     where there is a demonstration already."""
     if settings.production:
         raise SettingsError("IDENTITY_ENVIRONMENT: production holds no demonstration")
+    if not session.exec(select(UserRole.user_id).where(UserRole.role == ADMIN)).first():
+        # A service that finds users makes no first one.
+        raise Conflict("there is no administrator yet: start the service first")
     there = Conflict("there is a demonstration already: identity demo --remove")
     insert_unique(session, Demonstration(kind="itself", ref=DEMONSTRATION), there)
     dice, now = Random(seed), utcnow()  # noqa: S311 - nothing of it is a secret
