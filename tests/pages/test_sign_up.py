@@ -21,8 +21,13 @@ ADDRESS = "ada@example.com"
 
 
 @pytest.fixture
-def settings(make_settings: Callable[..., Any], tmp_path: Path) -> Any:
-    return make_settings(mail_folder=tmp_path / "mail", sign_up=True)
+def allowed() -> bool:
+    return True
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Any], tmp_path: Path, allowed: bool) -> Any:
+    return make_settings(mail_folder=tmp_path / "mail", sign_up=allowed)
 
 
 async def ask(world: World, email: str = ADDRESS) -> Page:
@@ -168,7 +173,7 @@ async def test_a_form_of_another_site_does_nothing(world: World) -> None:
 async def test_nobody_makes_an_account_during_a_lockdown(world: World) -> None:
     path, before = await link(world), count(world)
     with world.change() as session:
-        lockdown.begin(session, reason="x", end_tokens=False, held=None)
+        lockdown.begin(session, lockdown.hold(session), "x", end_tokens=False)
     page = await make(world, path)
     assert page.status == 503 and count(world) == before
 
@@ -181,14 +186,10 @@ async def test_it_is_off_unless_it_is_allowed(
         make_settings(sign_up=True)
 
 
-class TestOff:
-    @pytest.fixture
-    def settings(self, make_settings: Callable[..., Any], tmp_path: Path) -> Any:
-        return make_settings(mail_folder=tmp_path / "mail")
-
-    async def test_there_is_no_such_page(self, world: World) -> None:
-        browser = Browser(world.api)
-        assert "/sign-up" not in (await browser.get("/sign-in")).answer.text
-        assert (await browser.get("/sign-up")).status == 404
-        assert (await browser.post("/sign-up", {"email": ADDRESS})).status == 404
-        assert await sent(world) == []
+@pytest.mark.parametrize("allowed", [False])
+async def test_there_is_no_such_page_where_it_is_not_allowed(world: World) -> None:
+    browser = Browser(world.api)
+    assert "/sign-up" not in (await browser.get("/sign-in")).answer.text
+    assert (await browser.get("/sign-up")).status == 404
+    assert (await browser.post("/sign-up", {"email": ADDRESS})).status == 404
+    assert await sent(world) == []
