@@ -81,9 +81,7 @@ async def test_taken_and_free_addresses_are_answered_alike(world: World) -> None
     world.user("idle", email="idle@example.com", status="disabled")
     asked = ("free@example.com", "taken@example.com", "TAKEN@Example.com", "idle@example.com")
     pages = [await ask(world, each) for each in asked]
-    assert {(page.status, page.answer.text) for page in pages} == {
-        (200, pages[0].answer.text)
-    }
+    assert {(page.status, page.answer.text) for page in pages} == {(200, pages[0].answer.text)}
     mails = {mail.to.lower(): mail for mail in await sent(world)}
     assert "/sign-up?token=" in mails["free@example.com"].text
     assert "token=" not in mails["taken@example.com"].text
