@@ -259,11 +259,11 @@ class EnrolmentPage:
         return self._page("dead", status=410)
 
     def _page(
-        self, name: str, *, status: int = 200, headers: Any = (), script: str | None = None,
+        self, template: str, /, *, status: int = 200, headers: Any = (), script: str | None = None,
         **said: Any,
     ) -> Response:  # fmt: skip
         return self._rendering.page(
-            f"enrolment/{name}.html", status=status, headers=headers, script=script,
+            f"enrolment/{template}.html", status=status, headers=headers, script=script,
             forms_stay=True, action=self._action, request_id=audit.origin.get().request_id, **said,
         )  # fmt: skip
 

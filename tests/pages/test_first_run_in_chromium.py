@@ -178,10 +178,10 @@ def test_every_page_is_whole_in_light_and_dark_on_a_phone_and_from_right_to_left
         tab.url = tab.url.replace("127.0.0.1", "localhost")
         tab.context.add_cookies([{"name": "identity-language", "value": tag, "url": tab.url}])
 
-        def see(name: str, tab: Any = tab, look_at: Any = (scheme, viewport, tag)) -> None:
+        def see(name: str, tab: Any = tab, about: Any = (scheme, viewport, tag)) -> None:
             nonlocal looked
             looked += 1
-            wrong.extend(look(tab, *look_at, f"/first-run-{name}"))
+            wrong.extend(look(tab, *about, f"/first-run-{name}"))
 
         tab.go(f"/enrolment?token={token}")
         see("enrolment-ask")

@@ -57,6 +57,7 @@ async def test_the_api_has_the_same_choice(world: World) -> None:
     assert await me.done("GET", "/users/me/notices") == {"new_device": True}
     assert await me.done("PUT", "/users/me/notices", {"new_device": False}) == {"new_device": False}
     assert await me.done("GET", "/users/me/notices") == {"new_device": False}
+    wrong: Any
     for wrong in ({}, {"new_device": "no"}, {"new_device": True, "more": 1}, []):
         problem(await me("PUT", "/users/me/notices", wrong), 422)
     await signed_in(world, "first")

@@ -35,7 +35,7 @@ def events(dice: Random, now: datetime, users: Sequence[Who]) -> list[dict[str, 
 
 
 def _event(at: datetime, name: str, *, refused: bool = False, **said: Any) -> dict[str, Any]:
-    members = {
+    members: dict[str, Any] = {
         "outcome": "refused" if refused else "success", "actor_type": "anonymous", "actor": None,
         "subject": None, "client_id": None, "address": None, "detail": {},
     }  # fmt: skip
