@@ -25,6 +25,7 @@ from identity.opaque import digest, mint
 from identity.records import audit
 from identity.store import UtcDateTime, delete_some
 from identity.store.moments import database_time
+from identity.tokens import lockdown
 from identity.tokens.sessions import lifecycle
 
 PAGE: Final = "/enrolment"
@@ -164,7 +165,8 @@ def holder(session: Session, ticket: str, browser: str) -> User | None:
 def complete(session: Session, ticket: str, browser: str, user: User, *, keep_app: bool) -> None:
     """Use the ticket up: what was lost is gone, and all sessions end. The caller, who has locked
     the user's row, sets up what takes its place in the same unit of work; `keep_app`: that is an
-    authenticator app, which waits. `NotFound` where the ticket is good no longer."""
+    authenticator app, which waits. `NotFound` where the ticket is good no longer, `LockedDown`."""
+    lockdown.admit(session, user.id)  # a refusal that keeps what was written: first of all
     now = database_time(session)
     unused = (
         update(EnrolmentLink)

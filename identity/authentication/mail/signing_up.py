@@ -67,6 +67,7 @@ def create(
 ) -> User:
     """The account of whoever has shown that `address` is theirs; it may do nothing yet. `Conflict`
     where the username is taken, or the address by now; `ValidationFailed`; `LockedDown`."""
+    lockdown.look(session).check(())  # a refusal that keeps what was written: first of all
     if is_taken(session, address):
         raise Conflict("the e-mail address is taken")
     user = accounts.create(
@@ -77,7 +78,6 @@ def create(
         password_hash=password_hash,
         known={"locale": locale} if locale else None,
     )
-    lockdown.admit(session, user.id)
     audit.record(session, "user.signed_up", subject=user.id)
     return user
 

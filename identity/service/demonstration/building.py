@@ -28,7 +28,7 @@ from identity.keys.master import MasterKey
 from identity.opaque import digest, mint
 from identity.records import audit
 from identity.records.audit import AuditEvent
-from identity.service.demonstration.people import DOMAIN, PersonOfDemo, free_name, people
+from identity.service.demonstration.people import DOMAIN, HOW_MANY, PersonOfDemo, free_name, people
 from identity.service.demonstration.scene import APPLICATIONS, ROLES, SCOPES
 from identity.service.demonstration.table import Demonstration, mark
 from identity.service.demonstration.week import DEMONSTRATION, Who, events
@@ -54,6 +54,7 @@ def build(
     grants: Sequence[GrantKind],
     seed: int,
     password: str,
+    how_many: int = HOW_MANY,
 ) -> Built:
     """All of it, in this transaction. Everybody has the same `password`, hashed once. The same
     seed makes the same people, and lets them do the same. `SettingsError` in production, `Conflict`
@@ -72,7 +73,7 @@ def build(
     before = audit.origin.set(BY_DEMONSTRATION)
     try:
         with clock.frozen(now) as hand:
-            users = _users(session, master, people(dice, now), encoded, hand)
+            users = _users(session, master, people(dice, now, how_many), encoded, hand)
     finally:
         audit.origin.reset(before)
     happened = events(dice, now, users)

@@ -53,10 +53,10 @@ BROWSERS: Final = (
 _LIVES: Final[tuple[Life, ...]] = ("busy", "seldom", "dormant", "disabled", "invited", "one-time")
 
 
-def people(dice: Random, now: datetime) -> list[PersonOfDemo]:
+def people(dice: Random, now: datetime, how_many: int = HOW_MANY) -> list[PersonOfDemo]:
     """`now`: when the week ends."""
-    called = dice.sample([(g, f) for g in GIVEN for f in FAMILY], HOW_MANY)
-    lives = dice.choices(_LIVES, (58, 24, 10, 3, 3, 2), k=HOW_MANY)
+    called = dice.sample([(g, f) for g in GIVEN for f in FAMILY], how_many)
+    lives = dice.choices(_LIVES, (58, 24, 10, 3, 3, 2), k=how_many)
     return [_person(dice, now, *each, life) for each, life in zip(called, lives, strict=True)]
 
 
