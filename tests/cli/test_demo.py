@@ -9,6 +9,7 @@ from sqlalchemy import select as select_rows
 from sqlmodel import Session, func, select
 
 from identity import clock
+from identity.authentication.passwords.hashing import PasswordHasher
 from identity.clock import utcnow
 from identity.directory.access.granting import ADMIN
 from identity.directory.access.table import RoleScope
@@ -101,14 +102,7 @@ def test_it_fills_the_console_and_the_chain_stays_whole(
         assert len(admins) == 1, "nobody of them is an administrator"
     verified = identity("audit", "verify")
     assert verified.code == 0 and "unsealed: 0" in verified.out
-
-
-def test_somebody_of_it_can_sign_in_by_the_password_that_is_shown(
-    identity: Identity, db: Database, settings: Settings
-) -> None:
-    from identity.authentication.passwords.hashing import PasswordHasher
-
-    shown = dict(line.split() for line in identity("demo").out.splitlines())
+    shown = dict(line.split() for line in done.out.splitlines())
     with db.snapshot() as session:
         user = accounts.find_by_login(session, shown["username"])
         assert user is not None and user.status == "active" and not user.second_factor
@@ -119,9 +113,10 @@ def test_somebody_of_it_can_sign_in_by_the_password_that_is_shown(
 def test_it_goes_as_it_came_and_takes_nothing_along(
     identity: Identity, db: Database, settings: Settings
 ) -> None:
-    identity("users", "create", "ada", "--email", "ada.novak@example.com")
-    identity("roles", "create", "mine", "--scope", "users:read")
-    identity("users", "grant", "ada", "mine")
+    with db.transaction() as session:
+        accounts.create(session, username="ada", email="ada.novak@example.com")
+    assert identity("roles", "create", "mine", "--scope", "users:read").code == 0
+    assert identity("users", "grant", "ada", "mine").code == 0
     before = everything(db)
     build(db, settings)
     assert everything(db) != before
@@ -141,8 +136,9 @@ def test_what_somebody_deleted_or_made_of_it_meanwhile_is_no_trouble(
     identity: Identity, db: Database, settings: Settings
 ) -> None:
     built = build(db, settings)
-    identity("users", "create", "ada")
-    identity("users", "grant", "ada", "demo-staff")
+    with db.transaction() as session:
+        accounts.create(session, username="ada")
+    assert identity("users", "grant", "ada", "demo-staff").code == 0
     assert identity("users", "delete", built.somebody, "--yes").code == 0
     assert identity("clients", "delete", "demo-shop", "--yes").code == 0
     assert identity("roles", "delete", "demo-support", "--yes").code == 0
@@ -159,7 +155,7 @@ def test_the_last_administrator_does_not_go_with_it(
     identity: Identity, db: Database, settings: Settings
 ) -> None:
     built = build(db, settings)
-    identity("users", "grant", built.somebody, "admin")
+    assert identity("users", "grant", built.somebody, "admin").code == 0
     assert identity("users", "disable", "admin").code == 0
     refused = identity("demo", "--remove", "--yes")
     assert refused.code == 1 and "last administrator" in refused.err
