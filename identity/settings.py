@@ -235,6 +235,16 @@ class AccountSettings(Group):
         "how long after its user has deleted it an account can be had back, by signing in",
         le=timedelta(days=365),
     )
+    offer_second_factor: bool = _setting(
+        True,
+        "whether whoever signs in on the pages by a password alone is offered, once, to set up a "
+        "second factor",
+    )
+    sign_up: bool = _setting(
+        False,
+        "whether anybody may make an account for themselves, at `/sign-up`, by an e-mail address "
+        "that they can read",
+    )
 
 
 class BootstrapSettings(Group):
@@ -478,6 +488,8 @@ def _cross_checked(settings: Settings) -> Settings:
             raise SettingsError(f"IDENTITY_SMTP_URL: {mistake}") from None
         if settings.mail.mail_from is None:
             raise SettingsError("IDENTITY_MAIL_FROM: is needed beside IDENTITY_SMTP_URL")
+    if settings.accounts.sign_up and not settings.sends_mail:
+        raise SettingsError("IDENTITY_SIGN_UP: takes mails, and so IDENTITY_SMTP_URL")
     if settings.sessions.refresh_token_ttl > settings.sessions.session_ttl:
         raise SettingsError("IDENTITY_REFRESH_TOKEN_TTL: must not exceed IDENTITY_SESSION_TTL")
     return settings

@@ -323,6 +323,8 @@ def environment(code: Path = ROOT, /, **settings: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("IDENTITY_")}
     if HTTP and code == ROOT:
         kept["IDENTITY_HTTP"] = HTTP
+    if code == ROOT:
+        kept["IDENTITY_OFFER_SECOND_FACTOR"] = "false"  # on the way of every sign-in
     path = [kept.get("PYTHONPATH"), str(code)] if code == ROOT else [str(code)]
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     return kept | {f"IDENTITY_{name}": value for name, value in settings.items()}
@@ -344,6 +346,7 @@ def usual_settings(**changed: Any) -> Any:
         "bootstrap_admin_password": ADMIN_PASSWORD,
         "log_level": "warning",
         "mail_folder": None,
+        "offer_second_factor": False,
         **WEAK_BUT_QUICK,
     }
     return Settings.of(**{**usual, **changed})

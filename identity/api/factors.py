@@ -20,7 +20,7 @@ from identity.api.bodies import Body, JsonRoute, Line, PathId
 from identity.api.paging import Page
 from identity.api.problems import administrative
 from identity.api.stepping_up import TOO_OLD, check_stepped_up
-from identity.authentication import recovery, second_factor, totp
+from identity.authentication import enrolment, recovery, second_factor, totp
 from identity.authentication.passkeys import keeping
 from identity.authentication.passkeys.table import Passkey
 from identity.directory.users import accounts
@@ -161,6 +161,56 @@ async def reset_factors(
         if actor.live.user is not None:
             check_stepped_up(actor.live, second_factor=actor.live.user.second_factor)
         second_factor.reset(session, user, actor.held, reason)
+
+    await actor.services.db.write(unit)
+
+
+class LinkReason(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "telephone stolen"}]})
+
+    reason: Line = Field(description="For the audit: 1 to 200 characters.")
+
+
+class EnrolmentLinkOut(BaseModel):
+    link: str = Field(
+        description="Shown this once. Hand it over by a way that the user alone reads.",
+        examples=["https://id.example/enrolment?token=el_…"],
+    )
+    expires_at: datetime
+
+
+@router.post(
+    "/users/{user_id}/enrolment-links", status_code=201, operation_id="issue_enrolment_link",
+    tags=[THEIRS], summary="Give a user who has lost every second factor a link to a new one",
+    responses=administrative(404, 409, body=True, s403=TOO_OLD, s409="Nothing is to be replaced."),
+)  # fmt: skip
+async def issue_enrolment_link(
+    actor: Writer, user_id: PathId, body: LinkReason
+) -> EnrolmentLinkOut:
+    """It is good once, for a day, together with the user's password, and for that alone. The user
+    is told at every address of theirs; a link of before is good no longer. Until the new factor is
+    set up, those of before go on."""
+
+    def unit(session: Session) -> enrolment.Issued:
+        user = accounts.get(session, user_id, lock=True)
+        actor.check_stepped_up()
+        return enrolment.issue(session, user, actor.held, body.reason)
+
+    issued = await actor.services.db.write(unit)
+    address = issued.address(actor.services.settings.issuer)
+    return EnrolmentLinkOut(link=address, expires_at=issued.expires_at)
+
+
+@router.delete(
+    "/users/{user_id}/enrolment-links", status_code=204, operation_id="withdraw_enrolment_links",
+    tags=[THEIRS], summary="Take back the link that a user was given",
+    responses=administrative(404),
+)  # fmt: skip
+async def withdraw_enrolment_links(actor: Writer, user_id: PathId) -> None:
+    """Also if it has been opened, as long as no factor has been set up by it."""
+
+    def unit(session: Session) -> None:
+        enrolment.withdraw(session, accounts.get(session, user_id, lock=True), actor.held)
 
     await actor.services.db.write(unit)
 

@@ -204,6 +204,17 @@ def reset(session: Session, user: User, held: Held, reason: str | None) -> int:
     return lifecycle.end_all(session, "second factors reset", user_id=user.id)
 
 
+def forget_all(session: Session, user: User, *, keep_app: bool) -> None:
+    """What its user has lost is good no longer; the caller sets up something in its place, which
+    counts as the first. `keep_app`: the secret that waits to be confirmed, and then replaces the
+    one of before, stays."""
+    if not keep_app:
+        totp.remove(session, user.id)
+    keeping.remove_all(session, user.id)
+    recovery.remove(session, user.id)
+    user.passkey = user.second_factor = False
+
+
 def _added(session: Session, user: User) -> list[str] | None:
     first = not user.second_factor
     user.second_factor = True

@@ -9,6 +9,7 @@ from identity.cli import (
     backup,
     blocks,
     clients,
+    demo,
     issuers,
     keys,
     lockdown,
@@ -41,6 +42,7 @@ for group in (
 applying.add_to(app)
 backup.add_to(app)
 stats.add_to(app)
+demo.add_to(app)
 
 
 def _version(asked: bool) -> None:

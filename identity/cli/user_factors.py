@@ -58,6 +58,40 @@ def reset(
     remark(f"{username} has no second factor any more; sessions ended: {ended}.")
 
 
+@factors.command()
+def link(
+    user: UserName,
+    reason: Annotated[str, typer.Option(help="For the audit; needed.")],
+    yes: Yes = False,
+) -> None:
+    """Print a link by which a user who has lost every second factor sets up a new one.
+
+    It is good once, for a day, together with the password. The user is told by mail.
+    """
+    from identity.authentication import enrolment
+
+    with operating() as operation:
+        with operation.look() as session:
+            username = find_user(session, user).username
+        sure(f"Is it {username} who has asked for a link?", yes=yes)
+        with operation.change() as session:
+            found = find_user(session, user, lock=True)
+            issued = enrolment.issue(session, found, None, reason)
+    print(issued.address(operation.settings.issuer))
+    remark(f"Good once, until {issued.expires_at:%Y-%m-%d %H:%M} UTC, with the password.")
+
+
+@factors.command()
+def unlink(user: UserName) -> None:
+    """Take back the link that a user was given."""
+    from identity.authentication import enrolment
+
+    with operating() as operation, operation.change() as session:
+        found = find_user(session, user, lock=True)
+        enrolment.withdraw(session, found, None)
+        remark(f"The link of {found.username} is good no longer.")
+
+
 def _factors(session: "Session", user_id: str) -> list[dict[str, Any]]:
     """As the API shows them."""
     from identity.authentication import recovery, totp

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from identity.authentication import browser, devices, levels
+from identity.authentication import browser, devices, levels, offering
 from identity.authentication.levels import Proof
 from identity.errors import OAuthError
 from identity.http import cookies
@@ -79,6 +79,19 @@ class Beginning:
         )
         return cookie
 
+    def offers(self, work: Work, asked: Asked, user_id: str, before: Person | None) -> bool:
+        """Whether whoever has just signed in by a password alone is offered a second factor, which
+        happens once: on the way to a page of ours, not while an application or an act waits."""
+        base, accounts = self._base, self._services.settings.accounts
+        here = (
+            asked.to is None
+            or asked.to == f"{base}/account"
+            or returning.is_console(asked.to, base)
+        )
+        if before is not None or not here or not accounts.offer_second_factor:
+            return False
+        return offering.first(work, user_id)
+
     def raised(
         self, work: Work, request: Request, user_id: str, proof: Proof, before: Person | None
     ) -> str:
@@ -101,12 +114,15 @@ class Beginning:
         made = mint("br")
         return made, [jar.set(cookies.BROWSER, made)]
 
-    def go_on(self, asked: Asked, cookie: str) -> Response:
+    def go_on(self, asked: Asked, cookie: str, *, offer: bool = False) -> Response:
+        """`offer`: a second factor, on the way."""
         headers = [self.set(cookie)]
         if asked.device is not None:
             lasting = int(devices.REMEMBERED.total_seconds())
             headers.append(self._services.cookies.set(cookies.DEVICE, asked.device, lasting))
-        return see_other(asked.to or f"{self._base}/account", headers)
+        to = asked.to or f"{self._base}/account"
+        offered = returning.with_to(f"{self._base}/account/offer", to)
+        return see_other(offered if offer else to, headers)
 
     def set(self, cookie: str) -> tuple[bytes, bytes]:
         lasting = int(self._services.browser_lifetimes.absolute.total_seconds())

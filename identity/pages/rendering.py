@@ -59,6 +59,7 @@ class Rendering:
         self._environment.filters |= moments.FILTERS
         self._environment.globals |= {
             "base": self.base, "version": version(), "mails": settings.sends_mail,
+            "sign_up": settings.accounts.sign_up,
         }  # fmt: skip
 
     def page(

@@ -9,12 +9,12 @@ from identity.pages.words import _
 
 PAGES = (
     "/authorize", "/device", "/account", "/account/profile", "/account/sessions",
-    "/account/applications", "/account/history",
+    "/account/applications", "/account/history", "/account/offer",
 )  # fmt: skip
 """Where somebody may have been sent from to sign in."""
 ACCOUNT = (
     "/account/factors", "/account/passkeys", "/account/password", "/account/email", "/account/data",
-    "/account/delete", "/account/not-me",
+    "/account/delete", "/account/not-me", "/account/notices",
 )  # fmt: skip
 """Pages for whoever has just proved who they are."""
 CONSOLE = tuple(each.path for each in SCREENS)

@@ -127,16 +127,17 @@ class SigningIn:
         before = await person_at(services, request)
         audit.act_as("user", user.id)
 
-        def unit(work: Work) -> str:
+        def unit(work: Work) -> tuple[str, bool]:
             services.login.settle(work, proven)
-            return self._beginning.begin(work, request, asked, user.id, BY_PASSWORD, before)
+            cookie = self._beginning.begin(work, request, asked, user.id, BY_PASSWORD, before)
+            return cookie, self._beginning.offers(work, asked, user.id, before)
 
         if before is not None and before.user.id != user.id:
-            cookie = await services.db.write(unit)
+            cookie, offer = await services.db.write(unit)
         else:
-            cookie = await services.db.write_plain(unit)
+            cookie, offer = await services.db.write_plain(unit)
         services.metrics.login("success")
-        return self._beginning.go_on(asked, cookie)
+        return self._beginning.go_on(asked, cookie, offer=offer)
 
     async def _half_signed_in(
         self, request: Request, asked: Asked, proven: Proven, username: str
@@ -151,17 +152,17 @@ class SigningIn:
         username = form.get("username", "")
         before = await person_at(self._services, request)
 
-        def begin(session: Session, proven: Proven) -> str | None:
+        def begin(session: Session, proven: Proven) -> tuple[str, bool] | None:
+            user_id = proven.user.id
             if proven.user.second_factor:
                 return None
             # All that the person had has just ended.
-            other = before if before and before.user.id != proven.user.id else None
-            return self._beginning.begin(
-                session, request, asked, proven.user.id, BY_PASSWORD, other
-            )
+            other = before if before and before.user.id != user_id else None
+            cookie = self._beginning.begin(session, request, asked, user_id, BY_PASSWORD, other)
+            return cookie, self._beginning.offers(session, asked, user_id, other)
 
         try:
-            cookie = await changing.change(
+            begun = await changing.change(
                 self._services.login,
                 username,
                 form.get("password", ""),
@@ -173,8 +174,9 @@ class SigningIn:
             return self._change_form(asked, username, words(refusal.errors[0][1]), new=True)
         except Forbidden:
             return self._change_form(asked, username, WRONG_WORDS)
-        if cookie is not None:
-            return self._beginning.go_on(asked, cookie)
+        if begun is not None:
+            cookie, offer = begun
+            return self._beginning.go_on(asked, cookie, offer=offer)
         account = await self._services.login.find(username)
         if account is None:
             raise TooLate

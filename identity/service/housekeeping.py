@@ -11,7 +11,7 @@ from typing import cast
 
 import structlog
 
-from identity.authentication import browser, devices, leaving, once
+from identity.authentication import browser, devices, enrolment, leaving, once
 from identity.authentication.mail import links, outbox
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
@@ -129,6 +129,7 @@ class Housekeeping:
             outbox.prune,
             links.prune,
             devices.prune,
+            enrolment.prune,
             partial(unused_clients.prune, age=unused),
             self._services.throttle.prune,
         ):

@@ -68,6 +68,14 @@ async def update_profile(
     return await _asking_what_is_taken(services, user_id, unit)
 
 
+def choose_notices(session: Session, user: User, *, new_device: bool) -> None:
+    """`new_device`: whether a mail tells of sign-ins with one. The user's row is locked."""
+    if user.device_notices != new_device:
+        user.device_notices = new_device
+        accounts.touch(session, user)
+        audit.record(session, "user.notices_chosen", subject=user.id, new_device=new_device)
+
+
 async def _asking_what_is_taken(
     services: Services, user_id: str, unit: Callable[[Session], T]
 ) -> T:

@@ -11,6 +11,7 @@ from sqlalchemy import Index
 from sqlmodel import SQLModel, col
 
 from identity.authentication.devices import KnownDevice
+from identity.authentication.enrolment import EnrolmentLink
 from identity.authentication.mail.links import MailLink
 from identity.authentication.mail.outbox import OutgoingMail
 from identity.authentication.once import UsedOnce
@@ -28,6 +29,7 @@ from identity.directory.subjects import Subject
 from identity.directory.users import table as users
 from identity.keys import table as keys
 from identity.records.audit import AuditArchive, AuditEvent, AuditHead
+from identity.service.demonstration.table import Demonstration
 from identity.service.served import Served
 from identity.store.table import Change
 from identity.tokens import table as tokens
@@ -78,6 +80,8 @@ TABLES = (
     OutgoingMail,
     MailLink,
     KnownDevice,
+    EnrolmentLink,
+    Demonstration,
     tokens.RevokedToken,
     status.StatusBlock,
     status.RevokedPlace,

@@ -8,9 +8,11 @@ from sqlmodel import Session, col, func, select
 
 from identity.clock import utcnow
 from identity.directory.access.granting import ADMIN
+from identity.directory.access.table import Role
 from identity.directory.users.table import User, UserRole
 from identity.keys import rotation
 from identity.records.audit import AuditEvent
+from identity.service.demonstration.table import marked
 from identity.service.findings import Finding, Findings
 from identity.settings import Settings
 from identity.tokens.logouts import LogoutNotice
@@ -21,7 +23,7 @@ LATE = timedelta(minutes=15)
 def warnings(session: Session, settings: Settings, *, all_of_them: bool = False) -> list[Finding]:
     """What is not as it should be; `all_of_them`: also what is."""
     checks: tuple[Callable[[Settings, Session], Findings], ...] = (
-        signing_keys, administrators, sealing, outbox,
+        signing_keys, administrators, administrators_factor, demonstration, sealing, outbox,
     )  # fmt: skip
     found = [finding for check in checks for finding in check(settings, session)]
     return [each for each in found if all_of_them or each.level != "ok"]
@@ -71,6 +73,31 @@ def administrators(_: Settings, session: Session) -> Findings:
         yield Finding(
             "problem", "users", "no active user has the role admin",
             "identity users grant USER admin",
+        )  # fmt: skip
+
+
+def administrators_factor(_: Settings, session: Session) -> Findings:
+    """Whether whoever learns an administrator's password is one."""
+    role = session.get(Role, ADMIN)
+    if role is None or role.acr is not None:
+        yield Finding("ok", "role admin", "counts only for who has signed in with a second factor")
+        return
+    holders = select(func.count()).select_from(UserRole).join(User).where(UserRole.role == ADMIN)
+    bare = session.exec(
+        holders.where(User.status == "active", col(User.second_factor).is_(False))
+    ).one()
+    words = "whoever learns an administrator's password can do all that they can"
+    mend = "identity roles update admin --acr aal2"
+    if bare:
+        mend = f"{bare} of them have no second factor: they set one up at /account/factors; {mend}"
+    yield Finding("note", "role admin", words, mend)
+
+
+def demonstration(settings: Settings, session: Session) -> Findings:
+    if settings.production and marked(session, "itself"):
+        yield Finding(
+            "problem", "users", "the people of a demonstration are among them, and have one "
+            "password that was shown", "identity demo --remove",
         )  # fmt: skip
 
 

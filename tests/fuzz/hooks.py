@@ -304,6 +304,17 @@ def _put_right(case: Any) -> None:
         case.path_parameters["session_id"] = living().claims["sid"]
     elif path == "/users/{user_id}/factors":
         case.path_parameters["user_id"] = claims_of(login_with_app())["sub"]
+    elif path == "/users/{user_id}/enrolment-links":
+        user_id = claims_of(login_with_app())["sub"]
+        case.path_parameters["user_id"] = user_id
+        if case.method == "POST":
+            case.body = {"reason": "lost"}
+        else:
+            giver = bearer(new_login().access_token)
+            address = f"/users/{user_id}/enrolment-links"
+            API.post(address, json={"reason": "lost"}, headers=giver).raise_for_status()
+    elif path == "/users/me/notices":
+        case.headers.update(bearer(new_login().access_token))
     elif path == f"{TOTP}/confirm":
         token = new_login().access_token
         case.headers.update(bearer(token))

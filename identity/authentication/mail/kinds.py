@@ -23,6 +23,8 @@ VERIFY = Purpose("verify", "/verify-email", timedelta(hours=24))
 CHANGE = Purpose("change_email", "/verify-email", timedelta(hours=24))
 UNDO = Purpose("undo_email", "/verify-email", timedelta(days=7), survives=True)
 INVITE = Purpose("invitation", "/invitation", timedelta(days=7))
+SIGN_UP = Purpose("sign_up", "/sign-up", timedelta(hours=24))
+"""Of nobody yet: its links are not kept (`signing_up`)."""
 
 PURPOSES: Final = {each.name: each for each in (RESET, NOT_ME, VERIFY, CHANGE, UNDO, INVITE)}
 
@@ -54,6 +56,8 @@ KINDS: Final = {
         Kind("recovery_code_used", NOT_ME),
         Kind("new_device", NOT_ME, to_user=True),
         Kind("lost_everything"),  # an administrator has let somebody in again
+        Kind("sign_up", SIGN_UP),
+        Kind("account_there"),  # to who wanted an account, and has one
         Kind("test"),
     )
 }

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from sqlmodel import Session
 
-from identity.authentication.mail import limits, links
+from identity.authentication.mail import limits, links, signing_up
 from identity.authentication.mail.kinds import KINDS
 from identity.authentication.mail.outbox import EXPIRED, Letter, Outbox, Taken
 from identity.clock import utcnow
@@ -35,6 +35,8 @@ def ready(session: Session, mails: Outbox, master: MasterKey, taken: Taken) -> R
     if taken.sealed is None or (taken.expires_at is not None and taken.expires_at <= utcnow()):
         raise Hopeless(EXPIRED)
     kind, letter = KINDS[taken.kind], mails.open(taken.id, taken.sealed)
+    if taken.kind == "sign_up":
+        return _wanting(session, master, taken, letter)
     if taken.kind == "reset":
         user, to = _asked_for(session, mails, letter, first=taken.attempts == 1)
     else:
@@ -45,6 +47,16 @@ def ready(session: Session, mails: Outbox, master: MasterKey, taken: Taken) -> R
     values = {**letter.values, "link": link, "username": user.username if user else None}
     spoken = user.locale if user is not None else None
     return Ready(taken.id, taken.kind, to, letter.locale or spoken, values)
+
+
+def _wanting(session: Session, master: MasterKey, taken: Taken, letter: Letter) -> Ready:
+    """Whoever wants an account may have one."""
+    user = accounts.find_by_login(session, letter.to)
+    if user is None:
+        link = signing_up.token(master, letter.to)
+        return Ready(taken.id, "sign_up", letter.to, letter.locale, {"link": link, "username": ""})
+    told = {"link": None, "username": user.username}
+    return Ready(taken.id, "account_there", letter.to, user.locale or letter.locale, told)
 
 
 def _known(

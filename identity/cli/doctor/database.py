@@ -214,6 +214,8 @@ def _users(operation: Operation, session: Session) -> Findings:
     for finding in warnings.administrators(operation.settings, session):
         counted = f"{count}, {finding.words}" if finding.level == "ok" else finding.words
         yield finding._replace(words=counted)
+    yield from warnings.administrators_factor(operation.settings, session)
+    yield from warnings.demonstration(operation.settings, session)
     bootstrap = operation.settings.bootstrap
     given = bootstrap.bootstrap_admin_password
     first = accounts.find_by_login(session, bootstrap.bootstrap_admin_username)

@@ -45,6 +45,8 @@ class User(SQLModel, table=True):
     """Whether a mail tells of sign-ins with a new device (`authentication.devices`)."""
     passkey: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     """Whether one of them is a passkey."""
+    factor_offered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When a second factor was offered, which happens once (`authentication.offering`)."""
     deletion_due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When it goes, because its user wants it to (`authentication.leaving`)."""
     version: int = 1

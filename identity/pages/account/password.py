@@ -3,7 +3,7 @@ just proved who they are. What else was signed in ends with it."""
 
 from sqlmodel import Session
 
-from identity.authentication import browser, changing
+from identity.authentication import browser, changing, securing
 from identity.authentication.levels import Proof
 from identity.authentication.passwords.policy import MIN_CHARACTERS
 from identity.directory.users.table import User
@@ -14,7 +14,6 @@ from identity.pages.account.own import FINE, Errors, OwnPage
 from identity.pages.from_below import words
 from identity.pages.registry import House
 from identity.pages.words import _
-from identity.records import audit
 from identity.service.interactions import Person
 
 REPEAT = _("The two are not the same.")
@@ -42,7 +41,7 @@ class NewPassword(OwnPage):
         def then(session: Session, user: User) -> str:
             if self.keeps:
                 return browser.rename(session, person.session)
-            audit.record(session, "user.said_not_me", subject=user.id)
+            securing.said(session, user, "page")
             proof = Proof(person.session.amr, person.session.acr)
             return self.beginning.raised(session, request, user.id, proof, None)
 

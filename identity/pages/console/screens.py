@@ -38,6 +38,7 @@ SCREENS: Final = (
             "list_user_browser_sessions", "end_user_browser_session",
             "list_user_consents", "withdraw_user_consent",
             "list_user_factors", "reset_user_factors",
+            "issue_enrolment_link", "withdraw_enrolment_links",
         ),
     ),
     Screen(

@@ -14,7 +14,7 @@ from identity.directory.users.table import User
 from identity.errors import ValidationFailed
 from identity.http.messages import Response
 from identity.http.preconditions import etag
-from identity.pages.console import naming
+from identity.pages.console import enrolment, naming
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Option, Sheet, changed
 from identity.pages.console.screens import screen as own
@@ -84,6 +84,7 @@ class UserScreen(Desk):
                 "app": found if found and found.confirmed_at else None,
                 "locked_until": totp.locked_until(found) if found else None,
                 "codes": left if made else None,
+                "link_until": enrolment.open_until(session, user.id),
                 "clients": naming.clients(session, ids), "events": events, "actors": actors,
             }  # fmt: skip
 
@@ -312,6 +313,10 @@ class UserScreen(Desk):
         "roles": Deed("set_user_roles", "users:write", set_roles, roles_sheet, proof=True),
         "password": Deed("reset_password", "users:write", password, password_sheet, proof=True),
         "factors": Deed("reset_user_factors", "users:write", factors, factors_sheet, proof=True),
+        "link": Deed(
+            "issue_enrolment_link", "users:write", enrolment.issue, enrolment.sheet, proof=True
+        ),
+        "unlink": Deed("withdraw_enrolment_links", "users:write", enrolment.withdraw),
         "sign_out": Deed("end_user_sessions", "users:write", sign_out),
         "end": Deed("end_user_session", "users:write", end),
         "end_browser": Deed("end_user_browser_session", "users:write", end_browser),

@@ -1,0 +1,23 @@
+"""What belongs to the demonstration, by its kind and its id or name. Nothing else tells."""
+
+from typing import Literal
+
+from sqlmodel import Field, Session, SQLModel, col, select
+
+Kind = Literal["itself", "user", "client", "role", "scope"]
+
+
+class Demonstration(SQLModel, table=True):
+    __tablename__ = "demonstration"
+
+    kind: str = Field(primary_key=True)
+    ref: str = Field(primary_key=True)
+
+
+def mark(session: Session, kind: Kind, ref: str) -> None:
+    session.add(Demonstration(kind=kind, ref=ref))
+
+
+def marked(session: Session, kind: Kind) -> list[str]:
+    query = select(Demonstration.ref).where(Demonstration.kind == kind)
+    return list(session.exec(query.order_by(col(Demonstration.ref))))
