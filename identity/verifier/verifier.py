@@ -178,7 +178,8 @@ class Verifier:
         if mode == "stream" or mode == "poll":
             feed = Feed(clock, _STALENESS if max_staleness is None else max_staleness)
             feed.on_key = self._key_revoked
-            subscriber = Subscriber(self._issuer, feed, mode)
+            subscriber = Subscriber(self._issuer, feed, mode, lambda: self._keys.kids)
+            self._keys.on_change = subscriber.keys_changed
             subscriber.on_live = self._introspector.breaker.succeeded  # it answers again
             return feed, subscriber
         return Source(clock, Verdict.UNSURE if mode else Verdict.ALIVE), None
