@@ -285,11 +285,11 @@ async def test_what_could_not_be_written_is_written_later(
     process.heard("orders", b"host-1", fleet.both)
 
     async def fails(_: Any) -> None:
-        raise OSError
+        raise OSError("cut off")
 
     with monkeypatch.context() as patched:
         patched.setattr(fleet.db, "write", fails)
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="cut off"):
             await process.write()
     await process.write()
     assert list(fleet.rows()) == ["host-1@orders"]
