@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Coroutine, Sequence
+from contextvars import Context
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -223,7 +224,8 @@ class Verifier:
         await self.start()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+        # Of nobody's context: it goes on when the request is over that brought it about.
+        self._tasks.append(asyncio.create_task(work, context=Context()))
 
     async def close(self) -> None:
         """End what runs in the background and forget everything; it may be started again."""
