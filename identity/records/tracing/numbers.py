@@ -67,13 +67,15 @@ class Numbers:
                 NumberDataPoint(_named(labels, values), self._since, now, count)
                 for values, count in found
             ]
-            yield Metric(f"identity_{name}", meaning, "", Sum(points, _CUMULATIVE, True))
+            if points:
+                yield Metric(f"identity_{name}", meaning, "", Sum(points, _CUMULATIVE, True))
         for name, (meaning, labels) in HISTOGRAMS.items():
             rows = [
                 _histogram(_named(labels, values), self._since, now, row)
                 for values, row in snapshot["histograms"].get(name, [])
             ]
-            yield Metric(f"identity_{name}", meaning, "s", Histogram(rows, _CUMULATIVE))
+            if rows:
+                yield Metric(f"identity_{name}", meaning, "s", Histogram(rows, _CUMULATIVE))
         for name, meaning in self._metrics.gauges.items():
             if name in snapshot["gauges"]:
                 point = NumberDataPoint({}, self._since, now, snapshot["gauges"][name])

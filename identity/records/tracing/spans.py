@@ -79,7 +79,9 @@ class Tracing:
         endpoint = str(settings.otlp_endpoint).rstrip("/")
         headers = settings.headers()
         named = {"service.version": __version__, "service.instance.id": str(uuid4())}
-        resource = Resource({"service.name": "identity"}).merge(Resource.create(named))
+        resource = Resource.create(named)
+        if str(resource.attributes["service.name"]).startswith("unknown_service"):
+            resource = resource.merge(Resource({"service.name": "identity"}))
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(settings.trace_ratio)),
             resource=resource,
