@@ -19,6 +19,7 @@ from tests import acting
 from tests.databases import wait_until
 from tests.oauth.revocation_feed.conftest import Watched
 from tests.oauth.revocation_feed.following import Follower
+from tests.pages.console.sitting import administrator, at, seated
 from tests.transport import served
 from tests.verifier.faulty import turns, until
 from tests.world import Caller, World
@@ -117,6 +118,10 @@ async def test_a_liar_can_hold_up_a_rotation_and_an_operator_ends_that(
         metrics = (await world.api.get("/metrics")).text
     assert "identity_signing_key_followers_missing 1.0" in metrics
     assert (await uptake(world, boss))["waits_for"][0]["name"] == "liar"
+    administrator(world)
+    page = await (await seated(world)).get(at("/keys"))
+    assert "It waits for followers of the revocations" in page.answer.text
+    assert "<code>liar</code>" in page.answer.text
     now = await boss.done("POST", "/keys/rotate", {"now": True})
     assert (now["kid"], now["state"]) == (coming["kid"], "active")
 
