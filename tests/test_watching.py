@@ -100,10 +100,10 @@ def test_the_runbook_knows_no_alert_that_does_not_exist() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here")
-def test_prometheus_reads_the_rules() -> None:
-    done = subprocess.run(
-        ["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("words", [("check", ALERTS), ("test", ROOT / "tests/alerts.test.yaml")])
+def test_prometheus_reads_the_rules_and_they_fire_when_they_should(words: tuple[str, Path]) -> None:
+    act, file = words
+    done = subprocess.run(["promtool", act, "rules", str(file)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
