@@ -174,15 +174,14 @@ def _write(session: Session, some: Sequence[Follower], moment: float) -> None:
     def at(then: float) -> datetime:
         return now - timedelta(seconds=max(0.0, moment - then))
 
-    insert = insert_on_conflict(session, KeyFollower).values(
-        [
-            {
-                "id": each.id, "client_id": each.client, "name": each.name, "kids": each.kids,
-                "told_at": at(each.told), "seen_at": at(each.seen(moment)),
-            }
-            for each in some
-        ]
-    )  # fmt: skip
+    rows = [
+        {
+            "id": each.id, "client_id": each.client, "name": each.name, "kids": each.kids,
+            "told_at": at(each.told), "seen_at": at(each.seen(moment)),
+        }
+        for each in some
+    ]  # fmt: skip
+    insert = insert_on_conflict(session, KeyFollower)
     new = insert.excluded
     # What was said later counts, at whichever process; and what cannot have been yet does not.
     later = (new.told_at > KeyFollower.told_at) | (col(KeyFollower.told_at) > now)
@@ -198,7 +197,8 @@ def _write(session: Session, some: Sequence[Follower], moment: float) -> None:
                 "seen_at": case((seen, new.seen_at), else_=KeyFollower.seen_at),
             },
             where=news | (seen & (long_ago | (col(KeyFollower.seen_at) > now))),
-        )
+        ),
+        rows,
     )
 
 

@@ -1,6 +1,6 @@
 """A new key waits for those who follow the revocations and say that they have not got it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -64,6 +64,10 @@ class Fleet:
         with self.db.transaction() as session:
             return {row.id: row for row in session.exec(select(KeyFollower))}
 
+    def later(self, seconds: float) -> None:
+        self.hand.at += seconds
+        self.age(seconds)
+
     def age(self, seconds: float) -> None:
         """All were seen so much longer ago."""
         with self.db.transaction() as session:
@@ -78,11 +82,14 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(db: Database, settings: Settings, master_key: MasterKey, clock: Frozen) -> Fleet:
+async def fleet(
+    db: Database, settings: Settings, master_key: MasterKey, clock: Frozen
+) -> AsyncIterator[Fleet]:
     """The key set's max-age has passed."""
     fleet = Fleet(db, settings, master_key)
     clock.tick(timedelta(minutes=7))
-    return fleet
+    yield fleet
+    await fleet.feed.close()
 
 
 async def test_without_followers_a_key_signs_at_the_stated_time(fleet: Fleet, keys: Keys) -> None:
@@ -105,11 +112,10 @@ async def test_a_key_waits_for_a_follower_until_it_has_it(fleet: Fleet, keys: Ke
     # It says so at whichever process, and its stream at the other knows nothing of that.
     following = other.heard("orders", b"host-2", fleet.first.encode())
     following.streams = 1
-    fleet.hand.at += 1
+    fleet.later(1)
     one.heard("orders", b"host-2", fleet.both)
     await one.write()
-    fleet.hand.at += STILL_HERE
-    fleet.age(STILL_HERE)
+    fleet.later(STILL_HERE)
     await other.write()
     assert fleet.uptake().missing == 0
     assert fleet.tend() is True
@@ -180,17 +186,17 @@ async def test_of_one_follower_one_row_is_written_a_minute_at_the_most(fleet: Fl
             written.append(statement)
 
     event.listen(fleet.db.engine, "before_cursor_execute", note)
-    for second in range(int(AGAIN) * 2):
-        process.heard("orders", b"host-1", fleet.both if second % 2 else fleet.first.encode())
+    for turn in range(24):
+        process.heard("orders", b"host-1", fleet.both if turn % 2 else fleet.first.encode())
         await process.write()
-        fleet.hand.at += 1
+        fleet.hand.at += AGAIN / 12
     assert len(written) == 2
     written.clear()
     steady = await fleet.process()
-    for _ in range(int(STILL_HERE)):
+    for _ in range(20):
         steady.heard("orders", b"host-2", fleet.both)
         await steady.write()
-        fleet.hand.at += 2
+        fleet.hand.at += STILL_HERE / 10
     assert len(written) == 2
 
 
@@ -233,14 +239,12 @@ async def test_a_stream_is_seen_as_long_as_it_goes_on(fleet: Fleet) -> None:
     follower.streams += 1
     await process.write()
     for _ in range(3):
-        fleet.age(1800)
-        fleet.hand.at += 1800
+        fleet.later(1800)
         await process.write()
     assert fleet.uptake().missing == 1
     process.left(follower)
     for _ in range(3):
-        fleet.age(1800)
-        fleet.hand.at += 1800
+        fleet.later(1800)
         await process.write()
     assert len(process) == 0
     assert fleet.tend() is True
@@ -296,13 +300,13 @@ async def test_what_could_not_be_written_is_written_later(
 
 
 async def test_a_key_whose_time_has_not_come_waits_whatever_is_said(
-    db: Database, settings: Settings, master_key: MasterKey, clock: Frozen
+    fleet: Fleet, clock: Frozen
 ) -> None:
-    fleet = Fleet(db, settings, master_key)
+    clock.tick(-timedelta(minutes=2))
     process = await fleet.process()
     process.heard("orders", b"host-1", fleet.both)
     await process.write()
     assert process.missing == 0
     assert fleet.tend() is False
-    with db.transaction() as session:
+    with fleet.db.transaction() as session:
         assert session.get_one(SigningKey, fleet.second).state == "next"

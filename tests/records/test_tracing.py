@@ -45,7 +45,7 @@ def test_what_a_login_waited_for_is_told_and_nothing_of_whom_it_was(
         LOG_FORMAT="json",
     )  # fmt: skip
     secrets = [ADMIN_PASSWORD, "Wrong horse 7", "ada@example.com", "nobody-at-all", "s3cret-query"]
-    with httpx.Client(base_url=running.url, trust_env=False) as api:
+    with httpx.Client(base_url=running.url, trust_env=False, timeout=60) as api:
         form = {"grant_type": "password", "username": "admin", "password": ADMIN_PASSWORD}
         told = {"traceparent": PARENT, "tracestate": "who=ada@example.com", "baggage": "user=admin"}
         token = api.post("/token", data=form, headers={**told, "x-request-id": "the-login"}).json()
@@ -60,7 +60,7 @@ def test_what_a_login_waited_for_is_told_and_nothing_of_whom_it_was(
         api.request("SECRET", "/token")
         api.get("/healthz", headers={"traceparent": f"00-{'a' * 32}-{SPAN}-00"})
         assert me["username"] == "admin"
-    assert running.stop() == 0
+    assert running.stop(60) == 0
 
     (login,) = [s for s in named(collector, "POST /token") if s.trace_id.hex() == TRACE]
     assert login.parent_span_id.hex() == SPAN
@@ -112,10 +112,10 @@ def test_what_a_login_waited_for_is_told_and_nothing_of_whom_it_was(
 
 def test_a_collector_that_is_gone_holds_up_nobody(server: Callable[..., Server]) -> None:
     running = server(OTLP_ENDPOINT="http://127.0.0.1:9")
-    with httpx.Client(base_url=running.url, trust_env=False) as api:
+    with httpx.Client(base_url=running.url, trust_env=False, timeout=60) as api:
         for _ in range(50):
             assert api.get("/healthz").status_code == 200
-    assert running.stop() == 0
+    assert running.stop(60) == 0
 
 
 async def test_a_sibling_s_question_belongs_to_the_trace_of_the_request_that_it_is_about(

@@ -194,7 +194,7 @@ def test_streams_are_written_down_by_whichever_process_has_them(
             return set(session.exec(select(KeyFollower.name)).all())
 
     try:
-        wait_until(lambda: names() == {"host-0", "host-1"}, 30, lambda: str(names()))
+        wait_until(lambda: names() == {"host-0", "host-1"}, 60, lambda: str(names()))
     finally:
         for follower in followers:
             follower.close()
