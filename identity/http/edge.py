@@ -157,7 +157,7 @@ class Edge:
             seconds = scope.get("answered", perf_counter()) - started
             method, path, status = scope["method"], scope["path"], exchange.status
             route = scope["route"].path if "route" in scope else _routeless(fields)
-            told = trace and trace.end(method, route, status, seconds, request_id)
+            told = trace.end(method, route, status, seconds, request_id) if trace else None
             self._metrics.request(method, route, status, seconds, request_id, told)
             logs.access(method, route, path, status, seconds, request_id, address, who.actor, told)
 

@@ -35,8 +35,8 @@ def _trace_database(services: Services, tracing: Tracing) -> None:
 
     def wrapped(name: str, inner: Waits) -> Waits:
         async def traced(*given: Any, **named: Any) -> Any:
-            what = _name(given[0]) if given else ""
-            with tracing.within(name, db__system__name=system, code__function__name=what):
+            about = {"code__function__name": _name(given[0])} if given else {}
+            with tracing.within(name, db__system__name=system, **about):
                 return await inner(*given, **named)
 
         return traced
@@ -44,7 +44,8 @@ def _trace_database(services: Services, tracing: Tracing) -> None:
     for name in ("read", "write", "write_plain", "query", "apply"):
         setattr(services.db, name, wrapped(f"database {name}", getattr(services.db, name)))
     if system == "postgresql":  # SQLite answers in the loop, most times without a question
-        services.feed.catch_up = wrapped("change feed", services.feed.catch_up)  # type: ignore[method-assign]
+        feed: Any = services.feed
+        feed.catch_up = wrapped("change feed", feed.catch_up)
 
 
 def _trace_hashing(services: Services, tracing: Tracing) -> None:

@@ -57,7 +57,6 @@ def test_what_a_login_waited_for_is_told_and_nothing_of_whom_it_was(
         bearer = {"authorization": f"Bearer {token['access_token']}"}
         me = api.get("/users/me", headers=bearer).json()
         api.get("/nobody-at-all/ada@example.com?token=s3cret-query")
-        api.request("SECRET", "/token")
         api.get("/healthz", headers={"traceparent": f"00-{'a' * 32}-{SPAN}-00"})
         assert me["username"] == "admin"
     assert running.stop(60) == 0
@@ -70,7 +69,7 @@ def test_what_a_login_waited_for_is_told_and_nothing_of_whom_it_was(
         "http.response.status_code": 200, "identity.request_id": "the-login",
     }  # fmt: skip
     within = [s for s in collector.spans if s.parent_span_id == login.span_id]
-    assert {s.name for s in within} >= {"password hashing", "database write"}
+    assert any(s.name.startswith("database write") for s in within)
     for each in within:
         assert each.trace_id.hex() == TRACE
         assert login.start_time_unix_nano <= each.start_time_unix_nano
@@ -79,7 +78,6 @@ def test_what_a_login_waited_for_is_told_and_nothing_of_whom_it_was(
     (hashing,) = [s for s in within if s.name == "password hashing"]
     assert attributes(hashing)["identity.waited_seconds"] >= 0
     assert len(named(collector, "POST /token")) == 4
-    assert named(collector, "_OTHER /token")
     assert named(collector, "GET unmatched")
     assert not [s for s in collector.spans if s.trace_id.hex() == "a" * 32], "it was not sampled"
 
@@ -92,7 +90,7 @@ def test_what_a_login_waited_for_is_told_and_nothing_of_whom_it_was(
     assert {r["service.name"] for r in collector.resources} == {"identity"}
     assert "of-the-collector" not in running.log.read_text()
 
-    lines = [json.loads(line) for line in running.log.read_text().splitlines()]
+    lines = [json.loads(line) for line in running.log.read_text().splitlines() if line[:1] == "{"]
     (line,) = [line for line in lines if line.get("request_id") == "the-login"]
     assert line["trace_id"] == TRACE
 
@@ -105,7 +103,7 @@ def test_what_a_login_waited_for_is_told_and_nothing_of_whom_it_was(
     assert of_token == [2]
     times = collector.metrics["identity_request_duration_seconds"].histogram.data_points
     (token_times,) = [p for p in times if attributes(p) == {"route": "/token"}]
-    assert token_times.count == 5 == sum(token_times.bucket_counts)
+    assert token_times.count == 4 == sum(token_times.bucket_counts)
     assert len(token_times.bucket_counts) == len(token_times.explicit_bounds) + 1
     assert "identity_audit_queue" in collector.metrics
 
@@ -130,9 +128,9 @@ async def test_a_sibling_s_question_belongs_to_the_trace_of_the_request_that_it_
         issuer = app.services.settings.issuer
         async with httpx.AsyncClient(transport=served(app), base_url=issuer) as api:
             world = World(app, api)
-            world.user("ada")
+            world.user("lovelace-1815")
             sibling = world.client("sibling", scopes=["introspect"])
-            token = (await world.log_in("ada"))["access_token"]
+            token = (await world.log_in("lovelace-1815"))["access_token"]
             verifier = Verifier(
                 issuer, issuer, client_id=sibling.id, client_secret=sibling.secret,
                 revocations="introspection", transport=served(app),
@@ -148,7 +146,7 @@ async def test_a_sibling_s_question_belongs_to_the_trace_of_the_request_that_it_
     assert asked.trace_id == trace_id
     assert {span.trace_id for span in collector.spans} == {trace_id}, "the rest is not sampled"
     assert PASSWORD.encode() not in collector.octets
-    assert b"ada" not in collector.octets
+    assert b"lovelace" not in collector.octets
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
@@ -162,19 +160,20 @@ async def test_what_is_asked_of_others_is_told_by_host_alone_and_they_hear_nothi
         trace = app.tracing.begin({b"traceparent": PARENT.encode()})  # type: ignore[union-attr]
         before = origin.set(Origin("r", trace=trace))
         fetcher = app.services.fetcher
-        await fetcher.get(f"{collector.url}/keys/ada?secret=s3cret", trusted=True)
+        await fetcher.get(f"{collector.url}/keys/lovelace?secret=s3cret", trusted=True)
         with pytest.raises(Exception, match="cannot be reached"):
-            await fetcher.get("http://127.0.0.1:9/ada", trusted=True)
+            await fetcher.get("http://127.0.0.1:9/lovelace", trusted=True)
         origin.reset(before)
-        trace.end("GET", "/x", 200, 0.1, "r")
+        trace.end("LOVELACE", "/x", 200, 0.1, "r")
         app.tracing._provider.force_flush()  # type: ignore[union-attr]
+    assert named(collector, "_OTHER /x")
     good, bad = sorted(named(collector, "GET elsewhere"), key=lambda s: s.start_time_unix_nano)
     assert attributes(good) == {
         "http.request.method": "GET", "server.address": "127.0.0.1",
         "http.response.status_code": 200,
     }  # fmt: skip
     assert attributes(bad)["error.type"] == "FetchFailed"
-    assert b"s3cret" not in collector.octets and b"ada" not in collector.octets
+    assert b"s3cret" not in collector.octets and b"lovelace" not in collector.octets
 
 
 @pytest.mark.parametrize(

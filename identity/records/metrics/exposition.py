@@ -45,7 +45,8 @@ def render(metrics: Metrics, accept: bytes = b"") -> tuple[bytes, bytes]:
     if metrics.of_one_process:
         ProcessCollector(registry=registry)
     if with_examples:
-        return openmetrics.CONTENT_TYPE_LATEST.encode(), openmetrics.generate_latest(registry)
+        body: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+        return openmetrics.CONTENT_TYPE_LATEST.encode(), body
     return CONTENT_TYPE, generate_latest(registry)
 
 

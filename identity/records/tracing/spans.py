@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -150,13 +151,13 @@ def _dotted(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValu
     return {name.replace("__", "."): value for name, value in attributes.items()}
 
 
-def _parent(header: bytes | None) -> trace.Context:
+def _parent(header: bytes | None) -> Context:
     """An empty context where none is named, or not as the standard has it."""
     found = _PARENT.fullmatch(header) if header is not None and len(header) < 200 else None
     if found is None or (found[0][:2] == b"00" and len(found[0]) != 55):
-        return trace.Context()
+        return Context()
     numbers = SpanContext(
         int(found[1], 16), int(found[2], 16), is_remote=True,
         trace_flags=TraceFlags(int(found[3], 16) & TraceFlags.SAMPLED),
     )  # fmt: skip
-    return trace.set_span_in_context(NonRecordingSpan(numbers), trace.Context())
+    return trace.set_span_in_context(NonRecordingSpan(numbers), Context())
