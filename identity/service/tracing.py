@@ -35,8 +35,10 @@ def _trace_database(services: Services, tracing: Tracing) -> None:
 
     def wrapped(name: str, inner: Waits) -> Waits:
         async def traced(*given: Any, **named: Any) -> Any:
-            about = {"code__function__name": _name(given[0])} if given else {}
-            with tracing.within(name, db__system__name=system, **about):
+            about = {"db.system.name": system}
+            if given and callable(given[0]):
+                about["code.function.name"] = _name(given[0])
+            with tracing.within(name, about):
                 return await inner(*given, **named)
 
         return traced
@@ -77,8 +79,8 @@ def _trace_exchanges(services: Services, tracing: Tracing) -> None:
     async def traced(url: Any, ask: Ask) -> Fetched:
         from opentelemetry.trace import SpanKind
 
-        asks = {"http__request__method": ask.method, "server__address": str(url.host)}
-        with tracing.within(f"{ask.method} elsewhere", SpanKind.CLIENT, **asks) as span:
+        asks = {"http.request.method": ask.method, "server.address": str(url.host)}
+        with tracing.within(f"{ask.method} elsewhere", asks, SpanKind.CLIENT) as span:
             answer = await inner(url, ask)
             if span is not None:
                 span.set_attribute("http.response.status_code", answer.status)

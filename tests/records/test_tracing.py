@@ -2,6 +2,7 @@
 nobody wants any."""
 
 import json
+import linecache
 import subprocess
 import sys
 from collections import Counter
@@ -280,7 +281,7 @@ async def test_where_nobody_wants_traces_a_request_pays_next_to_nothing(world: W
 
     def knows(name: str, line: int) -> bool:
         if (name, line) not in knowing:
-            text = Path(name).read_text().splitlines()[line - 1]
+            text = linecache.getline(name, line)
             knowing[name, line] = "trac" in text or "told" in text or "example" in text
         return knowing[name, line]
 
@@ -290,7 +291,7 @@ async def test_where_nobody_wants_traces_a_request_pays_next_to_nothing(world: W
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
-            spent[knows(name, frame.f_lineno)] += 1
+            spent[knows(name, frame.f_lineno or 0)] += 1
         return count
 
     before = sys.gettrace()

@@ -104,7 +104,10 @@ class Tracing:
 
     @contextmanager
     def within(
-        self, name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: AttributeValue
+        self,
+        name: str,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
     ) -> Iterator[Span | None]:
         """A span of what the current request does; none where no request is being traced."""
         request = origin.get().trace
@@ -112,7 +115,7 @@ class Tracing:
             yield None
             return
         context = trace.set_span_in_context(request.span)
-        span = self._tracer.start_span(name, context, kind, _dotted(attributes))
+        span = self._tracer.start_span(name, context, kind, attributes)
         try:
             yield span
         except BaseException as error:
@@ -144,11 +147,6 @@ class Tracing:
             await asyncio.wait_for(done.wait(), LAST_WORDS)
         except TimeoutError:
             return
-
-
-def _dotted(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
-    """`http__route` is `http.route`."""
-    return {name.replace("__", "."): value for name, value in attributes.items()}
 
 
 def _parent(header: bytes | None) -> Context:
