@@ -10,8 +10,8 @@ from identity.api.actor import Acting, acting
 from identity.api.bodies import Body, JsonRoute, PathId
 from identity.api.paging import Page
 from identity.api.problems import administrative
-from identity.keys.followers import Uptake
 from identity.keys.table import SigningKey, State
+from identity.keys.uptake import Uptake
 from identity.service.administration import keys as administration
 
 Reader = Annotated[Acting, Security(acting, scopes=["keys:read"])]

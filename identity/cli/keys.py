@@ -15,8 +15,8 @@ from identity.cli.secrets import passphrase
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from identity.keys.followers import Uptake
     from identity.keys.table import SigningKey
+    from identity.keys.uptake import Uptake
 
 commands = typer.Typer(
     name="keys", help="See, rotate, revoke and exchange signing keys.", rich_markup_mode=None
@@ -33,12 +33,16 @@ PassphraseFile = Annotated[
 @commands.command("list")
 def list_(json: AsJson = False) -> None:
     """List the keys, newest first, and who has not got the next one yet."""
-    from identity.service.administration.keys import with_uptake
+    from sqlmodel import col, select
+
+    from identity.keys.table import SigningKey
+    from identity.keys.uptake import uptakes
 
     with operating() as operation, operation.look() as session:
-        keys, uptakes = with_uptake(session)
+        keys = session.exec(select(SigningKey).order_by(col(SigningKey.created_at).desc())).all()
+        waiting = uptakes(session)
     if json:
-        as_json([_listed(key, uptakes.get(key.kid)) for key in keys])
+        as_json([_listed(key, waiting.get(key.kid)) for key in keys])
         return
     table(
         ("KID", "ALGORITHM", "STATE", "CREATED", "SIGNS FROM", "PUBLISHED UNTIL"),
@@ -48,7 +52,7 @@ def list_(json: AsJson = False) -> None:
         ),
         none="There are no keys yet; the first start of the service makes one.",
     )
-    for kid, uptake in uptakes.items():
+    for kid, uptake in waiting.items():
         if uptake.missing:
             print(f"\n{kid} waits for {uptake.missing} of {uptake.followers} followers:")
             table(

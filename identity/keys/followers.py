@@ -10,26 +10,22 @@ Times in the table are the database's, and ages in a process go by a clock that 
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, case, func
-from sqlmodel import Session, col, select
+from sqlalchemy import case
+from sqlmodel import Session, col
 
-from identity.clock import utcnow
 from identity.keys.ring import KeyRing
-from identity.keys.table import KeyFollower, SigningKey
-from identity.store import SOME, Database, delete_some
+from identity.keys.table import KeyFollower
+from identity.keys.uptake import SEEN, held_back
+from identity.store import SOME, Database
 from identity.store.moments import database_time
 from identity.store.rows import insert_on_conflict
 
-SEEN = timedelta(hours=1)
-"""Who was not seen for so long is gone. Longer than a stream lasts without being opened again."""
-KEPT = timedelta(days=1)
 AGAIN = 60.0
 """Seconds between two writes about one follower, at the least."""
 STILL_HERE = 300.0
@@ -38,7 +34,6 @@ STEP = 30.0
 """Seconds by which the database's clock moves when it was set, and did not just go on."""
 MOST = 20_000
 """Followers that a process remembers by name; those beyond count as if they said nothing."""
-SHOWN = 20
 
 _NAME = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LONGEST = 4096  # octets of kids
@@ -157,7 +152,7 @@ class Followers:
                     known.written = float("-inf")
 
     async def _see_who_is_missing(self) -> None:
-        found = await self._db.read(_held_back)
+        found = await self._db.read(held_back)
         missing = max((each.missing for each in found.values()), default=0)
         if missing and not self.missing:
             for kid, each in found.items():
@@ -200,70 +195,3 @@ def _write(session: Session, some: Sequence[Follower], moment: float) -> None:
         ),
         rows,
     )
-
-
-@dataclass(frozen=True)
-class Uptake:
-    """Of a key that does not sign yet: how many followers were seen in the last hour, how many of
-    them do not say what they have, and who says that they have not got it: the first `SHOWN`."""
-
-    followers: int
-    silent: int
-    missing: int
-    who: Sequence[KeyFollower]
-
-
-def uptake(session: Session, kid: str) -> Uptake:
-    seen = _seen(session)
-    lacks = [*seen, *_lacks(kid)]
-    silent = col(KeyFollower.kids).is_(None)
-    by_age = select(KeyFollower).where(*lacks).order_by(col(KeyFollower.seen_at).desc())
-    return Uptake(
-        followers=_count(session, *seen),
-        silent=_count(session, *seen, silent),
-        missing=_count(session, *lacks),
-        who=session.exec(by_age.limit(SHOWN)).all(),
-    )
-
-
-def uptakes(session: Session) -> dict[str, Uptake]:
-    """By kid, of all keys that do not sign yet."""
-    return {kid: uptake(session, kid) for kid in _waiting(session)}
-
-
-def somebody_lacks(session: Session, kid: str) -> bool:
-    """Whether `kid` has to wait for a follower."""
-    query = select(KeyFollower.id).where(*_seen(session), *_lacks(kid))
-    return session.exec(query.limit(1)).first() is not None
-
-
-def prune(session: Session) -> int:
-    return delete_some(
-        session, KeyFollower, col(KeyFollower.seen_at) < database_time(session) - KEPT
-    )
-
-
-def _held_back(session: Session) -> dict[str, Uptake]:
-    """Whose time has come, and who do not sign all the same."""
-    ripe = col(SigningKey.not_before) <= utcnow()
-    found = {kid: uptake(session, kid) for kid in _waiting(session, ripe)}
-    return {kid: each for kid, each in found.items() if each.missing}
-
-
-def _waiting(session: Session, *where: ColumnElement[bool]) -> Iterator[str]:
-    query = select(SigningKey.kid).where(SigningKey.state == "next", *where)
-    yield from session.exec(query).all()
-
-
-def _seen(session: Session) -> list[Any]:
-    return [col(KeyFollower.seen_at) > database_time(session) - SEEN]
-
-
-def _lacks(kid: str) -> list[Any]:
-    """All kids are thumbprints of one length: none is part of another."""
-    kids = col(KeyFollower.kids)
-    return [kids.is_not(None), ~kids.contains(kid, autoescape=True)]
-
-
-def _count(session: Session, *where: Any) -> int:
-    return session.exec(select(func.count()).select_from(KeyFollower).where(*where)).one()

@@ -12,7 +12,7 @@ changes is told to the change feed and to the audit.
 
 A relying party that fetched the key set just before a key was published uses it for another
 JWKS_MAX_AGE; therefore a key waits that long, and a margin, before it signs; and then for those who
-follow the revocations and say that they have not got it (`keys.followers`). Three acts do not wait,
+follow the revocations and say that they have not got it (`keys.uptake`). Three acts do not wait,
 because waiting would be worse: the very first key, `rotate(now=True)` and revoking the
 active key. For up to JWKS_MAX_AGE after these, verifiers that do not fetch the set again on an
 unknown `kid` refuse new tokens.
@@ -28,7 +28,7 @@ from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
 from identity.errors import NotFound, ValidationFailed
-from identity.keys import followers
+from identity.keys import uptake
 from identity.keys.table import SigningKey, State
 from identity.records import audit
 from identity.settings import Settings
@@ -94,7 +94,7 @@ def due(session: Session, settings: Settings, serves: str = "") -> Due:
         promote=bool(
             pending
             and pending.not_before <= now
-            and not followers.somebody_lacks(session, pending.kid)
+            and not uptake.somebody_lacks(session, pending.kid)
         ),
         extend=bool(active and active.token_ttl < _ttl(settings)),
         withdraw=[row for row in expired if row.withdrawn_at is None and row not in forgotten],

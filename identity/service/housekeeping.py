@@ -16,7 +16,7 @@ from identity.authentication.mail import links, outbox
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
 from identity.errors import Unavailable
-from identity.keys import followers, upkeep
+from identity.keys import upkeep, uptake
 from identity.records import audit
 from identity.records.audit import archiving
 from identity.service import unused_clients
@@ -130,7 +130,7 @@ class Housekeeping:
             outbox.prune,
             links.prune,
             devices.prune,
-            followers.prune,
+            uptake.prune,
             partial(unused_clients.prune, age=unused),
             self._services.throttle.prune,
         ):

@@ -35,7 +35,7 @@ def _trace_database(services: Services, tracing: Tracing) -> None:
 
     def wrapped(name: str, inner: Waits) -> Waits:
         async def traced(*given: Any, **named: Any) -> Any:
-            about = {"db.system.name": system}
+            about: dict[str, str] = {"db.system.name": system}
             if given and callable(given[0]):
                 about["code.function.name"] = _name(given[0])
             with tracing.within(name, about):

@@ -9,12 +9,13 @@ from sqlalchemy import event, update
 from sqlmodel import select
 
 from identity.clock import Frozen
-from identity.keys import followers, rotation
-from identity.keys.followers import AGAIN, MOST, STILL_HERE, Followers, Uptake
+from identity.keys import rotation, uptake
+from identity.keys.followers import AGAIN, MOST, STILL_HERE, Followers
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare
 from identity.keys.ring import KeyRing
 from identity.keys.table import KeyFollower, SigningKey
+from identity.keys.uptake import Uptake
 from identity.settings import Settings
 from identity.store import Database
 from identity.store.changes import ChangeFeed
@@ -58,7 +59,7 @@ class Fleet:
 
     def uptake(self) -> Uptake:
         with self.db.transaction() as session:
-            return followers.uptake(session, self.second)
+            return uptake.uptake(session, self.second)
 
     def rows(self) -> dict[str, KeyFollower]:
         with self.db.transaction() as session:
@@ -275,10 +276,10 @@ async def test_rows_of_who_is_gone_are_forgotten(fleet: Fleet) -> None:
     process.heard("orders", b"host-1", fleet.both)
     await process.write()
     with fleet.db.transaction() as session:
-        assert followers.prune(session) == 0
+        assert uptake.prune(session) == 0
     fleet.age(86_401)
     with fleet.db.transaction() as session:
-        assert followers.prune(session) == 1
+        assert uptake.prune(session) == 1
     assert fleet.rows() == {}
 
 

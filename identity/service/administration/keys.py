@@ -2,9 +2,9 @@
 
 from sqlmodel import Session, col, select
 
-from identity.keys import followers, rotation, upkeep
-from identity.keys.followers import Uptake
+from identity.keys import rotation, upkeep, uptake
 from identity.keys.table import SigningKey
+from identity.keys.uptake import Uptake
 from identity.service.wiring import Services
 
 
@@ -16,7 +16,7 @@ def listed(session: Session) -> list[SigningKey]:
 
 def with_uptake(session: Session) -> tuple[list[SigningKey], dict[str, Uptake]]:
     """The same, and by kid who has those that do not sign yet."""
-    return listed(session), followers.uptakes(session)
+    return listed(session), uptake.uptakes(session)
 
 
 async def rotate(
