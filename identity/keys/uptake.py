@@ -1,4 +1,4 @@
-"""Who has a key, by their own word: what a new one waits for (docs/decisions/0071-rotation-waits-for-who-follows.md).
+"""Who has a key, by their own word: what a new one waits for (decision 71).
 
 Commands ask this too, and import nothing of the service for it; `followers` is what a process
 remembers and writes down.
