@@ -13,10 +13,12 @@ FROM python:3.12-slim
 ENV MALLOC_ARENA_MAX=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 # python-jose requires the uninstalled three for keys made without `cryptography`, which this service never does.
-COPY requirements.lock /tmp/
-RUN pip install --no-cache-dir --no-deps --require-hashes -r /tmp/requirements.lock \
+# --build-arg LOCK=requirements-otel.lock: with the extra [otel], for traces.
+ARG LOCK=requirements.lock
+COPY requirements.lock requirements-otel.lock /tmp/
+RUN pip install --no-cache-dir --no-deps --require-hashes -r /tmp/${LOCK} \
     && pip uninstall --yes ecdsa rsa six \
-    && rm /tmp/requirements.lock
+    && rm /tmp/*.lock
 COPY --from=build /wheel /tmp/wheel
 RUN pip install --no-cache-dir --no-deps /tmp/wheel/*.whl && rm -r /tmp/wheel
 

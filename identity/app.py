@@ -41,7 +41,7 @@ from identity.oauth.registration import words as registration_words
 from identity.oauth.revocation_feed import endpoint as revocations
 from identity.pages import registry as pages
 from identity.records import logs
-from identity.service import health
+from identity.service import health, tracing
 from identity.service.bootstrap import prepare_database
 from identity.service.housekeeping import Housekeeping
 from identity.service.importing import IMPORT_LIMIT
@@ -166,6 +166,7 @@ class Identity(Edge):
         services.db.when_lost = self.state.get("give_up", services.db.when_lost)
         await services.feed.catch_up()
         await services.ring.refresh()
+        self.tracing = tracing.start(services)
         housekeeping = Housekeeping(services)
         housekeeping.start()
         try:
@@ -174,3 +175,5 @@ class Identity(Edge):
             await self._revocations.broadcaster.close()
             await housekeeping.stop()
             await services.close()
+            if self.tracing is not None:
+                await self.tracing.close()

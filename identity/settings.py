@@ -10,6 +10,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Literal
@@ -322,6 +323,45 @@ class LogSettings(Group):
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "least level logged")
 
 
+class TracingSettings(Group):
+    otlp_endpoint: str | None = _setting(
+        None,
+        "the collector that traces and metrics are sent to by OTLP over HTTP, such as "
+        "`http://collector:4318`; needs the extra `[otel]`; unset: none are",
+    )
+    otlp_headers: SecretStr | None = _setting(
+        None, "headers of these requests, such as `authorization=Bearer SECRET`, by commas"
+    )
+    trace_ratio: float = _setting(
+        1.0,
+        "share of the requests without a `traceparent` that are traced; who sends one decides "
+        "itself",
+        ge=0,
+        le=1,
+    )
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _can_send(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+            raise ValueError("must be an http(s) address without a query")
+        if parts.username or parts.password:
+            raise ValueError("is no place for a password: IDENTITY_OTLP_HEADERS")
+        if not all(map(find_spec, ("opentelemetry", "opentelemetry.sdk"))):
+            raise ValueError("needs the extra [otel]: pip install 'identity-service[server,otel]'")
+        return value
+
+    def headers(self) -> dict[str, str]:
+        """By name."""
+        if self.otlp_headers is None:
+            return {}
+        pairs = (part.partition("=") for part in self.otlp_headers.get_secret_value().split(","))
+        return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
 class _Flat(PydanticBaseSettingsSource):
     """Distributes the flat names of the environment over the groups."""
 
@@ -358,6 +398,7 @@ class Settings(BaseSettings):
     certificates: CertificateSettings = CertificateSettings()
     mail: MailSettings = MailSettings()
     logs: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @classmethod
     def settings_customise_sources(

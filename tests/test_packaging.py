@@ -19,7 +19,11 @@ from tests.databases import ROOT, environment
 from tests.serving import ADMIN_PASSWORD
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+LOCKS = [
+    "requirements.lock", "requirements-otel.lock", "requirements-dev.lock",
+    "requirements-build.lock",
+]  # fmt: skip
 UNUSED = {"ecdsa", "rsa"}
 AT_FIRST_USE = {"pyasn1", "webauthn", "OpenSSL", "cbor2"}
 """What passkeys need, and nobody else."""
@@ -41,7 +45,8 @@ def test_locks_have_a_hash_for_everything_and_name_no_index_or_path(lock: str) -
 @pytest.mark.parametrize(
     ("lock", "wanted"),
     [
-        ("requirements.lock", PROJECT["project"]["optional-dependencies"]["server"]),
+        ("requirements.lock", EXTRAS["server"]),
+        ("requirements-otel.lock", [*EXTRAS["server"], *EXTRAS["otel"]]),
         ("requirements.lock", PROJECT["project"]["dependencies"]),
         ("requirements-build.lock", PROJECT["dependency-groups"]["build"]),
         ("requirements-build.lock", PROJECT["build-system"]["requires"]),
@@ -58,8 +63,7 @@ def test_what_the_service_imports_is_what_it_declares() -> None:
     """A package that only comes along with another may leave with it."""
     declared = {
         canonicalize_name(Requirement(each).name)
-        for each in PROJECT["project"]["dependencies"]
-        + PROJECT["project"]["optional-dependencies"]["server"]
+        for each in PROJECT["project"]["dependencies"] + EXTRAS["server"] + EXTRAS["otel"]
     }
     declared.add("pydantic-core")  # pydantic's other half, pinned by it
     brought = metadata.packages_distributions()
@@ -85,7 +89,7 @@ def test_licences_are_permissive_but_for_the_database_driver() -> None:
     )
     copyleft = {"psycopg", "psycopg-binary"}  # LGPL-3.0, installed unmodified
     windows_only = {"colorama", "tzdata"}
-    for package in locked("requirements.lock").keys() - UNUSED - {"six"} - windows_only:
+    for package in locked("requirements-otel.lock").keys() - UNUSED - {"six"} - windows_only:
         about = metadata.metadata(package)
         words = [about.get("License-Expression"), about.get("License")]
         words += [c for c in about.get_all("Classifier") or [] if c.startswith("License")]

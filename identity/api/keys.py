@@ -11,6 +11,7 @@ from identity.api.bodies import Body, JsonRoute, PathId
 from identity.api.paging import Page
 from identity.api.problems import administrative
 from identity.keys.table import SigningKey, State
+from identity.keys.uptake import Uptake
 from identity.service.administration import keys as administration
 
 Reader = Annotated[Acting, Security(acting, scopes=["keys:read"])]
@@ -33,6 +34,28 @@ class Rotate(Body):
     )
 
 
+class FollowerOut(BaseModel):
+    client_id: str
+    name: str = Field(description="What it calls itself: of our verifier host, process, chance.")
+    seen_at: datetime
+
+
+class UptakeOut(BaseModel):
+    """Who has a key that does not sign yet, of those who follow `/revocations`."""
+
+    followers: int = Field(description="Seen in the last hour.")
+    silent: int = Field(description="Of these, clients that do not say what they have.")
+    missing: int = Field(description="Of these, those who say that they have not got it.")
+    waits_for: list[FollowerOut] = Field(description="The first of those who have not got it.")
+
+    @classmethod
+    def of(cls, uptake: Uptake) -> "UptakeOut":
+        who = [FollowerOut.model_validate(each, from_attributes=True) for each in uptake.who]
+        return cls(
+            followers=uptake.followers, silent=uptake.silent, missing=uptake.missing, waits_for=who
+        )
+
+
 class KeyOut(BaseModel):
     kid: str
     algorithm: str = Field(description="For each algorithm in use one key is active.")
@@ -42,7 +65,9 @@ class KeyOut(BaseModel):
     )
     imported: bool
     created_at: datetime
-    not_before: datetime = Field(description="When it may sign: every cached key set has it then.")
+    not_before: datetime = Field(
+        description="When every cached key set has it; then it signs, once `uptake.missing` is 0."
+    )
     activated_at: datetime | None
     retired_at: datetime | None
     expires_at: datetime | None = Field(
@@ -52,10 +77,15 @@ class KeyOut(BaseModel):
         description="Since when it is published no more; hints that it signed are still known."
     )
     revoked_at: datetime | None
+    uptake: UptakeOut | None = Field(
+        default=None, description="In the list, of a key that is `next`: whom it waits for."
+    )
 
     @classmethod
-    def of(cls, key: SigningKey) -> "KeyOut":
-        return cls.model_validate(key, from_attributes=True)
+    def of(cls, key: SigningKey, uptake: Uptake | None = None) -> "KeyOut":
+        shown = cls.model_validate(key, from_attributes=True)
+        shown.uptake = UptakeOut.of(uptake) if uptake else None
+        return shown
 
 
 router = APIRouter(prefix="/keys", tags=["Keys"], route_class=JsonRoute)
@@ -65,8 +95,8 @@ router = APIRouter(prefix="/keys", tags=["Keys"], route_class=JsonRoute)
 async def list_keys(actor: Reader) -> Page[KeyOut]:
     """Newest first. There are few; they come on one page."""
 
-    found = await actor.services.db.read(administration.listed)
-    return Page(items=[KeyOut.of(key) for key in found])
+    found, uptakes = await actor.services.db.read(administration.with_uptake)
+    return Page(items=[KeyOut.of(key, uptakes.get(key.kid)) for key in found])
 
 
 @router.post(
@@ -74,7 +104,8 @@ async def list_keys(actor: Reader) -> Page[KeyOut]:
     responses=administrative(body=True),
 )  # fmt: skip
 async def rotate(actor: Writer, body: Rotate | None = None) -> KeyOut:
-    """The key that signs next. It is published now and signs once every verifier knows it."""
+    """The key that signs next. It is published now and signs once every verifier knows it; `now`
+    says that it need not."""
     asked = body or Rotate()
     services = actor.services
     key = await administration.rotate(services, now=asked.now, algorithm=asked.algorithm)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from identity.keys.table import SigningKey
+    from identity.keys.uptake import Uptake
 
 commands = typer.Typer(
     name="keys", help="See, rotate, revoke and exchange signing keys.", rich_markup_mode=None
@@ -31,15 +32,17 @@ PassphraseFile = Annotated[
 
 @commands.command("list")
 def list_(json: AsJson = False) -> None:
-    """List the keys, newest first."""
+    """List the keys, newest first, and who has not got the next one yet."""
     from sqlmodel import col, select
 
     from identity.keys.table import SigningKey
+    from identity.keys.uptake import uptakes
 
     with operating() as operation, operation.look() as session:
         keys = session.exec(select(SigningKey).order_by(col(SigningKey.created_at).desc())).all()
+        waiting = uptakes(session)
     if json:
-        as_json([ordered(key, mode="json", exclude={"private"}) for key in keys])
+        as_json([_listed(key, waiting.get(key.kid)) for key in keys])
         return
     table(
         ("KID", "ALGORITHM", "STATE", "CREATED", "SIGNS FROM", "PUBLISHED UNTIL"),
@@ -49,13 +52,32 @@ def list_(json: AsJson = False) -> None:
         ),
         none="There are no keys yet; the first start of the service makes one.",
     )
+    for kid, uptake in waiting.items():
+        if uptake.missing:
+            print(f"\n{kid} waits for {uptake.missing} of {uptake.followers} followers:")
+            table(
+                ("CLIENT", "FOLLOWER", "SEEN"),
+                ((each.client_id, each.name, each.seen_at) for each in uptake.who),
+                none="",
+            )
+
+
+def _listed(key: "SigningKey", uptake: "Uptake | None") -> dict[str, object]:
+    shown = ordered(key, mode="json", exclude={"private"})
+    if uptake is None:
+        return shown
+    who = [
+        ordered(each, mode="json", include={"client_id", "name", "seen_at"}) for each in uptake.who
+    ]
+    counts = {name: getattr(uptake, name) for name in ("followers", "silent", "missing")}
+    return {**shown, "uptake": {**counts, "waits_for": who}}
 
 
 @commands.command()
 def rotate(
     now: Annotated[
         bool,
-        typer.Option("--now", help="Sign with it at once, before verifiers can know it."),
+        typer.Option("--now", help="Sign with it at once, whoever has not got it yet."),
     ] = False,
     algorithm: Annotated[
         str | None, typer.Option(help="Which key, where audiences have chosen other algorithms.")
@@ -76,7 +98,10 @@ def rotate(
     if key.state == "active":
         remark(f"{key.kid} signs from now on.")
     else:
-        remark(f"{key.kid} is published, and signs from {key.not_before:%Y-%m-%d %H:%M:%SZ}.")
+        remark(
+            f"{key.kid} is published, and signs from {key.not_before:%Y-%m-%d %H:%M:%SZ}, once all "
+            "who follow the revocations have it."
+        )
 
 
 @commands.command(context_settings=WITH_KID)

@@ -110,6 +110,10 @@ def query(name: str, schema: Node, words: str) -> Node:
     return {"name": name, "in": "query", "schema": schema, "description": words}
 
 
+def header(name: str, schema: Node, words: str) -> Node:
+    return {"name": name, "in": "header", "schema": schema, "description": words}
+
+
 def oauth_errors(*statuses: int) -> Node:
     """Of an address whose errors are RFC 6749's."""
     return {

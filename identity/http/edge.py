@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -33,6 +33,9 @@ from identity.records.metrics import Metrics
 from identity.records.redacting import looks_secret
 from identity.settings import Settings
 from identity.store import deadlines
+
+if TYPE_CHECKING:
+    from identity.records.tracing.spans import Tracing
 
 _API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 _DOCS_POLICY = (  # their scripts and styles are served by the service itself
@@ -87,6 +90,7 @@ class Edge:
         self._elsewhere = Elsewhere(lane, settings.server.cors_origins, readers)
         if settings.server.cors_origins:
             self._headers.append((b"vary", b"Origin"))
+        self.tracing: Tracing | None = None
         self.state: Mapping[str, Any] = {}
         """What the server has given for the time that it serves (`serving.lifespan`)."""
         self._leaving = asyncio.Event()
@@ -115,7 +119,8 @@ class Edge:
             self._proxies.unmask(scope)
         client = scope.get("client")
         address = client[0] if client else None
-        who = Origin(request_id, address)
+        trace = None if self.tracing is None else self.tracing.begin(fields)
+        who = Origin(request_id, address, trace=trace)
         before = origin.set(who)
         exchange = _Exchange(self, scope, send, request_id)
         page = fields.get(b"origin")
@@ -152,8 +157,9 @@ class Edge:
             seconds = scope.get("answered", perf_counter()) - started
             method, path, status = scope["method"], scope["path"], exchange.status
             route = scope["route"].path if "route" in scope else _routeless(fields)
-            self._metrics.request(method, route, status, seconds)
-            logs.access(method, route, path, status, seconds, request_id, address, who.actor)
+            told = trace.end(method, route, status, seconds, request_id) if trace else None
+            self._metrics.request(method, route, status, seconds, request_id, told)
+            logs.access(method, route, path, status, seconds, request_id, address, who.actor, told)
 
     def _limited(self, scope: Scope, fields: dict[bytes, bytes], receive: Receive) -> Receive:
         """`receive`, made to count where the body does not say how long it is."""

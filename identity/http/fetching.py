@@ -50,7 +50,7 @@ class Fetcher:
         local: bool = False,
         resolve: Resolve | None = None,
     ) -> None:
-        self._exchanges = Exchanges(networks, ca, resolve, local=local)
+        self.exchanges = Exchanges(networks, ca, resolve, local=local)
         self._kept: OrderedDict[_Key, tuple[Fetched, float]] = OrderedDict()
         self._kept_bytes = 0
         self._flights: dict[_Key, asyncio.Task[Fetched | FetchFailed]] = {}
@@ -138,7 +138,7 @@ class Fetcher:
             url = httpx.URL(ask.url)
         except (httpx.InvalidURL, TypeError, ValueError):
             raise FetchFailed("is not an address") from None
-        self._exchanges.check(url)
+        self.exchanges.check(url)
         breaker = self._breaker(f"{url.host}:{url.port}", ask.trusted)
         if not breaker.enter():
             raise FetchFailed(f"{url.host} kept failing, and is left alone for a while")
@@ -146,7 +146,7 @@ class Fetcher:
         try:
             async with asyncio.timeout(ask.within), self._turns[ask.trusted]:
                 asked = True
-                answer = await self._exchanges.exchange(url, ask)
+                answer = await self.exchanges.exchange(url, ask)
         except TimeoutError:
             raise FetchFailed(f"{url.host} did not answer in {ask.within:g} s") from None
         except asyncio.CancelledError:

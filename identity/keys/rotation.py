@@ -1,6 +1,6 @@
 """How signing keys follow one another. Plain units of work, for whichever process comes first.
 
-    prepare → next ──(every cached key set knows it)──→ active → retired ──(tokens expired)──→
+    prepare → next ──(everybody has it)──→ active → retired ──(tokens expired)──→
         withdrawn ──(no session is left of its time)──→ gone
 
 There is one such line for what chose no algorithm (`serves=""`), and one for each algorithm that an
@@ -11,8 +11,9 @@ the table's unique indexes would refuse a second `active` or `next` even so. Wha
 changes is told to the change feed and to the audit.
 
 A relying party that fetched the key set just before a key was published uses it for another
-JWKS_MAX_AGE; therefore a key waits that long, and a margin, before it signs. Three acts do not
-wait, because waiting would be worse: the very first key, `rotate(now=True)` and revoking the
+JWKS_MAX_AGE; therefore a key waits that long, and a margin, before it signs; and then for those who
+follow the revocations and say that they have not got it (`keys.uptake`). Three acts do not wait,
+because waiting would be worse: the very first key, `rotate(now=True)` and revoking the
 active key. For up to JWKS_MAX_AGE after these, verifiers that do not fetch the set again on an
 unknown `kid` refuse new tokens.
 """
@@ -27,6 +28,7 @@ from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
 from identity.errors import NotFound, ValidationFailed
+from identity.keys import uptake
 from identity.keys.table import SigningKey, State
 from identity.records import audit
 from identity.settings import Settings
@@ -89,7 +91,11 @@ def due(session: Session, settings: Settings, serves: str = "") -> Due:
     forgotten = [row for row in expired if _is_nobodys(row, settings)]
     return Due(
         create=bool(active and not pending and age >= settings.keys.key_rotation - lead(settings)),
-        promote=bool(pending and pending.not_before <= now),
+        promote=bool(
+            pending
+            and pending.not_before <= now
+            and not uptake.somebody_lacks(session, pending.kid)
+        ),
         extend=bool(active and active.token_ttl < _ttl(settings)),
         withdraw=[row for row in expired if row.withdrawn_at is None and row not in forgotten],
         remove=forgotten,

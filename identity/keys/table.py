@@ -54,5 +54,22 @@ class SigningKey(SQLModel, table=True):
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class KeyFollower(SQLModel, table=True):
+    """One who follows the revocations, see `keys.followers`. Times are the database's."""
+
+    __tablename__ = "key_follower"
+
+    id: str = Field(primary_key=True)
+    """`name@client_id`"""
+    client_id: str
+    name: str
+    """What it calls itself; "" stands for all of this client who do not."""
+    kids: str | None = None
+    """Which of our keys it says that it has, separated by spaces; None: it does not say."""
+    told_at: datetime = Field(sa_type=UtcDateTime)
+    """When it said that."""
+    seen_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
 # Beside the class, for only here the column has a name of its own.
 CheckConstraint(col(SigningKey.state).in_(get_args(State)), name="ck_signing_key_state")

@@ -37,7 +37,7 @@ FLUSH_AFTER = 0.1  # seconds that a request may wait for company
 FLUSH_AT = 64  # requests
 WHOLE = 4096  # bytes; POSIX keeps pipe writes of this size whole beside other workers' lines
 
-_Request = tuple[float, str, str, str, int, float, str, str | None, str | None]
+_Request = tuple[float, str, str, str, int, float, str, str | None, str | None, str | None]
 
 # Control characters but for tab and line break, and what turns the direction of writing.
 _DRIVES_TERMINALS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
@@ -61,6 +61,8 @@ def _who(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMa
         event.setdefault("request_id", asks.request_id)
     if asks.actor is not None:
         event.setdefault("actor", asks.actor)
+    if asks.trace is not None:
+        event.setdefault("trace_id", asks.trace.id)
     return event
 
 
@@ -229,11 +231,12 @@ def access(
     request_id: str,
     address: str | None,
     actor: str | None,
+    trace_id: str | None = None,
 ) -> None:
     """The request line. `route` is the template; `path` is said only where it differs."""
     if not _access_wanted:
         return
-    request = (time(), method, route, path, status, seconds, request_id, address, actor)
+    request = (time(), method, route, path, status, seconds, request_id, address, actor, trace_id)
     if _as_json:
         _sink.gather(request)
     else:
@@ -249,7 +252,7 @@ def _request_line(request: _Request) -> bytes:
 
 
 def _request_fields(request: _Request) -> dict[str, Any]:
-    at, method, route, path, status, seconds, request_id, address, actor = request
+    at, method, route, path, status, seconds, request_id, address, actor, trace_id = request
     line: dict[str, Any] = {
         "time": datetime.fromtimestamp(at, UTC),
         "level": "info",
@@ -263,6 +266,8 @@ def _request_fields(request: _Request) -> dict[str, Any]:
     }
     if actor is not None:
         line["actor"] = actor
+    if trace_id is not None:
+        line["trace_id"] = trace_id
     if path != route:
         line["path"] = redacted_text(path[:200]).encode("utf-8", "backslashreplace").decode()
     return line

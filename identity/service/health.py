@@ -44,12 +44,10 @@ class Health:
         )
 
     async def metrics(self, request: Request) -> Response:
-        """`GET /metrics`: Prometheus text exposition."""
-        from identity.records.metrics.exposition import CONTENT_TYPE
-
+        """`GET /metrics`: Prometheus text exposition, or OpenMetrics, by Accept."""
         self._scrapers.check(request)
-        body = self._services.metrics.render()
-        return Response(200, [(b"content-type", CONTENT_TYPE)], body)
+        kind, body = self._services.metrics.exposed(request.header(b"accept") or b"")
+        return Response(200, [(b"content-type", kind), (b"vary", b"Accept")], body)
 
     async def _database(self) -> str | None:
         try:
@@ -114,7 +112,10 @@ def metrics_words() -> describing.Node:
         "responses": {
             "200": {
                 "description": "Text exposition.",
-                "content": {"text/plain": {"schema": {"type": "string"}}},
+                "content": {
+                    "text/plain": {"schema": {"type": "string"}},
+                    "application/openmetrics-text": {"schema": {"type": "string"}},
+                },
             },
             **describing.problem(400, "An ambiguous header."),
             **describing.problem(401, "No token, or not the right one (`IDENTITY_METRICS_ALLOW`)."),

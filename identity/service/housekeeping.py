@@ -16,7 +16,7 @@ from identity.authentication.mail import links, outbox
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
 from identity.errors import Unavailable
-from identity.keys import upkeep
+from identity.keys import upkeep, uptake
 from identity.records import audit
 from identity.records.audit import archiving
 from identity.service import unused_clients
@@ -110,6 +110,7 @@ class Housekeeping:
 
     async def tend_keys(self) -> None:
         services = self._services
+        await services.followers.write()
         await upkeep.tend(services.db, services.settings, services.master)
 
     async def prune(self) -> None:
@@ -130,6 +131,7 @@ class Housekeeping:
             links.prune,
             devices.prune,
             enrolment.prune,
+            uptake.prune,
             partial(unused_clients.prune, age=unused),
             self._services.throttle.prune,
         ):

@@ -52,6 +52,7 @@ TABLES = (
     UsedOnce,
     PasswordKind,
     keys.SigningKey,
+    keys.KeyFollower,
     access.Scope,
     access.Role,
     access.RoleScope,

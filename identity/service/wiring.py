@@ -35,6 +35,7 @@ from identity.http.cookies import Cookies
 from identity.http.fetching import Fetcher
 from identity.http.wire.in_a_row import Batched
 from identity.keys import master
+from identity.keys.followers import Followers
 from identity.keys.master import MasterKey
 from identity.keys.ring import KeyRing
 from identity.records.audit import AuditQueue
@@ -73,6 +74,7 @@ class Services:
     queue: AuditQueue
     metrics: Metrics
     ring: KeyRing
+    followers: Followers
     users: Users
     clients: registry.Clients
     scopes: Remembered[dict[str, str | None]]
@@ -119,6 +121,7 @@ class Services:
         feed = ChangeFeed(db, settings)
         queue = AuditQueue()
         ring = KeyRing(db, feed, master_key, settings.keys.audience_algorithms)
+        followers = Followers(db, ring)
         passkeys = Passkeys(db, RelyingParty.of(settings), Challenges(db, master_key))
         users = Remembered(
             feed, lambda ref: snapshot.load(db, ref, passkeys=passkeys.possible),
@@ -207,6 +210,12 @@ class Services:
             across_workers="max",
         )
         metrics.watch(
+            "signing_key_followers_missing",
+            "Followers of the revocations whom a key waits for that is due to sign.",
+            lambda: followers.missing,
+            across_workers="max",
+        )
+        metrics.watch(
             "database_connections_in_use", "Database connections at work.", lambda: db.in_use
         )
         return cls(
@@ -217,6 +226,7 @@ class Services:
             queue=queue,
             metrics=metrics,
             ring=ring,
+            followers=followers,
             users=users,
             clients=clients,
             scopes=scopes,

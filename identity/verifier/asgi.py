@@ -17,6 +17,7 @@ from identity.verifier.errors import (
     TokenMissing,
     TokenRefused,
 )
+from identity.verifier.issuer.traceparent import came_with
 from identity.verifier.resource import ProtectedResource, credentials
 from identity.verifier.verifier import VerifiedToken, Verifier
 
@@ -114,6 +115,7 @@ async def authenticate(verifier: Verifier, scope: Scope, *scopes: str) -> Verifi
     """The token of this connection, verified; `TokenRefused` otherwise, and the log says why."""
     dpop = False
     try:
+        came_with.set(scope["headers"])
         dpop, text = credentials(_sent(scope, b"authorization"))
         presented = _presented(verifier, scope) if dpop else None
         certificate = verifier.certificates(scope) if verifier.certificates else None

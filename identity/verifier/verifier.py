@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Coroutine, Sequence
+from contextvars import Context
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -178,7 +179,8 @@ class Verifier:
         if mode == "stream" or mode == "poll":
             feed = Feed(clock, _STALENESS if max_staleness is None else max_staleness)
             feed.on_key = self._key_revoked
-            subscriber = Subscriber(self._issuer, feed, mode)
+            subscriber = Subscriber(self._issuer, feed, mode, lambda: self._keys.kids)
+            self._keys.on_change = subscriber.keys_changed
             subscriber.on_live = self._introspector.breaker.succeeded  # it answers again
             return feed, subscriber
         return Source(clock, Verdict.UNSURE if mode else Verdict.ALIVE), None
@@ -222,7 +224,8 @@ class Verifier:
         await self.start()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+        # Of nobody's context: it goes on when the request is over that brought it about.
+        self._tasks.append(asyncio.create_task(work, context=Context()))
 
     async def close(self) -> None:
         """End what runs in the background and forget everything; it may be started again."""

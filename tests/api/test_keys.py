@@ -35,6 +35,7 @@ async def test_keys_are_listed_without_their_private_halves(world: World) -> Non
     assert set(page["items"][0]) == {
         "kid", "algorithm", "state", "imported", "created_at", "not_before",
         "activated_at", "retired_at", "withdrawn_at", "expires_at", "revoked_at",
+        "uptake",
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import json
 import stat
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy import update
 from sqlmodel import select
 
+from identity.clock import utcnow
 from identity.keys import master
-from identity.keys.table import SigningKey
+from identity.keys.table import KeyFollower, SigningKey
 from identity.records import audit
 from identity.records.audit import AuditEvent
 from identity.service.bootstrap import prepare_database
@@ -55,12 +57,40 @@ def test_rotation_publishes_the_next_key_and_signs_with_it_later_or_now(
 ) -> None:
     done = identity("keys", "rotate")
     assert (done.code, "is published, and signs from" in done.err) == (0, True)
+    assert "once all who follow the revocations have it" in done.err
     (following,) = set(states(identity)) - {active}
     assert states(identity) == {active: "active", following: "next"}
     assert identity("keys", "rotate", "--now").err == f"{following} signs from now on.\n"
     assert states(identity) == {active: "retired", following: "active"}
     table = identity("keys", "list").out
     assert (active in table, "retired" in table) == (True, True)
+
+
+def test_the_list_says_who_has_not_got_the_next_key(
+    identity: Identity, active: str, db: Database
+) -> None:
+    identity("keys", "rotate")
+    (following,) = set(states(identity)) - {active}
+    assert "waits for" not in identity("keys", "list").out
+    with db.transaction() as session:
+        session.add_all(
+            KeyFollower(
+                id=f"host-{n}@orders", client_id="orders", name=f"host-{n}", kids=kids,
+                told_at=utcnow(), seen_at=utcnow() - timedelta(minutes=minutes),
+            )
+            for n, kids, minutes in (
+                (1, active, 1), (2, f"{active} {following}", 1), (3, active, 61), (4, None, 1),
+            )
+        )  # fmt: skip
+    text = identity("keys", "list").out
+    assert f"{following} waits for 1 of 3 followers:" in text
+    assert "host-1" in text and not {"host-2", "host-3", "host-4"} & set(text.split())
+    told = {key["kid"]: key.get("uptake") for key in keys(identity)}
+    assert told[active] is None
+    found = told[following]
+    assert (found["followers"], found["silent"], found["missing"]) == (3, 1, 1)
+    (missing,) = found["waits_for"]
+    assert (missing["client_id"], missing["name"]) == ("orders", "host-1")
 
 
 def test_an_algorithm_that_an_audience_chose_rotates_apart(

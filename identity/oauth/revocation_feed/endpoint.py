@@ -8,7 +8,8 @@ for those who cannot stream.
 import asyncio
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -18,6 +19,7 @@ from identity.clock import now
 from identity.errors import Forbidden, InvalidClient, InvalidRequest
 from identity.http import describing
 from identity.http.messages import Request, Response, Stream
+from identity.keys.followers import Follower
 from identity.oauth.revocation_feed.broadcast import Broadcaster, Listener
 from identity.service.wiring import Services
 
@@ -45,10 +47,11 @@ class Revocations:
     async def __call__(self, request: Request) -> Response:
         await asyncio.sleep(0)  # streams and polls are followed by a task (`wire.eager`)
         client, until = await self._caller(request)
+        follower = await self._follower(request, client)
         query = request.query
         self.broadcaster.stop_with(request.scope.get("state", {}).get("stopping"))
         if EVENT_STREAM in (request.header(b"accept") or b""):
-            return await self._stream(request, query, client, until)
+            return await self._stream(request, query, follower, until)
         return await self._poll(query)
 
     async def _caller(self, request: Request) -> tuple[str, float]:
@@ -69,8 +72,15 @@ class Revocations:
             raise Forbidden(f"the client is not allowed the scope {SCOPE}")
         return client.id, until
 
+    async def _follower(self, request: Request, client: str) -> Follower:
+        """Who it says that it is, and which keys it says that it has: a new one waits for it."""
+        if self._services.ring.stale:
+            await self._services.ring.refresh()
+        name, kids = request.header(b"identity-follower"), request.header(b"identity-keys")
+        return self._services.followers.heard(client, name, kids)
+
     async def _stream(
-        self, request: Request, query: Mapping[str, str], client: str, until: float
+        self, request: Request, query: Mapping[str, str], follower: Follower, until: float
     ) -> Response:
         last = request.header(b"last-event-id")
         asked = last.decode("latin-1").strip() if last is not None else query.get("after")
@@ -78,9 +88,13 @@ class Revocations:
         await self.broadcaster.look()
         if after is not None and not await self.broadcaster.known(after):
             after = None
-        listener = self.broadcaster.follow(client, after, reset=bool(asked) and after is None)
+        listener = self.broadcaster.follow(
+            follower.client, after, reset=bool(asked) and after is None
+        )
         headers = [(b"content-type", EVENT_STREAM), (b"x-accel-buffering", b"no")]
-        return Stream(headers, _Followed(self.broadcaster, listener, until))
+        follower.streams += 1
+        left = partial(self._services.followers.left, follower)
+        return Stream(headers, _Followed(self.broadcaster, listener, until, left))
 
     async def _poll(self, query: Mapping[str, str]) -> Response:
         asked, wait = query.get("after"), query.get("wait", "0")
@@ -117,8 +131,15 @@ def _position(digits: str) -> int | None:
 class _Followed:
     """A listener's stream, which ends when its client must authenticate again."""
 
-    def __init__(self, broadcaster: Broadcaster, listener: Listener, until: float) -> None:
+    def __init__(
+        self,
+        broadcaster: Broadcaster,
+        listener: Listener,
+        until: float,
+        left: Callable[[], None],
+    ) -> None:
         self._broadcaster = broadcaster
+        self._left: Callable[[], None] | None = left
         self._listener = listener
         self._timer = asyncio.get_running_loop().call_later(max(0, until - now()), listener.close)
 
@@ -127,6 +148,9 @@ class _Followed:
 
     def close(self) -> None:
         self._timer.cancel()
+        if self._left is not None:
+            self._left()
+            self._left = None
         self._broadcaster.leave(self._listener)
         self._listener.close()
 
@@ -153,6 +177,7 @@ def words() -> describing.Node:
         now: float = Field(description="Unix time at which there was nothing newer.")
 
     position = {"type": "integer", "minimum": 0}
+    name = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
     wait = {"type": "number", "minimum": 0, "maximum": int(LONGEST_WAIT), "default": 0}
     return {
         "tags": ["OAuth"],
@@ -167,6 +192,15 @@ def words() -> describing.Node:
         "parameters": [
             describing.query("after", position, "A position that was named before."),
             describing.query("wait", wait, "Seconds to wait where there is nothing new."),
+            describing.header(
+                "Identity-Follower", name, "What this process calls itself, the same each time."
+            ),
+            describing.header(
+                "Identity-Keys",
+                {"type": "string"},
+                "The `kid`s of the key set that it has, all, "
+                "separated by spaces: a new key does not sign before all who say so have it.",
+            ),
         ],
         "responses": {
             "200": {

@@ -42,7 +42,7 @@ class Keys(Desk):
     screen = own("keys")
 
     async def show(self, seat: Seat, query: Query) -> Response:
-        keys = await self.services.db.read(administration.listed)
+        keys, uptakes = await self.services.db.read(administration.with_uptake)
         settings = self.services.settings.keys
         now = utcnow()
         oldest = min((key.created_at for key in keys), default=now)
@@ -51,8 +51,8 @@ class Keys(Desk):
         ends = now + settings.key_rotation
         lines = [Line(key, _bars(key, begins, ends, now, settings.key_rotation)) for key in keys]
         return self.page(
-            seat, "keys", title=_("Signing keys"), lines=lines, width=WIDTH, now=now,
-            now_at=_place(now, begins, ends), begins=begins, ends=ends,
+            seat, "keys", title=_("Signing keys"), lines=lines, uptakes=uptakes,
+            width=WIDTH, now=now, now_at=_place(now, begins, ends), begins=begins, ends=ends,
             rotation=settings.key_rotation, done=query.get("done", ""),
         )  # fmt: skip
 
@@ -63,13 +63,15 @@ class Keys(Desk):
         return Sheet(
             title=_("Bring on the next key"), button=_("Rotate"),
             lead=_("A new key is published now and signs once every verifier knows it, in about "
-                   "%s minutes. What the old one signed stays good until it expires.") % wait,
+                   "%s minutes; those who follow the revocations say when they do. What the old "
+                   "one signed stays good until it expires.") % wait,
             fields=[
                 Field("algorithm", _("Algorithm"), "select", algorithms[0],
                       options=[Option(each, each) for each in algorithms]),
                 Field("now", _("Sign with it at once"), "check", False,
-                      hint=_("Verifiers that do not fetch the key set again on an unknown kid "
-                             "refuse new tokens until their copy is out of date.")),
+                      hint=_("Also where it waits for somebody. Verifiers that do not fetch the "
+                             "key set again on an unknown kid refuse new tokens until their "
+                             "copy is out of date.")),
             ],
             back=seat.at("/keys"),
         )  # fmt: skip

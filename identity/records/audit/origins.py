@@ -3,7 +3,13 @@
 from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import Literal
+from typing import Literal, Protocol
+
+
+class Trace(Protocol):
+    """What is told elsewhere of this request, see `records.tracing`."""
+
+    id: str
 
 
 @dataclass(slots=True)
@@ -14,6 +20,7 @@ class Origin:
     address: str | None = None
     actor_type: Literal["user", "client", "cli", "system", "anonymous"] = "anonymous"
     actor: str | None = None
+    trace: Trace | None = None
 
 
 SYSTEM = Origin(actor_type="system")

@@ -44,6 +44,8 @@ HISTOGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
 Labels = tuple[str, ...]
 Histogram = list[float]
 """Observations by bucket, not cumulated, and last the sum of what was observed."""
+Example = tuple[float, str, str | None]
+"""Seconds, and the ids of the request that took them and of its trace, if it is told."""
 
 _shared: Path | None = None
 
@@ -58,7 +60,7 @@ class Metrics:
     """All that this process counts. Names on the wire begin with `identity_`."""
 
     def __init__(self) -> None:
-        self._requests: dict[tuple[str, str, int], Histogram] = {}
+        self._requests: dict[tuple[str, str, int], tuple[Histogram, list[Example | None]]] = {}
         self._counts: dict[str, dict[Labels, float]] = {
             "logins": {},
             "tokens_issued": {},
@@ -72,13 +74,35 @@ class Metrics:
         self._lock = Lock()
         self._file = _shared / f"{os.getpid()}-{uuid4().hex}.json" if _shared else None
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+    def request(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        request_id: str = "",
+        trace_id: str | None = None,
+    ) -> None:
         """`route` must be a template, of which there are few; call in the event loop."""
-        row = self._requests.get((method, route, status))
-        if row is None:
-            row = self._requests[method, route, status] = _empty()
-        row[bisect_left(BOUNDS, seconds)] += 1
+        counted = self._requests.get((method, route, status))
+        if counted is None:
+            counted = self._requests[method, route, status] = _empty(), [None] * SUM
+        row, examples = counted
+        bucket = bisect_left(BOUNDS, seconds)
+        row[bucket] += 1
         row[SUM] += seconds
+        examples[bucket] = (seconds, request_id, trace_id)
+
+    def examples(self, route: str) -> list[Example | None]:
+        """A request of each bucket, rather one whose trace is told."""
+        found: list[Example | None] = [None] * SUM
+        for (_, at, _), (_, examples) in self._requests.items():
+            if at == route:
+                for bucket, example in enumerate(examples):
+                    before = found[bucket]
+                    if example and (before is None or example[2] or not before[2]):
+                        found[bucket] = example
+        return found
 
     def login(self, outcome: str) -> None:
         """`outcome` is a word of ours: success, wrong_password, locked, …; never what was typed."""
@@ -121,9 +145,13 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text exposition; its type is `exposition.CONTENT_TYPE`."""
+        return self.exposed()[1]
+
+    def exposed(self, accept: bytes = b"") -> tuple[bytes, bytes]:
+        """The media type and the exposition in it, by the header Accept of who asks."""
         from identity.records.metrics import exposition
 
-        return exposition.render(self)
+        return exposition.render(self, accept)
 
     @property
     def gauges(self) -> dict[str, str]:
@@ -161,12 +189,12 @@ class Metrics:
             return
         draft = self._file.with_suffix(".draft")
         with suppress(OSError):  # a full disk costs the siblings' numbers, not the service
-            draft.write_bytes(orjson.dumps(self._snapshot()))
+            draft.write_bytes(orjson.dumps(self.snapshot()))
             draft.replace(self._file)
 
     def totals(self) -> dict[str, Any]:
         """All workers' numbers: "counters" and "histograms" by family and labels, "gauges"."""
-        totals = _Totals(self._snapshot())
+        totals = _Totals(self.snapshot())
         for snapshot, alive in self._others():
             totals.add(snapshot, {n: rule for n, (_, rule, _) in self._gauges.items()}, alive)
         return {
@@ -190,10 +218,11 @@ class Metrics:
                 alive = time.time() - path.stat().st_mtime < GONE_AFTER
                 yield orjson.loads(path.read_bytes()), alive
 
-    def _snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
+        """What this process alone has counted; call in the event loop."""
         durations: dict[Labels, Histogram] = {}
         counters: dict[str, list[tuple[Labels, float]]] = {"requests": []}
-        for (method, route, status), row in self._requests.items():
+        for (method, route, status), (row, _) in self._requests.items():
             counters["requests"].append(((method, route, str(status)), sum(row[:SUM])))
             durations[(route,)] = _added(durations.get((route,)), row)
         counters["cache_lookups"] = [

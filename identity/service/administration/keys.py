@@ -2,8 +2,9 @@
 
 from sqlmodel import Session, col, select
 
-from identity.keys import rotation, upkeep
+from identity.keys import rotation, upkeep, uptake
 from identity.keys.table import SigningKey
+from identity.keys.uptake import Uptake
 from identity.service.wiring import Services
 
 
@@ -11,6 +12,11 @@ def listed(session: Session) -> list[SigningKey]:
     """Newest first; there are few."""
     query = select(SigningKey).order_by(col(SigningKey.created_at).desc(), col(SigningKey.kid))
     return list(session.exec(query))
+
+
+def with_uptake(session: Session) -> tuple[list[SigningKey], dict[str, Uptake]]:
+    """The same, and by kid who has those that do not sign yet."""
+    return listed(session), uptake.uptakes(session)
 
 
 async def rotate(

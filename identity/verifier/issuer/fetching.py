@@ -13,6 +13,8 @@ from urllib.parse import quote_plus
 
 import httpx
 
+from identity.verifier.issuer import traceparent
+
 MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_LIST_BYTES = 16 * 1024 * 1024
 
@@ -120,8 +122,9 @@ class Fetcher:
         """The whole answer, 200 or 304, within `within` seconds and `limit` octets; else
         `FetchFailed`."""
         seconds = self.timeout if within is None else within
+        sent = {**(headers or {}), **traceparent.headers()}
         request = self.client.build_request(
-            method, url, headers=headers, params=params, data=form, timeout=seconds
+            method, url, headers=sent, params=params, data=form, timeout=seconds
         )
         try:
             async with asyncio.timeout(seconds):

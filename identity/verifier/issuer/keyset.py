@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import Any
 
 from identity.verifier.errors import IssuerUnavailable
@@ -39,6 +40,10 @@ class KeySet:
         self._cooldown = cooldown
         self.current: dict[str, VerificationKey] = {}
         """By `kid`; replaced whole. A key that stays the same stays the same object."""
+        self.kids: frozenset[str] = frozenset()
+        """All that are in the key set, of algorithms that are not ours, too."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when `kids` has changed."""
         self._read_from: dict[str, dict[str, Any]] = {}
         self._etag: str | None = None
         self._max_age = _USUAL_AGE
@@ -154,6 +159,10 @@ class KeySet:
         for kid in twice:  # which of them a token means cannot be told
             del keys[kid], read_from[kid]
         self.current, self._read_from = keys, read_from
+        kids = (jwk.get("kid") for jwk in jwks if isinstance(jwk, dict))
+        before, self.kids = self.kids, frozenset(kid for kid in kids if isinstance(kid, str))
+        if self.kids != before:
+            self.on_change()
 
     def _read(self, jwk: Any) -> VerificationKey | None:
         """None for a key that is not ours to use: another algorithm, use or form."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, Final, Literal
 
 from identity.verifier.issuer.fetching import MAX_LIST_BYTES, FetchFailed
@@ -14,6 +14,7 @@ from identity.verifier.issuer.issuer import Issuer
 from identity.verifier.revocations.denylist import Entry
 from identity.verifier.revocations.feed import Feed
 from identity.verifier.revocations.sse import Event, Parser
+from identity.verifier.revocations.uptake import Uptake
 
 _log = logging.getLogger("identity.verifier")
 
@@ -25,14 +26,21 @@ _FIRST_RETRY, _LAST_RETRY = 0.1, 5.0
 _HURRY: Final = 0.5
 """Seconds between attempts that waiting requests can bring about."""
 _LONGEST_WAIT: Final = 25.0
+_TELL_AGAIN: Final = 10.0
 
 
 class Subscriber:
     """`mode` is what was asked for, `using` how it is going at the moment."""
 
     def __init__(
-        self, issuer: Issuer, feed: Feed, mode: Literal["stream", "poll"] = "stream"
+        self,
+        issuer: Issuer,
+        feed: Feed,
+        mode: Literal["stream", "poll"] = "stream",
+        kids: Callable[[], Collection[str]] = frozenset,
     ) -> None:
+        self._uptake = Uptake(kids)
+        self._keys_came = asyncio.Event()
         self._issuer = issuer
         self._clock = issuer.clock
         self._feed = feed
@@ -76,6 +84,10 @@ class Subscriber:
         """Somebody waits for what we know: try again now, unless that was just tried."""
         if self._clock.monotonic() - self._tried_at >= _HURRY:
             self._hurried.set()
+
+    def keys_changed(self) -> None:
+        """There is another key set, which the issuer wants to know of."""
+        self._keys_came.set()
 
     async def _pause(self, seconds: float) -> None:
         self._tried_at = self._clock.monotonic()
@@ -135,6 +147,8 @@ class Subscriber:
         address, headers = await self._address()
         # Compression would hold events back until a block of them is full.
         headers |= {"accept": "text/event-stream", "accept-encoding": "identity"}
+        says = self._uptake.now
+        headers |= self._uptake.headers()
         if self._feed.position is not None:
             headers["last-event-id"] = str(self._feed.position)
         asked_at = self._clock.monotonic()
@@ -143,22 +157,50 @@ class Subscriber:
             if kind != "text/event-stream":
                 raise FetchFailed(f"the feed comes as {kind or 'nothing'}, not as a stream")
             self._feed.connected()
+            self._uptake.said = says
             self._heard = self._clock.monotonic()
             reading = asyncio.create_task(self._read(response.aiter_bytes(), asked_at))
             watching = asyncio.create_task(self._watch())
+            telling = asyncio.create_task(self._tell())
             try:
                 await asyncio.wait({reading, watching}, return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
                     raise FetchFailed(f"no heartbeat for {SILENCE:g} s")
                 await reading
             finally:
-                for task in (reading, watching):
+                for task in (reading, watching, telling):
                     task.cancel()
-                await asyncio.gather(reading, watching, return_exceptions=True)
+                await asyncio.gather(reading, watching, telling, return_exceptions=True)
 
     async def _watch(self) -> None:
         while (left := self._heard + SILENCE - self._clock.monotonic()) > 0:
             await self._clock.sleep(left)
+
+    async def _tell(self) -> None:
+        """Where keys come while the stream goes on: say so by a poll beside it."""
+        while True:
+            if self._uptake.now in (None, self._uptake.said):
+                await self._keys_came.wait()
+                self._keys_came.clear()
+            elif self._feed.position is None:
+                await self._clock.sleep(_TELL_AGAIN)
+            else:
+                try:
+                    await self._say()
+                except FetchFailed:  # the stream's own matter, if it fails as well
+                    await self._clock.sleep(_TELL_AGAIN)
+
+    async def _say(self) -> None:
+        address, headers = await self._address()
+        says = self._uptake.now
+        await self._issuer.fetcher.fetch(
+            "GET",
+            address,
+            headers=headers | self._uptake.headers() | {"accept": "application/json"},
+            params={"after": str(self._feed.position)},
+            limit=MAX_LIST_BYTES,
+        )
+        self._uptake.said = says
 
     async def _read(self, octets: AsyncIterator[bytes], asked_at: float) -> None:
         parser = Parser()
@@ -214,7 +256,7 @@ class Subscriber:
         answer = await self._issuer.fetcher.fetch(
             "GET",
             address,
-            headers=headers | {"accept": "application/json"},
+            headers=headers | self._uptake.headers() | {"accept": "application/json"},
             params=params,
             limit=MAX_LIST_BYTES,
             within=self._issuer.fetcher.timeout + wait,

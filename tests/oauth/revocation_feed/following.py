@@ -60,8 +60,9 @@ class Follower:
         *,
         last: str | None = None,
         cut_after: int | None = None,
+        says: dict[str, str] | None = None,
     ) -> None:
-        """`cut_after`: bytes, then the connection is torn down."""
+        """`cut_after`: bytes, then the connection is torn down. `says`: more headers."""
         self.knowledge = knowledge or Knowledge()
         self.events: list[Event] = []
         self.status = 0
@@ -72,6 +73,7 @@ class Follower:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
         last = last if last is not None else self.knowledge.last
         resume = f"Last-Event-ID: {last}\r\n" if last else ""
+        resume += "".join(f"{name}: {value}\r\n" for name, value in (says or {}).items())
         self._socket.sendall(
             f"GET /revocations HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
             f"Authorization: {authorization}\r\n{resume}\r\n".encode()
