@@ -29,6 +29,7 @@ from identity.api.access import routes as access
 from identity.api.clients import logouts, preview
 from identity.api.clients import routes as clients
 from identity.api.issuers import routes as issuers
+from identity.api.me import history
 from identity.api.me import routes as me
 from identity.api.merge_patch import validation_failed
 from identity.api.users import bulk, why
@@ -69,6 +70,7 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     for slice_ in (
         me, connections, factors, passkeys, bulk, users_listed, users, clients, logouts, issuers,
         access, keys, audit, mail, stats, all_sessions, blocks, lockdown, why, preview,
+        history,
     ):  # fmt: skip
         app.include_router(slice_.router)
     app.add_exception_handler(IdentityError, _refuse)

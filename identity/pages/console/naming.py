@@ -5,7 +5,16 @@ from collections.abc import Iterable
 from sqlmodel import Session, col, select
 
 from identity.directory.clients.table import Client
+from identity.directory.users.accounts import find_by_login
 from identity.directory.users.table import User
+
+
+def user_id(session: Session, named: str | None) -> str | None:
+    """Of whom an address names by what they sign in with, or by their id; None: nobody is named."""
+    if not named:
+        return None
+    user = find_by_login(session, named[:256])
+    return user.id if user else named[:200]
 
 
 def users(session: Session, ids: Iterable[str | None]) -> dict[str, str]:

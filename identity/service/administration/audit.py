@@ -1,0 +1,29 @@
+"""The audit trail, for administrators: whether its chain is whole."""
+
+from threading import Lock
+
+from identity.errors import Overloaded
+from identity.records import audit
+from identity.records.audit import Examined, Place
+from identity.service.opening import audit_keys
+from identity.service.wiring import Services
+from identity.store.paging import listed
+
+STRETCH = 10_000
+"""Events that are looked at for one request: some tenths of a second of this process's time."""
+_TURN = Lock()
+
+
+async def examine(services: Services, after: Place | None, wanted: Place | None) -> Examined:
+    """As `identity audit verify`, up to `STRETCH` events behind `after`. One at a time in each
+    process: raises `Overloaded`."""
+    if not _TURN.acquire(blocking=False):
+        raise Overloaded(5, "the audit is being checked already")
+    try:
+        keys = audit_keys(services.master)
+        return await listed(
+            services.db,
+            lambda s: audit.examine(s, keys, after=after, most=STRETCH, wanted=wanted),
+        )
+    finally:
+        _TURN.release()
