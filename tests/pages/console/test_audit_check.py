@@ -1,6 +1,7 @@
 """Whether somebody wrote in the audit, asked at the console and by the API: the same code as the
 command's, a stretch at a time."""
 
+import re
 import threading
 from typing import Any
 
@@ -101,8 +102,6 @@ async def test_a_stretch_at_a_time_finds_what_the_whole_finds(world: World, few:
 
 
 def followed(page: Any) -> str:
-    import re
-
     found = re.search(r'href="([^"]*audit-check\?after[^"]*)"', page.answer.text)
     assert found
     return found[1].replace("&amp;", "&")
