@@ -114,7 +114,7 @@ async def verify(
 ) -> VerificationOut:  # fmt: skip
     """As `identity audit verify`, some thousand events at a time: go on with `next` until it is
     null. One at a time in each process; another is answered 503."""
-    found = await administration.examine(
+    found = await administration.verify(
         actor.services, _place(after, "?after"), _place(head, "?head")
     )
     return VerificationOut(

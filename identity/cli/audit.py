@@ -157,7 +157,7 @@ def verify(
         if operation.settings.keys.master_key is None and not file.exists():
             raise SettingsError(f"{file}: is missing, so the chain's signature cannot be checked")
         keys = audit_keys(operation.master(session))
-        found = audit.examine(session, keys, wanted=wanted)
+        found = audit.verify(session, keys, wanted=wanted)
     faults = [fault.words for fault in found.faults]
     head_, archived, unsealed = found.head, found.archived, found.unsealed
     if json:

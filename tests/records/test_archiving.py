@@ -73,7 +73,7 @@ def here(db: Database) -> list[int]:
 
 def faults(db: Database, *keys: bytes) -> list[str]:
     with db.transaction() as session:
-        return [fault.words for fault in audit.examine(session, keys or (KEY,)).faults]
+        return [fault.words for fault in audit.verify(session, keys or (KEY,)).faults]
 
 
 def read(path: Path, *keys: bytes) -> Examined:
@@ -142,7 +142,7 @@ def test_an_event_that_an_archive_has_is_missing_nowhere_else(db: Database, fold
         with db.engine.connect() as connection:
             connection.execute(text(forgery))
             with archiving.Session(connection) as session:
-                found = [fault.words for fault in audit.examine(session, [KEY]).faults]
+                found = [fault.words for fault in audit.verify(session, [KEY]).faults]
             connection.rollback()
         assert any(words in fault for fault in found), (forgery, found)
     assert faults(db) == []
@@ -390,7 +390,7 @@ async def test_the_service_archives_what_is_older_than_its_retention(
     await world.log_in()
     assert len(await world.events("login")) == 1
     with world.change() as session:
-        assert audit.examine(session, world.services.master.derive_all("audit")).faults == []
+        assert audit.verify(session, world.services.master.derive_all("audit")).faults == []
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def seal(db: Database, key: bytes = KEY) -> None:
 
 def faults(db: Database, *keys: bytes) -> list[Fault]:
     with db.transaction() as session:
-        return audit.examine(session, keys or (KEY,)).faults
+        return audit.verify(session, keys or (KEY,)).faults
 
 
 def places(db: Database) -> list[int | None]:
@@ -118,7 +118,7 @@ def faults_after(db: Database, statement: str, **values: Any) -> list[int]:
     """The places at which faults are found once `statement` is done; it is undone again."""
     with db.engine.connect() as connection, Session(connection) as session:
         connection.execute(text(statement), values)
-        return [fault.seq for fault in audit.examine(session, [KEY]).faults]
+        return [fault.seq for fault in audit.verify(session, [KEY]).faults]
 
 
 @pytest.mark.parametrize("place", [1, EVENTS // 2, EVENTS])
@@ -278,7 +278,7 @@ def test_a_chain_that_grows_while_it_is_verified_has_no_fault(
             return get(*args, **kwargs)
 
         monkeypatch.setattr(session, "get", seal_and_get)
-        assert audit.examine(session, [KEY]).faults == []
+        assert audit.verify(session, [KEY]).faults == []
     assert places(db) == list(range(1, 12))
     sealer.close()
 
@@ -308,7 +308,7 @@ async def test_an_event_committed_late_is_chained_when_it_is_there(
     (login,), (late,) = await world.events("login"), await world.events("slow")
     assert (late.seq or 0) > (login.seq or 0) > 0
     with world.change() as session:
-        assert audit.examine(session, [key]).faults == []
+        assert audit.verify(session, [key]).faults == []
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
@@ -333,7 +333,7 @@ async def test_every_event_is_sealed_within_about_a_second(world: World) -> None
     with world.change() as session:
         issued = select(AuditEvent.seq).where(AuditEvent.event == "token.issued")
         assert session.exec(issued).one() is not None
-        assert audit.examine(session, audit_keys(world.services.master)).faults == []
+        assert audit.verify(session, audit_keys(world.services.master)).faults == []
 
 
 # --- The queue ------------------------------------------------------------------------------

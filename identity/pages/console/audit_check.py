@@ -19,7 +19,7 @@ class AuditCheck(Desk):
 
     async def show(self, seat: Seat, query: Query) -> Response:
         after, wanted = _place(query, "after"), _place(query, "head")
-        found = await administration.examine(self.services, after, wanted)
+        found = await administration.verify(self.services, after, wanted)
         broken = bool(found.faults) or "broken" in query
         end = found.ends or found.head
         following = found.ends and seat.at(

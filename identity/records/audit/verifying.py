@@ -43,7 +43,7 @@ class Place(NamedTuple):
         return cls(int(seq), digest)
 
 
-class Examined(NamedTuple):
+class Verdict(NamedTuple):
     """What was found between two places of the chain."""
 
     faults: list[Fault]
@@ -72,14 +72,14 @@ def archived(session: Session, keys: Sequence[bytes]) -> tuple[int, str, list[Fa
     return seq, digest, faults
 
 
-def examine(
+def verify(
     session: Session,
     keys: Sequence[bytes],
     *,
     after: Place | None = None,
     most: int | None = None,
     wanted: Place | None = None,
-) -> Examined:
+) -> Verdict:
     """Every fault, first to last. `keys`: those that may have signed. What is in archives is left
     to `archive.examine`; the chain goes on where the last one ends.
 
@@ -98,7 +98,7 @@ def examine(
     if wanted is not None:
         faults += [Fault(wanted.seq, words) for words in _not_in_chain(session, wanted)]
     head = session.get(AuditHead, 1)
-    return Examined(
+    return Verdict(
         faults,
         begins=whole if after is None or after.seq < seq else after,
         ends=ends,

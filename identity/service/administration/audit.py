@@ -4,7 +4,7 @@ from threading import Lock
 
 from identity.errors import Overloaded
 from identity.records import audit
-from identity.records.audit import Examined, Place
+from identity.records.audit import Verdict, Place
 from identity.service.opening import audit_keys
 from identity.service.wiring import Services
 from identity.store.paging import listed
@@ -14,7 +14,7 @@ STRETCH = 10_000
 _TURN = Lock()
 
 
-async def examine(services: Services, after: Place | None, wanted: Place | None) -> Examined:
+async def verify(services: Services, after: Place | None, wanted: Place | None) -> Verdict:
     """As `identity audit verify`, up to `STRETCH` events behind `after`. One at a time in each
     process: raises `Overloaded`."""
     if not _TURN.acquire(blocking=False):
@@ -23,7 +23,7 @@ async def examine(services: Services, after: Place | None, wanted: Place | None)
         keys = audit_keys(services.master)
         return await listed(
             services.db,
-            lambda s: audit.examine(s, keys, after=after, most=STRETCH, wanted=wanted),
+            lambda s: audit.verify(s, keys, after=after, most=STRETCH, wanted=wanted),
         )
     finally:
         _TURN.release()
