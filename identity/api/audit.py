@@ -49,7 +49,7 @@ class VerificationOut(BaseModel):
     ok: bool = Field(description="Whether this stretch is whole.")
     faults: list[FaultOut] = Field(description=f"The first {TOLD}.")
     fault_count: int
-    begins: str = Field(description="The `SEQ:DIGEST` behind which it begins; `0:` is before all.")
+    begins: str = Field(description="The `SEQ:DIGEST` behind which it begins; `0:-` is before all.")
     next: str | None = Field(
         description="For `after`. Null: the end was reached, and its signature checked."
     )

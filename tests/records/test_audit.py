@@ -144,6 +144,42 @@ def test_a_removed_event_is_found(sealed: Database, execute: Execute, place: int
     assert faults(sealed)[0].seq == place
 
 
+DAMAGE = {
+    "none": "SELECT 1",
+    "changed": "UPDATE audit_event SET actor = 'eve' WHERE seq IN (5, 6)",
+    "first": "DELETE FROM audit_event WHERE seq = 1",
+    "middle": "DELETE FROM audit_event WHERE seq IN (5, 6, 7)",
+    "end": "DELETE FROM audit_event WHERE seq > 9",
+    "all": "DELETE FROM audit_event",
+    "no digest": "UPDATE audit_event SET digest = NULL WHERE seq = 5",
+    "far away": "UPDATE audit_event SET seq = 9223372036854775807 WHERE seq = 5",
+    "before all": "UPDATE audit_event SET seq = -seq WHERE seq < 6",
+    "no head": "DELETE FROM audit_head",
+    "head": "UPDATE audit_head SET signature = 'x'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_stretch_at_a_time_finds_what_the_whole_walk_finds(sealed: Database, damage: str) -> None:
+    """However long a stretch is; where it ends is told as text in between."""
+    with sealed.engine.connect() as connection, Session(connection) as session:
+        connection.execute(text(DAMAGE[damage]))
+        whole = audit.verify(session, [KEY])
+        assert whole.ends is None and (whole.faults == []) is (damage == "none")
+        for most in (1, 2, 5, EVENTS - 1, EVENTS, EVENTS + 1):
+            found, after, looks = [], None, 0
+            while True:
+                part = audit.verify(session, [KEY], after=after, most=most)
+                found += part.faults
+                looks += 1
+                if part.ends is None:
+                    break
+                after = audit.Place.of(str(part.ends))
+                assert after is not None
+            assert found == whole.faults, most
+            assert looks <= EVENTS // most + 1
+
+
 def test_a_removed_event_whose_followers_moved_up_is_found(
     sealed: Database, execute: Execute
 ) -> None:

@@ -18,6 +18,9 @@ from identity.records.audit.chain import (
 from identity.records.audit.table import AuditArchive, AuditEvent, AuditHead
 from identity.store import select_of
 
+NO_DIGEST = "-"
+LARGEST = 2**63 - 1
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -26,21 +29,24 @@ class Fault:
 
 
 class Place(NamedTuple):
-    """An event in the chain, as logs and commands name it."""
+    """An event in the chain, as logs and commands name it: `7:1ef63ae8…`. Before all is `0:-`, and
+    so is the digest of an event from which it was taken."""
 
     seq: int
     digest: str
 
     def __str__(self) -> str:
-        return f"{self.seq}:{self.digest}"
+        return f"{self.seq}:{self.digest or NO_DIGEST}"
 
     @classmethod
     def of(cls, text: str) -> "Place | None":
         """None for what is no `SEQ:DIGEST`."""
         seq, _, digest = text.partition(":")
-        if not (seq.isascii() and seq.isdigit() and len(seq) < 19 and digest):
+        if not (seq.isascii() and seq.isdigit() and len(seq) < 20 and digest):
             return None
-        return cls(int(seq), digest)
+        if int(seq) > LARGEST:
+            return None
+        return cls(int(seq), "" if digest == NO_DIGEST else digest)
 
 
 class Verdict(NamedTuple):

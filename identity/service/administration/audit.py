@@ -4,7 +4,7 @@ from threading import Lock
 
 from identity.errors import Overloaded
 from identity.records import audit
-from identity.records.audit import Verdict, Place
+from identity.records.audit import Place, Verdict
 from identity.service.opening import audit_keys
 from identity.service.wiring import Services
 from identity.store.paging import listed
