@@ -1,10 +1,9 @@
 """Whether the chain is whole: all of it, or a stretch at a time."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, func, select
 
 from identity.records.audit.chain import (
@@ -18,6 +17,8 @@ from identity.records.audit.chain import (
 from identity.records.audit.table import AuditArchive, AuditEvent, AuditHead
 from identity.store import select_of
 
+STRAYS = 100
+"""So many are told of."""
 NO_DIGEST = "-"
 LARGEST = 2**63 - 1
 
@@ -119,21 +120,17 @@ def _walk(
 ) -> Generator[Fault, None, Place | None]:
     """Where it stopped, having looked at `most`; None: at the end."""
     seq, digest, wrong = archived(session, keys)
-    found: ColumnElement[bool] = col(AuditEvent.seq).is_not(None)
     if after is None:
         yield from wrong
-    else:
-        seq, digest = after if after.seq > seq else (seq, digest)
-        found = col(AuditEvent.seq) > seq
+        yield from _strays(session, seq)
+    elif after.seq > seq:
+        seq, digest = after
     while True:
         begun, count = seq, 0
-        query = select_of(*CHAINED, AuditEvent.seq, AuditEvent.digest).where(found)
-        query = query.order_by(col(AuditEvent.seq)).limit(most)
+        query = select_of(*CHAINED, AuditEvent.seq, AuditEvent.digest)
+        query = query.where(col(AuditEvent.seq) > seq).order_by(col(AuditEvent.seq)).limit(most)
         for row in session.execute(query.execution_options(yield_per=BATCH)):
             count += 1
-            if row.seq <= seq:
-                yield Fault(row.seq, f"event {row.seq} stands where another one is archived")
-                continue
             if row.seq != seq + 1:
                 yield Fault(seq + 1, f"events {seq + 1} to {row.seq - 1} are missing")
             elif link(digest, row.seq, row) != row.digest:
@@ -147,7 +144,6 @@ def _walk(
         head = session.get(AuditHead, 1, populate_existing=True)
         if head is None or head.seq <= seq or seq == begun:
             break
-        found = col(AuditEvent.seq) > seq
     if head is None:
         if seq:
             yield Fault(seq, "the signed head of the chain is missing")
@@ -158,6 +154,14 @@ def _walk(
     elif (head.seq, head.digest) != (seq, digest):
         yield Fault(seq, "the chain does not end at its signed head")
     return None
+
+
+def _strays(session: Session, archived_: int) -> Iterator[Fault]:
+    """Some of what the chain begins behind."""
+    query = select(AuditEvent.seq).where(col(AuditEvent.seq) <= archived_)
+    for seq in session.exec(query.order_by(col(AuditEvent.seq)).limit(STRAYS)):
+        assert seq is not None
+        yield Fault(seq, f"event {seq} stands where another one is archived")
 
 
 def _not_in_chain(session: Session, wanted: Place) -> list[str]:
