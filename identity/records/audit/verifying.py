@@ -1,6 +1,6 @@
 """Whether the chain is whole: all of it, or a stretch at a time."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,13 +95,7 @@ def verify(
     seq, digest, _ = archived(session, keys)
     whole = Place(seq, digest)
     faults: list[Fault] = []
-    walk = _walk(session, keys, after, most)
-    while True:
-        try:
-            faults.append(next(walk))
-        except StopIteration as end:
-            ends: Place | None = end.value
-            break
+    ends = _walk(session, keys, after, most, faults.append)
     if wanted is not None:
         faults += [Fault(wanted.seq, words) for words in _not_in_chain(session, wanted)]
     head = session.get(AuditHead, 1)
@@ -116,13 +110,17 @@ def verify(
 
 
 def _walk(
-    session: Session, keys: Sequence[bytes], after: Place | None, most: int | None
-) -> Generator[Fault, None, Place | None]:
+    session: Session,
+    keys: Sequence[bytes],
+    after: Place | None,
+    most: int | None,
+    found: Callable[[Fault], None],
+) -> Place | None:
     """Where it stopped, having looked at `most`; None: at the end."""
     seq, digest, wrong = archived(session, keys)
     if after is None:
-        yield from wrong
-        yield from _strays(session, seq)
+        for fault in (*wrong, *_strays(session, seq)):
+            found(fault)
     elif after.seq > seq:
         seq, digest = after
     while True:
@@ -132,9 +130,9 @@ def _walk(
         for row in session.execute(query.execution_options(yield_per=BATCH)):
             count += 1
             if row.seq != seq + 1:
-                yield Fault(seq + 1, f"events {seq + 1} to {row.seq - 1} are missing")
+                found(Fault(seq + 1, f"events {seq + 1} to {row.seq - 1} are missing"))
             elif link(digest, row.seq, row) != row.digest:
-                yield Fault(row.seq, f"event {row.seq} ({row.event}) or its place was changed")
+                found(Fault(row.seq, f"event {row.seq} ({row.event}) or its place was changed"))
             seq, digest = row.seq, row.digest or ""
         if most is not None:
             if count == most:
@@ -146,13 +144,13 @@ def _walk(
             break
     if head is None:
         if seq:
-            yield Fault(seq, "the signed head of the chain is missing")
+            found(Fault(seq, "the signed head of the chain is missing"))
     elif not signs(head, keys):
-        yield Fault(head.seq, "the head's signature is not ours")
+        found(Fault(head.seq, "the head's signature is not ours"))
     elif head.seq > seq:
-        yield Fault(seq + 1, f"events {seq + 1} to {head.seq} were cut off")
+        found(Fault(seq + 1, f"events {seq + 1} to {head.seq} were cut off"))
     elif (head.seq, head.digest) != (seq, digest):
-        yield Fault(seq, "the chain does not end at its signed head")
+        found(Fault(seq, "the chain does not end at its signed head"))
     return None
 
 
