@@ -28,6 +28,11 @@ pytestmark = [
 ]
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0"
 STRETCH = 10_000
+ADDRESSES = (
+    "", "/sessions", "/sessions?kind=browser&user=admin&since=2026-11-24", "/sessions?user=no",
+    "/blocks", "/mails", "/mails?do=test", "/audit", "/audit-check", "/lockdown",
+    "/lockdown?do=begin",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -204,12 +209,7 @@ def test_every_page_of_these_fits_a_small_phone_in_light_and_dark(
     tab = Tab(chromium, service, viewport=PHONE, color_scheme=scheme)
     page = tab.page
     tab.sign_in()
-    addresses = [
-        "", "/sessions", "/sessions?kind=browser&user=admin&since=2026-11-24", "/sessions?user=no",
-        "/blocks", "/mails", f"/mail?id={mail}", "/mails?do=test", "/audit", "/audit-check",
-        "/lockdown", "/lockdown?do=begin",
-    ]  # fmt: skip
-    for address in addresses:
+    for address in (*ADDRESSES, f"/mail?id={mail}"):
         look(tab, scheme, address)
     tab.go("/console/sessions?user=somebody.with.a.rather.long.name.001")
     for button in ("End those that are ticked", "End all that these filters find"):
@@ -226,6 +226,22 @@ def test_every_page_of_these_fits_a_small_phone_in_light_and_dark(
     for address in ("/lockdown", "/users", "/lockdown?do=lift", "/lockdown?do=begin"):
         look(tab, scheme, address, "stopped ")
     tab.close()
+
+
+def test_axe_finds_nothing_on_any_page_of_these(
+    chromium: Any, service: Server, db: Database, settings: Any, axe: str
+) -> None:
+    mail, found = a_mail(db, settings), []
+    for scheme in ("light", "dark"):
+        tab = Tab(chromium, service, viewport=PHONE, color_scheme=scheme)
+        tab.sign_in()
+        for address in (*ADDRESSES, f"/mail?id={mail}"):
+            tab.go(f"/console{address}")
+            tab.page.evaluate(axe)
+            for each in tab.page.evaluate("axe.run().then(found => found.violations)"):
+                found.append((scheme, address, each["id"], each["nodes"][0]["html"][:200]))
+        tab.close()
+    assert found == []
 
 
 def look(tab: Tab, scheme: str, address: str, when: str = "") -> None:
