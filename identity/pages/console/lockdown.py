@@ -62,7 +62,7 @@ class LockdownScreen(Desk):
             facts=_facts(seat, touched),
             fields=[
                 Field("reason", _("Reason, for the audit"),
-                      hint=_("Other administrators see it on every page of the console.")),
+                      hint=_("Who may read the audit sees it on every page of the console.")),
                 Field("end_tokens", _("End every token and every session too"), "check", False,
                       hint=_("Applications and services hear of it at once. Yours ends as well: "
                              "you sign in again to lift the lockdown. There is no way back.")),
