@@ -10,10 +10,11 @@ from identity.directory.users.table import User
 
 
 def user_id(session: Session, named: str | None) -> str | None:
-    """Of whom an address names by what they sign in with, or by their id; None: nobody is named."""
+    """Of whom an address names by their id, or by what they sign in with; None: nobody is named.
+    Somebody's id may be another's username, and means whose id it is."""
     if not named:
         return None
-    user = find_by_login(session, named[:256])
+    user = session.get(User, named[:200]) or find_by_login(session, named[:256])
     return user.id if user else named[:200]
 
 

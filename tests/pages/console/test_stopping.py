@@ -248,6 +248,19 @@ async def test_sessions_are_found_by_what_stands_in_the_address(world: World) ->
     assert page.status == 200 and "<img src=x" not in page.answer.text
 
 
+async def test_an_id_means_whose_id_it_is_whoever_is_called_so(world: World) -> None:
+    administrator(world)
+    ada = world.user("ada")
+    world.user(ada.id)
+    token = (await world.log_in())["access_token"]
+    await world.log_in(ada.id)
+    browser = await seated(world)
+    address = at("/sessions", user=ada.id)
+    assert "It ends 1 session." in (await post(browser, address, {"act": "all"})).text
+    await post(browser, address, {"act": "carry_out", "all": "yes"})
+    assert not await world.active(token)
+
+
 async def test_one_session_ends_at_a_press(world: World) -> None:
     administrator(world)
     world.user("ada")
