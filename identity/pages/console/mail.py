@@ -7,7 +7,6 @@ from identity.pages.console.forms import Form
 from identity.pages.console.mails import KINDS
 from identity.pages.console.screens import screen as own
 from identity.pages.registry import House
-from identity.pages.words import _
 from identity.service.administration import mail as administration
 
 
@@ -19,7 +18,7 @@ class MailScreen(Desk):
         row = found.row
         users = await self.services.db.read(lambda s: naming.users(s, [row.user_id]))
         return self.page(
-            seat, "mail", title=_(KINDS.get(row.kind, row.kind)), mail=found, row=row,
+            seat, "mail", title=KINDS.get(row.kind, row.kind), mail=found, row=row,
             state=administration.state_of(row), users=users, done=query.get("done", ""),
         )  # fmt: skip
 

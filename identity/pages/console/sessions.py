@@ -66,7 +66,7 @@ class Sessions(Desk):
         return self.page(
             seat, "sessions_end", title=_("End sessions"), ended=None, count=count,
             most=COUNTED, rows=rows, users=users, clients=clients, kind=_kind(query),
-            chosen={} if ids else _chosen(query),
+            chosen=dict.fromkeys(FILTERS, "") if ids else _chosen(query),
             back=lists.here(seat, self.screen.path, query),
         )  # fmt: skip
 
