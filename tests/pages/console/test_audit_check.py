@@ -117,7 +117,7 @@ async def test_every_kind_of_tampering_is_told(world: World) -> None:
     for statement, words in (
         (delete(AuditEvent).where(col(AuditEvent.seq) == last), "were cut off"),
         (delete(AuditEvent).where(col(AuditEvent.seq) == 2), "are missing"),
-        (update(AuditEvent).where(col(AuditEvent.seq) == 3).values(subject=EVIL), "was changed"),
+        (update(AuditEvent).where(col(AuditEvent.seq) == 4).values(subject=EVIL), "was changed"),
     ):
         damage(world, statement)
         told = await boss.done("GET", "/audit/verification")
@@ -174,15 +174,15 @@ async def test_it_takes_the_scope_and_one_turn(world: World) -> None:
     assert (await boss("GET", "/audit/verification")).status_code == 200
 
 
-async def test_ten_thousand_faults_are_counted_and_some_told(world: World) -> None:
+async def test_many_faults_are_counted_and_some_told(world: World) -> None:
     administrator(world)
     boss, browser = await acting.admin(world), await seated(world)
-    happen(world, 3_000)
+    happen(world, 250)
     await world.events("login")
     sealed(world)
     damage(world, update(AuditEvent).where(col(AuditEvent.seq) > 10).values(subject=EVIL))
     told = await boss.done("GET", "/audit/verification")
-    assert told["fault_count"] > 2_900 and len(told["faults"]) == 100
+    assert told["fault_count"] > 240 and len(told["faults"]) == 100
     page = await browser.get(at("/audit-check"))
-    assert page.text.count("or its place was changed") == 100 and "and 2" in page.text
+    assert page.text.count("or its place was changed") == 100 and "and 1" in page.text
     assert "<img src=x" not in page.answer.text

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 from sqlmodel import select
 
 from identity.authentication.mail.kinds import KINDS
 from identity.authentication.mail.outbox import OutgoingMail
 from identity.directory.users import accounts
+from identity.opaque import new_id
 from identity.pages.console.mails import KINDS as WORDS
 from tests.mailbox import last, sent
 from tests.pages.console.sitting import a_lost_mail, act, administrator, at, post, seated, somebody
@@ -64,7 +66,7 @@ async def test_a_mail_that_was_given_up_is_looked_into_and_sent_again(world: Wor
     assert "Confirm the e-mail address" in page.text and "no such box" in page.text
     page = await browser.get(at("/mail", id=lost))
     assert "To ada@example.com" in page.text and "given up" in page.text
-    assert "token=" not in page.text and "…" in page.text, "its link is not made yet"
+    assert "token=%E2%80%A6" in page.text, "its link is not made yet"
     page = await post(browser, at("/mail", id=lost), {"act": "retry"})
     assert "Tried again now" in page.text
     assert [m.to for m in await sent(world)].count("ada@example.com") >= 1
@@ -120,7 +122,7 @@ async def test_ten_thousand_mails_come_in_pages(world: World) -> None:
     sample = a_lost_mail(world)
     with world.change() as session:
         row = session.get_one(OutgoingMail, sample).model_dump(exclude={"id"})
-        session.add_all(OutgoingMail(**row) for _ in range(10_000))
+        session.execute(insert(OutgoingMail), [{**row, "id": new_id()} for _ in range(10_000)])
     page = await browser.get(at("/mails", state="given_up"))
     assert page.text.count("no such box") == 50
     page = await browser.get(next_page(page))
