@@ -130,7 +130,7 @@ def blocked(_: Settings, session: Session) -> Findings:
     count = blocks.count_wide(session)
     if count:
         yield Finding(
-            "note", "blocks", f"{count} accounts or addresses are held up by failed logins",
+            "note", "blocks", f"held up by failed logins, for more than an account at one address: {count}",
             "`identity blocks list` says which; somebody may be guessing passwords",
         )  # fmt: skip
     else:

@@ -53,7 +53,7 @@ class Sessions(Desk):
 
     async def preview(self, seat: Seat, query: Query, form: Form) -> Response:
         """How many would end, and which; nothing has yet."""
-        ids = form.all("session")[:MOST_AT_ONCE]
+        ids = [] if _means_all(form) else form.all("session")[:MOST_AT_ONCE]
 
         def unit(session: Session) -> tuple[int, Any, dict[str, str], dict[str, str]]:
             wanted = _named(session, query, form)
@@ -105,7 +105,7 @@ def _wanted(session: Session, query: Query) -> Filter:
 def _named(session: Session, query: Query, form: Form) -> Filter:
     """Those that are ticked, or all that the address asks for. All that there are end by a lockdown
     alone."""
-    if form.text("act") == "all" or form.ticked("all"):
+    if _means_all(form):
         if not _is_filtered(query):
             raise ValidationFailed([("", _("Say which sessions: set a filter first"))])
         return _wanted(session, query)
@@ -113,6 +113,10 @@ def _named(session: Session, query: Query, form: Form) -> Filter:
     if not ids:
         raise ValidationFailed([("/session", _("Tick some sessions first"))])
     return Filter(_kind(query), ids=ids)
+
+
+def _means_all(form: Form) -> bool:
+    return form.text("act") == "all" or form.ticked("all")
 
 
 def _is_filtered(query: Query) -> bool:
