@@ -130,7 +130,7 @@ def blocked(_: Settings, session: Session) -> Findings:
     count = blocks.count_wide(session)
     if count:
         yield Finding(
-            "note", "blocks", f"held up by failed logins, for more than an account at one address: {count}",
+            "note", "blocks", f"failed logins hold up more than one at one address: {count}",
             "`identity blocks list` says which; somebody may be guessing passwords",
         )  # fmt: skip
     else:

@@ -207,7 +207,7 @@ async def test_ten_thousand_blocks_come_in_pages(world: World) -> None:
     page = await browser.get(at("/blocks", address="10.0.39.15"))
     assert "10.0.39.15" in page.text and "Next page" not in page.text
     page = await browser.get(at(""))
-    assert "held up by failed logins, for more than an account at one address: 1000" in page.text
+    assert "failed logins hold up more than one at one address: 1000" in page.text
     assert 'href="/console/blocks"' in page.answer.text
 
 
