@@ -127,7 +127,7 @@ def test_sessions_are_ticked_looked_at_and_ended(
     tab = Tab(chromium, service, java_script_enabled=scripts)
     page = tab.page
     tab.sign_in("/console/sessions")
-    boxes = page.locator("input[name=session]")
+    boxes = page.locator("input[type=checkbox][name=session]")
     assert boxes.count() == 50
     for n in (0, 1, 2):
         boxes.nth(n).check()
@@ -213,7 +213,7 @@ def test_every_page_of_these_fits_a_small_phone_in_light_and_dark(
         look(tab, scheme, address)
     tab.go("/console/sessions?user=somebody.with.a.rather.long.name.001")
     for button in ("End those that are ticked", "End all that these filters find"):
-        page.locator("input[name=session]").nth(0).check()
+        page.locator("input[type=checkbox][name=session]").nth(0).check()
         page.click(f"button:has-text('{button}')")
         page.wait_for_selector("button:has-text('End them')")
         fits(tab, scheme, button)
