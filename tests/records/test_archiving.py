@@ -179,7 +179,7 @@ def test_a_chain_rewritten_from_the_start_is_not_signed(db: Database, folder: Pa
         for event in session.exec(select(AuditEvent).order_by(col(AuditEvent.seq))).all():
             event.outcome = "refused"
             assert event.seq
-            event.digest = digest = audit.chain._link(digest, event.seq, event)
+            event.digest = digest = audit.chain.link(digest, event.seq, event)
             session.add(event)
     with pytest.raises(Broken, match="not the one that was sealed"):
         make(db, folder)
