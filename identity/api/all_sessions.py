@@ -14,14 +14,13 @@ from identity.api.paging import Page, Paged, listed
 from identity.api.problems import administrative
 from identity.authentication import all_sessions
 from identity.authentication.all_sessions import COUNTED, TABLES, Filter, Kind
-from identity.directory.users import accounts
 from identity.directory.users.table import User
-from identity.errors import NotFound, ValidationFailed
+from identity.errors import ValidationFailed
 from identity.service import stopping
+from identity.service.administration.users import BY_ADMIN
 
 Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["users:write"])]
-BY_ADMIN = "ended by an administrator"
 
 router = APIRouter(prefix="/sessions", tags=["Sessions"], route_class=JsonRoute)
 
@@ -120,16 +119,9 @@ async def end_sessions(actor: Writer, body: Ending) -> EndedOut:
 async def end_session(actor: Writer, session_id: PathId) -> None:
     """With a browser's end its sessions at clients, but for offline ones. Nobody ends one of a user
     who holds more than they do."""
-
-    def unit(session: Session) -> None:
-        found = all_sessions.find(session, session_id)
-        if found is None:
-            raise NotFound("there is no such session")
-        kind, user_id = found
-        accounts.guard(session, accounts.get(session, user_id), actor.held)
-        all_sessions.end_some(session, Filter(kind, ids=[session_id]), actor.held, BY_ADMIN)
-
-    await actor.services.db.write(unit)
+    await actor.services.db.write(
+        lambda s: all_sessions.end_one(s, session_id, actor.held, BY_ADMIN)
+    )
 
 
 def shown(session: Session, kind: Kind, rows: Any) -> list[AnySessionOut]:

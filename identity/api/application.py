@@ -29,7 +29,7 @@ from identity.api.access import routes as access
 from identity.api.clients import logouts, preview
 from identity.api.clients import routes as clients
 from identity.api.issuers import routes as issuers
-from identity.api.me import notices
+from identity.api.me import history, notices
 from identity.api.me import routes as me
 from identity.api.merge_patch import validation_failed
 from identity.api.users import bulk, why
@@ -68,8 +68,9 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     app.state.services = services
     app.state.grants = grants
     for slice_ in (
-        me, notices, connections, factors, passkeys, bulk, users_listed, users, clients, logouts,
-        issuers, access, keys, audit, mail, stats, all_sessions, blocks, lockdown, why, preview,
+        me, notices, history, connections, factors, passkeys, bulk, users_listed, users, clients,
+        logouts, issuers, access, keys, audit, mail, stats, all_sessions, blocks, lockdown, why,
+        preview,
     ):  # fmt: skip
         app.include_router(slice_.router)
     app.add_exception_handler(IdentityError, _refuse)

@@ -1,4 +1,4 @@
-"""`GET /audit`: what happened."""
+"""`GET /audit`: what happened. `GET /audit/verification`: whether somebody wrote in it."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -11,11 +11,15 @@ from identity.api.actor import Acting, acting
 from identity.api.bodies import JsonRoute, Moment, Text
 from identity.api.paging import Page, Paged, listed
 from identity.api.problems import administrative
-from identity.records.audit import AuditEvent, Outcome
+from identity.errors import ValidationFailed
+from identity.records.audit import AuditEvent, Outcome, Place
 from identity.records.audit.reading import matching
+from identity.service.administration import audit as administration
 
 Reader = Annotated[Acting, Security(acting, scopes=["audit:read"])]
 Id = Annotated[Text | None, Query(max_length=200)]
+TOLD = 100
+"""Faults that an answer names."""
 
 
 class AuditEventOut(BaseModel):
@@ -32,6 +36,29 @@ class AuditEventOut(BaseModel):
     detail: dict[str, Any]
     seq: int | None = Field(description="Its place in the sealed chain, within a second.")
     digest: str | None
+
+
+class FaultOut(BaseModel):
+    seq: int
+    words: str = Field(examples=["event 7 (user.disabled) or its place was changed"])
+
+
+class VerificationOut(BaseModel):
+    """What was found in a stretch of the chain."""
+
+    ok: bool = Field(description="Whether this stretch is whole.")
+    faults: list[FaultOut] = Field(description=f"The first {TOLD}.")
+    fault_count: int
+    begins: str = Field(description="The `SEQ:DIGEST` behind which it begins; `0:-` is before all.")
+    next: str | None = Field(
+        description="For `after`. Null: the end was reached, and its signature checked."
+    )
+    head: str | None = Field(
+        description="The head on record; compare it with those in the logs (`audit sealed`).",
+        examples=["7:1ef63ae8…"],
+    )
+    archived: str | None = Field(description="The last event that is in an archive.")
+    unsealed: int = Field(description="Events that no chain protects yet.")
 
 
 router = APIRouter(tags=["Audit"], route_class=JsonRoute)
@@ -61,7 +88,7 @@ async def list_events(
 
     def unit(session: Session) -> Page[AuditEventOut]:
         rows, following = window.take(
-            session, query, AuditEvent.id, newest_first=True, parse=_event_id
+            session, query, AuditEvent.id, newest_first=True, parse=event_id
         )
         items = [AuditEventOut.model_validate(row, from_attributes=True) for row in rows]
         return Page(items=items, next=following)
@@ -69,7 +96,47 @@ async def list_events(
     return await listed(actor_.services.db, unit)
 
 
-def _event_id(text: str) -> int:
+@router.get(
+    "/audit/verification", operation_id="verify_audit",
+    summary="Whether an event was changed, removed, reordered or cut off",
+    responses=administrative(),
+)  # fmt: skip
+async def verify(
+    actor: Reader,
+    after: Annotated[
+        Text | None, Query(max_length=100, description="`next` of the answer before.")
+    ] = None,
+    head: Annotated[
+        Text | None,
+        Query(max_length=100, description="A head from the logs, to be found in the chain.",
+              examples=["7:1ef63ae8…"]),
+    ] = None,
+) -> VerificationOut:  # fmt: skip
+    """As `identity audit verify`, some thousand events at a time: go on with `next` until it is
+    null. One at a time in each process; another is answered 503."""
+    found = await administration.verify(
+        actor.services, _place(after, "?after"), _place(head, "?head")
+    )
+    return VerificationOut(
+        ok=not found.faults,
+        faults=[FaultOut(seq=each.seq, words=each.words) for each in found.faults[:TOLD]],
+        fault_count=len(found.faults),
+        begins=str(found.begins),
+        next=str(found.ends) if found.ends else None,
+        head=str(found.head) if found.head else None,
+        archived=str(found.archived) if found.archived else None,
+        unsealed=found.unsealed,
+    )
+
+
+def _place(text: str | None, pointer: str) -> Place | None:
+    place = Place.of(text) if text else None
+    if text and place is None:
+        raise ValidationFailed([(pointer, "is SEQ:DIGEST, as the logs and this address say it")])
+    return place
+
+
+def event_id(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise ValueError(text)
     return int(text)

@@ -16,7 +16,9 @@ from sqlmodel.sql.expression import SelectOfScalar
 from identity.authentication import browser
 from identity.clock import utcnow
 from identity.directory.access.authority import Held, beyond_roles
+from identity.directory.users import accounts
 from identity.directory.users.table import UserRole
+from identity.errors import NotFound
 from identity.store import select_of
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.table import BrowserSession, LoginSession
@@ -85,6 +87,17 @@ def end_some(
     if wanted.kind == "client":
         return Ended(len(ids), lifecycle.end_all(session, reason, ids=ids))
     return Ended(len(ids), sum(browser.end(session, each, reason) for each in ids))
+
+
+def end_one(session: Session, session_id: str, held: Held, reason: str) -> None:
+    """With a browser's end its sessions at clients, but for offline ones. `NotFound` where it is
+    none or has ended, `Forbidden` where its user holds more than `held`."""
+    found = find(session, session_id)
+    if found is None:
+        raise NotFound("there is no such session")
+    kind, user_id = found
+    accounts.guard(session, accounts.get(session, user_id), held)
+    end_some(session, Filter(kind, ids=[session_id]), held, reason)
 
 
 def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import delete, literal, null, union_all
+from sqlalchemy import delete, func, literal, null, union_all
 from sqlmodel import Session, col
 
 from identity.authentication import totp
@@ -26,6 +26,8 @@ Kind = Literal["pair", "account", "address", "user_code", "second_factor"]
 """`pair`: an account at one address. `account`: it, from everywhere. `address`: it, for every
 account. `user_code`: codes of devices, typed by a user, from an address, or in all.
 `second_factor`: an account's codes by the clock."""
+COUNTED = 1_000
+"""Beyond so many nobody counts: the overview asks often."""
 OF_FACTOR = "factor:"
 """Begins the id of a block of the last kind; a user's id follows."""
 
@@ -61,6 +63,14 @@ def listed(
     if after is not None:
         query = query.where(c.id > after)
     return [Block(*row) for row in session.execute(query.order_by(c.id).limit(most))]
+
+
+def count_wide(session: Session) -> int:
+    """How many hold up more than an account at one address; `COUNTED` at the most."""
+    query, c = _blocks()
+    some = query.where(c.kind != "pair").limit(COUNTED).subquery()
+    counted: int = session.execute(select_of(func.count()).select_from(some)).scalar_one()
+    return counted
 
 
 def release(session: Session, block_id: str, held: Held) -> Block:

@@ -1,7 +1,7 @@
 """`identity audit …`"""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -9,6 +9,9 @@ from identity.cli.frame import operating
 from identity.cli.moments import Moment, moment
 from identity.cli.naming import ids_of
 from identity.cli.printing import AsJson, as_json, ordered, remark, table
+
+if TYPE_CHECKING:
+    from identity.records.audit import Place
 
 commands = typer.Typer(
     name="audit", help="Read the audit trail and check its chain.", rich_markup_mode=None
@@ -141,11 +144,8 @@ def verify(
     The chain's head is printed: compare it with the heads in the logs ("audit sealed"), which
     whoever can change the database cannot change.
     """
-    from sqlmodel import col, func, select
-
     from identity.keys import master
     from identity.records import audit
-    from identity.records.audit import AuditEvent, AuditHead
     from identity.service.opening import audit_keys
     from identity.settings import SettingsError
 
@@ -157,67 +157,37 @@ def verify(
         if operation.settings.keys.master_key is None and not file.exists():
             raise SettingsError(f"{file}: is missing, so the chain's signature cannot be checked")
         keys = audit_keys(operation.master(session))
-        faults = [fault.words for fault in audit.verify(session, keys)]
-        if wanted is not None:
-            faults += _not_in_chain(session, *wanted)
-        last = session.get(AuditHead, 1)
-        archived = audit.archived(session, keys)[:2]
-        unsealed = session.exec(select(func.count()).where(col(AuditEvent.seq).is_(None))).one()
-    where = {"seq": last.seq, "digest": last.digest} if last else None
+        found = audit.verify(session, keys, wanted=wanted)
+    faults = [fault.words for fault in found.faults]
+    head_, archived, unsealed = found.head, found.archived, found.unsealed
     if json:
         as_json(
             {
-                "ok": not faults, "faults": faults, "head": where, "unsealed": unsealed,
-                "archived": {"seq": archived[0], "digest": archived[1]} if archived[0] else None,
+                "ok": not faults, "faults": faults, "head": head_ and head_._asdict(),
+                "unsealed": unsealed, "archived": archived and archived._asdict(),
             }
         )  # fmt: skip
     else:
         for words in faults:
             print(f"fault: {words}")
-        print(f"head: {last.seq}:{last.digest}" if last else "head: none, nothing is sealed yet")
-        if archived[0]:
-            print("archived: {}:{}".format(*archived))
+        print(f"head: {head_}" if head_ else "head: none, nothing is sealed yet")
+        if archived:
+            print(f"archived: {archived}")
         print(f"unsealed: {unsealed}")
         remark("The chain is broken." if faults else "The chain is whole.")
     raise typer.Exit(1 if faults else 0)
 
 
-def _head(text: str) -> tuple[int, str]:
-    seq, _, digest = text.partition(":")
-    if not (seq.isascii() and seq.isdigit() and len(seq) < 19 and digest):
+def _head(text: str) -> "Place":
+    from identity.records.audit import Place
+
+    place = Place.of(text)
+    if place is None:
         raise typer.BadParameter("--head is SEQ:DIGEST, as the logs and this command print it")
-    return int(seq), digest
+    return place
 
 
-def _not_in_chain(session: Any, seq: int, digest: str) -> list[str]:
-    from sqlmodel import select
-
-    from identity.records.audit import AuditEvent
-
-    found: str | None = session.exec(select(AuditEvent.digest).where(AuditEvent.seq == seq)).first()
-    if found is None and (found := _in_archive(session, seq)) == "":
-        return [f"event {seq} is archived: give `audit verify --head` the files up to it"]
-    if found is None:
-        return [f"the chain does not reach the head {seq}: it was cut off"]
-    if found != digest.lower():
-        return [f"event {seq} is not the one of that head: the chain was written anew"]
-    return []
-
-
-def _in_archive(session: Any, seq: int) -> str | None:
-    """The digest of an archive's last event; empty for another one's, None for one of none."""
-    from sqlmodel import select
-
-    from identity.records.audit import AuditArchive
-
-    query = select(AuditArchive).where(AuditArchive.first <= seq, AuditArchive.last >= seq)
-    archive = session.exec(query).first()
-    if archive is None:
-        return None
-    return str(archive.digest) if archive.last == seq else ""
-
-
-def _verify_files(files: list[Path], wanted: tuple[int, str] | None, *, json: bool) -> NoReturn:
+def _verify_files(files: list[Path], wanted: "Place | None", *, json: bool) -> NoReturn:
     from identity.keys import master
     from identity.records.audit.archive import Stretch, examine
     from identity.service.opening import audit_keys

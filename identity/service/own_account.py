@@ -126,7 +126,7 @@ def data(session: Session, user_id: str) -> dict[str, Any]:
         "browser_sessions": [_members(row, BROWSER) for row in browsers],
         "sessions": [_members(row, LOGIN) for row in logins],
         "applications": [_members(row, CONSENT) for row in consents.of_user(session, user_id)],
-        "history": [_told(row, user_id) for row in events],
+        "history": [told(row, user_id) for row in events],
     }  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def _members(row: object, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names}
 
 
-def _told(event: AuditEvent, user_id: str) -> Mapping[str, Any]:
+def told(event: AuditEvent, user_id: str) -> Mapping[str, Any]:
     """Where somebody else acted, not from where."""
     own = event.actor in (user_id, None)
     return {

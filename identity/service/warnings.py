@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from sqlmodel import Session, col, func, select
 
+from identity.authentication import blocks
+from identity.authentication.mail.outbox import OutgoingMail
 from identity.clock import utcnow
 from identity.directory.access.granting import ADMIN
 from identity.directory.access.table import Role
@@ -24,6 +26,7 @@ def warnings(session: Session, settings: Settings, *, all_of_them: bool = False)
     """What is not as it should be; `all_of_them`: also what is."""
     checks: tuple[Callable[[Settings, Session], Findings], ...] = (
         signing_keys, administrators, administrators_factor, demonstration, sealing, outbox,
+        mails, blocked,
     )  # fmt: skip
     found = [finding for check in checks for finding in check(settings, session)]
     return [each for each in found if all_of_them or each.level != "ok"]
@@ -128,6 +131,38 @@ def outbox(_: Settings, session: Session) -> Findings:
         )  # fmt: skip
     if not rows:
         yield Finding("ok", "logouts", "clients have been told")
+
+
+def mails(settings: Settings, session: Session) -> Findings:
+    late = col(OutgoingMail.noted_at) < utcnow() - LATE
+    unsent = col(OutgoingMail.sent_at).is_(None)
+    query = select(func.count()).where(unsent, late | col(OutgoingMail.given_up_at).is_not(None))
+    stuck = session.exec(query.select_from(OutgoingMail)).one()
+    if stuck:
+        yield Finding(
+            "note", "mails", f"{stuck} could not be sent",
+            "`identity mail list` says why, `identity mail test ADDRESS` what the server says",
+        )  # fmt: skip
+    elif not settings.sends_mail:
+        yield Finding(
+            "note", "mails", "none are sent: IDENTITY_SMTP_URL is not set",
+            "without mails nobody can reset a password, be invited, or hear of what happens to "
+            "their account",
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "mails", "have been sent")
+
+
+def blocked(_: Settings, session: Session) -> Findings:
+    """Not who is held up at one address: people mistype their passwords all day."""
+    count = blocks.count_wide(session)
+    if count:
+        yield Finding(
+            "note", "blocks", f"failed logins hold up more than one at one address: {count}",
+            "`identity blocks list` says which; somebody may be guessing passwords",
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "blocks", "nobody is held up everywhere")
 
 
 def _days(span: timedelta) -> str:

@@ -52,6 +52,18 @@ def test_no_words_of_a_template_are_unmarked() -> None:
     assert bare == {}
 
 
+def test_no_template_marks_what_it_is_given() -> None:
+    """What is marked in a template is markup, as far as Jinja goes: it does not escape it. Words
+    that are marked in Python are translated where they are shown."""
+    folder, given = Path(rendering.__file__).parent / "templates", {}
+    for path in sorted(folder.rglob("*.html")):
+        if found := re.findall(
+            r"\b(?:_|gettext|ngettext)\(\s*(?![\s\"'])[^)]*\)?", path.read_text()
+        ):
+            given[path.name] = found
+    assert given == {}
+
+
 def test_what_lower_floors_say_is_marked() -> None:
     assert set(BUILT_IN.values()) <= set(from_below.SAID)
     text = "The password must have at least 15 characters."

@@ -45,7 +45,7 @@ def seal(db: Database, key: bytes = KEY) -> None:
 
 def faults(db: Database, *keys: bytes) -> list[Fault]:
     with db.transaction() as session:
-        return list(audit.verify(session, list(keys or (KEY,))))
+        return audit.verify(session, keys or (KEY,)).faults
 
 
 def places(db: Database) -> list[int | None]:
@@ -118,7 +118,7 @@ def faults_after(db: Database, statement: str, **values: Any) -> list[int]:
     """The places at which faults are found once `statement` is done; it is undone again."""
     with db.engine.connect() as connection, Session(connection) as session:
         connection.execute(text(statement), values)
-        return [fault.seq for fault in audit.verify(session, [KEY])]
+        return [fault.seq for fault in audit.verify(session, [KEY]).faults]
 
 
 @pytest.mark.parametrize("place", [1, EVENTS // 2, EVENTS])
@@ -142,6 +142,42 @@ def test_a_removed_event_is_found(sealed: Database, execute: Execute, place: int
     happen(sealed)
     seal(sealed)
     assert faults(sealed)[0].seq == place
+
+
+DAMAGE = {
+    "none": "SELECT 1",
+    "changed": "UPDATE audit_event SET actor = 'eve' WHERE seq IN (5, 6)",
+    "first": "DELETE FROM audit_event WHERE seq = 1",
+    "middle": "DELETE FROM audit_event WHERE seq IN (5, 6, 7)",
+    "end": "DELETE FROM audit_event WHERE seq > 9",
+    "all": "DELETE FROM audit_event",
+    "no digest": "UPDATE audit_event SET digest = NULL WHERE seq = 5",
+    "far away": "UPDATE audit_event SET seq = 9223372036854775807 WHERE seq = 5",
+    "before all": "UPDATE audit_event SET seq = -seq WHERE seq < 6",
+    "no head": "DELETE FROM audit_head",
+    "head": "UPDATE audit_head SET signature = 'x'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_stretch_at_a_time_finds_what_the_whole_walk_finds(sealed: Database, damage: str) -> None:
+    """However long a stretch is; where it ends is told as text in between."""
+    with sealed.engine.connect() as connection, Session(connection) as session:
+        connection.execute(text(DAMAGE[damage]))
+        whole = audit.verify(session, [KEY])
+        assert whole.ends is None and (whole.faults == []) is (damage == "none")
+        for most in (1, 2, 5, EVENTS - 1, EVENTS, EVENTS + 1):
+            found, after, looks = [], None, 0
+            while True:
+                part = audit.verify(session, [KEY], after=after, most=most)
+                found += part.faults
+                looks += 1
+                if part.ends is None:
+                    break
+                after = audit.Place.of(str(part.ends))
+                assert after is not None
+            assert found == whole.faults, most
+            assert looks <= EVENTS // most + 1
 
 
 def test_a_removed_event_whose_followers_moved_up_is_found(
@@ -194,7 +230,7 @@ def test_events_added_without_the_key_are_found(sealed: Database, execute: Execu
     with sealed.transaction() as session:
         last = session.exec(select(AuditEvent).where(AuditEvent.seq == EVENTS)).one()
         new = session.exec(select(AuditEvent).where(col(AuditEvent.seq).is_(None))).one()
-        new.seq, new.digest = EVENTS + 1, chain._link(last.digest or "", EVENTS + 1, new)
+        new.seq, new.digest = EVENTS + 1, chain.link(last.digest or "", EVENTS + 1, new)
         session.add(new)
     assert [fault.words for fault in faults(sealed)] == [
         "the chain does not end at its signed head"
@@ -278,7 +314,7 @@ def test_a_chain_that_grows_while_it_is_verified_has_no_fault(
             return get(*args, **kwargs)
 
         monkeypatch.setattr(session, "get", seal_and_get)
-        assert list(audit.verify(session, [KEY])) == []
+        assert audit.verify(session, [KEY]).faults == []
     assert places(db) == list(range(1, 12))
     sealer.close()
 
@@ -308,7 +344,7 @@ async def test_an_event_committed_late_is_chained_when_it_is_there(
     (login,), (late,) = await world.events("login"), await world.events("slow")
     assert (late.seq or 0) > (login.seq or 0) > 0
     with world.change() as session:
-        assert list(audit.verify(session, [key])) == []
+        assert audit.verify(session, [key]).faults == []
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
@@ -333,7 +369,7 @@ async def test_every_event_is_sealed_within_about_a_second(world: World) -> None
     with world.change() as session:
         issued = select(AuditEvent.seq).where(AuditEvent.event == "token.issued")
         assert session.exec(issued).one() is not None
-        assert list(audit.verify(session, audit_keys(world.services.master))) == []
+        assert audit.verify(session, audit_keys(world.services.master)).faults == []
 
 
 # --- The queue ------------------------------------------------------------------------------

@@ -24,10 +24,7 @@ from identity.authentication.mail import resetting
 from identity.directory.users import accounts, names
 from identity.directory.users.shown import UserOut
 from identity.directory.users.table import User
-from identity.errors import Conflict, ValidationFailed
-from identity.records import audit
 from identity.service.administration import users as administration
-from identity.service.wiring import Services
 
 Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]
 Writer = Annotated[Acting, Security(acting, scopes=["users:write"])]
@@ -43,7 +40,9 @@ async def create_user(actor: Writer, body: NewUser, response: Response) -> UserO
     """Nobody can give roles that hold more than they hold themselves."""
     services = actor.services
     if body.invite:
-        _check_invitable(services, body.email, body.password is not None)
+        administration.check_invitable(
+            services.mails, body.email, has_password=body.password is not None
+        )
     username = names.username(body.username)
     password = body.password.get_secret_value() if body.password is not None else None
     password_hash = await administration.hashed(services, username, body.email, password)
@@ -126,16 +125,8 @@ async def reset_password(
 )  # fmt: skip
 async def invite(actor: Writer, user_id: PathId) -> None:
     """A mail with a link that is good for seven days."""
-
-    def unit(session: Session) -> None:
-        user = accounts.get(session, user_id, lock=True)
-        accounts.guard(session, user, actor.held)
-        if not actor.services.mails.on or user.email is None or user.password_hash is not None:
-            raise Conflict("the user has a password, or no address, or no mail can be sent")
-        resetting.invite(session, actor.services.mails, user)
-        audit.record(session, "user.invited", subject=user.id)
-
-    await actor.services.db.write(unit)
+    mails = actor.services.mails
+    await actor.services.db.write(lambda s: administration.invite(s, mails, user_id, actor.held))
 
 
 @router.put(
@@ -189,13 +180,6 @@ async def end_session(actor: Writer, user_id: PathId, session_id: PathId) -> Non
     await actor.services.db.write(
         lambda s: administration.end_session(s, user_id, session_id, actor.held)
     )
-
-
-def _check_invitable(services: Services, email: str | None, has_password: bool) -> None:
-    if email is None or has_password:
-        raise ValidationFailed([("/invite", "takes an e-mail address and no password")])
-    if not services.mails.on:
-        raise ValidationFailed([("/invite", "no mail can be sent: IDENTITY_SMTP_URL is not set")])
 
 
 def shown(session: Session, user: User, response: Response) -> UserOut:

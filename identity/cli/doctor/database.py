@@ -10,7 +10,7 @@ from sqlalchemy import cast, literal, text
 from sqlmodel import Session, func, select
 
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.cli.doctor.outbox import examine_mails, examine_outbox
+from identity.cli.doctor.outbox import examine_blocks, examine_mails, examine_outbox
 from identity.cli.doctor.passkeys import examine_passkeys
 from identity.cli.frame import Operation, sqlite_path
 from identity.clock import utcnow
@@ -54,7 +54,7 @@ def examine_database(operation: Operation) -> Findings:
         yield Finding("ok", "schema", f"at {migrating.current(session.connection())}")
         checks: tuple[Callable[[Operation, Session], Findings], ...] = (
             _replication, _older, _writers, _clock, _master_key, _signing_keys, _users, _subjects,
-            _audit, examine_outbox, examine_mails, examine_passkeys,
+            _audit, examine_outbox, examine_mails, examine_blocks, examine_passkeys,
         )  # fmt: skip
         for check in checks:
             yield from check(operation, session)

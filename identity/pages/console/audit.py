@@ -1,15 +1,13 @@
 """`/console/audit`: who did what, by names, filtered by what stands in the address."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from sqlmodel import Session
 from sqlmodel.sql.expression import SelectOfScalar
 
-from identity.directory.users.accounts import find_by_login
-from identity.errors import ValidationFailed
 from identity.http.messages import Response
 from identity.pages.console import lists, naming
 from identity.pages.console.desk import Desk, Query, Seat
@@ -68,12 +66,12 @@ def filtered(session: Session, query: Query) -> SelectOfScalar[AuditEvent]:
     """What the address asks for. People may be named; `ValidationFailed` for what is no date."""
     outcome = query.get("outcome")
     return matching(
-        actor=_id_of(session, query.get("actor")),
-        subject=_id_of(session, query.get("subject")),
+        actor=naming.user_id(session, query.get("actor")),
+        subject=naming.user_id(session, query.get("subject")),
         event=(query.get("event") or "")[:100] or None,
         outcome=outcome if outcome in ("success", "refused") else None,  # type: ignore[arg-type]
-        since=_day(query.get("since")),
-        until=_day(query.get("until"), after=timedelta(days=1)),
+        since=lists.day(query, "since"),
+        until=lists.day(query, "until", after=timedelta(days=1)),
     )
 
 
@@ -81,24 +79,6 @@ def event_id(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise ValueError(text)
     return int(text)
-
-
-def _id_of(session: Session, named: str | None) -> str | None:
-    if not named:
-        return None
-    user = find_by_login(session, named[:256])
-    return user.id if user else named[:200]
-
-
-def _day(text: str | None, after: timedelta = timedelta(0)) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment + after
-    except (ValueError, OverflowError):
-        raise ValidationFailed([("?since", _("Must be a day such as 2026-11-24"))]) from None
 
 
 def _row(event: AuditEvent, called: Mapping[str, str]) -> Row:

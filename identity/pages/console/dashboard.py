@@ -2,7 +2,7 @@
 without it they are as of when the page was asked for."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlmodel import Session, col, select
 
@@ -10,6 +10,7 @@ from identity.clock import utcnow
 from identity.http.messages import Response, json_response
 from identity.pages.console import naming
 from identity.pages.console.desk import ALONE, Desk, Query, Seat
+from identity.pages.console.screens import SCREENS
 from identity.pages.console.screens import screen as own
 from identity.pages.registry import House
 from identity.pages.words import _
@@ -25,6 +26,17 @@ MOST = 10_000
 """Sessions are counted so far and no further: the overview is asked for every few seconds."""
 HEIGHT, STEP, GAP = 120, 24, 6
 """Of the chart, in its own units: how high, how wide an hour is, and the space between two."""
+
+
+LEADS: Final = {
+    "mails": ("/mails", {"state": "given_up"}),
+    "blocks": ("/blocks", {}),
+    "logouts": ("/clients", {}),
+    "signing key": ("/keys", {}),
+    "users": ("/users", {"role": "admin"}),
+    "audit": ("/audit", {}),
+}
+"""Where what a warning is about can be looked at."""
 
 
 class Bar(NamedTuple):
@@ -57,7 +69,8 @@ class Dashboard(Desk):
         hours = found.get("hours", [])
         return self.page(
             seat, "dashboard", title=_("Overview"), sees=sees, bars=drawn(hours), height=HEIGHT,
-            width=HOURS * STEP, bar=STEP - GAP, top=_top(hours), now=utcnow(), **found,
+            width=HOURS * STEP, bar=STEP - GAP, top=_top(hours), now=utcnow(), leads=_leads(seat),
+            **found,
         )  # fmt: skip
 
     async def _live(self, sees: bool) -> Response:
@@ -68,6 +81,16 @@ class Dashboard(Desk):
         numbers = {name: found[name] for name in ("logins", "failures", "tokens", "sessions")}
         now = f"{utcnow():%H:%M:%S}"
         return json_response({**numbers, "bars": bars, "as_of": now}, headers=[ALONE])
+
+
+def _leads(seat: Seat) -> dict[str, str]:
+    """To screens that this administrator may see."""
+    needs = {each.path.removeprefix("/console"): each.needs for each in SCREENS}
+    return {
+        what: seat.at(path, **query)
+        for what, (path, query) in LEADS.items()
+        if seat.scopes.intersection(needs[path])
+    }
 
 
 def _numbers(session: Session) -> dict[str, Any]:

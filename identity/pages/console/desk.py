@@ -34,6 +34,7 @@ from identity.records import audit
 from identity.service.interactions import Person
 from identity.service.people import person_at
 from identity.service.wiring import Services
+from identity.tokens.lockdown import OPEN, State, now_in_force
 
 ALONE: Header = (b"cross-origin-opener-policy", b"same-origin")
 Query = Mapping[str, str]
@@ -48,6 +49,8 @@ class Seat:
     base: str
     here: str
     """The address of what is asked for."""
+    lockdown: State = OPEN
+    """As it is now: every screen says so while one lasts."""
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -159,7 +162,8 @@ class Desk:
         here = base + self.screen.path + (f"?{asked}" if asked else "")
         if person is None:
             return see_other(returning.with_to(f"{base}/sign-in", here))
-        seat = Seat(person, self.services, base, here)
+        state = await now_in_force(self.services.lockdowns)
+        seat = Seat(person, self.services, base, here, state)
         try:
             if not seat.scopes & ADMINISTRATIVE:
                 self._note(missing="console")

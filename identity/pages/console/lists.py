@@ -1,8 +1,11 @@
 """Lists whose state is in their address: a window of rows, and the address of the next."""
 
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
+from identity.errors import ValidationFailed
 from identity.pages.console.desk import Query, Seat
+from identity.pages.words import _
 from identity.store.paging import Window, key_of
 
 PAGE = 50
@@ -34,3 +37,22 @@ def first(seat: Seat, path: str, query: Query) -> str:
 
 def searched(query: Query) -> str:
     return query.get("q", "").strip()[:200]
+
+
+def day(query: Query, name: str, after: timedelta = timedelta(0)) -> datetime | None:
+    """So long after a day, or a moment, that the address names. Raises `ValidationFailed`."""
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment + after
+    except (ValueError, OverflowError):
+        wrong = [(f"?{name}", _("Must be a day such as 2026-11-24"))]
+        raise ValidationFailed(wrong) from None
+
+
+def here(seat: Seat, path: str, query: Query) -> str:
+    """The same page of the list."""
+    return address(seat, path, query, after=query.get("after"))

@@ -5,7 +5,17 @@ from collections.abc import Iterable
 from sqlmodel import Session, col, select
 
 from identity.directory.clients.table import Client
+from identity.directory.users.accounts import find_by_login
 from identity.directory.users.table import User
+
+
+def user_id(session: Session, named: str | None) -> str | None:
+    """Of whom an address names by their id, or by what they sign in with; None: nobody is named.
+    Somebody's id may be another's username, and means whose id it is."""
+    if not named:
+        return None
+    user = session.get(User, named[:200]) or find_by_login(session, named[:256])
+    return user.id if user else named[:200]
 
 
 def users(session: Session, ids: Iterable[str | None]) -> dict[str, str]:

@@ -37,9 +37,17 @@ SCREENS: Final = (
             "list_user_sessions", "end_user_sessions", "end_user_session",
             "list_user_browser_sessions", "end_user_browser_session",
             "list_user_consents", "withdraw_user_consent",
-            "list_user_factors", "reset_user_factors",
+            "list_user_factors", "reset_user_factors", "invite_user",
             "issue_enrolment_link", "withdraw_enrolment_links",
         ),
+    ),
+    Screen(
+        "/console/sessions", "sessions", ("users:read",), _("Sessions"), PEOPLE,
+        ("list_sessions", "end_session", "end_sessions"),
+    ),
+    Screen(
+        "/console/blocks", "blocks", ("users:read",), _("Blocked sign-ins"), PEOPLE,
+        ("list_blocks", "release_block"),
     ),
     Screen(
         "/console/clients", "clients", ("clients:read",), _("Clients"), PROGRAMS,
@@ -86,6 +94,15 @@ SCREENS: Final = (
     ),
     Screen("/console/audit-export", "audit_export", ("audit:read",), "", "",
            ("list_audit_events",)),
+    Screen("/console/audit-check", "audit_check", ("audit:read",), "", "", ("verify_audit",)),
+    Screen(
+        "/console/mails", "mails", ("mail:read",), _("Mails"), SERVICE, ("list_mail", "test_mail")
+    ),
+    Screen("/console/mail", "mail", ("mail:read",), "", "", ("get_mail", "retry_mail")),
+    Screen(
+        "/console/lockdown", "lockdown", ("audit:read", "lockdown:write"), _("Lockdown"), SERVICE,
+        ("get_lockdown", "begin_lockdown", "lift_lockdown"),
+    ),
     Screen("/console/settings", "settings", ("audit:read",), _("Settings"), SERVICE),
 )  # fmt: skip
 

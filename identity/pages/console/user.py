@@ -89,9 +89,12 @@ class UserScreen(Desk):
             }  # fmt: skip
 
         found = await listed(self.services.db, unit)
+        user = found["user"]
+        invitable = user.status == "active" and user.email and user.password_hash is None
         return self.page(
-            seat, "user", title=found["user"].username, done=query.get("done", ""),
-            mine=user_id == seat.person.user.id, **found,
+            seat, "user", title=user.username, done=query.get("done", ""),
+            mine=user_id == seat.person.user.id, invitable=invitable and self.services.mails.on,
+            **found,
         )  # fmt: skip
 
     async def _user(self, query: Query) -> User:
@@ -212,6 +215,12 @@ class UserScreen(Desk):
             back=self._back(seat, query), another="",
         )  # fmt: skip
 
+    async def invite(self, seat: Seat, query: Query, form: Form) -> Response:
+        """Once more, perhaps: somebody who has no password sets one by the mail's link."""
+        user_id, mails = query.get("id", ""), self.services.mails
+        await self.services.db.write(lambda s: administration.invite(s, mails, user_id, seat.held))
+        return self.done(self._back(seat, query), "invited")
+
     async def factors_sheet(self, seat: Seat, query: Query) -> Sheet:
         user = await self._user(query)
         return Sheet(
@@ -312,6 +321,7 @@ class UserScreen(Desk):
         "edit": Deed("update_user", "users:write", edit, edit_sheet),
         "roles": Deed("set_user_roles", "users:write", set_roles, roles_sheet, proof=True),
         "password": Deed("reset_password", "users:write", password, password_sheet, proof=True),
+        "invite": Deed("invite_user", "users:write", invite),
         "factors": Deed("reset_user_factors", "users:write", factors, factors_sheet, proof=True),
         "link": Deed(
             "issue_enrolment_link", "users:write", enrolment.issue, enrolment.sheet, proof=True

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from identity.authentication.mail import resetting
 from identity.clock import utcnow
 from identity.directory.access.table import Role
 from identity.directory.users import accounts
@@ -112,6 +113,7 @@ class Users(Desk):
             lambda s: s.exec(select(Role.name, Role.description).order_by(Role.name)).all()
         )
         roles = [Option(name, name, words) for name, words in names]
+        invited = [Option("invite", _("with a link in a mail"))] if self.services.mails.on else []
         given = [Field("roles", _("Roles"), "checks", [], options=roles)]
         return Sheet(
             title=_("New user"),
@@ -126,6 +128,7 @@ class Users(Desk):
                     "first", _("First sign-in"), "select", "one_time",
                     options=[
                         Option("one_time", _("with a one-time password")),
+                        *invited,
                         Option("none", _("not yet: without a password")),
                     ],
                 ),
@@ -134,20 +137,27 @@ class Users(Desk):
         )  # fmt: skip
 
     async def create(self, seat: Seat, query: Query, form: Form) -> Response:
-        username, roles = form.text("username"), form.all("roles")
+        username, roles, mails = form.text("username"), form.all("roles"), self.services.mails
+        invited = form.text("first") == "invite"
+        if invited and not form.some("email"):
+            raise ValidationFailed([("/email", _("The invitation goes there."))])
         if roles and not stepped_up(seat.person):
             words = _("You have been here too long to give roles. Create the user without them.")
             raise Conflict(words)
 
         def unit(session: Session) -> User:
-            return accounts.create(
+            user = accounts.create(
                 session, username=username, email=form.some("email"), name=form.some("name"),
                 roles=roles, held=seat.held,
             )  # fmt: skip
+            if invited:
+                resetting.invite(session, mails, user)
+            return user
 
         user = await self.services.db.write(unit)
         if form.text("first") != "one_time":
-            return self.done(seat.at("/user", id=user.id), "created")
+            done = "invited" if invited else "created"
+            return self.done(seat.at("/user", id=user.id), done)
         one_time = await administration.reset_password(self.services, user.id, None, seat.held)
         return self.page(
             seat, "once", title=_("User created"), secret=one_time.password,

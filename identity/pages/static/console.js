@@ -32,6 +32,10 @@ snippets are copied by a press, numbers of the overview come anew. Without it no
     if (press.key === "Escape") menu.open = false;
   });
 
+  // A long look goes on by itself while all is well.
+  const goesOn = document.querySelector("[data-goes-on]");
+  if (goesOn) location.replace(goesOn.href);
+
   const live = document.querySelector("[data-live]");
   if (!live) return;
   const show = (told) => {

@@ -6,10 +6,11 @@ events their place in it within a second, one sealer at a time, and signs the he
 `verify` finds a row that was changed, removed, reordered or cut off at the end.
 """
 
-from identity.records.audit.chain import Fault, Sealed, archived, seal, unsealed, verify
+from identity.records.audit.chain import Sealed, seal, unsealed
 from identity.records.audit.events import AuditQueue, Happened, Outcome, event, happened, record
 from identity.records.audit.origins import SYSTEM, Origin, act_as, origin
 from identity.records.audit.table import AuditArchive, AuditEvent, AuditHead
+from identity.records.audit.verifying import Fault, Place, Verdict, verify
 
 __all__ = [
     "SYSTEM",
@@ -21,9 +22,10 @@ __all__ = [
     "Happened",
     "Origin",
     "Outcome",
+    "Place",
     "Sealed",
+    "Verdict",
     "act_as",
-    "archived",
     "event",
     "happened",
     "origin",

@@ -23,11 +23,11 @@ from identity.records.audit.chain import (
     BATCH,
     MEMBERS,
     archive_signature,
-    archived,
     linked,
     signs,
 )
 from identity.records.audit.table import AuditArchive, AuditEvent, AuditHead
+from identity.records.audit.verifying import archived
 from identity.store import Database
 from identity.store.new_files import new_file
 

@@ -1,8 +1,8 @@
-"""The hash chain over committed events, and its signed head."""
+"""The hash chain over committed events, and its signed head. Whether it is whole: `verifying`."""
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     JSON,
-    ColumnElement,
     Integer,
     Row,
     String,
@@ -26,7 +25,7 @@ from sqlalchemy import (
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
-from identity.records.audit.table import AuditArchive, AuditEvent, AuditHead
+from identity.records.audit.table import AuditEvent, AuditHead
 from identity.store import Statement, StatementBy, dialect, execute, insert_of, select_of
 from identity.store.locks import Lock, try_to_take
 from identity.store.statements import DialectName
@@ -40,7 +39,7 @@ MEMBERS = (
 """Of an event, in the order in which they are chained."""
 
 _EVENTS: Table = AuditEvent.__table__  # type: ignore[attr-defined]
-_CHAINED = (_EVENTS.c.id, *(_EVENTS.c[name] for name in MEMBERS))
+CHAINED = (_EVENTS.c.id, *(_EVENTS.c[name] for name in MEMBERS))
 _members = itemgetter(*MEMBERS)
 _PLACE = (
     update(_EVENTS)
@@ -118,7 +117,7 @@ def seal(session: Session, key: bytes) -> Sealed | None:
     if not try_to_take(session, Lock.AUDIT_CHAIN):
         return None
     rows = session.execute(
-        select(*_CHAINED).where(_EVENTS.c.seq.is_(None)).order_by(_EVENTS.c.id).limit(BATCH)
+        select(*CHAINED).where(_EVENTS.c.seq.is_(None)).order_by(_EVENTS.c.id).limit(BATCH)
     ).all()
     if not rows:
         return None
@@ -126,7 +125,7 @@ def seal(session: Session, key: bytes) -> Sealed | None:
     places = []
     for row in rows:
         seq += 1
-        digest = _link(digest, seq, row)
+        digest = link(digest, seq, row)
         places.append({"event_id": row.id, "place": seq, "link": digest})
     session.connection().execute(_PLACE, places)
     return _sign(session, key, Sealed(len(rows), seq, digest))
@@ -182,14 +181,9 @@ def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
         execute(session, _ONE_BY_ONE, rows)
 
 
-def _link(previous: str, seq: int, row: Row[Any] | AuditEvent) -> str:
+def link(previous: str, seq: int, row: Row[Any] | AuditEvent) -> str:
+    """The digest of this event at this place."""
     return linked(previous, seq, row.id, (getattr(row, name) for name in MEMBERS))
-
-
-@dataclass(frozen=True)
-class Fault:
-    seq: int
-    words: str
 
 
 def archive_signature(key: bytes, first: int, continues: str, last: int, digest: str) -> str:
@@ -202,52 +196,3 @@ def among(signature: str, possible: Iterable[str]) -> bool:
     """Whether it is one of them; how much of it is right, the time does not tell."""
     given = signature.encode()
     return any(hmac.compare_digest(given, each.encode()) for each in possible)
-
-
-def archived(session: Session, keys: Sequence[bytes]) -> tuple[int, str, list[Fault]]:
-    """The last event that is in an archive, its digest, and what is wrong with what is on record
-    of the archives."""
-    seq, digest, faults = 0, "", []
-    for each in session.exec(select(AuditArchive).order_by(col(AuditArchive.first))):
-        where = (each.first, each.continues, each.last, each.digest)
-        if (each.first, each.continues) != (seq + 1, digest) or each.last < each.first:
-            faults.append(Fault(each.first, f"archive {each.file} does not follow event {seq}"))
-        elif not among(each.signature, (archive_signature(key, *where) for key in keys)):
-            faults.append(Fault(each.first, f"the record of archive {each.file} is not ours"))
-        seq, digest = each.last, each.digest
-    return seq, digest, faults
-
-
-def verify(session: Session, keys: list[bytes]) -> Iterator[Fault]:
-    """Every fault of the chain, first to last; `keys`: the signing keys that may have been used.
-    What is in archives is left to `archive.examine`; the chain goes on where the last one ends."""
-    seq, digest, wrong = archived(session, keys)
-    yield from wrong
-    found: ColumnElement[bool] = col(AuditEvent.seq).is_not(None)
-    while True:
-        begun = seq
-        query = select(AuditEvent).where(found).order_by(col(AuditEvent.seq))
-        for row in session.exec(query.execution_options(yield_per=BATCH)):
-            assert row.seq is not None
-            if row.seq <= seq:
-                yield Fault(row.seq, f"event {row.seq} stands where another one is archived")
-                continue
-            if row.seq != seq + 1:
-                yield Fault(seq + 1, f"events {seq + 1} to {row.seq - 1} are missing")
-            elif _link(digest, row.seq, row) != row.digest:
-                yield Fault(row.seq, f"event {row.seq} ({row.event}) or its place was changed")
-            seq, digest = row.seq, row.digest or ""
-        # Read after the events, for a sealer may have been at work meanwhile: then follow it.
-        head = session.get(AuditHead, 1, populate_existing=True)
-        if head is None or head.seq <= seq or seq == begun:
-            break
-        found = col(AuditEvent.seq) > seq
-    if head is None:
-        if seq:
-            yield Fault(seq, "the signed head of the chain is missing")
-    elif not signs(head, keys):
-        yield Fault(head.seq, "the head's signature is not ours")
-    elif head.seq > seq:
-        yield Fault(seq + 1, f"events {seq + 1} to {head.seq} were cut off")
-    elif (head.seq, head.digest) != (seq, digest):
-        yield Fault(seq, "the chain does not end at its signed head")

@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 from sqlmodel import Session
 
 from identity.authentication import browser
+from identity.authentication.mail import resetting
+from identity.authentication.mail.outbox import Outbox
 from identity.authentication.passwords import policy
 from identity.clock import utcnow
 from identity.directory.access.authority import Held
 from identity.directory.users import accounts, names, profile
 from identity.directory.users.table import User
-from identity.errors import NotFound
+from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.http.preconditions import check_unchanged
+from identity.records import audit
 from identity.service.wiring import Services
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.table import LoginSession
@@ -98,6 +101,24 @@ async def reset_password(
 
     await services.db.write(unit)
     return OneTime(password, expires)
+
+
+def check_invitable(mails: Outbox, email: str | None, *, has_password: bool) -> None:
+    """Of a user who is about to be created. Raises `ValidationFailed`."""
+    if email is None or has_password:
+        raise ValidationFailed([("/invite", "takes an e-mail address and no password")])
+    if not mails.on:
+        raise ValidationFailed([("/invite", "no mail can be sent: IDENTITY_SMTP_URL is not set")])
+
+
+def invite(session: Session, mails: Outbox, user_id: str, held: Held) -> None:
+    """A mail with a link, by which a user who has no password sets one; once more, perhaps."""
+    user = accounts.get(session, user_id, lock=True)
+    accounts.guard(session, user, held)
+    if not mails.on or user.email is None or user.password_hash is not None:
+        raise Conflict("the user has a password, or no address, or no mail can be sent")
+    resetting.invite(session, mails, user)
+    audit.record(session, "user.invited", subject=user.id)
 
 
 def sign_out(session: Session, user_id: str, held: Held) -> int:

@@ -5,6 +5,8 @@ from urllib.parse import urlencode
 
 from sqlmodel import Session
 
+from identity.authentication.mail.outbox import OutgoingMail
+from identity.clock import utcnow
 from identity.directory.access import editing
 from identity.directory.access.table import Scope
 from identity.directory.users.table import User
@@ -76,6 +78,26 @@ async def post(browser: Browser, address: str, form: dict[str, Any]) -> Page:
         },
     )
     return await browser._follow(answer)
+
+
+def a_lost_mail(world: World, kind: str = "test", **fields: Any) -> str:
+    """A mail that was given up; it cannot be opened unless `fields` say what is sealed."""
+    now = utcnow()
+    row = OutgoingMail(
+        kind=kind, target="nobody", noted_at=now, due_at=now, attempts=3, given_up_at=now,
+        **{"last_error": "(550, 'no such box')", **fields},
+    )  # fmt: skip
+    mail_id = row.id
+    with world.change() as session:
+        session.add(row)
+    return mail_id
+
+
+async def locked(world: World, username: str, **headers: str) -> None:
+    """So many wrong passwords that nobody may try another one from here."""
+    form = {"grant_type": "password", "username": username, "password": "wrong"}
+    for _ in range(world.services.settings.throttle.login_max_failures):
+        await world.api.post("/token", data=form, headers=headers)
 
 
 def with_session(world: World, unit: Any) -> Any:
