@@ -1,6 +1,5 @@
 """`GET /users`: found by one box, by filters, or in order of their last login."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Security

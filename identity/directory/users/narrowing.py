@@ -1,9 +1,9 @@
 """Filters of a list of users, so that a page costs the same however many users there are.
 
-A filter that finds few goes first: they are read from the beginning of an index, and looked at one
-by one. Where none finds few, a list is read on in its own order, so far and no further: the page may
-be shorter than asked for, and has a next one all the same. Neither is left to a planner, who has to
-guess how many a filter finds.
+A filter that finds few goes first: they are read from an index, and looked at one by one. Where
+none finds few, a list is read on in its own order, so far and no further: the page may be shorter
+than asked for, and has a next one all the same. Neither is left to a planner, who has to guess how
+many a filter finds.
 """
 
 from collections.abc import Collection, Iterator

@@ -18,10 +18,12 @@ from identity.pages.console import naming
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Option, Sheet, changed
 from identity.pages.console.screens import screen as own
+from identity.pages.console.user_why import REASONS, STEPS
 from identity.pages.registry import House
 from identity.pages.words import _
 from identity.records.audit.reading import matching as events_matching
 from identity.records.audit.table import AuditEvent
+from identity.service import why
 from identity.service.administration import users as administration
 from identity.store.paging import listed
 from identity.tokens.sessions.table import BrowserSession, LoginSession
@@ -88,9 +90,12 @@ class UserScreen(Desk):
             }  # fmt: skip
 
         found = await listed(self.services.db, unit)
+        told = await why.sign_in(self.services, user_id, failures=False)
         return self.page(
             seat, "user", title=found["user"].username, done=query.get("done", ""),
-            mine=user_id == seat.person.user.id, **found,
+            mine=user_id == seat.person.user.id, obstacles=told.obstacles, reasons=REASONS,
+            steps=STEPS, at_client=next((each.client_id for each in found["sessions"]), ""),
+            **found,
         )  # fmt: skip
 
     async def _user(self, query: Query) -> User:
