@@ -1,5 +1,5 @@
-"""`/console/users`: who there is, found by what is typed or filtered; all of them as a file; and acts
-on many at once."""
+"""`/console/users`: who there is, found by what is typed or filtered, as a file, and acts on many
+at once."""
 
 from collections.abc import AsyncGenerator
 from typing import Any, cast

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from identity.clock import utcnow
-from identity.directory.users import accounts, names
+from identity.directory.users import accounts, listing, names, narrowing
 from identity.directory.users.table import User
 from tests import acting
 from tests.acting import Actor, pointers
@@ -170,11 +170,16 @@ async def test_a_cursor_of_another_list_is_refused(world: World, order: str, aft
             assert "search" in params
 
 
-async def test_the_searching_lists_walk_indexes_alone(world: World, dialect: str) -> None:
+@pytest.mark.parametrize("few", [2, 2_000])
+async def test_the_searching_lists_walk_indexes_alone(
+    world: World, dialect: str, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
     """However many there are: no plan reads the table from end to end, or sorts what it found."""
     from sqlalchemy import event
 
     boss = await acting.admin(world)
+    monkeypatch.setattr(narrowing, "FEW", few)
+    monkeypatch.setattr(listing, "STRETCH", 50)
     with world.change() as session:
         rows = [{"id": f"u{n:06d}", "name": f"user-{n}"} for n in range(3_000)]
         now = utcnow()
@@ -208,7 +213,12 @@ async def test_the_searching_lists_walk_indexes_alone(world: World, dialect: str
             {"search": "user-29"}, {"search": "name user-19"}, {"search": "zz"},
             {"order": "last_login"}, {"order": "-last_login"},
             {"order": "last_login", "last_login_before": now.isoformat()},
-            {"never_logged_in": True}, {"status": "disabled"},
+            {"never_logged_in": True}, {"status": "disabled"}, {"status": "active"},
+            {"last_login_before": now.isoformat()}, {"never_logged_in": False},
+            {"order": "last_login", "role": "admin"}, {"order": "-last_login", "status": "active"},
+            {"role": "admin", "status": "active"}, {"search": "u", "status": "disabled"},
+            {"search": "user", "role": "admin"}, {"search": "n", "never_logged_in": True},
+            {"search": "u", "last_login_before": now.isoformat(), "status": "active"},
         ):  # fmt: skip
             await boss.done("GET", "/users", params=params)
     finally:

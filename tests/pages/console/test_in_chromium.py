@@ -179,6 +179,8 @@ def test_every_screen_fits_a_small_phone_in_light_and_dark(
         "/console/user": f"?id={user_id}", "/console/client": "?id=shop",
         "/console/role": "?name=admin", "/console/scope": "?name=users:read",
         "/console/search": "?q=some",
+        "/console/user-why": f"?id={user_id}&client=shop&scope=users:read openid nothing",
+        "/console/client-preview": f"?id=shop&user={user_id}&scope=openid profile users:read",
     }  # fmt: skip
     addresses = [
         each.path + queries.get(each.path, "")
@@ -186,7 +188,8 @@ def test_every_screen_fits_a_small_phone_in_light_and_dark(
         if each.module not in ("audit_export", "issuer")
     ]
     addresses += [
-        f"/console/user?id={user_id}&do=edit", "/console/client?id=shop&do=settings",
+        "/console/users?do=export&status=active", f"/console/user?id={user_id}&do=edit",
+        "/console/client?id=shop&do=settings",
         "/console/role?name=clerk&do=edit", "/console/keys?do=rotate", "/console/users?do=create",
     ]  # fmt: skip
     for address in addresses:

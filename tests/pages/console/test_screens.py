@@ -15,6 +15,7 @@ QUERIES = {
     "/console/scope": {"name": "users:read"},
     "/console/issuer": {"id": "nobody"},
     "/console/search": {"q": "a"},
+    "/console/client-preview": {"id": "shop"},
 }
 
 
@@ -24,7 +25,7 @@ async def test_every_screen_is_shown_to_an_administrator(world: World) -> None:
     browser = await seated(world)
     for screen in SCREENS:
         query = dict(QUERIES.get(screen.path, {}))
-        if screen.path == "/console/user":
+        if screen.path in ("/console/user", "/console/user-why"):
             query = {"id": user.id}
         page = await browser.get(at(screen.path.removeprefix("/console"), **query))
         wanted = 404 if screen.path == "/console/issuer" else 200
