@@ -61,14 +61,10 @@ def _in_order(
     most: int,
 ) -> tuple[list[User], tuple[Any, ...] | None]:
     """By `keys`, of an index; what to go on behind."""
-    behind = [] if len(keys) == 1 else [keys[0].is_not(None)]
-    if behind and wanted.last_login_before is not None:
-        behind.append(keys[0] < wanted.last_login_before)  # where this order ends, or begins
-    if after is not None:
-        behind.append(_beyond(keys, after, newest))
+    start, stop = _range(wanted, keys, newest, after)
     ordered = [key.desc() if newest else key for key in keys]
-    query = select(User).where(*behind).order_by(*ordered).limit(most + 1)
-    end = None
+    query = select(User).where(*start).order_by(*ordered).limit(most + 1)
+    end: tuple[Any, ...] | None = None
     passes = wanted.passes()
     if passes is not None:
         query = query.where(passes)
@@ -76,16 +72,30 @@ def _in_order(
         if ids is not None:
             query = query.where(col(User.id).in_(ids))
         elif not wanted.q:  # which is promised to look at everybody
-            stretch = select(*keys).where(*behind).order_by(*ordered).offset(STRETCH).limit(1)
-            row: Any = session.exec(stretch).first()
-            end = row if row is None or len(keys) > 1 else (row,)
-        if end is not None:
-            query = query.where(_beyond(keys, tuple(end), newest, up_to=True))
-    users = list(session.exec(query).all())
+            stretch = select(*keys).where(*start, *stop).order_by(*ordered)
+            row: Any = session.exec(stretch.offset(STRETCH).limit(1)).first()
+            end = (row,) if isinstance(row, str) else row
+    stop = stop if end is None else [_beyond(keys, end, newest, up_to=True)]
+    users = list(session.exec(query.where(*stop)).all())
     if len(users) > most:
         last = users[most - 1]
         return users[:most], tuple(getattr(last, key.key) for key in keys)
     return users, None if end is None else tuple(end)
+
+
+def _range(
+    wanted: Wanted, keys: tuple[Any, ...], newest: bool, after: tuple[Any, ...] | None
+) -> tuple[list[Any], list[Any]]:
+    """Where the index is begun, and where it is left: one bound each, for SQLite takes no second
+    one into account."""
+    here = [] if after is None else [_beyond(keys, after, newest)]
+    if len(keys) == 1:
+        return here, []
+    before = wanted.last_login_before
+    upper = [] if before is None else [keys[0] < before]
+    if newest:
+        return here or upper, [keys[0] >= narrowing.EVER]
+    return here or [keys[0] >= narrowing.EVER], upper
 
 
 def _beyond(

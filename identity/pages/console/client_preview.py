@@ -25,8 +25,10 @@ from identity.store.paging import listed
 FIELDS = ("user", "scope", "resource", "acr")
 MOMENTS = frozenset(("exp", "iat", "nbf", "auth_time", "updated_at"))
 LEVELS = {
-    "aal1": _("a password"), "aal2": _("a password and a second factor"), "phr": _("a passkey"),
-}  # fmt: skip
+    "aal1": _("a password"),
+    "aal2": _("a password and a second factor"),
+    "phr": _("a passkey"),
+}
 
 
 class Claim(NamedTuple):

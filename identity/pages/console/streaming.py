@@ -9,7 +9,7 @@ from identity.http.messages import Response, Stream
 from identity.pages.languages import speech
 
 MARK = "\ufdd0pieces\ufdd0"
-"""Where a template leaves room for the pieces. Nobody's text: U+FDD0 is no character."""
+"""Where a template leaves room for the pieces, behind all that anybody else has written."""
 
 
 class Pieces:
@@ -38,7 +38,7 @@ class Pieces:
 
 def streamed(page: Response, pieces: AsyncGenerator[str, None]) -> Stream:
     """`page`, with the pieces where it has its `MARK`."""
-    head, _, tail = page.body.partition(MARK.encode())
+    head, _, tail = page.body.rpartition(MARK.encode())
 
     async def whole() -> AsyncGenerator[bytes, None]:
         yield head

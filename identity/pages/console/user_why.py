@@ -46,9 +46,11 @@ WITHHELD = {
     "resource": _("It belongs to another resource."),
 }
 LEVELS = {
-    "": _("the highest there is"), "aal1": _("a password"), "aal2": _("a password and a second factor"),
+    "": _("the highest there is"),
+    "aal1": _("a password"),
+    "aal2": _("a password and a second factor"),
     "phr": _("a passkey"),
-}  # fmt: skip
+}
 FEW = 200
 FIELDS = ("client", "address", "scope", "resource", "acr")
 
