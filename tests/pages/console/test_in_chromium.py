@@ -234,12 +234,14 @@ def test_why_is_asked_and_a_token_previewed(
     page.click("th a:has-text('name.001')")
     page.click("a:has-text('Why could they not sign in?')")
     page.wait_for_selector("#sign-in :text('The user has no password')")
-    enter(page, "#client", "shop")
+    page.fill("#client", "shop")
+    page.press("#client", "Enter")
     page.wait_for_selector("#rights th:has-text('openid')")
     page.click("a:has-text('What the token would say')")
     page.wait_for_selector("h2:has-text('Access token')")
     assert "preview" in page.inner_text("tr:has-text('jti')")
-    enter(page, "#user", "nobody")
+    page.fill("#user", "nobody")
+    page.press("#user", "Enter")
     page.wait_for_selector("[role=alert]:has-text('There is no such user')")
     assert page.locator("#user").get_attribute("aria-invalid") == "true"
     if scripts:
