@@ -202,7 +202,7 @@ def wrong_lines() -> list[bytes]:
 async def test_ten_thousand_lines_with_every_kind_of_wrong_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(users_import, "MOST_SHOWN", 500)
+    monkeypatch.setattr(users_import, "MOST_SHOWN", 100)
     administrator(world)
     world.user("taken", email="taken@example.com")
     browser = await seated(world)
@@ -217,8 +217,8 @@ async def test_ten_thousand_lines_with_every_kind_of_wrong_one(
     page = await send(browser, content)
     assert page.status == 200
     told = counts(page)
-    assert told["would be created"] > 8_000 and told["wrong"] > 500
-    assert "not shown" in page.text and page.answer.text.count('class="one"') == 500
+    assert told["would be created"] > 4_000 and told["wrong"] > 300  # a quote swallows lines
+    assert "not shown" in page.text and page.answer.text.count('class="one"') == 100
     assert "<img src=x" not in page.answer.text and len(page.answer.content) < 400_000
     assert people(world) == before
     page = await send(browser, content, "carry_out", **again(page))
