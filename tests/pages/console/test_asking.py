@@ -119,7 +119,7 @@ async def test_the_console_traces_as_the_api_does(world: World) -> None:
         ({"client": "nobody"}, "There is no such client"),
         ({"client": EVIL}, "There is no such client"),
         ({"client": "shop", "scope": 'a"b'}, "cope"),
-        ({"client": "shop", "resource": "not an address"}, "resource must be"),
+        ({"client": "shop", "resource": "not an address"}, "must be an absolute"),
         ({"client": "shop", "resource": "https://elsewhere.example"}, "may not ask"),
     ],
 )

@@ -17,8 +17,9 @@ from identity import clock
 from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.pages.console import bulk_acts, users_import
+from identity.pages.console.streaming import Pieces
 from identity.service import bulk
-from identity.service.importing import IMPORT_LIMIT
+from identity.service.importing import IMPORT_LIMIT, batches
 from tests.browsing import Browser, Page
 from tests.pages.console.sitting import administrator, at, post, role, seated, somebody
 from tests.world import World
@@ -167,7 +168,7 @@ async def test_a_file_is_looked_at_first_and_then_done(world: World) -> None:
     ("content", "name", "fields", "words"),
     [
         (b"", "", {}, "Choose a file"),
-        (b"", "users.csv", {}, "the file is empty"),
+        (b"", "users.csv", {}, "file is empty"),
         (b"name\nx\n", "users.csv", {}, "username among them"),
         (b"username,password\nx,y\n", "users.csv", {}, "plain passwords"),
         (b"username,username\nx,y\n", "users.csv", {}, "a column twice"),
@@ -233,43 +234,30 @@ async def test_an_import_cut_off_in_the_middle_keeps_whole_batches_and_is_sent_a
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page is closed after the second batch."""
-    from identity.service.importing import batches
-
     monkeypatch.setattr(batches, "BATCH", 10)
     administrator(world)
     browser = await seated(world)
     content = b"username\n" + b"".join(b"user%d\n" % n for n in range(50))
     form = again(await send(browser, content))
-    before, heard = people(world), 0
-    desk = await _desk(world)
-    stop = desk.rendering.part
+    before, sent, following = people(world), 0, Pieces.next
 
-    class Closed(Exception):
-        pass
+    async def following_until_left(self: Pieces) -> bytes | None:
+        nonlocal sent
+        sent += 1
+        if sent == 4:  # behind the head and two batches
+            self.close()
+        return await following(self)
 
-    def part(template: str, **context: Any) -> str:
-        nonlocal heard
-        heard += 1
-        if heard == 2:
-            raise Closed
-        return stop(template, **context)
-
-    monkeypatch.setattr(type(desk.rendering), "part", lambda self, t, **c: part(t, **c))
-    with pytest.raises(Closed):
-        await send(browser, content, "carry_out", **form)
-    monkeypatch.undo()
+    monkeypatch.setattr(Pieces, "next", following_until_left)
+    page = await send(browser, content, "carry_out", **form)
+    monkeypatch.setattr(Pieces, "next", following)
+    assert counts(page)["created"] == 20 and "whole file" not in page.text
     assert people(world) == before + 20
     assert bulk._under_way == set()
     (event,) = [e for e in await world.events("users.imported") if not e.detail["dry_run"]]
     assert event.detail["why"] == "cut off" and event.detail["created"] == 20
     page = await send(browser, content, "carry_out", **form)
     assert counts(page)["created"] == 30 and people(world) == before + 50
-
-
-async def _desk(world: World) -> Any:
-    from tests.pages.console.test_screens import _house
-
-    return await users_import.page(_house(world))
 
 
 async def test_nobody_imports_what_they_could_not_give(world: World) -> None:
