@@ -40,8 +40,8 @@ class Outcome(NamedTuple):
     username: str
     refused: str
     """Why; empty: it is done."""
-    count: int
-    """How many have been tried."""
+    tried: int
+    """How many have been, with this one."""
 
 
 def _status(status: str) -> Act:
@@ -97,13 +97,13 @@ async def carried_out(
 ) -> AsyncGenerator[Outcome, None]:
     db = seat.services.db
     names = await listed(db, lambda s: {user.id: user.username for user in these(s, ids)})
-    for count, user_id in enumerate(ids, 1):
+    for tried, user_id in enumerate(ids, 1):
         refused, broken = "", False
         deadlines.arrived()  # each is an act of its own
         try:
             await db.write(partial(bulk.act, of=user_id, seat=seat, role=role))
         except IdentityError as error:
             refused, broken = sentence(error.detail), error.status >= 500
-        yield Outcome(user_id, names.get(user_id, ""), refused, count)
+        yield Outcome(user_id, names.get(user_id, ""), refused, tried)
         if broken:
             return
