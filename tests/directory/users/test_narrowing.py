@@ -110,7 +110,7 @@ def test_pages_have_whom_a_look_at_everybody_finds_in_the_same_order(
         )
     ]  # fmt: skip
     tried = 0
-    for at, wanted in enumerate(combined[::2]):
+    for at, wanted in enumerate(combined[::5]):
         for order in ORDERS if not wanted.search else ORDERS[:1]:
             small(*SMALL[at % len(SMALL)])
             assert everything(db, wanted, order) == expected(everybody, held, wanted, order), (
@@ -118,7 +118,7 @@ def test_pages_have_whom_a_look_at_everybody_finds_in_the_same_order(
                 order,
             )
             tried += 1
-    assert tried > 100
+    assert tried > 40
 
 
 LISTS: list[tuple[Wanted, Order]] = [
