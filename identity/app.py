@@ -90,7 +90,7 @@ class Identity(Edge):
             services.metrics,
             lifespan=stages,
             readers={**READERS, **found},
-            large_bodies={"/users/import": IMPORT_LIMIT},
+            large_bodies=dict.fromkeys(("/users/import", "/console/users-import"), IMPORT_LIMIT),
         )
 
     def _add_hot_addresses(self) -> None:

@@ -1,13 +1,11 @@
 """What lists show, in a constant number of queries however long they are."""
 
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from identity.directory.users import listing
 from identity.directory.users.listing import Order, Wanted
 from identity.directory.users.shown import UserOut
-from identity.directory.users.table import User
 
-ALL = 1_000_000_000
 SHOWN_TOGETHER = 500
 
 
@@ -15,15 +13,11 @@ def list_users(
     session: Session, wanted: Wanted, *, order: Order = "created", limit: int | None = None
 ) -> list[UserOut]:
     """In the order that `listing` gives what is wanted."""
-    if wanted.search:
-        users = listing.found(session, wanted, most=limit or ALL).users
-    elif order != "created":
-        users = list(listing.by_login(session, wanted, order, most=limit or ALL))
-    else:
-        query = listing.matching(wanted).order_by(col(User.id)).limit(limit)
-        users = list(session.exec(query).all())
-    return [
-        out
-        for start in range(0, len(users), SHOWN_TOGETHER)
-        for out in listing.shown(session, users[start : start + SHOWN_TOGETHER])
-    ]
+    found, after = list[UserOut](), None
+    while limit is None or len(found) < limit:
+        most = SHOWN_TOGETHER if limit is None else min(SHOWN_TOGETHER, limit - len(found))
+        users, after = listing.page(session, wanted, order, after=after, most=most)
+        found += listing.shown(session, users)
+        if after is None:
+            break
+    return found

@@ -1,6 +1,6 @@
 """What a handler of a hot address is given, and what it answers."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Protocol
 
 import orjson
@@ -84,6 +84,18 @@ class Request:
                 raise PayloadTooLarge(f"at most {BODY_LIMIT} bytes")
             if not message.get("more_body"):
                 return b"".join(pieces)
+            message = await self._receive()
+        raise Disconnected
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, for who can do with one that is longer than `body` takes: as long
+        as the edge lets through (`large_bodies`)."""
+        message = await self._receive()
+        while message["type"] == "http.request":
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body"):
+                return
             message = await self._receive()
         raise Disconnected
 

@@ -89,6 +89,11 @@ class Rendering:
         ]
         return Response(status, said, body.encode())
 
+    def part(self, template: str, **context: Any) -> str:
+        """A piece of a page that is under way (`console.streaming`)."""
+        made = self._environment.get_template(template)
+        return made.render(context, language=speech.get().language)
+
     def error(self, request: Request, error: IdentityError) -> Response:
         """With the request's id, by which an operator finds out more, and a way on."""
         who = origin.get()

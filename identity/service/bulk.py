@@ -3,7 +3,7 @@ record."""
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from identity.directory.access.granting import ensure_built_in
 from identity.directory.users import exporting
 from identity.directory.users.exporting import Format
 from identity.directory.users.listing import Wanted
-from identity.errors import IdentityError, Overloaded, ValidationFailed
+from identity.errors import IdentityError, Overloaded
 from identity.records import audit
 from identity.service.importing.batches import Batch, Import
 from identity.service.wiring import Services
@@ -30,7 +30,7 @@ _under_way: set[object] = set()
 # --- Out ------------------------------------------------------------------------------------
 
 
-async def export(services: Services, wanted: Wanted, form: Format) -> AsyncIterator[bytes]:
+async def export(services: Services, wanted: Wanted, form: Format) -> AsyncGenerator[bytes, None]:
     """The file, piece by piece. That it was asked for is on record before this returns, how far it
     came when it ends."""
     said = {name: _told(value) for name, value in asdict(wanted).items() if value is not None}
@@ -40,7 +40,7 @@ async def export(services: Services, wanted: Wanted, form: Format) -> AsyncItera
     return _pieces(services, wanted, form)
 
 
-async def _pieces(services: Services, wanted: Wanted, form: Format) -> AsyncIterator[bytes]:
+async def _pieces(services: Services, wanted: Wanted, form: Format) -> AsyncGenerator[bytes, None]:
     count, whole = 0, False
     try:
         yield exporting.heading(form)
@@ -123,7 +123,7 @@ async def import_users(
     update: bool,
     dry_run: bool,
     held: Held,
-) -> AsyncIterator[Progress]:
+) -> AsyncGenerator[Progress, None]:
     """After each batch, which is a transaction; cut off, it is simply sent again. The first is
     there before this returns: `ValidationFailed` where it is no such file at all."""
     work = Import(services.db, update=update, dry_run=dry_run, held=held)
@@ -132,23 +132,23 @@ async def import_users(
     batches = work.run(file, form)
     first = await asyncio.to_thread(next, batches, None)
 
-    async def told() -> AsyncIterator[Progress]:
+    async def told() -> AsyncGenerator[Progress, None]:
         batch: Batch | None = first
-        problem = None
-        while batch is not None:
-            yield _progress(work, [(bad.line, bad.reason) for bad in batch.bad])
-            try:
+        problem: str | None = "cut off"
+        try:
+            while batch is not None:
+                yield _progress(work, [(bad.line, bad.reason) for bad in batch.bad])
                 deadlines.arrived()
                 batch = await asyncio.to_thread(next, batches, None)
-            except ValidationFailed as broken:
-                problem, batch = broken.detail, None
-            except IdentityError as refusal:
-                problem, batch = refusal.detail, None
-        counts: dict[str, Any] = dict(work.report.counts())
-        services.queue.put(
-            "users.imported", dry_run=dry_run, update=update, why=problem,
-            **counts,
-        )  # fmt: skip
+            problem = None
+        except IdentityError as refusal:
+            problem = refusal.detail
+        finally:
+            counts: dict[str, Any] = dict(work.report.counts())
+            services.queue.put(
+                "users.imported", dry_run=dry_run, update=update, why=problem,
+                **counts,
+            )  # fmt: skip
         yield _progress(work, [], done=problem is None, problem=problem)
 
     return told()

@@ -41,8 +41,8 @@ async def preview(
     resource: str | None = None,
     acr: Level = "aal1",
 ) -> Preview:
-    """For this user, or for the client itself. `NotFound`, `Conflict` where there would be no token
-    at all, `ValidationFailed` for a scope or resource as `/token` would refuse it."""
+    """For this user, or for the client itself; on record. `NotFound`, `Conflict` where there would
+    be no token at all, `ValidationFailed` for a scope or resource as `/token` would refuse it."""
     await services.feed.catch_up()
     client = await services.clients.get(client_id)
     if client is None:
@@ -69,6 +69,7 @@ async def preview(
     if user is not None and "openid" in names:
         whole = names if client.settings.claims_in_id_token else ()
         told = released(user, whole, client.settings.claims)
+    services.queue.put("token.previewed", subject=user_id, client_id=client_id, scope=granted)
     return Preview(
         scope=granted,
         withheld=[name for name in asked if name != granting.ALL and name not in names],

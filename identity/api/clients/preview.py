@@ -44,12 +44,8 @@ class PreviewOut(BaseModel):
 )  # fmt: skip
 async def preview(actor: Reader, client_id: PathId, body: PreviewWanted) -> PreviewOut:
     """By the mint that makes tokens; what it says is not signed and opens nothing. On record."""
-    services = actor.services
     made = await token_preview.preview(
-        services, client_id,
+        actor.services, client_id,
         user_id=body.user_id, scope=body.scope, resource=body.resource, acr=body.acr,
     )  # fmt: skip
-    services.queue.put(
-        "token.previewed", subject=body.user_id, client_id=client_id, scope=made.scope
-    )
     return PreviewOut.model_validate(made, from_attributes=True)

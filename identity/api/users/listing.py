@@ -1,6 +1,5 @@
 """`GET /users`: found by one box, by filters, or in order of their last login."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Security
@@ -8,12 +7,12 @@ from sqlmodel import Session
 
 from identity.api.actor import Acting, acting
 from identity.api.bodies import JsonRoute, Moment, Text
-from identity.api.paging import Page, Paged, Search, Window, cursor, listed
+from identity.api.paging import Page, Paged, Search, cursor, listed
 from identity.api.problems import administrative
 from identity.directory.users import listing
 from identity.directory.users.listing import Order, Wanted
 from identity.directory.users.shown import UserOut
-from identity.directory.users.table import Status, User
+from identity.directory.users.table import Status
 from identity.errors import ValidationFailed
 
 Reader = Annotated[Acting, Security(acting, scopes=["users:read"])]
@@ -62,57 +61,16 @@ async def list_users(
     ] = "created",
 ) -> Page[UserOut]:
     """`q` is looked for anywhere in usernames, e-mail addresses and names, which takes longer the
-    more users there are."""
+    more users there are. Beside other filters a page may be shorter than `limit`, even empty, and
+    have a next one: so many users were looked at for it and no more."""
     if wanted.search and order != "created":
         raise ValidationFailed([("?order", "goes with everything but search")])
 
     def unit(session: Session) -> Page[UserOut]:
-        users, following = _page(session, window, wanted, order)
+        users, following = listing.page(
+            session, wanted, order, after=window.after, most=window.limit
+        )
+        following = None if following is None else cursor(following)
         return Page(items=listing.shown(session, users), next=following)
 
     return await listed(actor.services.db, unit)
-
-
-def _page(
-    session: Session, window: Window, wanted: Wanted, order: Order
-) -> tuple[list[User], str | None]:
-    most = window.limit + 1
-    if wanted.search:
-        found = listing.found(session, wanted, after=_pair(window), most=window.limit)
-        return found.users, cursor("\n".join(found.after)) if found.after else None
-    if order != "created":
-        users = list(listing.by_login(session, wanted, order, after=_moment(window), most=most))
-        end = users[window.limit - 1] if len(users) == most else None
-        following = cursor(f"{end.last_login_at.isoformat()}\n{end.id}") if (
-            end is not None and end.last_login_at is not None
-        ) else None  # fmt: skip
-        return users[: window.limit], following
-    rows, following = window.take(session, listing.matching(wanted), User.id)
-    return list(rows), following
-
-
-def _pair(window: Window) -> tuple[str, str] | None:
-    """A key and an id behind it."""
-    if window.after is None:
-        return None
-    key, newline, user_id = window.after.rpartition("\n")
-    if not newline or not user_id:
-        raise _not_ours()
-    return key, user_id
-
-
-def _moment(window: Window) -> tuple[datetime, str] | None:
-    pair = _pair(window)
-    if pair is None:
-        return None
-    try:
-        at = datetime.fromisoformat(pair[0])
-    except ValueError:
-        raise _not_ours() from None
-    if at.tzinfo is None or not 1 < at.year < 9999:
-        raise _not_ours()
-    return at, pair[1]
-
-
-def _not_ours() -> ValidationFailed:
-    return ValidationFailed([("?after", "is not a cursor from this list")])

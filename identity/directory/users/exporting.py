@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import orjson
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from identity.directory.users import listing
 from identity.directory.users.listing import Wanted
 from identity.directory.users.profile import MEMBERS
 from identity.directory.users.shown import UserOut
-from identity.directory.users.table import User
 
 Format = Literal["csv", "ndjson"]
 MEDIA: dict[Format, str] = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
@@ -31,17 +30,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "
 """How what a spreadsheet computes begins; the last four are the first ones' full-width forms."""
 
 
-def page(session: Session, wanted: Wanted, after: Any) -> tuple[list[UserOut], Any]:
-    """The next `TOGETHER`, from behind `after` on, and where they end: by id, or as `search` finds
-    them."""
-    if wanted.search:
-        found = listing.found(session, wanted, after=after, most=TOGETHER)
-        return listing.shown(session, found.users), found.after
-    query = listing.matching(wanted).order_by(col(User.id)).limit(TOGETHER)
-    if after is not None:
-        query = query.where(col(User.id) > after)
-    users = session.exec(query).all()
-    return listing.shown(session, users), users[-1].id if users else None
+def page(session: Session, wanted: Wanted, after: str | None) -> tuple[list[UserOut], str | None]:
+    """The next `TOGETHER`, from behind `after` on, and where they end; None: there are no more."""
+    users, following = listing.page(session, wanted, after=after, most=TOGETHER)
+    return listing.shown(session, users), following
 
 
 def heading(form: Format) -> bytes:

@@ -1,86 +1,112 @@
 """Which users a list shows, and in which order: `GET /users`, `identity users list`, exports."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import ColumnElement, literal, tuple_
+from sqlalchemy import literal, tuple_
 from sqlmodel import Session, col, select
-from sqlmodel.sql.expression import SelectOfScalar
 
-from identity.directory.users import searching
+from identity.directory.users import narrowing, searching
+from identity.directory.users.narrowing import Wanted as Wanted
 from identity.directory.users.shown import UserOut
 from identity.directory.users.table import User, UserRole
-from identity.store.searching import contains
+from identity.errors import ValidationFailed
 
 Order = Literal["created", "last_login", "-last_login"]
 """`last_login`: the longest ago first; with `-` the latest. Without those who never have."""
 ORDERS: tuple[Order, ...] = get_args(Order)
+STRETCH = 10_000
+"""So many users are looked at for one page, where no filter finds few."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """`q`: part of a username, e-mail address or name, in any case. `search`: the id, or the
-    beginning of one of them, which is found at once however many users there are.
-    `last_login_before` leaves out who has never logged in."""
-
-    q: str | None = None
-    search: str | None = None
-    status: str | None = None
-    role: str | None = None
-    last_login_before: datetime | None = None
-    never_logged_in: bool | None = None
-
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """All but `search`."""
-        found: list[ColumnElement[bool]] = []
-        if self.q:
-            found.append(contains(self.q, User.username, User.email, User.name))
-        if self.status is not None:
-            found.append(col(User.status) == self.status)
-        if self.role is not None:
-            holders = select(UserRole.user_id).where(UserRole.role == self.role)
-            found.append(col(User.id).in_(holders))
-        last = col(User.last_login_at)
-        if self.last_login_before is not None:
-            found.append(last < self.last_login_before)
-        if self.never_logged_in is not None:
-            found.append(last.is_(None) if self.never_logged_in else last.is_not(None))
-        return found
+class Page(NamedTuple):
+    users: list[User]
+    after: str | None
+    """Where the next page begins; None: there is none. A page that is shorter than asked for may
+    have a next one."""
 
 
-def matching(wanted: Wanted) -> SelectOfScalar[User]:
-    """In no order; `search` aside."""
-    return select(User).where(*wanted.conditions())
-
-
-def by_login(
+def page(
     session: Session,
     wanted: Wanted,
-    order: Order,
+    order: Order = "created",
     *,
-    after: tuple[datetime, str] | None = None,
+    after: str | None = None,
     most: int,
-) -> Sequence[User]:
-    """By their last login, from behind `after` on: its time and id of the last one before."""
-    newest = order == "-last_login"
-    keys: Any = (col(User.last_login_at), col(User.id))
-    query = matching(wanted).where(keys[0].is_not(None))
-    if after is not None:
-        begin = tuple_(literal(after[0], keys[0].type), literal(after[1]))
-        query = query.where(tuple_(*keys) < begin if newest else tuple_(*keys) > begin)
-    query = query.order_by(*(key.desc() if newest else key for key in keys))
-    return session.exec(query.limit(most)).all()
+) -> Page:
+    """Up to `most`, behind `after` of the page before. With `search`, in the order of what it
+    finds. `ValidationFailed` for an `after` of another list."""
+    if wanted.search:
+        found = searching.search(
+            session, wanted.search, wanted=wanted, after=_pair(after), most=most
+        )
+        return Page(found.users, "\n".join(found.after) if found.after else None)
+    keys: tuple[Any, ...] = (col(User.id),)
+    place: tuple[Any, ...] | None = None if after is None else (after,)
+    if order != "created":
+        if wanted.never_logged_in:
+            return Page([], None)
+        keys, place = (col(User.last_login_at), col(User.id)), _moment(after)
+    users, end = _in_order(session, wanted, keys, order == "-last_login", place, most)
+    return Page(users, None if end is None else _text(end))
 
 
-def found(
-    session: Session, wanted: Wanted, *, after: tuple[str, str] | None = None, most: int
-) -> searching.Found:
-    """By `search`, in its order."""
-    return searching.search(
-        session, wanted.search or "", where=wanted.conditions(), after=after, most=most
-    )
+def _in_order(
+    session: Session,
+    wanted: Wanted,
+    keys: tuple[Any, ...],
+    newest: bool,
+    after: tuple[Any, ...] | None,
+    most: int,
+) -> tuple[list[User], tuple[Any, ...] | None]:
+    """By `keys`, of an index; what to go on behind."""
+    start, stop = _range(wanted, keys, newest, after)
+    ordered = [key.desc() if newest else key for key in keys]
+    query = select(User).where(*start).order_by(*ordered).limit(most + 1)
+    end: tuple[Any, ...] | None = None
+    passes = wanted.passes()
+    if passes is not None:
+        query = query.where(passes)
+        ids = narrowing.few(session, wanted)
+        if ids is not None:
+            query = query.where(col(User.id).in_(ids))
+        elif not wanted.q:  # which is promised to look at everybody
+            stretch = select(*keys).where(*start, *stop).order_by(*ordered)
+            row: Any = session.exec(stretch.offset(STRETCH).limit(1)).first()
+            end = (row,) if isinstance(row, str) else row
+    stop = stop if end is None else [_beyond(keys, end, newest, up_to=True)]
+    users = list(session.exec(query.where(*stop)).all())
+    if len(users) > most:
+        last = users[most - 1]
+        return users[:most], tuple(getattr(last, key.key) for key in keys)
+    return users, None if end is None else tuple(end)
+
+
+def _range(
+    wanted: Wanted, keys: tuple[Any, ...], newest: bool, after: tuple[Any, ...] | None
+) -> tuple[list[Any], list[Any]]:
+    """Where the index is begun, and where it is left: one bound each, for SQLite takes no second
+    one into account."""
+    here = [] if after is None else [_beyond(keys, after, newest)]
+    if len(keys) == 1:
+        return here, []
+    before = wanted.last_login_before
+    upper = [] if before is None else [keys[0] < before]
+    if newest:
+        return here or upper, [keys[0] >= narrowing.EVER]
+    return here or [keys[0] >= narrowing.EVER], upper
+
+
+def _beyond(
+    keys: tuple[Any, ...], place: tuple[Any, ...], newest: bool, *, up_to: bool = False
+) -> Any:
+    """What comes behind `place`; `up_to`: the rest, with `place` itself."""
+    values = [literal(value, key.type) for key, value in zip(keys, place, strict=True)]
+    here, at = (keys[0], values[0]) if len(keys) == 1 else (tuple_(*keys), tuple_(*values))
+    if up_to:
+        return here >= at if newest else here <= at
+    return here < at if newest else here > at
 
 
 def shown(session: Session, users: Sequence[User]) -> list[UserOut]:
@@ -95,3 +121,37 @@ def shown(session: Session, users: Sequence[User]) -> list[UserOut]:
 def beginning_with(session: Session, words: str, most: int) -> list[User]:
     """Whom somebody may mean who types this: the first so many."""
     return searching.search(session, words, most=most).users
+
+
+# --- Where a page ends, as text -------------------------------------------------------------
+
+
+def _text(place: tuple[Any, ...]) -> str:
+    return "\n".join(v.isoformat() if isinstance(v, datetime) else v for v in place)
+
+
+def _pair(after: str | None) -> tuple[str, str] | None:
+    """A key and an id behind it."""
+    if after is None:
+        return None
+    key, newline, user_id = after.rpartition("\n")
+    if not newline or not user_id:
+        raise _not_ours()
+    return key, user_id
+
+
+def _moment(after: str | None) -> tuple[datetime, str] | None:
+    pair = _pair(after)
+    if pair is None:
+        return None
+    try:
+        at = datetime.fromisoformat(pair[0])
+    except ValueError:
+        raise _not_ours() from None
+    if at.tzinfo is None or not 1 < at.year < 9999:
+        raise _not_ours()
+    return at, pair[1]
+
+
+def _not_ours() -> ValidationFailed:
+    return ValidationFailed([("?after", "is not a cursor from this list")])

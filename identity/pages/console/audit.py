@@ -20,8 +20,8 @@ from identity.store.paging import listed
 
 FILTERS = ("actor", "subject", "event", "outcome", "since", "until")
 FAMILIES = (
-    "login", "user.*", "client.*", "role.*", "scope.*", "key.*", "session*", "factor*", "consent.*",
-    "token.*", "trusted_issuer.*", "access", "audit.*",
+    "login", "user.*", "users.*", "client.*", "role.*", "scope.*", "key.*", "session*", "factor*",
+    "consent.*", "token.*", "trusted_issuer.*", "access", "audit.*",
 )  # fmt: skip
 
 

@@ -169,6 +169,8 @@ class Desk:
                 self._note(missing="console")
                 return await self._no_administrator(seat)
             self._require(seat, *(self.screen.needs or ADMINISTRATIVE))
+            for scope in self.screen.also:
+                self._require(seat, scope)
             return await answer(seat)
         except IdentityError as error:
             return self.refused(seat, error)

@@ -33,3 +33,8 @@ def clients(session: Session, ids: Iterable[str | None]) -> dict[str, str]:
         return {}
     found = session.exec(select(Client.id, Client.name).where(col(Client.id).in_(wanted))).all()
     return {client_id: name or client_id for client_id, name in found}
+
+
+def client_ids(session: Session, most: int) -> list[str]:
+    """For a box that proposes some."""
+    return list(session.exec(select(Client.id).order_by(Client.id).limit(most)))

@@ -7,7 +7,8 @@ from sqlmodel import Session
 from identity.directory.access import editing
 from identity.directory.access.granting import scopes_of_roles
 from identity.directory.access.table import Role
-from identity.directory.users.listing import Wanted, matching
+from identity.directory.users.listing import Wanted
+from identity.directory.users.listing import page as page_of
 from identity.directory.users.table import User
 from identity.errors import ValidationFailed
 from identity.http.messages import Response
@@ -20,6 +21,7 @@ from identity.pages.console.screens import screen as own
 from identity.pages.registry import House
 from identity.pages.words import _
 from identity.service.administration import access as administration
+from identity.store.paging import cursor as cursor_of
 from identity.store.paging import listed
 
 
@@ -31,10 +33,12 @@ class RoleScreen(Desk):
 
         def unit(session: Session) -> dict[str, Any]:
             role = editing.get_role(session, name)
-            holders, cursor = [], None
+            holders, cursor = list[User](), None
             if seat.may("users:read"):
-                found, cursor = window.take(session, matching(Wanted(role=name)), User.id)
-                holders = list(found)
+                holders, after = page_of(
+                    session, Wanted(role=name), after=window.after, most=window.limit
+                )
+                cursor = None if after is None else cursor_of(after)
             scopes = sorted(scopes_of_roles(session, [name]))
             return {"role": role, "scopes": scopes, "holders": holders, "cursor": cursor}
 

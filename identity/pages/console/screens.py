@@ -19,6 +19,8 @@ class Screen(NamedTuple):
     group: str = ""
     operations: tuple[str, ...] = ()
     """Of the API, that it shows or does."""
+    also: tuple[str, ...] = ()
+    """Scopes that it takes besides, each of them."""
 
 
 PEOPLE, PROGRAMS, RIGHTS, SERVICE = _("People"), _("Applications"), _("Rights"), _("Service")
@@ -28,8 +30,10 @@ SCREENS: Final = (
     Screen("/console/search", "search", ()),
     Screen(
         "/console/users", "users", ("users:read",), _("Users"), PEOPLE,
-        ("list_users", "create_user", "update_user"),
+        ("list_users", "create_user", "update_user", "export_users"),
     ),
+    Screen("/console/users-import", "users_import", ("users:write",), "", "", ("import_users",)),
+    Screen("/console/user-why", "user_why", ("users:read",), "", "", ("explain_user",)),
     Screen(
         "/console/user", "user", ("users:read",), "", "",
         (
@@ -60,6 +64,10 @@ SCREENS: Final = (
             "get_client", "update_client", "delete_client", "create_client_secret",
             "delete_client_secret", "list_client_logouts", "retry_client_logouts",
         ),
+    ),
+    Screen(
+        "/console/client-preview", "client_preview", ("clients:read",), "", "",
+        ("preview_token",), ("users:read",),
     ),
     Screen(
         "/console/issuers", "issuers", ("clients:read",), _("Trusted issuers"), PROGRAMS,

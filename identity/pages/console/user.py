@@ -18,10 +18,12 @@ from identity.pages.console import enrolment, naming
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Option, Sheet, changed
 from identity.pages.console.screens import screen as own
+from identity.pages.console.user_why import REASONS, STEPS
 from identity.pages.registry import House
 from identity.pages.words import _
 from identity.records.audit.reading import matching as events_matching
 from identity.records.audit.table import AuditEvent
+from identity.service import why
 from identity.service.administration import users as administration
 from identity.store.paging import listed
 from identity.tokens.sessions.table import BrowserSession, LoginSession
@@ -91,9 +93,12 @@ class UserScreen(Desk):
         found = await listed(self.services.db, unit)
         user = found["user"]
         invitable = user.status == "active" and user.email and user.password_hash is None
+        told = await why.sign_in(self.services, user_id, failures=False)
         return self.page(
             seat, "user", title=user.username, done=query.get("done", ""),
             mine=user_id == seat.person.user.id, invitable=invitable and self.services.mails.on,
+            obstacles=told.obstacles, reasons=REASONS,
+            steps=STEPS, at_client=next((each.client_id for each in found["sessions"]), ""),
             **found,
         )  # fmt: skip
 

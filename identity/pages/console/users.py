@@ -1,109 +1,60 @@
-"""`/console/users`: who there is, found by what is typed or filtered, and acts on many at once."""
+"""`/console/users`: who there is, found by what is typed or filtered, as a file, and acts on many
+at once."""
 
-from dataclasses import replace
-from datetime import timedelta
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from collections.abc import AsyncGenerator
+from typing import Any, cast
 
 from sqlmodel import Session, col, select
-from sqlmodel.sql.expression import SelectOfScalar
 
 from identity.authentication.mail import resetting
-from identity.clock import utcnow
 from identity.directory.access.table import Role
-from identity.directory.users import accounts
-from identity.directory.users.listing import Wanted, beginning_with, matching
+from identity.directory.users import accounts, listing
+from identity.directory.users.exporting import MEDIA, Format
 from identity.directory.users.table import User, UserRole
-from identity.errors import Conflict, IdentityError, ValidationFailed
-from identity.http.messages import Response
+from identity.errors import Conflict, ValidationFailed
+from identity.http.messages import Response, Stream
 from identity.pages.beginning import stepped_up
-from identity.pages.console import lists
+from identity.pages.console import bulk_acts, lists
+from identity.pages.console.bulk_acts import BULK, MOST_AT_ONCE
 from identity.pages.console.desk import Deed, Desk, Query, Seat
-from identity.pages.console.forms import Field, Form, Option, Sheet, sentence
+from identity.pages.console.forms import Field, Form, Option, Sheet
 from identity.pages.console.screens import screen as own
+from identity.pages.console.streaming import MARK, Pieces, streamed
+from identity.pages.console.user_filters import VIEWS, Filters
 from identity.pages.registry import House
 from identity.pages.words import _
+from identity.service import bulk as files
 from identity.service.administration import users as administration
-from identity.store.paging import listed
-
-DORMANT = timedelta(days=90)
-MOST_AT_ONCE = 200
-MOST_FOUND = 200
-"""By the beginning of a name."""
-
-
-class Act(Protocol):
-    def __call__(self, session: Session, of: str, seat: Seat, role: str) -> object: ...
-
-
-class Bulk(NamedTuple):
-    words: str
-    scope: str
-    proof: bool
-    act: Act
-
-
-def _status(status: str) -> Act:
-    def act(session: Session, of: str, seat: Seat, role: str) -> object:
-        return administration.change(session, of, {"status": status}, seat.held, None)
-
-    return act
-
-
-def _with_role(session: Session, of: str, seat: Seat, role: str) -> object:
-    roles = {*accounts.roles_of(session, of), role}
-    return administration.set_roles(session, of, roles, seat.held, None)
-
-
-def _without_role(session: Session, of: str, seat: Seat, role: str) -> object:
-    roles = {*accounts.roles_of(session, of)} - {role}
-    return administration.set_roles(session, of, roles, seat.held, None)
-
-
-def _out(session: Session, of: str, seat: Seat, role: str) -> object:
-    return administration.sign_out(session, of, seat.held)
-
-
-BULK = {
-    "disable": Bulk(_("Disable"), "users:write", False, _status("disabled")),
-    "enable": Bulk(_("Enable"), "users:write", False, _status("active")),
-    "sign_out": Bulk(_("Sign out everywhere"), "users:write", False, _out),
-    "give": Bulk(_("Give a role"), "users:write", True, _with_role),
-    "take": Bulk(_("Take a role away"), "users:write", True, _without_role),
-}
+from identity.store.paging import cursor, listed
 
 
 class Users(Desk):
     screen = own("users")
 
     async def show(self, seat: Seat, query: Query) -> Response:
-        q, view = lists.searched(query), query.get("view", "")
-        status, role = query.get("status"), query.get("role")
-        wanted = Wanted(
-            status=status if status in ("active", "disabled") else None,
-            role=role or None,
-            last_login_before=utcnow() - DORMANT if view == "dormant" else None,
-            never_logged_in=True if view == "never" else None,
-        )
-        window = lists.window(query)
+        filters, window = Filters.of(query), lists.window(query)
 
         def unit(session: Session) -> tuple[Any, ...]:
-            query, bounded = _narrowed(session, wanted, q)
-            rows, cursor = window.take(session, query, User.id)
+            settled = filters if window.after else filters.settled(session)
+            rows, after = listing.page(
+                session, settled.wanted(), settled.order, after=window.after, most=window.limit
+            )
             granted: dict[str, list[str]] = {row.id: [] for row in rows}
             theirs = select(UserRole).where(col(UserRole.user_id).in_(granted))
             for each in session.exec(theirs.order_by(UserRole.role)):
                 granted[each.user_id].append(each.role)
             names = session.exec(select(Role.name).order_by(Role.name).limit(500)).all()
-            return rows, granted, names, cursor, bounded
+            return rows, granted, names, after, settled
 
-        rows, granted, names, cursor, bounded = await listed(self.services.db, unit)
+        rows, granted, names, after, settled = await listed(self.services.db, unit)
         path = self.screen.path
+        kept = {**query, "parts": "1"} if settled.parts else query
         return self.page(
             seat, "users", title=_("Users"), rows=rows, granted=granted, roles=names,
-            q=q, of_status=status or "", role=role or "", view=view, bulk=BULK,
-            following=lists.following(seat, path, query, cursor), bounded=bounded,
-            first=lists.first(seat, path, query), done=query.get("done", ""),
+            filters=settled, views=VIEWS, bulk=BULK, most=MOST_AT_ONCE,
+            following=lists.following(seat, path, kept, cursor(after) if after else None),
+            first=lists.first(seat, path, query), short=bool(after) and len(rows) < window.limit,
+            done=query.get("done", ""),
         )  # fmt: skip
 
     # --- A new one ------------------------------------------------------------------------------
@@ -167,13 +118,42 @@ class Users(Desk):
             back=seat.at("/user", id=user.id), another=seat.at("/users", do="create"),
         )  # fmt: skip
 
+    # --- As a file ------------------------------------------------------------------------------
+
+    async def export_sheet(self, seat: Seat, query: Query) -> Sheet:
+        filters = Filters.of(query)
+        return Sheet(
+            title=_("Export users"), button=_("Download"),
+            lead=_("All that is known of them but how they sign in, as long as the list is. In CSV "
+                   "an apostrophe stands before what a spreadsheet would take for a formula. That "
+                   "you have it is on record."),
+            facts=filters.said or [(_("Whom"), _("everybody"))],
+            fields=[
+                Field("format", _("As"), "select", "csv", options=[
+                    Option("csv", _("CSV, for spreadsheets")),
+                    Option("ndjson", _("NDJSON: a JSON object a line")),
+                ])
+            ],
+            back=lists.address(seat, self.screen.path, _without(query, "do")),
+        )  # fmt: skip
+
+    async def export(self, seat: Seat, query: Query, form: Form) -> Response:
+        layout = cast(Format, form.text("format"))  # one of the sheet's
+        filters = await listed(self.services.db, Filters.of(query).settled)
+        pieces = await files.export(self.services, filters.wanted(), layout)
+        headers = [
+            (b"content-type", MEDIA[layout].encode()),
+            (b"content-disposition", b'attachment; filename="users.%b"' % layout.encode()),
+        ]
+        return Stream(headers, Pieces(pieces))
+
     # --- Many at once ---------------------------------------------------------------------------
 
     async def preview(self, seat: Seat, query: Query, form: Form) -> Response:
         """Whom it is about, and what would happen; nothing has yet."""
         name, ids, role = form.text("bulk"), form.all("user")[:MOST_AT_ONCE], form.text("role")
-        bulk = BULK.get(name)
-        if bulk is None or not ids:
+        bulk, everybody = BULK.get(name), form.text("whom") == "all"
+        if bulk is None or not (ids or everybody):
             raise ValidationFailed([("/user", _("Tick some users, and choose what to do"))])
         if name in ("give", "take") and not role:
             raise ValidationFailed([("/role", _("Choose a role"))])
@@ -181,57 +161,49 @@ class Users(Desk):
             return self._prove(seat)
 
         def unit(session: Session) -> list[User]:
-            query = select(User).where(col(User.id).in_(ids)).order_by(User.username)
-            return list(session.exec(query))
+            if everybody:
+                return bulk_acts.everybody(session, Filters.of(query))
+            return bulk_acts.these(session, ids)
 
         rows = await listed(self.services.db, unit)
         return self.page(
-            seat, "bulk", title=_(bulk.words), rows=rows, name=name, role=role, results=None,
+            seat, "bulk", title=_(bulk.words), rows=rows, name=name, role=role, pieces="",
+            bounded=len(rows) >= MOST_AT_ONCE, most=MOST_AT_ONCE,
             back=lists.address(seat, self.screen.path, query),
         )  # fmt: skip
 
     async def carry_out(self, seat: Seat, query: Query, form: Form) -> Response:
-        """Each on its own, with its own event on record: one that is refused stops nobody else."""
         name, ids, role = form.text("bulk"), form.all("user")[:MOST_AT_ONCE], form.text("role")
         bulk = BULK.get(name)
         if bulk is None:
             raise ValidationFailed([("/bulk", _("There is no such act"))])
         if bulk.proof and not stepped_up(seat.person):
             return self._prove(seat)
-        results: list[tuple[str, str]] = []
-        for user_id in ids:
-            try:
-                await self.services.db.write(partial(bulk.act, of=user_id, seat=seat, role=role))
-                results.append((user_id, ""))
-            except IdentityError as error:
-                results.append((user_id, sentence(error.detail)))
-        by_id = await listed(
-            self.services.db,
-            lambda s: {u.id: u for u in s.exec(select(User).where(col(User.id).in_(ids)))},
-        )
-        return self.page(
-            seat, "bulk", title=_(bulk.words), rows=[], name=name, role=role,
-            results=[(by_id.get(each), each, words) for each, words in results],
+
+        async def pieces() -> AsyncGenerator[str, None]:
+            refused = 0
+            async for each in bulk_acts.carried_out(seat, bulk, ids, role):
+                refused += bool(each.refused)
+                yield self.rendering.part(
+                    "console/bulk_part.html", at=seat.at, each=each, all=len(ids), refused=refused
+                )
+
+        page = self.page(
+            seat, "bulk", title=_(bulk.words), rows=[], name=name, role=role, pieces=MARK,
             back=lists.address(seat, self.screen.path, query),
         )  # fmt: skip
+        return streamed(page, pieces())
 
     deeds = {  # noqa: RUF012
         "create": Deed("create_user", "users:write", create, new_sheet),
         "bulk": Deed("update_user", "users:write", preview),
         "carry_out": Deed("update_user", "users:write", carry_out),
+        "export": Deed("export_users", "users:read", export, export_sheet, proof=True),
     }
 
 
-def _narrowed(session: Session, wanted: Wanted, q: str) -> tuple[SelectOfScalar[User], bool]:
-    """To whom begins with `q`; only where nobody does, whoever has it anywhere in their names,
-    which no index knows. Whether there may be more than are looked at."""
-    if not q:
-        return matching(wanted), False
-    users = beginning_with(session, q, MOST_FOUND)
-    if not users:
-        return matching(replace(wanted, q=q)), False
-    ids = [user.id for user in users]
-    return matching(wanted).where(col(User.id).in_(ids)), len(ids) >= MOST_FOUND
+def _without(query: Query, name: str) -> Query:
+    return {each: value for each, value in query.items() if each != name}
 
 
 async def page(house: House) -> Users:

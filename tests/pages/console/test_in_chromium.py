@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +165,90 @@ def test_the_numbers_of_the_overview_come_anew(
     tab.close()
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_users_come_from_a_file_and_leave_as_one(
+    chromium: Any, service: Server, db: Database, tmp_path: Path, scripts: bool
+) -> None:
+    tab = Tab(chromium, service, java_script_enabled=scripts)
+    page = tab.page
+    file = tmp_path / "people.csv"
+    rows = [f"new{n},<b>Name {n}</b>," for n in range(1_200)]
+    rows[700] = "two words,,"
+    file.write_text("\n".join(["username,name,roles", *rows]))
+    tab.sign_in("/console/users")
+    page.click("a:has-text('Import')")
+    page.set_input_files("#file", file)
+    page.click("button:has-text('Look at it first')")
+    page.wait_for_selector("h2:has-text('Have it done')")
+    assert page.locator(".coming .count:visible").count() == 1
+    assert "1199" in page.inner_text(".coming .count:visible")
+    assert "Line 702" in page.inner_text(".coming .one")
+    page.set_input_files("#file", file)
+    page.click("button:has-text('Import')")
+    page.wait_for_selector(".done:has-text('That was the whole file')")
+    with db.transaction() as session:
+        user = accounts.find_by_login(session, "new7")
+        assert user is not None and user.name == "<b>Name 7</b>"
+    tab.go("/console/users?q=new&view=never")
+    page.click("a:has-text('Export')")
+    page.wait_for_selector("h1:has-text('Export users')")
+    with page.expect_download() as download:
+        page.click("button:has-text('Download')")
+    assert download.value.suggested_filename == "users.csv"
+    saved = tmp_path / "out.csv"
+    download.value.save_as(saved)
+    assert len(saved.read_text().splitlines()) == 1_200
+    tab.close()
+
+
+def test_a_whole_list_is_disabled_by_keyboard_and_its_progress_seen(
+    chromium: Any, service: Server, db: Database
+) -> None:
+    tab = Tab(chromium, service)
+    page = tab.page
+    tab.sign_in("/console/users?role=clerk")
+    page.select_option("#bulk", "disable")
+    page.select_option("#whom", "all")
+    page.focus("button:has-text('Look at it first')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("p:has-text('This is about 30 users')")
+    page.focus("button.danger")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".count:has-text('30 of 30')")
+    page.wait_for_load_state()
+    assert page.locator(".coming .count:visible").count() == 1
+    assert page.locator(".coming .one").count() == 30
+    with db.transaction() as session:
+        user = accounts.find_by_login(session, "somebody.with.a.rather.long.name.001")
+        assert user is not None and user.status == "disabled"
+    tab.close()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_why_is_asked_and_a_token_previewed(
+    chromium: Any, service: Server, db: Database, scripts: bool
+) -> None:
+    tab = Tab(chromium, service, java_script_enabled=scripts)
+    page = tab.page
+    tab.sign_in("/console/users?q=somebody.with.a.rather.long.name.001")
+    page.click("th a:has-text('name.001')")
+    page.click("a:has-text('Why could they not sign in?')")
+    page.wait_for_selector("#sign-in :text('The user has no password')")
+    page.fill("#client", "shop")
+    page.press("#client", "Enter")
+    page.wait_for_selector("#rights th:has-text('openid')")
+    page.click("a:has-text('What the token would say')")
+    page.wait_for_selector("h2:has-text('Access token')")
+    assert "preview" in page.inner_text("tr:has-text('jti')")
+    page.fill("#user", "nobody")
+    page.press("#user", "Enter")
+    page.wait_for_selector("[role=alert]:has-text('There is no such user')")
+    assert page.locator("#user").get_attribute("aria-invalid") == "true"
+    if scripts:
+        page.wait_for_selector("#user:focus")
+    tab.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_screen_fits_a_small_phone_in_light_and_dark(
     chromium: Any, service: Server, db: Database, scheme: str
@@ -179,6 +264,8 @@ def test_every_screen_fits_a_small_phone_in_light_and_dark(
         "/console/user": f"?id={user_id}", "/console/client": "?id=shop",
         "/console/role": "?name=admin", "/console/scope": "?name=users:read",
         "/console/search": "?q=some",
+        "/console/user-why": f"?id={user_id}&client=shop&scope=users:read openid nothing",
+        "/console/client-preview": f"?id=shop&user={user_id}&scope=openid profile users:read",
     }  # fmt: skip
     addresses = [
         each.path + queries.get(each.path, "")
@@ -186,7 +273,8 @@ def test_every_screen_fits_a_small_phone_in_light_and_dark(
         if each.module not in ("audit_export", "issuer")
     ]
     addresses += [
-        f"/console/user?id={user_id}&do=edit", "/console/client?id=shop&do=settings",
+        "/console/users?do=export&status=active", f"/console/user?id={user_id}&do=edit",
+        "/console/client?id=shop&do=settings",
         "/console/role?name=clerk&do=edit", "/console/keys?do=rotate", "/console/users?do=create",
     ]  # fmt: skip
     for address in addresses:

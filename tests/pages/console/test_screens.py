@@ -16,6 +16,7 @@ QUERIES = {
     "/console/issuer": {"id": "nobody"},
     "/console/mail": {"id": "nobody"},
     "/console/search": {"q": "a"},
+    "/console/client-preview": {"id": "shop"},
 }
 
 
@@ -25,7 +26,7 @@ async def test_every_screen_is_shown_to_an_administrator(world: World) -> None:
     browser = await seated(world)
     for screen in SCREENS:
         query = dict(QUERIES.get(screen.path, {}))
-        if screen.path == "/console/user":
+        if screen.path in ("/console/user", "/console/user-why"):
             query = {"id": user.id}
         page = await browser.get(at(screen.path.removeprefix("/console"), **query))
         wanted = 404 if screen.path in ("/console/issuer", "/console/mail") else 200
