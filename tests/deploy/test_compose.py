@@ -1,5 +1,5 @@
-"""compose.ha.yaml and what it brings: settings that exist, a proxy that HAProxy takes, and a standby
-that its scripts make of a real PostgreSQL."""
+"""compose.ha.yaml and what it brings: settings that exist, a proxy that HAProxy takes, and a
+standby that its scripts make of a real PostgreSQL."""
 
 import os
 import re
@@ -112,7 +112,7 @@ PASSWORD = 'of the standby: it\'s $PGDATA "quoted"'
 
 @pytest.fixture
 def primary() -> Iterator[Postgres]:
-    """A server on which `primary.sh` has run as postgres' image runs it, once and before a restart."""
+    """A server on which `primary.sh` has run as postgres' image runs it: before a restart."""
     server = Postgres()
     try:
         own = conninfo_to_dict(server.url())
@@ -124,8 +124,6 @@ def primary() -> Iterator[Postgres]:
             "POSTGRES_DB": "postgres",
             "STANDBY_PASSWORD": PASSWORD,
         }
-        if shutil.which("psql", path=settings["PATH"]) is None:
-            pytest.skip("psql is not installed")
         subprocess.run(["sh", FOLDER / "primary.sh"], env=settings, check=True)
         server.stop()
         server.start()
