@@ -1,0 +1,222 @@
+"""`make fleet`: what a fleet costs, from what one request costs here; it writes docs/fleet.md.
+
+`--page` writes the page anew without measuring; `--set NAME=VALUE` puts in a value of your own (see
+the page's tables for the names) and prints the answer instead.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from bench import wrk
+from bench.fleet_model import (
+    Costs,
+    Demand,
+    Limits,
+    cells,
+    described,
+    need,
+    of_one,
+    rate,
+    shared,
+    strain,
+)
+from scripts.docs import table
+from tests.databases import ROOT
+
+PAGE = ROOT / "docs" / "fleet.md"
+MEASURED = ROOT / "docs" / "fleet.json"
+BEGIN, END = "<!-- fleet: {} -->", "<!-- end of {} -->"
+
+DEMAND = Demand(
+    users=1e9,
+    validations=1e6,
+    introspected=1.0,
+    active=0.1,
+    logins=0.05,
+    refreshes=4,
+    ends=0.05,
+    sessions=1.5,
+    session_days=97,
+    audit_days=30,
+    peak=3,
+    followers=2_000,
+)
+LIMITS = Limits(busy=0.6, cores=64, commits=20_000, connections=2_000, storage=8, pool=9)
+SIZES = (1e6, 1e7, 1e8, 1e9)
+
+
+def costs_of(found: dict[str, Any]) -> Costs:
+    return Costs(**{each.name: found["costs"][each.name] for each in fields(Costs)})
+
+
+def rendered(page: str, found: dict[str, Any]) -> str:
+    """The page with its tables as the file of what was measured has them."""
+    costs = costs_of(found)
+    parts = {
+        "inputs": _inputs(costs, DEMAND, LIMITS, found),
+        "check": _check(found),
+        "sizes": _sizes(costs),
+        "edges": _edges(costs),
+    }
+    for name, text in parts.items():
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = page.partition(begin)
+        page = f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
+    return page
+
+
+def _inputs(costs: Costs, demand: Demand, limits: Limits, found: dict[str, Any]) -> str:
+    rows = [
+        (f"`{name}`", f"{_number(getattr(of, name))} {unit}".strip(), f"{kind}: {meaning}")
+        for kind, of in (("measured", costs), ("assumed", demand), ("assumed", limits))
+        for name, meaning, unit in described(type(of))
+    ]
+    return f"Measured {found['date']}: {found['machine']}.\n\n" + table(
+        ("name", "value", "what it is"), rows
+    )
+
+
+def predicted(found: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
+    """Each run, and how many requests a second the model says: from what a request costs where
+    there is one process, and the cores that all of it together had."""
+    alone = {each["job"]: each for each in found["ran"] if each["processes"] == 1}
+    costs, waiting = costs_of(found), found["connections"]
+    answers = []
+    for each in found["ran"]:
+        one, count = alone[each["job"]], each["processes"]
+        database = one["database"]
+        if each["job"] == "introspect":
+            database = shared(costs.question, count, waiting)
+        said = rate(one["service"], one["load"], database, count, each["cores"])
+        answers.append((each, said))
+    return answers
+
+
+def _check(found: dict[str, Any]) -> str:
+    rows = [
+        (
+            each["job"],
+            str(each["processes"]),
+            f"{each['rate']:,.0f}",
+            f"{said:,.0f}",
+            f"{each['rate'] / said:.2f}",
+            f"{each['service']:.0f}, {each['database']:.0f}, {each['load']:.0f}",
+            f"{each['cores']:.2f}",
+        )
+        for each, said in predicted(found)
+    ]
+    heads = ("job", "processes", "measured /s", "model /s", "measured ÷ model",
+             "µs a request: service, PostgreSQL, load", "cores in all")  # fmt: skip
+    return table(heads, rows)
+
+
+def _sizes(costs: Costs) -> str:
+    heads = ("users, validations a second", "processes", "hashing cores", "questions /s",
+             "commits /s", "storage", "breaks first", "cells")  # fmt: skip
+    return table(heads, [_size(costs, _scaled(users)) for users in SIZES])
+
+
+def _scaled(users: float) -> Demand:
+    part = users / DEMAND.users
+    return replace(DEMAND, users=users, validations=DEMAND.validations * part)
+
+
+def _size(costs: Costs, demand: Demand) -> tuple[str, ...]:
+    found = need(costs, demand, LIMITS)
+    strains = strain(found, LIMITS)
+    worst, times = next(iter(strains.items()))
+    count = cells(costs, demand, LIMITS)
+    return (
+        f"{_number(demand.users)}, {_number(demand.validations)}",
+        f"{found.processes:,}",
+        f"{found.hashing_cores:,.1f}",
+        f"{found.questions:,.0f}",
+        f"{found.commits:,.0f}",
+        f"{sum(found.storage.values()) / 1e12:,.2f} TB",
+        f"{worst}, {times:,.2f} ×",
+        str(count),
+    )
+
+
+def _edges(costs: Costs) -> str:
+    """The largest fleet, by how much of it siblings verify themselves."""
+    rows = []
+    for share in (1.0, 0.1, 0.0):
+        demand = replace(DEMAND, introspected=share)
+        count = cells(costs, demand, LIMITS)
+        whole, one = need(costs, demand, LIMITS), need(costs, of_one(demand, count), LIMITS)
+        strains = strain(one, LIMITS)
+        worst, times = next(iter(strains.items()))
+        rows.append(
+            (
+                f"{share:.0%}",
+                f"{whole.processes:,}",
+                f"{whole.sibling_cores:,.0f}",
+                str(count),
+                f"{one.processes:,}",
+                f"{one.database_cores:,.1f}",
+                f"{worst}, {times:,.2f} ×",
+            )
+        )
+    heads = ("introspected", "processes of one fleet", "siblings' cores for the rest", "cells",
+             "processes of a cell", "cores of its primary", "what it is nearest to")  # fmt: skip
+    return table(heads, rows)
+
+
+def _number(value: float) -> str:
+    if value >= 1e6 and value == 10 ** round(len(str(int(value))) - 1):
+        return f"10^{len(str(int(value))) - 1}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:g}"
+
+
+def answered(found: dict[str, Any], given: Sequence[str]) -> str:
+    """What the reader's own inputs come to. `ValueError` where a name is none of the page's."""
+    inputs: list[Any] = [costs_of(found), DEMAND, LIMITS]
+    for each in given:
+        name, _, value = each.partition("=")
+        for at, group in enumerate(inputs):
+            if hasattr(group, name):
+                inputs[at] = replace(group, **{name: float(value)})
+                break
+        else:
+            raise ValueError(f"{name} is no input: see the table in docs/fleet.md")
+    costs, demand, limits = inputs
+    whole = need(costs, demand, limits)
+    lines = [f"{name}: {getattr(whole, name):,.6g}" for name in (
+        "processes", "service_cores", "sibling_cores", "hashing_cores", "questions", "commits",
+        "connections", "database_cores", "following", "telling")]  # fmt: skip
+    lines += [f"storage, {name}: {size / 1e9:,.1f} GB" for name, size in whole.storage.items()]
+    lines += [
+        f"{name}: {times:.3g} × what one has" for name, times in strain(whole, limits).items()
+    ]
+    return "\n".join([*lines, f"cells: {cells(costs, demand, limits)}"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make fleet", description=__doc__)
+    parser.add_argument("--page", action="store_true", help="write the page without measuring")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="given")
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    if options.given:
+        print(answered(json.loads(MEASURED.read_text()), options.given))
+        return 0
+    if not options.page:
+        if problem := wrk.missing():
+            print(problem, file=sys.stderr)
+            return 2
+        from bench.fleet_measured import measured
+
+        found = measured(options.seconds, options.rounds)
+        MEASURED.write_text(json.dumps(found, indent=2) + "\n")
+    PAGE.write_text(rendered(PAGE.read_text(), json.loads(MEASURED.read_text())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
