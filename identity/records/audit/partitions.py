@@ -85,7 +85,8 @@ def convert(db: Database, size: int = SIZE, margin: int = MARGIN) -> bool:
         if "LockNotAvailable" not in (error.audit or ""):
             raise
         raise SettingsError(
-            f"others have held the table {_TABLE} for {PATIENCE_ONCE}: nothing has changed, try again"
+            f"others have held the table {_TABLE} for {PATIENCE_ONCE}: nothing has changed, try "
+            "again"
         ) from None
 
 

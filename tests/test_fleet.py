@@ -1,0 +1,107 @@
+"""docs/fleet.md: its tables are what the model makes of what was measured, and the model is one."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import fleet
+from bench.fleet_model import Costs, Demand, Limits, cells, need, of_one, rate, shared, strain
+
+FOUND = json.loads(fleet.MEASURED.read_text())
+COSTS: Costs = fleet.costs_of(FOUND)
+DEMAND: Demand = fleet.DEMAND
+LIMITS: Limits = fleet.LIMITS
+
+users = st.floats(1e3, 1e9)
+shares = st.floats(0, 1)
+
+
+def fits(demand: Demand) -> bool:
+    return max(strain(need(COSTS, demand, LIMITS), LIMITS).values()) <= 1
+
+
+def test_the_page_says_what_the_model_makes_of_what_was_measured() -> None:
+    assert fleet.rendered(fleet.PAGE.read_text(), FOUND) == fleet.PAGE.read_text(), (
+        "make fleet ARGS=--page"
+    )
+
+
+def test_it_was_measured_with_one_two_four_and_eight_processes() -> None:
+    for job in ("introspect", "refresh"):
+        assert [each["processes"] for each in FOUND["ran"] if each["job"] == job] == [1, 2, 4, 8]
+
+
+@given(users, st.floats(1, 1e6), shares)
+def test_as_many_cells_as_it_says_are_enough_and_one_less_is_not(
+    people: float, validations: float, introspected: float
+) -> None:
+    demand = replace(DEMAND, users=people, validations=validations, introspected=introspected)
+    count = cells(COSTS, demand, LIMITS)
+    assert fits(of_one(demand, count))
+    assert count == 1 or not fits(of_one(demand, count - 1))
+
+
+@given(users, users, shares)
+def test_more_people_never_need_less(few: float, many: float, introspected: float) -> None:
+    few, many = sorted((few, many))
+    demand = replace(DEMAND, introspected=introspected)
+    less, more = (
+        need(COSTS, replace(demand, users=people, validations=people / 1e3), LIMITS)
+        for people in (few, many)
+    )
+    for name in ("service_cores", "processes", "questions", "commits", "connections", "following"):
+        assert getattr(less, name) <= getattr(more, name) * (1 + 1e-9), name
+    assert sum(less.storage.values()) <= sum(more.storage.values())
+
+
+def test_what_siblings_verify_themselves_asks_nothing_of_the_database() -> None:
+    asked = need(COSTS, DEMAND, LIMITS)
+    verified = need(COSTS, replace(DEMAND, introspected=0), LIMITS)
+    assert verified.questions < asked.questions / 5
+    assert verified.sibling_cores == pytest.approx(DEMAND.validations * COSTS.verify / 1e6)
+    assert asked.sibling_cores == 0
+
+
+def test_a_fleet_that_nobody_asks_has_two_processes_in_one_cell() -> None:
+    idle = replace(DEMAND, users=0, validations=0)
+    found = need(COSTS, idle, LIMITS)
+    assert (found.processes, found.questions, sum(found.storage.values())) == (2, 0, 0)
+    assert cells(COSTS, idle, LIMITS) == 1
+
+
+def test_processes_that_do_nothing_but_follow_changes_are_no_fleet() -> None:
+    drowned = replace(DEMAND, ends=1e6)
+    assert need(COSTS, drowned, LIMITS).service_cores == float("inf")
+    assert not fits(drowned)
+    assert cells(COSTS, drowned, LIMITS) > 1
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.floats(1, 1e4), st.floats(0, 1e4))
+def test_no_more_is_done_than_the_cores_and_the_processes_can(
+    processes: int, cores: int, service: float, others: float
+) -> None:
+    done = rate(service, others, others, processes, cores)
+    assert done * service <= processes * 1e6 * (1 + 1e-9)
+    assert done * (service + 2 * others) <= cores * 1e6 * (1 + 1e-9)
+    assert done == pytest.approx(
+        min(processes * 1e6 / service, cores * 1e6 / (service + 2 * others))
+    )
+
+
+def test_those_who_wait_in_one_process_share_its_question() -> None:
+    assert shared(64, 1, 64) == 1
+    assert shared(64, 8, 64) == 8
+    assert shared(64, 100, 64) == 64
+
+
+def test_a_reader_puts_in_their_own() -> None:
+    mine = fleet.answered(FOUND, ["users=2e6", "validations=5000", "cores=16"])
+    assert "cells: 1" in mine
+    assert mine != fleet.answered(
+        FOUND, ["users=2e6", "validations=5000", "cores=16", "refreshes=40"]
+    )
+    with pytest.raises(ValueError, match="nobody is no input"):
+        fleet.answered(FOUND, ["nobody=1"])
