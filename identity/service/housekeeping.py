@@ -175,7 +175,7 @@ class Housekeeping:
             _log.error("audit not archived", reason=str(error))
 
     async def tend_partitions(self) -> None:
-        if await self._services.db.read(partitions.parts):
+        if await self._services.db.read(partitions.concerned):
             tended = await self._services.db.write(partitions.tend)
             if tended.made or tended.dropped:
                 _log.info("audit partitions", made=tended.made, dropped=tended.dropped)

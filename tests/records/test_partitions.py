@@ -143,6 +143,44 @@ def test_cut_off_at_any_step_it_is_whole_and_done_by_the_next_attempt(
     assert not partitions.convert(whole, SIZE, 1_000)
 
 
+def test_whoever_was_cut_off_and_did_not_come_back_gets_no_event_refused(
+    whole: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(partitions, "_swap", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        partitions.convert(whole, SIZE, 100)  # ids stay below 131
+    monkeypatch.setattr(partitions, "MARGIN", 100)
+    happen(whole, 40)
+    assert tend(whole) == partitions.Tended([], [])
+    happen(whole, 20)  # to 90
+    assert tend(whole).dropped == ["audit_event_ck_before"]
+    happen(whole, 60)
+    assert ids(whole) == list(range(1, 151))
+
+
+def test_two_who_make_partitions_at_once_make_them_once(whole: Database) -> None:
+    begun, done = threading.Barrier(2), []
+
+    def at_once() -> None:
+        begun.wait(10)
+        try:
+            done.append(partitions.convert(whole, SIZE, 100))
+        except SettingsError as refusal:
+            done.append(str(refusal))
+
+    threads = [threading.Thread(target=at_once) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done.count(True) == 1, done
+    assert len(audit_parts(whole)) == 1 + partitions.AHEAD
+    assert ids(whole) == list(range(1, 31))
+
+
 def test_writers_meanwhile_lose_nothing(whole: Database) -> None:
     stop, written = threading.Event(), [0, 0]
 

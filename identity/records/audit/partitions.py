@@ -108,13 +108,27 @@ def _converted(db: Database, size: int, margin: int) -> bool:
         _alone(session)
         if parts(session):
             return False  # somebody else has done it meanwhile
-        _swap(session, end, size)
+        _swap(session, _promised(session, checked=True), size)
     with db.transaction() as session:
         _run(session, f"ANALYZE {_TABLE}")
     return True
 
 
+def _promised(session: Session, *, checked: bool) -> int:
+    """Below what all ids stay until the table is a partition; 0 where nobody makes it one, or it
+    has not been `checked` that they do."""
+    found = _rows(
+        session,
+        "SELECT substring(pg_get_constraintdef(oid) FROM '[0-9]+')::bigint FROM pg_constraint"
+        f" WHERE conrelid = to_regclass('{_TABLE}') AND conname = '{_BOUND}'"
+        f" AND (convalidated OR NOT {checked})",
+    )
+    return int(found[0][0]) if found else 0
+
+
 def _swap(session: Session, end: int, size: int) -> None:
+    if not end:
+        raise SettingsError("somebody else is at it, too: try again")
     _run(session, f"LOCK TABLE {_TABLE} IN ACCESS EXCLUSIVE MODE")
     owner, grants = _rights(session)
     indexes = _rows(
@@ -172,6 +186,13 @@ def _rights(session: Session) -> tuple[str, list[str]]:
 # --- Ahead and behind -----------------------------------------------------------------------
 
 
+def concerned(session: Session) -> bool:
+    """Whether the table is in partitions, or somebody has begun to put it there."""
+    return bool(parts(session)) or (
+        dialect(session) == "postgresql" and _promised(session, checked=False) > 0
+    )
+
+
 @dataclass(frozen=True)
 class Tended:
     made: list[str]
@@ -179,12 +200,19 @@ class Tended:
 
 
 def tend(session: Session) -> Tended:
-    """Make partitions before events need them, and drop those that archiving has emptied."""
+    """Make partitions before events need them, and drop those that archiving has emptied. What was
+    cut off while it made the first one, and that nobody took up again, must not refuse events."""
     tended = Tended([], [])
-    if not parts(session) or not try_to_take(session, Lock.MIGRATION):
+    if not try_to_take(session, Lock.MIGRATION):
         return tended
     _run(session, f"SET LOCAL lock_timeout = '{PATIENCE}'")
     last, found = _last(session), parts(session)
+    if not found:
+        promised = _promised(session, checked=False)
+        if promised and last > promised - MARGIN // 2:
+            _run(session, f"ALTER TABLE {_TABLE} DROP CONSTRAINT {_BOUND}")
+            tended.dropped.append(_BOUND)
+        return tended
     for first, size in _missing(found, last):
         tended.made.append(_make_range(session, first, size))
     for part in found[:-AHEAD]:
