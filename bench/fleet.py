@@ -115,31 +115,34 @@ def _check(found: dict[str, Any]) -> str:
 
 
 def _sizes(costs: Costs) -> str:
-    heads = ("users, validations a second", "processes", "hashing cores", "questions /s",
-             "commits /s", "storage", "breaks first", "cells")  # fmt: skip
-    return table(heads, [_size(costs, _scaled(users)) for users in SIZES])
+    """What each size asks of one database: the strains, the worst in bold."""
+    demands = [_scaled(users) for users in SIZES]
+    found = [need(costs, demand, LIMITS) for demand in demands]
+    strains = [strain(each, LIMITS) for each in found]
+    rows = [
+        ("validations a second", *(_number(each.validations) for each in demands)),
+        ("processes of the service", *(f"{each.processes:,}" for each in found)),
+        ("cores that hash passwords", *(f"{each.hashing_cores:,.1f}" for each in found)),
+        ("questions a second, at most", *(f"{each.questions:,.0f}" for each in found)),
+        ("commits a second", *(f"{each.commits:,.0f}" for each in found)),
+        ("stored", *(f"{sum(each.storage.values()) / 1e12:,.2f} TB" for each in found)),
+        *(
+            (f"{name}, × what it has", *(_strained(each, name) for each in strains))
+            for name in strains[-1]
+        ),
+        ("cells", *(str(cells(costs, demand, LIMITS)) for demand in demands)),
+    ]
+    return table(("users", *map(_number, SIZES)), rows)
+
+
+def _strained(strains: dict[str, float], name: str) -> str:
+    mark = "**" if name == next(iter(strains)) else ""
+    return f"{mark}{strains[name]:.2g}{mark}"
 
 
 def _scaled(users: float) -> Demand:
     part = users / DEMAND.users
     return replace(DEMAND, users=users, validations=DEMAND.validations * part)
-
-
-def _size(costs: Costs, demand: Demand) -> tuple[str, ...]:
-    found = need(costs, demand, LIMITS)
-    strains = strain(found, LIMITS)
-    worst, times = next(iter(strains.items()))
-    count = cells(costs, demand, LIMITS)
-    return (
-        f"{_number(demand.users)}, {_number(demand.validations)}",
-        f"{found.processes:,}",
-        f"{found.hashing_cores:,.1f}",
-        f"{found.questions:,.0f}",
-        f"{found.commits:,.0f}",
-        f"{sum(found.storage.values()) / 1e12:,.2f} TB",
-        f"{worst}, {times:,.2f} ×",
-        str(count),
-    )
 
 
 def _edges(costs: Costs) -> str:
