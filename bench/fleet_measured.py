@@ -121,7 +121,7 @@ def _run(
     rounds: int,
 ) -> Ran:
     if not job.once:
-        wrk.run(server.port, job.requests(world, 1), seconds=2, core=None, connections=CONNECTIONS)
+        wrk.run(server.port, job.requests(world, 1), seconds=4, core=None, connections=CONNECTIONS)
     total: list[float] = [0.0] * 5
     for _ in range(rounds):
         requests = job.requests(world, min(seconds, 2) if job.once else seconds)

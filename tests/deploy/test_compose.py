@@ -150,14 +150,9 @@ def standby_of(server: Postgres) -> Iterator[str]:
         "PRIMARY": f"host=127.0.0.1 port={server.port} user=standby",
     }
     script = (FOLDER / "standby.sh").read_text()  # another user may not reach the file
-    here = (
-        "-c",
-        "listen_addresses=127.0.0.1",
-        "-c",
-        f"port={port}",
-        "-c",
-        "unix_socket_directories=",
-    )
+    # As the primary's, and here.
+    given = (*server._options, "listen_addresses=127.0.0.1", f"port={port}")
+    here = [part for option in given for part in ("-c", option)]
     process = subprocess.Popen(
         ["/bin/sh", "-c", script, "standby.sh", *here],
         env=environment,

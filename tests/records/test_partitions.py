@@ -293,10 +293,11 @@ def test_a_later_migration_reaches_every_partition(parted: Database) -> None:
 
 
 def plan(db: Database, statement: Any, **values: Any) -> str:
-    compiled = statement.compile(db.engine, compile_kwargs={"literal_binds": True})
+    compiled = statement.compile(db.engine)
     with db.engine.connect() as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))
-        shown = connection.exec_driver_sql(f"EXPLAIN {compiled}".replace("%%", "%"))
+        given = compiled.construct_params(values)
+        shown = connection.exec_driver_sql(f"EXPLAIN {compiled}", given)
         return "\n".join(row[0] for row in shown)
 
 
@@ -307,8 +308,7 @@ def touched(shown: str) -> set[str]:
 def test_what_goes_by_id_looks_at_one_partition(parted: Database) -> None:
     happen(parted, 70)
     assert touched(plan(parted, select(AuditEvent).where(AuditEvent.id == 60))) == {"51"}
-    update = chain._PLACE.values(seq=1, digest="x").where(AuditEvent.id == 60)
-    assert "audit_event_51" in plan(parted, update.params(event_id=60, place=1, link="x"))
+    assert touched(plan(parted, chain._PLACE, event_id=60, place=1, link="x")) == {"51"}
     below = select(AuditEvent).where(col(AuditEvent.id) < 40).order_by(col(AuditEvent.id).desc())
     assert touched(plan(parted, below.limit(10))) == {"first"}
 
@@ -317,10 +317,10 @@ def test_lists_walk_the_partitions_in_order_and_sort_nothing(parted: Database) -
     happen(parted, 70)
     for query in (matching(), matching(subject="subject 1")):
         shown = plan(parted, query.order_by(col(AuditEvent.id).desc()).limit(10))
-        assert "Append" in shown and "Sort" not in shown, shown
+        assert "Append" in shown and "->  Sort" not in shown, shown
     by_place = select(AuditEvent).where(col(AuditEvent.seq) >= 40).order_by(col(AuditEvent.seq))
     shown = plan(parted, by_place)
-    assert "Merge Append" in shown and "Sort  " not in shown, shown
+    assert "Append" in shown and "->  Sort" not in shown, shown
 
 
 # --- Ahead and behind -----------------------------------------------------------------------
@@ -401,7 +401,7 @@ def test_a_writer_under_way_keeps_its_partition(
                 " VALUES (33, now(), 'late', 'success', 'cli', '{}')"
             )
         )
-        with pytest.raises(Unavailable, match=""):
+        with pytest.raises(Unavailable):
             tend(parted)
     assert tend(parted).dropped == []
     assert 33 in ids(parted)
