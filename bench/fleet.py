@@ -75,14 +75,17 @@ def _inputs(costs: Costs, demand: Demand, limits: Limits, found: dict[str, Any])
         for kind, of in (("measured", costs), ("assumed", demand), ("assumed", limits))
         for name, meaning, unit in described(type(of))
     ]
-    return f"Measured {found['date']}: {found['machine']}.\n\n" + table(
-        ("name", "value", "what it is"), rows
+    return (
+        f"What one of each costs: {found['ones']}. Requests (`introspect`, `refresh`): "
+        f"{found['jobs']}.\n\n" + table(("name", "value", "what it is"), rows)
     )
 
 
 def predicted(found: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
     """Each run, and how many requests a second the model says: from what a request costs where
     there is one process, and the cores that all of it together had."""
+    if not found["ran"]:
+        return []
     alone = {each["job"]: each for each in found["ran"] if each["processes"] == 1}
     costs, waiting = costs_of(found), found["connections"]
     answers = []
@@ -97,6 +100,8 @@ def predicted(found: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
 
 
 def _check(found: dict[str, Any]) -> str:
+    if not found["ran"]:
+        return "**Not shown yet**: this needs a quiet machine, and `make fleet`."
     rows = [
         (
             each["job"],
@@ -203,6 +208,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make fleet", description=__doc__)
     parser.add_argument("--page", action="store_true", help="write the page without measuring")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="given")
+    parser.add_argument("--ones", action="store_true", help="only what one of each costs")
+    parser.add_argument("--jobs", action="store_true", help="only requests, by many processes")
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
@@ -213,9 +220,13 @@ def main() -> int:
         if problem := wrk.missing():
             print(problem, file=sys.stderr)
             return 2
-        from bench.fleet_measured import measured
+        from bench import fleet_measured
 
-        found = measured(options.seconds, options.rounds)
+        found = json.loads(MEASURED.read_text())
+        if not options.jobs:
+            found = fleet_measured.ones(found)
+        if not options.ones:
+            found = fleet_measured.jobs(found, options.seconds, options.rounds)
         MEASURED.write_text(json.dumps(found, indent=2) + "\n")
     PAGE.write_text(rendered(PAGE.read_text(), json.loads(MEASURED.read_text())))
     return 0

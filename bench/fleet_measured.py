@@ -30,12 +30,15 @@ from identity.service.opening import open_database
 from identity.settings import Settings
 from identity.store import changes
 from identity.store.feed_postgresql import PostgresSource
+from identity.tokens.sessions import rotation
+from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.verifier import Verifier
 
 CONNECTIONS = 64
 PROCESSES = (1, 2, 4, 8)
 QUESTIONS = 10_000
 FOLLOWED = 20_000
+ROTATED = 2_000
 REVOKED = 100
 STREAMS = 200
 SIZED = 20_000
@@ -61,46 +64,59 @@ class Ran:
     cores: float
 
 
-def measured(seconds: float, rounds: int) -> dict[str, Any]:
-    """All of it, as docs/fleet.json keeps it."""
-    costs: dict[str, float] = {"login": _hashing()}
-    ran: list[Ran] = []
+def ones(before: dict[str, Any]) -> dict[str, Any]:
+    """What one of each costs, in place of what `before` says; what it says of requests stays."""
     with prepared("postgresql", Size(users=1_000)) as (folder, url, world, port):
         world.who_log_in("sized", SIZED)
-        for count in PROCESSES:
-            with processes.service(folder, url, None, workers=count, PORT=str(port)) as server:
-                for name, job in _jobs().items():
-                    ran.append(_run(name, job, server, url, world, count, seconds, rounds))
-                    _say(ran[-1])
-        costs |= _sizes(url)
-        costs |= asyncio.run(_asking(world.settings, url))
+        costs = {"login": _hashing()} | asyncio.run(_asking(world.settings, url))
+        costs["refresh_database"] = asyncio.run(_rotating(world, url))
         with processes.service(folder, url, None, PORT=str(port)) as server:
             costs["follow"] = _following(server, url, world)
             costs["tell"] = asyncio.run(_telling(server, world))
             costs |= asyncio.run(_verifying(world))
-    alone = {each.job: each for each in ran if each.processes == 1}
-    costs["introspect"] = alone["introspect"].service
-    costs["refresh"] = alone["refresh"].service
-    costs["refresh_database"] = alone["refresh"].database
-    return {
-        "date": f"{date.today():%d %B %Y}",
-        "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, "
-        f"Python {platform.python_version()}",
+            for token in world.refresh_tokens(SIZED // 10):
+                _refresh(server.port, token)
+        costs |= _sizes(url)
+    return before | {"ones": _today(), "costs": before["costs"] | _all_rounded(costs)}
+
+
+def jobs(before: dict[str, Any], seconds: float, rounds: int) -> dict[str, Any]:
+    """What requests cost with so many processes, in place of what `before` says. It needs a quiet
+    machine."""
+    ran: list[Ran] = []
+    with prepared("postgresql", Size(users=1_000)) as (folder, url, world, port):
+        for count in PROCESSES:
+            with processes.service(folder, url, None, workers=count, PORT=str(port)) as server:
+                for name, job in _jobs().items():
+                    ran.append(_run(name, job, server, url, world, count, seconds, rounds))
+                    print(json.dumps(asdict(ran[-1])), flush=True)
+    costs = {each.job: each.service for each in ran if each.processes == 1}
+    kept = [
+        {k: _rounded(v) if isinstance(v, float) else v for k, v in asdict(each).items()}
+        for each in ran
+    ]
+    return before | {
+        "jobs": _today(),
         "connections": CONNECTIONS,
-        "costs": {name: _rounded(value) for name, value in sorted(costs.items())},
-        "ran": [
-            {k: _rounded(v) if isinstance(v, float) else v for k, v in asdict(each).items()}
-            for each in ran
-        ],
+        "costs": before["costs"] | _all_rounded(costs),
+        "ran": kept,
     }
+
+
+def _today() -> str:
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{date.today():%d %B %Y}, {cores} cores, {platform.machine()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def _all_rounded(costs: dict[str, float]) -> dict[str, float]:
+    return {name: _rounded(value) for name, value in costs.items()}
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
-
-
-def _say(ran: Ran) -> None:
-    print(json.dumps(asdict(ran)), flush=True)
 
 
 def _jobs() -> dict[str, Job]:
@@ -210,6 +226,28 @@ async def _asking(settings: Settings, url: str) -> dict[str, float]:
     return {"asking": lasted / QUESTIONS * 1e6, "question": spent / QUESTIONS * 1e6}
 
 
+async def _rotating(world: World, url: str) -> float:
+    """One refresh after the other: none shares its commit."""
+    db = open_database(Settings.of(database_url=url))
+    lifetimes = Lifetimes.of(world.settings)
+    try:
+        with _postmaster(url) as postmaster:
+            tokens = world.refresh_tokens(ROTATED)
+            before = _cpu(postmaster)
+            for token in tokens:
+                login = await rotation.look(db, token)
+                assert login is not None
+                assert await rotation.swap(db, lifetimes, token, login, 0)
+            return (_cpu(postmaster) - before) / ROTATED * 1e6
+    finally:
+        await db.aclose()
+
+
+def _refresh(port: int, token: str) -> None:
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    httpx.post(f"http://127.0.0.1:{port}/token", data=form, timeout=60).raise_for_status()
+
+
 def _following(server: processes.Process, url: str, world: World) -> float:
     db = open_database(Settings.of(database_url=url))
     (token,) = world.access_tokens(1)
@@ -219,6 +257,7 @@ def _following(server: processes.Process, url: str, world: World) -> float:
             f"http://127.0.0.1:{server.port}/introspect",
             data={"token": token},
             auth=(CLIENT, SECRET),
+            timeout=60,
         )
         assert answer.json()["active"]
 
@@ -260,7 +299,7 @@ async def _revoking(
     """The service's processor time for `REVOKED` revocations that all the streams hear of."""
     tokens = world.access_tokens(REVOKED)
     before = _cpu(server.process.pid)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
         for token in tokens:
             heard = [reader.readuntil(b"event: revoked") for reader in streams]
             (await client.post("/revoke", data={"token": token})).raise_for_status()

@@ -29,9 +29,24 @@ def test_the_page_says_what_the_model_makes_of_what_was_measured() -> None:
     )
 
 
-def test_it_was_measured_with_one_two_four_and_eight_processes() -> None:
+def test_the_check_is_of_one_two_four_and_eight_processes_or_the_page_says_there_is_none() -> None:
     for job in ("introspect", "refresh"):
-        assert [each["processes"] for each in FOUND["ran"] if each["job"] == job] == [1, 2, 4, 8]
+        shown = [each["processes"] for each in FOUND["ran"] if each["job"] == job]
+        assert shown == ([1, 2, 4, 8] if FOUND["ran"] else [])
+    assert ("**Not shown yet**" in fleet.PAGE.read_text()) == (not FOUND["ran"])
+
+
+def test_the_check_foretells_from_one_process_what_more_of_them_do() -> None:
+    ran = [
+        {"job": "introspect", "processes": n, "rate": 1.0, "service": 100.0, "database": 1.0,
+         "load": 50.0, "cores": 2.0}
+        for n in (1, 2, 8)
+    ]  # fmt: skip
+    found = FOUND | {"ran": ran, "connections": 64}
+    said = [each for _, each in fleet.predicted(found)]
+    assert said[0] == pytest.approx(10_000)  # one process: it alone is busy
+    for count, rate_ in ((2, said[1]), (8, said[2])):
+        assert rate_ == pytest.approx(2e6 / (150 + COSTS.question * count / 64))
 
 
 @given(users, st.floats(1, 1e6), shares)
