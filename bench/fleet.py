@@ -204,6 +204,10 @@ def answered(found: dict[str, Any], given: Sequence[str]) -> str:
     return "\n".join([*lines, f"cells: {cells(costs, demand, limits)}"])
 
 
+def _keep(found: dict[str, Any]) -> None:
+    MEASURED.write_text(json.dumps(found, indent=2) + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fleet", description=__doc__)
     parser.add_argument("--page", action="store_true", help="write the page without measuring")
@@ -224,10 +228,10 @@ def main() -> int:
 
         found = json.loads(MEASURED.read_text())
         if not options.jobs:
-            found = fleet_measured.ones(found)
+            found = fleet_measured.ones(found, _keep)
         if not options.ones:
             found = fleet_measured.jobs(found, options.seconds, options.rounds)
-        MEASURED.write_text(json.dumps(found, indent=2) + "\n")
+        _keep(found)
     PAGE.write_text(rendered(PAGE.read_text(), json.loads(MEASURED.read_text())))
     return 0
 

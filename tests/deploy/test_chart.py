@@ -85,7 +85,7 @@ def test_the_schema_takes_what_can_be_wished(given: dict[str, Any]) -> None:
         ({"settings": {**GIVEN["settings"], "worker": 2}}, "worker"),
         ({"settings": {**GIVEN["settings"], "drain": "5s"}}, "drain"),
         ({"settings": {**GIVEN["settings"], "master_key": "x"}}, "master_key"),
-        ({**GIVEN, "secretSettings": {"master_key": "x"}}, "x"),
+        ({**GIVEN, "secretSettings": {"master_key": "x"}}, "object"),
         ({**GIVEN, "secretSettings": {"smtp_url": {"name": "mail"}}}, "key"),
         ({**GIVEN, "replica": 2}, "replica"),
     ],
