@@ -27,8 +27,10 @@ from bench.fleet_model import (
 from scripts.docs import table
 from tests.databases import ROOT
 
+TEMPLATE = ROOT / "bench" / "fleet.md"
 PAGE = ROOT / "docs" / "fleet.md"
 MEASURED = ROOT / "docs" / "fleet.json"
+NOTHING: dict[str, Any] = {"ones": "", "jobs": "", "connections": 64, "costs": {}, "ran": []}
 BEGIN, END = "<!-- fleet: {} -->", "<!-- end of {} -->"
 
 DEMAND = Demand(
@@ -226,13 +228,13 @@ def main() -> int:
             return 2
         from bench import fleet_measured
 
-        found = json.loads(MEASURED.read_text())
+        found = json.loads(MEASURED.read_text()) if MEASURED.exists() else NOTHING
         if not options.jobs:
             found = fleet_measured.ones(found, _keep)
         if not options.ones:
             found = fleet_measured.jobs(found, options.seconds, options.rounds)
         _keep(found)
-    PAGE.write_text(rendered(PAGE.read_text(), json.loads(MEASURED.read_text())))
+    PAGE.write_text(rendered(TEMPLATE.read_text(), json.loads(MEASURED.read_text())))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""docs/fleet.md: its tables are what the model makes of what was measured, and the model is one."""
+"""The model of what a fleet costs is one, and docs/fleet.md is what it makes of what was measured."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from bench import fleet
 from bench.fleet_model import Costs, Demand, Limits, cells, need, of_one, rate, shared, strain
 
-FOUND = json.loads(fleet.MEASURED.read_text())
+SAMPLE = fleet.NOTHING | {
+    "costs": {
+        "introspect": 100, "verify": 4, "verify_new": 120, "refresh": 500, "refresh_database": 400,
+        "login": 250, "question": 30, "asking": 100, "follow": 8, "tell": 6, "user": 700,
+        "session": 700, "refresh_token": 420, "audit_event": 700,
+    }
+}  # fmt: skip
+"""For the arithmetic alone; nobody has measured it."""
+FOUND = json.loads(fleet.MEASURED.read_text()) if fleet.MEASURED.exists() else SAMPLE
+measured = pytest.mark.skipif(
+    not fleet.MEASURED.exists(), reason="not measured yet: `make fleet` needs a quiet machine"
+)
 COSTS: Costs = fleet.costs_of(FOUND)
 DEMAND: Demand = fleet.DEMAND
 LIMITS: Limits = fleet.LIMITS
@@ -23,12 +34,14 @@ def fits(demand: Demand) -> bool:
     return max(strain(need(COSTS, demand, LIMITS), LIMITS).values()) <= 1
 
 
+@measured
 def test_the_page_says_what_the_model_makes_of_what_was_measured() -> None:
-    assert fleet.rendered(fleet.PAGE.read_text(), FOUND) == fleet.PAGE.read_text(), (
+    assert fleet.rendered(fleet.TEMPLATE.read_text(), FOUND) == fleet.PAGE.read_text(), (
         "make fleet ARGS=--page"
     )
 
 
+@measured
 def test_the_check_is_of_one_two_four_and_eight_processes_or_the_page_says_there_is_none() -> None:
     for job in ("introspect", "refresh"):
         shown = [each["processes"] for each in FOUND["ran"] if each["job"] == job]
