@@ -1,4 +1,4 @@
-"""The model of what a fleet costs is one, and docs/fleet.md is what it makes of what was measured."""
+"""The model of what a fleet costs, and docs/fleet.md: what it makes of what was measured."""
 
 import json
 from dataclasses import replace
