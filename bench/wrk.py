@@ -52,6 +52,7 @@ class Load:
     p50: float
     p99: float
     bad: int
+    answered: int = 0
 
 
 def request(method: str, path: str, headers: dict[str, str] | None = None, body: str = "") -> bytes:
@@ -90,7 +91,8 @@ def run(
         raise LoadFailed("nothing was answered")
     if seen["bad"] and not may_fail:
         raise LoadFailed(f"{seen['bad']} of {seen['requests']} answers were not 2xx")
-    return Load(seen["requests"] / seen["seconds"], seen["p50"], seen["p99"], seen["bad"])
+    rate = seen["requests"] / seen["seconds"]
+    return Load(rate, seen["p50"], seen["p99"], seen["bad"], seen["requests"])
 
 
 def pinned(core: int | None, command: list[str]) -> list[str]:

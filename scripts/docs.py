@@ -251,8 +251,39 @@ def configuration_schema() -> str:
     return json.dumps(entries.schema(), indent=2) + "\n"
 
 
+CHART = ROOT / "deploy" / "helm" / "identity" / "values.schema.json"
+BY_CHART = {"IDENTITY_HOST", "IDENTITY_PORT", "IDENTITY_DRAIN"}
+"""What the chart says itself, since its probes and its patience depend on it."""
+
+
+def chart_schema() -> str:
+    """The chart's schema with each setting that there is: whoever misspells one hears it from Helm,
+    and what is a secret can only be named where it lies."""
+    from identity.settings import PREFIX, described
+
+    free = {
+        name.removeprefix(PREFIX).lower(): "SecretStr" in str(field.annotation)
+        for name, _, field in described()
+        if name not in BY_CHART
+    }
+    plain = {"type": ["string", "integer", "boolean"]}
+    reference = {"$ref": "#/definitions/reference"}
+    schema = json.loads(CHART.read_text())
+    for where, allowed in (
+        ("settings", {name: plain for name, secret in free.items() if not secret}),
+        ("secretSettings", dict.fromkeys(free, reference)),
+    ):
+        schema["definitions"][where] = {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": allowed,
+        }
+    return json.dumps(schema, indent=2) + "\n"
+
+
 def main() -> None:
     SCHEMA.write_text(configuration_schema())
+    CHART.write_text(chart_schema())
     made = service()
     for page in pages():
         before = page.read_text()

@@ -36,6 +36,8 @@ ADMIN_PASSWORD = "correct horse battery staple"
 WEAK_BUT_QUICK: dict[str, Any] = {"bcrypt_rounds": 4, "test_weak_hashing": True}
 HTTP = os.environ.get("TEST_HTTP")
 """Who reads HTTP in the services that tests start, where they do not say it themselves."""
+PARTITIONED = os.environ.get("TEST_PARTITIONED")
+"""Whether the audit of every migrated PostgreSQL is in partitions, of twenty events each."""
 
 
 def free_port() -> int:
@@ -336,6 +338,19 @@ def migrate(url: str) -> None:
     from identity.store.migrating import upgrade
 
     upgrade(Settings.of(database_url=url))
+    if PARTITIONED and url.startswith("postgresql:"):
+        partition(url)
+
+
+def partition(url: str, size: int = 20, margin: int = 20) -> None:
+    """Put the audit of the database at `url` into partitions."""
+    from identity.records.audit.partitions import convert
+    from identity.service.opening import open_database
+    from identity.settings import Settings
+
+    db = open_database(Settings.of(database_url=url, **WEAK_BUT_QUICK))
+    convert(db, size, margin)
+    db.close()
 
 
 def usual_settings(**changed: Any) -> Any:

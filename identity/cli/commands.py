@@ -9,6 +9,7 @@ from identity.cli import (
     backup,
     blocks,
     clients,
+    database,
     demo,
     issuers,
     keys,
@@ -36,7 +37,7 @@ doctor.add_to(app)
 for group in (
     users.commands, clients.commands, issuers.commands, roles.commands, roles.scopes,
     keys.commands, tokens.commands, audit.commands, lockdown.commands, blocks.commands,
-    sessions.commands, mail.commands,
+    sessions.commands, mail.commands, database.commands,
 ):  # fmt: skip
     app.add_typer(group)
 applying.add_to(app)

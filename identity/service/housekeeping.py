@@ -18,7 +18,7 @@ from identity.directory.hashes import kinds
 from identity.errors import Unavailable
 from identity.keys import upkeep, uptake
 from identity.records import audit
-from identity.records.audit import archiving
+from identity.records.audit import archiving, partitions
 from identity.service import unused_clients
 from identity.service.logout_delivery import LogoutDelivery
 from identity.service.mail_delivery import MailDelivery
@@ -39,7 +39,7 @@ PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
 
 class Housekeeping:
     """Seconds between chores: SQLite's files 0.2, what clients and users are told 0.4, the audit
-    and late changes 1, the keys 5, pruning, archiving and deleting accounts about 60."""
+    and late changes 1, the keys 5, pruning, archiving, partitions, deleting accounts about 60."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -58,6 +58,8 @@ class Housekeeping:
             (60.0, self.prune),
             (60.0, self.delete_left),
         ]
+        if self._services.db.dialect == "postgresql":
+            chores.append((60.0, self.tend_partitions))
         if self._services.settings.audit.audit_retention is not None:
             chores.append((60.0, self.archive_audit))
         if self._services.db.files is not None:
@@ -174,6 +176,12 @@ class Housekeeping:
             await asyncio.to_thread(make)
         except (archiving.Broken, OSError) as error:
             _log.error("audit not archived", reason=str(error))
+
+    async def tend_partitions(self) -> None:
+        if await self._services.db.read(partitions.concerned):
+            tended = await self._services.db.write(partitions.tend)
+            if tended.made or tended.dropped:
+                _log.info("audit partitions", made=tended.made, dropped=tended.dropped)
 
     async def watch_files(self) -> None:
         """That nobody asks is no reason to write on into a file that nobody else has."""

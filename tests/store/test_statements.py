@@ -24,6 +24,7 @@ from tests.databases import ROOT
 TEXT = {
     "cli/backup.py": "SQLite's pragmas and catalog, and the name of PostgreSQL's snapshot",
     "cli/doctor/database.py": "PostgreSQL's settings, activity and snapshots",
+    "records/audit/partitions.py": "partitions, locks, and PostgreSQL's catalog",
     "store/contracting.py": "PostgreSQL's activity, and another name for Alembic's own table",
     "store/connections.py": "which history a server is in: its control data",
     "store/driver.py": "pragmas and savepoints",

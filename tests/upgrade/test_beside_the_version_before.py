@@ -15,7 +15,7 @@ import pytest
 from identity.store import changes
 from identity.store.turns import CONTRACTED
 from identity.tokens.sessions import lifecycle
-from tests.databases import ROOT, environment, migrate
+from tests.databases import ROOT, environment, migrate, partition
 from tests.faults.replicas import CLIENT, Line, settings_of
 from tests.upgrade.conftest import Beside
 
@@ -127,6 +127,23 @@ def test_the_older_hears_of_a_change_that_was_slow_to_commit(beside: Beside) -> 
         quick.result(20)
         assert not older.active(hers)
         assert not older.active(other)
+
+
+def test_both_versions_write_one_chain_into_partitions_made_beneath_them(beside: Beside) -> None:
+    user = beside.newer.user()
+    with beside.lines() as (older, newer):
+        for line in (older, newer):
+            line.log_in(user.username)
+        partition(beside.settings["DATABASE_URL"])
+        for _ in range(20):
+            for line in (older, newer):
+                answer = line.refresh(line.log_in(user.username)["refresh_token"])
+                assert answer.status == 200
+        revoke_and_ask(older, newer)
+    assert beside.newer.faults() == []
+    with psycopg.connect(beside.settings["DATABASE_URL"]) as connection:
+        query = "SELECT count(DISTINCT tableoid) > 1, count(*) >= 40 FROM audit_event"
+        assert connection.execute(query).fetchone() == (True, True)
 
 
 def test_nothing_is_contracted_before_the_last_older_process_has_gone(
