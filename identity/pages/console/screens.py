@@ -53,6 +53,10 @@ SCREENS: Final = (
         ),
     ),
     Screen(
+        "/console/client-logo", "client_logo", ("clients:read",), "", "",
+        ("get_client_logo", "set_client_logo", "delete_client_logo"),
+    ),
+    Screen(
         "/console/issuers", "issuers", ("clients:read",), _("Trusted issuers"), PROGRAMS,
         ("list_trusted_issuers", "create_trusted_issuer"),
     ),
@@ -85,6 +89,10 @@ SCREENS: Final = (
     ),
     Screen("/console/audit-export", "audit_export", ("audit:read",), "", "",
            ("list_audit_events",)),
+    Screen(
+        "/console/branding", "branding", ("branding:read",), _("Branding"), SERVICE,
+        ("get_branding", "update_branding", "set_logo", "delete_logo"),
+    ),
     Screen("/console/settings", "settings", ("audit:read",), _("Settings"), SERVICE),
 )  # fmt: skip
 
