@@ -207,5 +207,3 @@ def _shown(actor: Acting, session: Session, response: Response) -> BrandingOut:
     ]
     logo = _logo_out(actor, brand.logo) if brand.logo else None
     return BrandingOut(name=brand.name, **brand.chosen, logo=logo, contrasts=contrasts)
-
-

@@ -15,7 +15,9 @@ MOST: Final = 64
 """Parts of a form."""
 LONGEST_HEAD: Final = 2_000
 """Bytes of what a part says of itself."""
-_BOUNDARY = re.compile(rb'multipart/form-data *; *boundary=("?)([0-9A-Za-z\'()+_,./:=?-]{1,70})\1', re.I)
+_BOUNDARY = re.compile(
+    rb'multipart/form-data *; *boundary=("?)([0-9A-Za-z\'()+_,./:=?-]{1,70})\1', re.I
+)
 _DISPOSITION = re.compile(
     rb'content-disposition: *form-data; *name="([^"\r\n]*)"(?:; *filename="([^"\r\n]*)")?', re.I
 )

@@ -7,7 +7,7 @@ from identity.directory.branding.current import PLAIN, Brand
 from identity.errors import IdentityError
 from identity.service.wiring import Services
 
-brand: ContextVar[Brand] = ContextVar("brand", default=PLAIN)  # noqa: B039 - frozen
+brand: ContextVar[Brand] = ContextVar("brand", default=PLAIN)
 
 
 class Looks:

@@ -121,8 +121,8 @@ class House:
 
     @asynccontextmanager
     async def speaking(self, request: Request) -> AsyncIterator[None]:
-        """In the language of whoever asks, as the brand is by now; what goes wrong in finding out is said by what asks the
-        database next."""
+        """In the language of whoever asks, as the brand is by now; what goes wrong in finding out
+        is said by what asks the database next."""
         before = speech.set(await self._speech(request))
         looked = brand.set(await self.looks.now())
         try:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 ENOUGH: Final = 4.5
-MARKED: Final = 0.12
+MARKED: Final = 0.08
 """How much of the accent is in the ground of what is marked: an entry of a navigation."""
 COLOUR: Final = r"#[0-9a-fA-F]{6}"
 _COLOUR = re.compile(COLOUR)

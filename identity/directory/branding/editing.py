@@ -1,4 +1,5 @@
-"""What can be done to the brand and to logos. Each function is part of the caller's unit of work."""
+"""What can be done to the brand and to logos. Each function is part of the caller's unit of
+work."""
 
 import unicodedata
 from collections.abc import Mapping

@@ -27,7 +27,7 @@ BOX: Final = (384, 96)
 """Pixels of what is kept: twice and three times what is shown, for fine screens."""
 KEPT: Final = 12 * 1024
 """Bytes of what is kept, for a page weighs 60 KB with all that belongs to it."""
-_QUALITIES = (90, 75, 60, 40, 20)
+_QUALITIES = (90, 75, 60, 40)
 
 
 class Drawn(NamedTuple):
@@ -77,19 +77,17 @@ def _check(found: "Image") -> None:
 
 
 def _encoded(image: "Image") -> bytes:
-    """As it is, unless that is too large."""
-    plain = _webp(image, lossless=True, quality=100)
-    for quality in _QUALITIES:
-        if len(plain) <= KEPT:
-            break
-        plain = _webp(image, lossless=False, quality=quality)
-    return plain
-
-
-def _webp(image: "Image", *, lossless: bool, quality: int) -> bytes:
-    into = BytesIO()
-    image.save(into, "WEBP", lossless=lossless, quality=quality, method=6, exif=b"", icc_profile=b"")
-    return into.getvalue()
+    """As it is, unless that is too large: then with losses that nobody sees; nothing but noise is
+    then too large still, and becomes smaller."""
+    tries = [{"lossless": True, "quality": 60}]
+    tries += [{"quality": each, "alpha_quality": each} for each in _QUALITIES]
+    while True:
+        for options in tries:
+            into = BytesIO()
+            image.save(into, "WEBP", method=4, exif=b"", icc_profile=b"", **options)
+            if into.tell() <= KEPT:
+                return into.getvalue()
+        image.thumbnail((image.width // 2, image.height // 2))
 
 
 def _refused(words: str) -> ValidationFailed:

@@ -18,7 +18,7 @@ LINE = 200
 Kind = Literal[
     "text", "textarea", "lines", "select", "checks", "check", "password", "email", "number", "date",
     "file",
-]
+]  # fmt: skip
 
 
 class Form:
