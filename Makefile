@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-proofs conformance parties mutants test-plain ha check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
+.PHONY: help run test test-proofs conformance parties screens mutants test-plain ha check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ conformance: $(VENV)/.dev ## The lines of OpenID Connect's conformance tests, an
 
 parties: $(VENV)/.dev $(VENV)-parties/.installed ## Relying parties of others sign somebody in, and axe looks at the pages (needs Chromium, npm)
 	PARTIES=$(VENV)-parties $(BIN)/python -m pytest -p no:xdist tests/parties tests/pages $(ARGS)
+
+screens: $(VENV)/.dev ## Pictures of every page, into docs/screens/ (needs Chromium; two minutes)
+	$(BIN)/python -m scripts.screens
 
 mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=PLACE; all take hours
 	$(BIN)/python -m scripts.mutants $(ARGS)

@@ -1,8 +1,8 @@
 """Pictures of every page, in light, dark and on a telephone: `make screens`.
 
-What is pictured is what `pages.registry` and `console.screens` list, and the steps between that have
-no address of their own; a new screen is taken without a word here. They go into docs/screens/ as
-WebP; what looks as before is not written again. Needs Chromium.
+What is pictured is what `pages.registry` and `console.screens` list, and the steps between that
+have no address of their own; a new screen is taken without a word here. They go into docs/screens/
+as WebP; what looks as before is not written again. Needs Chromium.
 """
 
 import shutil
