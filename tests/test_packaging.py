@@ -21,8 +21,8 @@ from tests.serving import ADMIN_PASSWORD
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"]
 UNUSED = {"ecdsa", "rsa"}
-AT_FIRST_USE = {"pyasn1", "webauthn", "OpenSSL", "cbor2"}
-"""What passkeys need, and nobody else."""
+AT_FIRST_USE = {"pyasn1", "webauthn", "OpenSSL", "cbor2", "PIL"}
+"""What passkeys and logos need, and nobody else."""
 
 
 def locked(name: str) -> dict[str, str]:

@@ -4,7 +4,6 @@ small phone, in a language from right to left; a console error fails."""
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from identity.directory import consents
 from identity.directory.clients.table import Client
 from identity.directory.users.table import User
 from identity.store import Database
-from tests.interop.npm import installed
 from tests.keyboard import enter
 from tests.serving import ADMIN_PASSWORD, Server
 
@@ -40,16 +38,6 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="module")
-def axe(request: pytest.FixtureRequest) -> str:
-    """Of axe-core, which is npm's: for tests alone, and no part of the project."""
-    if "PARTIES" not in os.environ:
-        pytest.skip("axe comes from npm, and looks at the pages in `make parties` alone")
-    package = Path(__file__).parent / "axe" / "package.json"
-    folder = installed(package, request.config) / "node_modules" / "axe-core"
-    return (folder / "axe.min.js").read_text()
 
 
 @pytest.fixture
