@@ -5,15 +5,15 @@ from email.policy import HTTP
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from identity.errors import InvalidRequest
 from identity.http.uploads import is_upload, parse_upload, text_pairs
 
-names = st.text(
-    st.characters(codec="utf-8", exclude_characters='"\r\n\\\0%'), min_size=1, max_size=20
-)
+names = st.text(st.characters(min_codepoint=32, codec="utf-8", exclude_characters='"\\%\x7f'),
+                min_size=1, max_size=20)  # fmt: skip
+"""As browsers leave them: what they escape in a name is no name of a field of ours."""
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=80)
 
 
@@ -23,6 +23,7 @@ def sent(fields: dict[str, str], files: dict[str, bytes]) -> tuple[bytes, bytes]
     return request.headers["content-type"].encode(), request.read()
 
 
+@settings(max_examples=40)
 @given(
     fields=st.dictionaries(names, texts, max_size=4),
     files=st.dictionaries(names, st.binary(max_size=300), min_size=1, max_size=2),
