@@ -1,6 +1,7 @@
 """`/branding` and logos of clients: who may set what, and what everybody sees from then on."""
 
 import re
+from html import escape
 from io import BytesIO
 from typing import Any
 
@@ -15,7 +16,7 @@ from identity.directory.clients.table import Client
 from identity.settings import Settings
 from tests import acting
 from tests.acting import Actor, clerk, pointers, problem
-from tests.browsing import Browser, Flow, code_client
+from tests.browsing import Browser, Flow, Page, code_client
 from tests.pictures import png
 from tests.second_factors import at_once
 from tests.serving import running
@@ -166,9 +167,13 @@ async def test_a_name_is_text_wherever_it_stands(world: World, name: str) -> Non
     boss = await acting.admin(world)
     await boss.done("PATCH", "/branding", {"name": name})
     await put(boss, "/branding/logo", png(300, 64))
-    for path in ("/sign-in", "/language", "/device", "/nowhere-at-all/static"):
-        text = (await world.api.get(path)).text
-        assert name not in text and "49" not in re.sub(r"[0-9a-f]{12,}", "", text)
+    for path in ("/sign-in", "/language", "/consent"):
+        page = Page(await world.api.get(path))
+        assert page.title.endswith(f" · {name}")
+        assert ("<" in name) is (name not in page.answer.text)
+        assert f'alt="{escape(name)}"' in page.answer.text.replace("&#34;", "&quot;").replace(
+            "&#39;", "&#x27;"
+        )
 
 
 async def test_who_may(world: World) -> None:
