@@ -26,7 +26,7 @@ DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 VARIANTS = (("light", "light", DESK), ("dark", "dark", DESK), ("phone", "light", PHONE))
 HIGHEST = 1500
 """Pixels: of a long list its beginning is enough."""
-SHARPER = 1.5
+SHARPER = 1.25
 MANY = ("", "?id={user}", "?id=shop", "?name=editor", "?name=orders:read", "?q=mi",
         "?user={user}", "?id={issuer}", "?username=jonas.weber")  # fmt: skip
 """What a screen may want to be told; the first that it can make something of is taken."""
@@ -70,18 +70,23 @@ class Camera:
             height = min(image.height, round(HIGHEST * SHARPER))
             cut = image.convert("RGB").crop((0, 0, image.width, height))
         into = BytesIO()
-        cut.save(into, "WEBP", quality=70, method=6)
+        cut.save(into, "WEBP", quality=60, method=6)
         made = into.getvalue()
         if not path.exists() or path.read_bytes() != made:
             path.write_bytes(made)
         self.taken[path.name] = len(made)
 
     def shows(self, path: str) -> bool:
-        """Whether this address has a page to show."""
-        answer = self.context.request.get(seeded.ISSUER + path, max_redirects=0)
-        return bool(
-            answer.status == 200 and answer.headers.get("content-type", "").startswith("text/html")
-        )
+        """Whether this address has a page to show, and leads nowhere else."""
+        from playwright.sync_api import Error
+
+        try:
+            answer = self.page.goto(seeded.ISSUER + path)
+        except Error:  # a file to be kept
+            return False
+        media = answer.headers.get("content-type", "") if answer else ""
+        found = answer is not None and answer.status == 200 and media.startswith("text/html")
+        return found and self.page.url.removeprefix(seeded.ISSUER) == path
 
 
 def photograph(camera: Camera, service: Any, app: Any) -> None:
@@ -198,9 +203,12 @@ class Service:
         import asyncio
         import socket
 
+        from identity.store import migrating
+
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._settings = seeded.settings(folder)
+        migrating.upgrade(self._settings)
         self._ready, self._asyncio = threading.Event(), asyncio
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()

@@ -130,7 +130,7 @@ def _clients(session: Session) -> None:
             accounts.add_secret(session, client, held=None)
     issuers.create(
         session, issuer="https://kubernetes.default.svc.cluster.local",
-        chosen={"name": "The shop's cluster", "jwks": {"keys": []}}, own_issuer=ISSUER, held=None,
+        chosen={"name": "The shop's cluster", "jwks_uri": "https://cluster.example/jwks"}, own_issuer=ISSUER, held=None,
     )  # fmt: skip
 
 
