@@ -41,7 +41,7 @@ parties: $(VENV)/.dev $(VENV)-parties/.installed ## Relying parties of others si
 	PARTIES=$(VENV)-parties $(BIN)/python -m pytest -p no:xdist tests/parties tests/pages $(ARGS)
 
 screens: $(VENV)/.dev ## Pictures of every page, into docs/screens/ (needs Chromium; two minutes)
-	$(BIN)/python -m scripts.screens
+	$(BIN)/python -m scripts.screens $(ARGS)
 
 mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=PLACE; all take hours
 	$(BIN)/python -m scripts.mutants $(ARGS)

@@ -8,7 +8,6 @@ as WebP; what looks as before is not written again. Needs Chromium.
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +26,14 @@ VARIANTS = (("light", "light", DESK), ("dark", "dark", DESK), ("phone", "light",
 HIGHEST = 1500
 """Pixels: of a long list its beginning is enough."""
 SHARPER = 1.25
+MAIN = frozenset(
+    {
+        "sign-in-for-application", "sign-in-branded", "second-factor", "consent", "account",
+        "account-history", "console", "console-users", "console-user", "console-branding",
+    }
+)  # fmt: skip
+"""Taken in dark and on a telephone too; of the others the repository has the light ones, and
+`make screens ARGS=--all` makes the rest."""
 MANY = ("", "?id={user}", "?id=shop", "?name=editor", "?name=orders:read", "?q=mi",
         "?user={user}", "?id={issuer}", "?username=jonas.weber")  # fmt: skip
 """What a screen may want to be told; the first that it can make something of is taken."""
@@ -47,7 +54,8 @@ TASKS = {
 
 
 class Camera:
-    def __init__(self, browser: Any) -> None:
+    def __init__(self, browser: Any, *, whole: bool) -> None:
+        self.whole = whole
         self.context = browser.new_context(viewport=DESK, device_scale_factor=SHARPER)
         self.context.set_default_timeout(30_000)
         self.page = self.context.new_page()
@@ -57,7 +65,8 @@ class Camera:
         self.page.goto(seeded.ISSUER + path)
 
     def take(self, name: str) -> None:
-        for variant, scheme, viewport in VARIANTS:
+        taken = VARIANTS if self.whole or name in MAIN else VARIANTS[:1]
+        for variant, scheme, viewport in taken:
             self.page.emulate_media(color_scheme=scheme)
             self.page.set_viewport_size(viewport)
             shot = self.page.screenshot(full_page=True, animations="disabled", scale="device")
@@ -70,7 +79,7 @@ class Camera:
             height = min(image.height, round(HIGHEST * SHARPER))
             cut = image.convert("RGB").crop((0, 0, image.width, height))
         into = BytesIO()
-        cut.save(into, "WEBP", quality=60, method=6)
+        cut.save(into, "WEBP", quality=60, method=4)
         made = into.getvalue()
         if not path.exists() or path.read_bytes() != made:
             path.write_bytes(made)
@@ -196,72 +205,6 @@ def branded(camera: Camera, service: Any) -> None:
     camera.take("sign-in-branded")
 
 
-class Service:
-    """The service in this process, so that its clock is ours."""
-
-    def __init__(self, folder: Path) -> None:
-        import asyncio
-        import socket
-
-        from identity.store import migrating
-
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._settings = seeded.settings(folder)
-        migrating.upgrade(self._settings)
-        self._ready, self._asyncio = threading.Event(), asyncio
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-        self._thread.start()
-        if not self._ready.wait(60):
-            raise SystemExit("the service did not start")
-        from identity.service.opening import open_database
-
-        self.db = open_database(self._settings)
-        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False)
-        self.ids: dict[str, str] = {}
-
-    async def _run(self) -> None:
-        from identity.app import create_app
-        from identity.http.server import server as serving
-        from identity.http.wire.lifespan import Lifespan
-        from identity.http.wire.protocol import Limits
-
-        app = create_app(self._settings)
-        self.services = app.services
-        config = serving.configured(Limits())
-        config.app = app
-        config.load()
-        config.lifespan_class = Lifespan  # type: ignore[assignment]
-        self._server = serving.Server(config, self._ready.set, None)
-        await self._server.serve([self._listener])
-
-    def fill(self, hand: Any) -> Any:
-        from sqlmodel import select
-
-        from identity.directory.branding.logos import drawn
-        from identity.directory.issuers.table import TrustedIssuer
-        from identity.directory.users import accounts
-        from identity.service.administration import branding
-
-        with self.db.transaction() as session:
-            app = seeded.fill(session, self.services)
-            branding.set_logo_of(session, "shop", drawn(seeded.picture("shop")), None, None)
-        seeded.live(self.api, hand, app)
-        with self.db.transaction() as session:
-            for key, name in (("user", "jonas.weber"), ("mira", seeded.MIRA)):
-                user = accounts.find_by_login(session, name)
-                assert user is not None
-                self.ids[key] = user.id
-            self.ids["issuer"] = session.exec(select(TrustedIssuer.id)).one()
-        return app
-
-    def close(self) -> None:
-        self.api.close()
-        self.db.close()
-        self._server.should_exit = True
-        self._thread.join(30)
-
-
 def chromiums(port: int) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
@@ -280,11 +223,11 @@ def chromiums(port: int) -> Iterator[Any]:
 def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, seeded.steady() as hand:
-        service = Service(Path(folder))
+        service = seeded.Service(Path(folder))
         try:
             app = service.fill(hand)
             for browser in chromiums(service.port):
-                camera = Camera(browser)
+                camera = Camera(browser, whole="--all" in sys.argv)
                 photograph(camera, service, app)
         finally:
             service.close()

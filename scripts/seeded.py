@@ -7,6 +7,7 @@ Keys are made anew each time. What is made of them (key ids) differs from one ru
 
 import itertools
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -130,7 +131,8 @@ def _clients(session: Session) -> None:
             accounts.add_secret(session, client, held=None)
     issuers.create(
         session, issuer="https://kubernetes.default.svc.cluster.local",
-        chosen={"name": "The shop's cluster", "jwks_uri": "https://cluster.example/jwks"}, own_issuer=ISSUER, held=None,
+        chosen={"name": "The shop's cluster", "jwks_uri": "https://cluster.example/jwks"},
+        own_issuer=ISSUER, held=None,
     )  # fmt: skip
 
 
@@ -139,8 +141,8 @@ def live(api: httpx.Client, hand: clock.Frozen, app: pyotp.TOTP) -> None:
     random = Random(7)  # noqa: S311 - as above
     names = [name.lower().replace(" ", ".") for name, _ in PEOPLE[1:-1]]
     shape = (1, 0, 0, 1, 0, 1, 2, 4, 6, 7, 5, 4, 6, 5, 5, 4, 3, 3, 2, 3, 2, 1, 1, 1)
-    hand.at = (AT - timedelta(hours=23)).timestamp()
     for hour in range(24):
+        hand.at = (AT - timedelta(hours=24 - hour)).timestamp()
         for _ in range(shape[(9 + hour) % 24]):
             hand.tick(20)
             form = {"grant_type": "password", "client_id": "shop-app",
@@ -148,7 +150,6 @@ def live(api: httpx.Client, hand: clock.Frozen, app: pyotp.TOTP) -> None:
             if random.random() < 0.12:
                 form["password"] = "forgotten"  # noqa: S105 - nobody's
             api.post("/token", data=form)
-        hand.at = (AT - timedelta(hours=22 - hour)).timestamp()
     hand.at = AT.timestamp()
 
 
@@ -168,3 +169,69 @@ def picture(kind: str) -> bytes:
     into = BytesIO()
     image.save(into, "PNG")
     return into.getvalue()
+
+
+class Service:
+    """The service in this process, so that its clock is ours."""
+
+    def __init__(self, folder: Path) -> None:
+        import asyncio
+        import socket
+
+        from identity.store import migrating
+
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._settings = settings(folder)
+        migrating.upgrade(self._settings)
+        self._ready, self._asyncio = threading.Event(), asyncio
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._thread.start()
+        if not self._ready.wait(60):
+            raise SystemExit("the service did not start")
+        from identity.service.opening import open_database
+
+        self.db = open_database(self._settings)
+        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False)
+        self.ids: dict[str, str] = {}
+
+    async def _run(self) -> None:
+        from identity.app import create_app
+        from identity.http.server import server as serving
+        from identity.http.wire.lifespan import Lifespan
+        from identity.http.wire.protocol import Limits
+
+        app = create_app(self._settings)
+        self.services = app.services
+        config = serving.configured(Limits())
+        config.app = app
+        config.load()
+        config.lifespan_class = Lifespan  # type: ignore[assignment]
+        self._server = serving.Server(config, self._ready.set, None)
+        await self._server.serve([self._listener])
+
+    def fill(self, hand: Any) -> Any:
+        from sqlmodel import select
+
+        from identity.directory.branding.logos import drawn
+        from identity.directory.issuers.table import TrustedIssuer
+        from identity.directory.users import accounts
+        from identity.service.administration import branding
+
+        with self.db.transaction() as session:
+            app = fill(session, self.services)
+            branding.set_logo_of(session, "shop", drawn(picture("shop")), None, None)
+        live(self.api, hand, app)
+        with self.db.transaction() as session:
+            for key, name in (("user", "jonas.weber"), ("mira", MIRA)):
+                user = accounts.find_by_login(session, name)
+                assert user is not None
+                self.ids[key] = user.id
+            self.ids["issuer"] = session.exec(select(TrustedIssuer.id)).one()
+        return app
+
+    def close(self) -> None:
+        self.api.close()
+        self.db.close()
+        self._server.should_exit = True
+        self._thread.join(30)

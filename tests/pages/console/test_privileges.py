@@ -84,13 +84,13 @@ async def test_a_deed_takes_the_scope_that_the_api_takes(world: World) -> None:
 
 
 async def test_who_only_reads_sees_no_button_and_is_refused(world: World) -> None:
-    somebody(world, "users:read", "clients:read", "roles:read", "keys:read")
+    somebody(world, "users:read", "clients:read", "roles:read", "keys:read", "branding:read")
     victim = world.user("victim", roles=[])
     code_client(world)
     browser = await seated(world, "ada")
     queries = {
         "user": {"id": victim.id}, "client": {"id": "shop"}, "role": {"name": "adas"},
-        "scope": {"name": "users:read"},
+        "scope": {"name": "users:read"}, "client_logo": {"id": "shop"},
     }  # fmt: skip
     for screen, desk in await _desks(world):
         if not desk.deeds or screen.module in ("client_new", "issuer"):
