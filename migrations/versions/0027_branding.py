@@ -38,7 +38,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["client_id"],
             ["client.id"],
-            name=op.f("fk_logo_client_id_client"),
+            name=op.f("fk_logo_client_id"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_logo")),
