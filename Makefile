@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-proofs conformance parties mutants test-plain ha faults attacks sbom chart fleet check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
+.PHONY: help run test test-proofs conformance parties screens mutants test-plain ha faults attacks sbom chart fleet check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ parties: $(VENV)/.dev $(VENV)-parties/.installed ## Relying parties of others si
 
 chart: $(VENV)/.dev $(VENV)-chart/.installed ## Helm renders the chart, and Kubernetes' schemas judge it (needs no cluster)
 	CHART=$(VENV)-chart $(BIN)/python -m pytest -q -p no:xdist tests/deploy $(ARGS)
+
+screens: $(VENV)/.dev ## Pictures of every page, into docs/screens/ (needs Chromium; two minutes)
+	$(BIN)/python -m scripts.screens $(ARGS)
 
 mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=PLACE; all take hours
 	$(BIN)/python -m scripts.mutants $(ARGS)

@@ -25,8 +25,8 @@ LOCKS = [
     "requirements-build.lock",
 ]  # fmt: skip
 UNUSED = {"ecdsa", "rsa"}
-AT_FIRST_USE = {"pyasn1", "webauthn", "OpenSSL", "cbor2"}
-"""What passkeys need, and nobody else."""
+AT_FIRST_USE = {"pyasn1", "webauthn", "OpenSSL", "cbor2", "PIL"}
+"""What passkeys and logos need, and nobody else."""
 
 
 def locked(name: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from identity.api import (
     all_sessions,
     audit,
     blocks,
+    branding,
     connections,
     factors,
     keys,
@@ -70,7 +71,7 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     for slice_ in (
         me, notices, history, connections, factors, passkeys, bulk, users_listed, users, clients,
         logouts, issuers, access, keys, audit, mail, stats, all_sessions, blocks, lockdown, why,
-        preview,
+        preview, branding,
     ):  # fmt: skip
         app.include_router(slice_.router)
     app.add_exception_handler(IdentityError, _refuse)

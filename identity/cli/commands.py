@@ -8,6 +8,7 @@ from identity.cli import (
     audit,
     backup,
     blocks,
+    branding,
     clients,
     database,
     demo,
@@ -37,7 +38,7 @@ doctor.add_to(app)
 for group in (
     users.commands, clients.commands, issuers.commands, roles.commands, roles.scopes,
     keys.commands, tokens.commands, audit.commands, lockdown.commands, blocks.commands,
-    sessions.commands, mail.commands, database.commands,
+    sessions.commands, mail.commands, database.commands, branding.commands,
 ):  # fmt: skip
     app.add_typer(group)
 applying.add_to(app)

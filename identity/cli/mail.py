@@ -67,6 +67,7 @@ def test(address: Annotated[str, typer.Argument(metavar="ADDRESS")]) -> None:
 
     from identity.authentication.mail.preparing import Ready
     from identity.authentication.mail.sending import sender_of
+    from identity.directory.branding.current import look
     from identity.directory.users import names
     from identity.opaque import new_id
     from identity.settings import SettingsError
@@ -76,7 +77,9 @@ def test(address: Annotated[str, typer.Argument(metavar="ADDRESS")]) -> None:
         if not operation.settings.sends_mail:
             raise SettingsError("IDENTITY_SMTP_URL: is not set, so no mail can be sent")
         values: dict[str, Any] = {"username": None, "link": None}
-        ready = Ready(new_id(), "test", to, None, values)
+        with operation.look() as session:
+            brand = look(session)
+        ready = Ready(new_id(), "test", to, None, values, brand)
         (failure,) = asyncio.run(sender_of(operation.settings).send([ready]))
         if failure is not None:
             remark(f"{_where(operation)}: {failure.why}")

@@ -28,6 +28,8 @@ SAID = (
     _("Stop every sign-in and whatever is issued, and lift that; sign in meanwhile"),
     _("See which mails wait to be sent"),
     _("Send mails again, and test ones"),
+    _("See what the pages look like"),
+    _("Change the name, the logo and the colours of the pages"),
     # What may not become a password (`authentication.passwords`).
     _("The password must have at least %(num)s characters."),
     _("The password must not be longer than %(num)s characters."),

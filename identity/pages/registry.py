@@ -16,6 +16,7 @@ from identity.http.origins import from_elsewhere, origin_of
 from identity.pages import catalogues, load
 from identity.pages.console.screens import SCREENS
 from identity.pages.languages import COOKIE, ENGLISH, Languages, Speech, speech
+from identity.pages.looks import Looks, brand
 from identity.pages.words import _
 from identity.service.interactions import Authorizations, Devices, Logouts
 from identity.service.people import looking
@@ -85,6 +86,7 @@ class House:
         self.services = services
         self.origin = origin_of(services.settings.issuer)
         self.languages = Languages.of(production=services.settings.production)
+        self.looks = Looks(services)
         self._rendering: Rendering | None = None
         self._opening = asyncio.Lock()
 
@@ -123,13 +125,15 @@ class House:
 
     @asynccontextmanager
     async def speaking(self, request: Request) -> AsyncIterator[None]:
-        """In the language of whoever asks; what goes wrong in finding out is said by what asks the
-        database next."""
+        """In the language of whoever asks, as the brand is by now; what goes wrong in finding out
+        is said by what asks the database next."""
         before = speech.set(await self._speech(request))
+        looked = brand.set(await self.looks.now())
         try:
             await catalogues.ready(speech.get().language)
             yield
         finally:
+            brand.reset(looked)
             speech.reset(before)
 
     async def _speech(self, request: Request) -> Speech:

@@ -14,7 +14,9 @@ from identity.directory import uris
 from identity.errors import IdentityError, InvalidRequest, LockedDown, OAuthError, ServerError
 from identity.http.messages import Request, Response
 from identity.pages import moments
+from identity.pages.drawing import icon, icon_of_screen
 from identity.pages.languages import speech
+from identity.pages.looks import brand
 from identity.pages.static import FOLDER, version
 from identity.pages.words import Words, _, counted, said
 from identity.records.audit import origin
@@ -60,6 +62,7 @@ class Rendering:
         self._environment.globals |= {
             "base": self.base, "version": version(), "mails": settings.sends_mail,
             "sign_up": settings.accounts.sign_up,
+            "icon": icon, "icon_of_screen": icon_of_screen,
         }  # fmt: skip
 
     def page(
@@ -76,7 +79,7 @@ class Rendering:
         nonce = token_urlsafe(16)
         context |= {"script": script, "nonce": nonce}
         body = self._environment.get_template(template).render(
-            context, language=speech.get().language
+            context, language=speech.get().language, brand=brand.get()
         )
         policy = POLICY + FORMS_STAY if forms_stay else POLICY
         if script is not None:

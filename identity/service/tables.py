@@ -20,6 +20,7 @@ from identity.authentication.recovery import RecoveryCode
 from identity.authentication.throttle import KnownAddress, LoginFailure
 from identity.authentication.totp import Totp
 from identity.directory.access import table as access
+from identity.directory.branding.table import Branding, Logo
 from identity.directory.clients import table as clients
 from identity.directory.configured import Configured
 from identity.directory.consents import Consent
@@ -88,6 +89,8 @@ TABLES = (
     status.RevokedPlace,
     Served,
     Lockdown,
+    Branding,
+    Logo,
 )
 
 

@@ -25,6 +25,8 @@ from identity.authentication.throttle import Throttle
 from identity.clock import now
 from identity.directory import consents
 from identity.directory.access.granting import home_of_scopes
+from identity.directory.branding import current as branding
+from identity.directory.branding.current import Brands, Logos
 from identity.directory.clients import registry
 from identity.directory.consents import Consents
 from identity.directory.details import DetailTypes
@@ -63,6 +65,7 @@ CLIENTS_REMEMBERED = 2_000
 BROWSERS_REMEMBERED = 10_000
 CONSENTS_REMEMBERED = 20_000
 ISSUERS_REMEMBERED = 200
+LOGOS_REMEMBERED = 50
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Services:
     clients: registry.Clients
     scopes: Remembered[dict[str, str | None]]
     lockdowns: Lockdowns
+    brands: Brands
+    logos: Logos
     lifetimes: Lifetimes
     fetcher: Fetcher
     key_sets: KeySets
@@ -139,6 +144,14 @@ class Services:
         lockdowns = Remembered(
             feed, lambda _: lockdown.load(db),
             noun=lockdown.NOUN, size=1, lookups=metrics.cache("lockdown"),
+        )  # fmt: skip
+        brands = Remembered(
+            feed, lambda _: branding.load(db),
+            noun=branding.NOUN, size=1, lookups=metrics.cache("branding"),
+        )  # fmt: skip
+        logos = Remembered(
+            feed, lambda ref: branding.load_image(db, ref),
+            noun=branding.LOGO, size=LOGOS_REMEMBERED, lookups=metrics.cache("logos"),
         )  # fmt: skip
         stored_kinds = Remembered(
             feed, lambda _: kinds.stored(db),
@@ -231,6 +244,8 @@ class Services:
             clients=clients,
             scopes=scopes,
             lockdowns=lockdowns,
+            brands=brands,
+            logos=logos,
             lifetimes=Lifetimes.of(settings),
             fetcher=fetcher,
             key_sets=key_sets,

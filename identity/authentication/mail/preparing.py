@@ -8,6 +8,7 @@ from identity.authentication.mail import limits, links, signing_up
 from identity.authentication.mail.kinds import KINDS
 from identity.authentication.mail.outbox import EXPIRED, Letter, Outbox, Taken
 from identity.clock import utcnow
+from identity.directory.branding.current import PLAIN, Brand, look
 from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.keys.master import MasterKey
@@ -20,6 +21,7 @@ class Ready(NamedTuple):
     locale: str | None
     values: dict[str, Any]
     """What its template is told: `link` (a token, None where it has none) and `username` too."""
+    brand: Brand = PLAIN
 
 
 class Hopeless(Exception):
@@ -46,7 +48,7 @@ def ready(session: Session, mails: Outbox, master: MasterKey, taken: Taken) -> R
         link = links.of_mail(session, master, taken.id, kind.link, user, to)
     values = {**letter.values, "link": link, "username": user.username if user else None}
     spoken = user.locale if user is not None else None
-    return Ready(taken.id, taken.kind, to, letter.locale or spoken, values)
+    return Ready(taken.id, taken.kind, to, letter.locale or spoken, values, look(session))
 
 
 def _wanting(session: Session, master: MasterKey, taken: Taken, letter: Letter) -> Ready:

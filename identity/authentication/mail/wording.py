@@ -3,7 +3,8 @@ then paragraphs, one of which may be `→ ` and what to do, which becomes the li
 mail are made of that, so neither says what the other does not.
 
 No picture, no address but the issuer's. Nothing that a user has chosen gets into a header, and what
-gets into the text is one line, escaped in HTML.
+gets into the text is one line, escaped in HTML. Of the brand there are the name, where it has one
+of its own, and the accent of what is pressed.
 """
 
 import unicodedata
@@ -80,6 +81,7 @@ class Wording:
         self._host = urlsplit(settings.issuer).netloc
         domain = _domain(settings.issuer)
         named = "localhost" if domain.startswith("[") else domain  # not every Python reads others
+        self._given = settings.mail.mail_from is not None
         self.sender = settings.mail.mail_from or f"Identity <identity@{named}>"
 
     def message(self, ready: Ready) -> EmailMessage:
@@ -91,11 +93,15 @@ class Wording:
         link = self.link(ready.kind, ready.values.get("link"))
         shown = [each for each in said.paragraphs if link or not each.is_link]
         text = "\n\n".join(f"{p.text}:\n{link}" if p.is_link else p.text for p in shown)
+        brand = ready.brand
+        called = brand.name if brand.own_name else ""
         html = _environment().get_template("layout.html").render(
             language=spoken, subject=said.subject, paragraphs=shown, link=link,
-            issuer=self._issuer, host=self._host,
+            issuer=self._issuer, host=self._host, called=called, button=brand.button,
         )  # fmt: skip
         name, sender = parseaddr(self.sender)
+        if called and (not name or not self._given):
+            name = called
         ascii_only = (ready.to + sender).isascii()
         message = EmailMessage(policy=SMTP if ascii_only else SMTPUTF8)
         message["From"] = Address(name, addr_spec=sender)
@@ -105,7 +111,8 @@ class Wording:
         # The same each time: whoever gets a mail twice may take it for one.
         message["Message-ID"] = f"<{ready.mail_id}@{_domain(self._issuer)}>"
         message["Auto-Submitted"] = "auto-generated"
-        message.set_content(f"{text}\n\n-- \n{self._issuer}\n", cte="quoted-printable")
+        ends = "\n".join(filter(None, ("-- ", called, self._issuer)))
+        message.set_content(f"{text}\n\n{ends}\n", cte="quoted-printable")
         message.add_alternative(html, subtype="html", cte="quoted-printable")
         message["Content-Language"] = spoken  # the content takes its headers along
         return message

@@ -46,6 +46,8 @@ BUILT_IN = {
     "audit:read": "Read the audit trail and the statistics",
     "mail:read": "See which mails wait to be sent",
     "mail:write": "Send mails again, and test ones",
+    "branding:read": "See what the pages look like",
+    "branding:write": "Change the name, the logo and the colours of the pages",
     "introspect": "Introspect every token, and follow revocations",
     LOCKDOWN: "Stop every sign-in and whatever is issued, and lift that; sign in meanwhile",
     ACCOUNT: "Change one's own account: name, e-mail address, password, sessions",

@@ -6,6 +6,8 @@ from sqlalchemy import bindparam
 from sqlmodel import col
 
 from identity.directory.access.granting import ALL
+from identity.directory.branding.current import Picture, picture
+from identity.directory.branding.table import Logo
 from identity.directory.clients.settings import DEFAULTS, ClientSettings
 from identity.directory.clients.settings import load as settings_of
 from identity.directory.clients.table import Client, ClientSecret
@@ -34,6 +36,7 @@ class ClientSnapshot:
     """As people know it."""
     self_registered: bool = False
     """Nobody has vouched for it: what it says of itself is not to be trusted."""
+    logo: Picture | None = None
 
     @property
     def vouched_for(self) -> bool:
@@ -66,10 +69,14 @@ _CLIENT = Statement(
             Client.settings,
             Client.name,
             Client.self_registered,
+            Logo.digest,
+            Logo.width,
+            Logo.height,
             ClientSecret.digest,
             ClientSecret.expires_at,
         )
         .join_from(Client, ClientSecret, isouter=True)
+        .outerjoin(Logo, col(Logo.client_id) == col(Client.id))
         .where(col(Client.id) == bindparam("id"))
     )
 )
@@ -102,6 +109,7 @@ async def load(db: Database, client_id: str) -> ClientSnapshot | None:
         settings=settings_of(document(more[0])),
         name=more[1],
         self_registered=bool(more[2]),
+        logo=picture(*more[3:6]),
     )
 
 

@@ -124,7 +124,7 @@ class Desk:
 
     async def post(self, request: Request) -> Response:
         query = request.query
-        form = Form.of(await request.body())
+        form = await Form.sent(request)
 
         async def answer(seat: Seat) -> Response:
             name = form.text("act")

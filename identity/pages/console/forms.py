@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 from identity.errors import IdentityError, PreconditionFailed, ValidationFailed
 from identity.http.forms import parse_pairs
+from identity.http.messages import Request
+from identity.http.parts import is_upload, parse_upload, text_pairs
 from identity.pages.words import _
 
 MOST = 2_000
@@ -14,8 +16,9 @@ LINE = 200
 """Characters of a line, as the API has it."""
 
 Kind = Literal[
-    "text", "textarea", "lines", "select", "checks", "check", "password", "email", "number", "date"
-]
+    "text", "textarea", "lines", "select", "checks", "check", "password", "email", "number", "date",
+    "file",
+]  # fmt: skip
 
 
 class Form:
@@ -25,6 +28,18 @@ class Form:
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
             self._values.setdefault(name, []).append(value.replace("\r\n", "\n"))
+        self._files: dict[str, bytes] = {}
+
+    @classmethod
+    async def sent(cls, request: Request) -> "Form":
+        """With its files, where it brings any. Raises `InvalidRequest`, `PayloadTooLarge`."""
+        media, body = request.header(b"content-type"), await request.body()
+        if media is None or not is_upload(media):
+            return cls.of(body)
+        parts = parse_upload(media, body)
+        form = cls(text_pairs(parts))
+        form._files = {part.name: part.data for part in parts if part.is_file}
+        return form
 
     @classmethod
     def of(cls, body: bytes) -> "Form":
@@ -37,6 +52,10 @@ class Form:
     def secret(self, name: str) -> str | None:
         """As it was typed."""
         return self._values.get(name, [None])[0]
+
+    def file(self, name: str) -> bytes:
+        """Empty where none was chosen."""
+        return self._files.get(name, b"")
 
     def some(self, name: str) -> str | None:
         return self.text(name) or None
@@ -80,12 +99,14 @@ class Field:
             return form.all(self.name)
         if self.kind == "check":
             return form.ticked(self.name)
-        if self.kind == "password":
+        if self.kind in ("password", "file"):
             return ""  # never shown again
         return form.text(self.name)
 
     def check(self, form: Form) -> str:
         """What is wrong with its form alone."""
+        if self.kind == "file":
+            return "" if form.file(self.name) or not self.required else _("This is needed.")
         answered = form.secret(self.name) or ""
         if self.kind not in ("checks", "check") and len(answered) > self.longest:
             return _("At most %(most)s characters.") % {"most": self.longest}

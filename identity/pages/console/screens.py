@@ -70,6 +70,10 @@ SCREENS: Final = (
         ("preview_token",), ("users:read",),
     ),
     Screen(
+        "/console/client-logo", "client_logo", ("clients:read",), "", "",
+        ("get_client_logo", "set_client_logo", "delete_client_logo"),
+    ),
+    Screen(
         "/console/issuers", "issuers", ("clients:read",), _("Trusted issuers"), PROGRAMS,
         ("list_trusted_issuers", "create_trusted_issuer"),
     ),
@@ -110,6 +114,10 @@ SCREENS: Final = (
     Screen(
         "/console/lockdown", "lockdown", ("audit:read", "lockdown:write"), _("Lockdown"), SERVICE,
         ("get_lockdown", "begin_lockdown", "lift_lockdown"),
+    ),
+    Screen(
+        "/console/branding", "branding", ("branding:read",), _("Branding"), SERVICE,
+        ("get_branding", "update_branding", "set_logo", "delete_logo"),
     ),
     Screen("/console/settings", "settings", ("audit:read",), _("Settings"), SERVICE),
 )  # fmt: skip

@@ -262,6 +262,7 @@ def test_every_screen_fits_a_small_phone_in_light_and_dark(
         user_id = user.id
     queries = {
         "/console/user": f"?id={user_id}", "/console/client": "?id=shop",
+        "/console/client-logo": "?id=shop",
         "/console/role": "?name=admin", "/console/scope": "?name=users:read",
         "/console/search": "?q=some",
         "/console/user-why": f"?id={user_id}&client=shop&scope=users:read openid nothing",

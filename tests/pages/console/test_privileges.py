@@ -78,7 +78,10 @@ async def test_a_deed_takes_the_scope_that_the_api_takes(world: World) -> None:
 
 
 async def test_who_only_reads_sees_no_button_and_is_refused(world: World) -> None:
-    reads = ("users:read", "clients:read", "roles:read", "keys:read", "mail:read", "audit:read")
+    reads = (
+        "users:read", "clients:read", "roles:read", "keys:read", "mail:read", "audit:read",
+        "branding:read",
+    )  # fmt: skip
     somebody(world, *reads)
     victim = world.user("victim", roles=[])
     lost = a_lost_mail(world)
@@ -87,7 +90,7 @@ async def test_who_only_reads_sees_no_button_and_is_refused(world: World) -> Non
     browser = await seated(world, "ada")
     queries = {
         "user": {"id": victim.id}, "client": {"id": "shop"}, "role": {"name": "adas"},
-        "scope": {"name": "users:read"}, "mail": {"id": lost},
+        "scope": {"name": "users:read"}, "mail": {"id": lost}, "client_logo": {"id": "shop"},
     }  # fmt: skip
     for screen, desk in await _desks(world):
         if not desk.deeds or screen.module in ("client_new", "issuer", "users_import"):

@@ -11,6 +11,7 @@ from tests.world import World
 QUERIES = {
     "/console/user": {"id": "nobody"},
     "/console/client": {"id": "shop"},
+    "/console/client-logo": {"id": "shop"},
     "/console/role": {"name": "admin"},
     "/console/scope": {"name": "users:read"},
     "/console/issuer": {"id": "nobody"},
@@ -48,6 +49,7 @@ async def test_every_sheet_is_shown(world: World) -> None:
     queries = {
         "user": {"id": other.id},
         "client": {"id": "shop", "secret": "x"},
+        "client_logo": {"id": "shop"},
         "client_new": {"kind": "web"},
         "role": {"name": "adas"},
         "scope": {"name": "clerks:do"},
