@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-proofs conformance parties screens mutants test-plain ha faults attacks sbom chart fleet check format coverage fuzz bench bench-smoke bench-peers test-all lock build clean
+.PHONY: help run test test-proofs conformance parties chart screens mutants test-plain ha faults attacks fleet check format coverage fuzz bench bench-smoke bench-peers test-all lock sbom build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -35,7 +35,7 @@ class Uptake:
 
 
 def uptake(session: Session, kid: str) -> Uptake:
-    seen = _seen(session)
+    seen = _seen_lately(session)
     lacks = [*seen, *_lacks(kid)]
     silent = col(KeyFollower.kids).is_(None)
     by_age = select(KeyFollower).where(*lacks).order_by(col(KeyFollower.seen_at).desc())
@@ -54,7 +54,7 @@ def uptakes(session: Session) -> dict[str, Uptake]:
 
 def somebody_lacks(session: Session, kid: str) -> bool:
     """Whether `kid` has to wait for a follower."""
-    query = select(KeyFollower.id).where(*_seen(session), *_lacks(kid))
+    query = select(KeyFollower.id).where(*_seen_lately(session), *_lacks(kid))
     return session.exec(query.limit(1)).first() is not None
 
 
@@ -76,7 +76,7 @@ def _waiting(session: Session, *where: ColumnElement[bool]) -> Iterator[str]:
     yield from session.exec(query).all()
 
 
-def _seen(session: Session) -> list[Any]:
+def _seen_lately(session: Session) -> list[Any]:
     return [col(KeyFollower.seen_at) > database_time(session) - SEEN]
 
 

@@ -34,6 +34,8 @@ KINDS = {
     "recovery_code_used": _("A recovery code was used"),
     "new_device": _("A new device"),
     "lost_everything": _("Let in again by an administrator"),
+    "sign_up": _("Confirm a new account"),
+    "account_there": _("An account that is there already"),
     "test": _("Test"),
 }
 """By kind (`authentication.mail.kinds`)."""

@@ -32,9 +32,9 @@ MOST_SHOWN = 1_000
 class Sent(Form):
     """What was sent, and the file beside it: on the disk for as long as `kept` is open."""
 
-    def __init__(self, upload: Upload, file: Path, digest: str, kept: AsyncExitStack) -> None:
+    def __init__(self, upload: Upload, path: Path, digest: str, kept: AsyncExitStack) -> None:
         super().__init__((name, value) for name, value in upload.fields.items() if value)
-        self.filename, self.file, self.digest, self.kept = upload.filename, file, digest, kept
+        self.filename, self.path, self.digest, self.kept = upload.filename, path, digest, kept
 
     @property
     def layout(self) -> str:
@@ -99,7 +99,7 @@ class UsersImport(Desk):
         if not sent.filename:
             raise ValidationFailed([("/file", _("Choose a file."))])
         progress = await bulk.import_users(
-            self.services, sent.file, sent.layout,
+            self.services, sent.path, sent.layout,
             update=sent.ticked("update"), dry_run=dry_run, held=seat.held,
         )  # fmt: skip
         title = _("What the file would do") if dry_run else _("Import users")
