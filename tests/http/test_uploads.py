@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -38,7 +39,8 @@ def read(kind: bytes | None, body: bytes, *cuts: int) -> Read:
         upload, content = Upload(kind, chunks()), b""
         async for piece in upload.file():
             content += piece
-        return upload.fields, upload.filename, content
+        assert not upload.filename or upload.name == "file"
+        return dict(upload.fields), upload.filename, content
 
     return asyncio.run(whole())
 
@@ -84,6 +86,9 @@ def test_what_is_no_such_form_is_refused(kind: bytes | None) -> None:
         b'Content-Disposition: form-data; name="\xff"\r\n\r\nx',
         b'Content-Disposition: form-data; name="a"\r\n\r\n\xff',
         b'Content-Disposition: form-data; name="a"\r\n\r\n\0',
+        b'Content-Disposition: attachment; name="a"\r\n\r\nx',
+        b'Content-Disposition: form-data; name=""\r\n\r\nx',
+        b'Content-Disposition: form-data; name="a"\r\nx',
         b'Content-Disposition: form-data; name="a"\r\n\r\n' + b"x" * 5000,
         b"X: " + b"y" * 5000 + b"\r\n\r\n",
     ],
@@ -93,6 +98,28 @@ def test_parts_that_no_browser_sends_are_refused(part: bytes) -> None:
     body = between + b"\r\n" + part + b"\r\n" + between + b"--\r\n"
     with pytest.raises(InvalidRequest):
         read(sent(b"")[0], body)
+
+
+def test_nothing_stands_before_the_first_part_or_behind_the_last() -> None:
+    kind, body = sent(b"x")
+    for wrong in (b"before" + body, b"\r\n" + body, body + b"behind", body + b"\r\n"):
+        with pytest.raises(InvalidRequest):
+            read(kind, wrong)
+
+
+def test_a_form_brings_one_file() -> None:
+    files = [("file", ("a.csv", b"1")), ("file", ("b.csv", b"2"))]
+    request = httpx.Request("POST", "https://x", files=files)
+    with pytest.raises(InvalidRequest, match="more than one file"):
+        read(request.headers["content-type"].encode(), request.read())
+
+
+@given(st.binary(max_size=400), st.sampled_from([b"x", b"----1", b'"q"', b"", b"a b"]))
+def test_whatever_comes_is_read_or_refused(body: bytes, boundary: bytes) -> None:
+    kind = b"multipart/form-data; boundary=" + boundary
+    for shaped in (body, b"--" + boundary + b"\r\n" + body + b"\r\n--" + boundary + b"--\r\n"):
+        with suppress(InvalidRequest):
+            read(kind, shaped)
 
 
 def test_a_form_has_no_more_parts_than_some() -> None:

@@ -1,13 +1,13 @@
 """What an administrator is asked before something is done, and what they answered."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from identity.errors import IdentityError, PreconditionFailed, ValidationFailed
 from identity.http.forms import parse_pairs
 from identity.http.messages import Request
-from identity.http.parts import is_upload, parse_upload, text_pairs
+from identity.http.uploads import Upload, is_upload
 from identity.pages.words import _
 
 MOST = 2_000
@@ -32,13 +32,14 @@ class Form:
 
     @classmethod
     async def sent(cls, request: Request) -> "Form":
-        """With its files, where it brings any. Raises `InvalidRequest`, `PayloadTooLarge`."""
-        media, body = request.header(b"content-type"), await request.body()
-        if media is None or not is_upload(media):
-            return cls.of(body)
-        parts = parse_upload(media, body)
-        form = cls(text_pairs(parts))
-        form._files = {part.name: part.data for part in parts if part.is_file}
+        """With its file, where it brings one. Raises `InvalidRequest`, `PayloadTooLarge`."""
+        media = request.header(b"content-type")
+        if not is_upload(media):
+            return cls.of(await request.body())
+        upload = Upload(media, _whole(request))
+        data = b"".join([piece async for piece in upload.file()])
+        form = cls((name, value) for name, value in upload.fields if value)
+        form._files = {upload.name: data}
         return form
 
     @classmethod
@@ -69,6 +70,11 @@ class Form:
     def lines(self, name: str) -> list[str]:
         """One a line, or with spaces between."""
         return list(dict.fromkeys(self.text(name).split()))
+
+
+async def _whole(request: Request) -> AsyncIterator[bytes]:
+    """A body that is bounded."""
+    yield await request.body()
 
 
 class Option(NamedTuple):

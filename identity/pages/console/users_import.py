@@ -33,7 +33,7 @@ class Sent(Form):
     """What was sent, and the file beside it: on the disk for as long as `kept` is open."""
 
     def __init__(self, upload: Upload, path: Path, digest: str, kept: AsyncExitStack) -> None:
-        super().__init__((name, value) for name, value in upload.fields.items() if value)
+        super().__init__((name, value) for name, value in upload.fields if value)
         self.filename, self.path, self.digest, self.kept = upload.filename, path, digest, kept
 
     @property
