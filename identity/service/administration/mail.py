@@ -13,6 +13,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from identity.authentication.mail import outbox
 from identity.authentication.mail.kinds import KINDS
 from identity.authentication.mail.outbox import Letter, Outbox, OutgoingMail
+from identity.directory.branding.current import Brand, look
 from identity.directory.users import names
 from identity.directory.users.table import User
 from identity.errors import Conflict, NotFound
@@ -51,16 +52,16 @@ def state_of(row: OutgoingMail) -> State:
 
 
 async def shown(services: Services, mail_id: str) -> Shown:
-    def unit(session: Session) -> tuple[OutgoingMail, str | None]:
+    def unit(session: Session) -> tuple[OutgoingMail, str | None, Brand]:
         row = _find(session, mail_id)
         user = session.get(User, row.user_id) if row.user_id else None
-        return row, user.username if user else None
+        return row, user.username if user else None, look(session)
 
-    row, username = await services.db.read(unit)
+    row, username, brand = await services.db.read(unit)
     if row.sealed is None:
         return Shown(row, None, None, None)
     letter = services.mails.open(row.id, row.sealed)
-    subject, text = await asyncio.to_thread(_worded, services, row, letter, username)
+    subject, text = await asyncio.to_thread(_worded, services, row, letter, username, brand)
     return Shown(row, letter.to, subject, text)
 
 
@@ -88,7 +89,7 @@ def _find(session: Session, mail_id: str) -> OutgoingMail:
 
 
 def _worded(
-    services: Services, row: OutgoingMail, letter: Letter, username: str | None
+    services: Services, row: OutgoingMail, letter: Letter, username: str | None, brand: Brand
 ) -> tuple[str, str]:
     """In a thread: the first time it imports much."""
     from identity.authentication.mail.preparing import Ready
@@ -97,7 +98,7 @@ def _worded(
     link = WITHHELD if KINDS[row.kind].link else None
     values: dict[str, Any] = {**letter.values, "username": username or letter.to, "link": link}
     to = letter.to if "@" in letter.to else "nobody@invalid"
-    ready = Ready(row.id, row.kind, to, letter.locale, values)
+    ready = Ready(row.id, row.kind, to, letter.locale, values, brand)
     message = Wording(services.settings).message(ready)
     part = message.get_body(("plain",))
     return str(message["Subject"]), part.get_content() if part is not None else ""
