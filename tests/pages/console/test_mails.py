@@ -14,6 +14,7 @@ from identity.authentication.mail.outbox import OutgoingMail
 from identity.directory.users import accounts
 from identity.opaque import new_id
 from identity.pages.console.mails import KINDS as WORDS
+from tests import acting
 from tests.mailbox import last, sent
 from tests.pages.console.sitting import a_lost_mail, act, administrator, at, post, seated, somebody
 from tests.pages.console.test_stopping import EVIL, next_page
@@ -186,3 +187,11 @@ async def test_nobody_is_invited_who_has_a_password_or_no_address_or_holds_more(
         page = await post(browser, at("/user", id=user_id), {"act": "invite"})
         assert page.status == status, user_id
     assert not {"ada@example.com", "cleo@example.com"} & {mail.to for mail in await sent(world)}
+
+
+async def test_a_mail_that_is_looked_at_has_the_brand_that_it_will_have(world: World) -> None:
+    boss = await acting.admin(world)
+    mail_id = give_up(world, world.user("ada").id)
+    assert "Lighthouse" not in (await boss.done("GET", f"/mail/{mail_id}"))["text"]
+    await boss.done("PATCH", "/branding", {"name": "Lighthouse"})
+    assert "-- \nLighthouse\n" in (await boss.done("GET", f"/mail/{mail_id}"))["text"]
