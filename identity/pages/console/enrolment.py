@@ -5,8 +5,8 @@ from sqlmodel import Session
 from identity.authentication import enrolment
 from identity.authentication.enrolment import open_until
 from identity.directory.users import accounts
-from identity.directory.users.table import User
 from identity.http.messages import Response
+from identity.pages.console import naming
 from identity.pages.console.desk import Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Sheet
 from identity.pages.words import _
@@ -15,7 +15,7 @@ __all__ = ["issue", "open_until", "sheet", "withdraw"]
 
 
 async def sheet(desk: Desk, seat: Seat, query: Query) -> Sheet:
-    user = await _user(desk, query)
+    user = await naming.user(desk, query)
     return Sheet(
         title=_("Enrolment link for %s") % user.username,
         button=_("Make the link"),
@@ -29,7 +29,7 @@ async def sheet(desk: Desk, seat: Seat, query: Query) -> Sheet:
 
 
 async def issue(desk: Desk, seat: Seat, query: Query, form: Form) -> Response:
-    user = await _user(desk, query)
+    user = await naming.user(desk, query)
 
     def unit(session: Session) -> enrolment.Issued:
         locked = accounts.get(session, user.id, lock=True)
@@ -52,8 +52,3 @@ async def withdraw(desk: Desk, seat: Seat, query: Query, form: Form) -> Response
 
     await desk.services.db.write(unit)
     return desk.done(seat.at("/user", id=user_id), "unlinked")
-
-
-async def _user(desk: Desk, query: Query) -> User:
-    user_id = query.get("id", "")
-    return await desk.services.db.read(lambda session: accounts.get(session, user_id))

@@ -5,8 +5,14 @@ from collections.abc import Iterable
 from sqlmodel import Session, col, select
 
 from identity.directory.clients.table import Client
-from identity.directory.users.accounts import find_by_login
+from identity.directory.users.accounts import find_by_login, get
 from identity.directory.users.table import User
+from identity.pages.console.desk import Desk, Query
+
+
+async def user(desk: Desk, query: Query) -> User:
+    """Whose id the page's address has. Raises `NotFound`."""
+    return await desk.services.db.read(lambda session: get(session, query.get("id", "")))
 
 
 def user_id(session: Session, named: str | None) -> str | None:

@@ -1,6 +1,5 @@
 """`/console/user?id=…`: one user, all that hangs on them, and what can be done about it."""
 
-import json
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -9,14 +8,14 @@ from identity.authentication import recovery, second_factor, totp
 from identity.clock import utcnow
 from identity.directory.access.table import Role
 from identity.directory.consents import Consent
-from identity.directory.users import accounts, profile
+from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.errors import ValidationFailed
 from identity.http.messages import Response
 from identity.http.preconditions import etag
-from identity.pages.console import enrolment, naming
+from identity.pages.console import enrolment, naming, user_profile
 from identity.pages.console.desk import Deed, Desk, Query, Seat
-from identity.pages.console.forms import Field, Form, Option, Sheet, changed
+from identity.pages.console.forms import Field, Form, Option, Sheet
 from identity.pages.console.screens import screen as own
 from identity.pages.console.user_why import REASONS, STEPS
 from identity.pages.registry import House
@@ -30,11 +29,6 @@ from identity.tokens.sessions.table import BrowserSession, LoginSession
 
 FEW = 20
 """Of what hangs on a user, so many are shown."""
-TEXTS = (
-    ("given_name", _("Given name")), ("family_name", _("Family name")),
-    ("locale", _("Language")), ("zoneinfo", _("Time zone")),
-    ("picture", _("Picture")), ("phone_number", _("Telephone")),
-)  # fmt: skip
 
 
 class UserScreen(Desk):
@@ -102,66 +96,10 @@ class UserScreen(Desk):
             **found,
         )  # fmt: skip
 
-    async def _user(self, query: Query) -> User:
-        user_id = query.get("id", "")
-        return await self.services.db.read(lambda session: accounts.get(session, user_id))
-
     def _back(self, seat: Seat, query: Query) -> str:
         return seat.at("/user", id=query.get("id"))
 
-    # --- What is known of them ------------------------------------------------------------------
-
-    async def edit_sheet(self, seat: Seat, query: Query) -> Sheet:
-        user = await self._user(query)
-        address = user.address or {}
-        who, more = _("Account"), _("Profile")
-        fields = [
-            Field("username", _("Username"), value=user.username, required=True, longest=64,
-                  group=who),
-            Field("email", _("E-mail address"), "email", user.email or "", longest=320, group=who),
-            Field("email_verified", _("The e-mail address has been verified"), "check",
-                  user.email_verified, group=who),
-            Field("name", _("Name"), value=user.name or "", group=who),
-            *(
-                Field(name, label, value=getattr(user, name) or "", group=more,
-                      longest=2000 if name == "picture" else 200)
-                for name, label in TEXTS
-            ),
-            Field("phone_number_verified", _("The telephone number has been verified"), "check",
-                  user.phone_number_verified, group=more),
-            *(
-                Field(f"address.{part}", _ADDRESS[part], value=address.get(part, ""),
-                      longest=500, group=_("Postal address"))
-                for part in profile.ADDRESS
-            ),
-            Field("attributes", _("Attributes"), "textarea", _lines_of(user.attributes),
-                  longest=20_000, group=_("Attributes"),
-                  hint=_("One a line: name = value. The value is JSON, or plain text.")),
-        ]  # fmt: skip
-        return Sheet(
-            title=_("Change %s") % user.username, button=_("Save"), fields=fields,
-            version=etag(user.version), back=self._back(seat, query),
-        )  # fmt: skip
-
-    async def edit(self, seat: Seat, query: Query, form: Form) -> Response:
-        user = await self._user(query)
-        names = ("username", "email", "name", *(name for name, _label in TEXTS))
-        sent: dict[str, Any] = {name: form.some(name) for name in names}
-        sent |= {n: form.ticked(n) for n in ("email_verified", "phone_number_verified")}
-        before = {name: getattr(user, name) for name in sent}
-        patch = changed(before, sent)
-        address = {part: form.some(f"address.{part}") for part in profile.ADDRESS}
-        if address != {part: (user.address or {}).get(part) for part in profile.ADDRESS}:
-            patch["address"] = address
-        attributes = _read_lines(form.text("attributes"))
-        if attributes != (user.attributes or {}):
-            gone = dict.fromkeys((user.attributes or {}).keys() - attributes.keys())
-            patch["attributes"] = {**gone, **attributes}
-        version = form.some("version")
-        await self.services.db.write(
-            lambda s: administration.change(s, user.id, patch, seat.held, version)
-        )
-        return self.done(self._back(seat, query), "saved")
+    # --- What they may ----------------------------------------------------------------------------
 
     async def roles_sheet(self, seat: Seat, query: Query) -> Sheet:
         user_id = query.get("id", "")
@@ -193,7 +131,7 @@ class UserScreen(Desk):
     # --- How they sign in -----------------------------------------------------------------------
 
     async def password_sheet(self, seat: Seat, query: Query) -> Sheet:
-        user = await self._user(query)
+        user = await naming.user(self, query)
         return Sheet(
             title=_("One-time password for %s") % user.username,
             button=_("Make a one-time password"),
@@ -207,7 +145,7 @@ class UserScreen(Desk):
         )  # fmt: skip
 
     async def password(self, seat: Seat, query: Query, form: Form) -> Response:
-        user = await self._user(query)
+        user = await naming.user(self, query)
         given = form.secret("password")
         one_time = await administration.reset_password(self.services, user.id, given, seat.held)
         if given is not None:
@@ -227,7 +165,7 @@ class UserScreen(Desk):
         return self.done(self._back(seat, query), "invited")
 
     async def factors_sheet(self, seat: Seat, query: Query) -> Sheet:
-        user = await self._user(query)
+        user = await naming.user(self, query)
         return Sheet(
             title=_("Take the second factors from %s") % user.username,
             button=_("Reset the second factors"), danger=True,
@@ -278,7 +216,7 @@ class UserScreen(Desk):
     # --- Whether they may be here ---------------------------------------------------------------
 
     async def disable_sheet(self, seat: Seat, query: Query) -> Sheet:
-        user = await self._user(query)
+        user = await naming.user(self, query)
         return Sheet(
             title=_("Disable %s") % user.username, button=_("Disable"), danger=True,
             lead=_("They are signed out everywhere at once and cannot sign in, until somebody "
@@ -301,7 +239,7 @@ class UserScreen(Desk):
         return self.done(self._back(seat, query), status)
 
     async def delete_sheet(self, seat: Seat, query: Query) -> Sheet:
-        user = await self._user(query)
+        user = await naming.user(self, query)
         return Sheet(
             title=_("Delete %s") % user.username, button=_("Delete for ever"), danger=True,
             lead=_("There is no way back. Their sessions end, and what applications keep under "
@@ -313,7 +251,7 @@ class UserScreen(Desk):
         )  # fmt: skip
 
     async def delete(self, seat: Seat, query: Query, form: Form) -> Response:
-        user = await self._user(query)
+        user = await naming.user(self, query)
         if form.text("confirm") != user.username:
             raise ValidationFailed([("/confirm", _("That is not the username"))])
         version = form.some("version")
@@ -323,7 +261,7 @@ class UserScreen(Desk):
         return self.done(seat.at("/users"), "deleted")
 
     deeds = {  # noqa: RUF012
-        "edit": Deed("update_user", "users:write", edit, edit_sheet),
+        "edit": Deed("update_user", "users:write", user_profile.save, user_profile.sheet),
         "roles": Deed("set_user_roles", "users:write", set_roles, roles_sheet, proof=True),
         "password": Deed("reset_password", "users:write", password, password_sheet, proof=True),
         "invite": Deed("invite_user", "users:write", invite),
@@ -340,32 +278,6 @@ class UserScreen(Desk):
         "enable": Deed("update_user", "users:write", enable),
         "delete": Deed("delete_user", "users:write", delete, delete_sheet, proof=True),
     }
-
-
-_ADDRESS = {
-    "formatted": _("As on a letter"), "street_address": _("Street"), "locality": _("City"),
-    "region": _("Region"), "postal_code": _("Postal code"), "country": _("Country"),
-}  # fmt: skip
-
-
-def _lines_of(attributes: dict[str, Any] | None) -> str:
-    return "\n".join(
-        f"{name} = {json.dumps(value, ensure_ascii=False)}"
-        for name, value in sorted((attributes or {}).items())
-    )
-
-
-def _read_lines(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for line in filter(None, map(str.strip, text.split("\n"))):
-        name, equals, value = line.partition("=")
-        if not equals:
-            raise ValidationFailed([("/attributes", _("Each line is name = value"))])
-        try:
-            found[name.strip()] = json.loads(value)
-        except (ValueError, RecursionError):
-            found[name.strip()] = value.strip()
-    return found
 
 
 async def page(house: House) -> UserScreen:
