@@ -232,7 +232,7 @@ class Replicas:
     def faults(self) -> list[Fault]:
         """Those of the audit's chain."""
         with self.db.transaction() as session:
-            return list(verify(session, audit_keys(master.load(session, self.settings))))
+            return verify(session, audit_keys(master.load(session, self.settings))).faults
 
     def _register(self) -> None:
         with self.db.transaction() as session:

@@ -14,7 +14,7 @@ from identity.clock import frozen, utcnow
 from identity.keys import exchange, rotation
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare
-from identity.keys.table import PUBLISHED, SigningKey
+from identity.keys.table import PUBLISHED, KeyFollower, SigningKey
 from identity.records import audit
 from identity.service.tables import metadata
 from identity.settings import Settings
@@ -40,7 +40,7 @@ REPLICAS = [
 
 def database() -> Engine:
     engine = create_engine("sqlite://", poolclass=StaticPool)
-    tables = [SigningKey.__table__, audit.AuditEvent.__table__]  # type: ignore[attr-defined]
+    tables = [SigningKey.__table__, KeyFollower.__table__, audit.AuditEvent.__table__]  # type: ignore[attr-defined]
     metadata.create_all(engine, tables=tables)
     return engine
 

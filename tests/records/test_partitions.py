@@ -71,7 +71,7 @@ def tend(db: Database) -> partitions.Tended:
 
 def faults(db: Database) -> list[str]:
     with db.transaction() as session:
-        return [fault.words for fault in audit.verify(session, [KEY])]
+        return [fault.words for fault in audit.verify(session, [KEY]).faults]
 
 
 def ids(db: Database) -> list[int]:
