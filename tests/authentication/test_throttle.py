@@ -281,7 +281,6 @@ async def test_counters_are_stored_under_the_digests_that_every_version_knows(
     assert known == {hashlib.sha256(f"pair\ngrace\n{HOME}".encode()).hexdigest()}
 
 
-@pytest.mark.parametrize("dialect", ["sqlite"])
 async def test_every_counter_says_what_it_counts(db: Database, throttle: Throttle) -> None:
     with throttle.attempt("ada", HOME) as attempt:
         await db.write(lambda work: attempt.failed(work, "ada's id"))
@@ -291,6 +290,7 @@ async def test_every_counter_says_what_it_counts(db: Database, throttle: Throttl
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"])
 async def test_an_administrator_sees_what_is_locked_and_unlocks_it(
     db: Database, fail: Callable[..., Any], time: clock.Frozen
 ) -> None:

@@ -49,8 +49,8 @@ API = httpx.Client(base_url=os.environ["FUZZ_SERVICE"], trust_env=False)
 DATABASE = open_database(Settings.of(database_url=os.environ["FUZZ_DATABASE_URL"]))
 PASSWORD_HASH = PasswordHasher(4).hash(PASSWORD)
 choice = random.Random(1).choice
-put_right: Counter[tuple[str, str]] = Counter()
-"""Cases of each operation; the first of each is led through."""
+valid_cases: Counter[tuple[str, str]] = Counter()
+"""Of each operation so far. Every other one is led through, the first among them."""
 
 
 @dataclass
@@ -265,8 +265,8 @@ def _put_right(case: Any) -> None:
         case.query["wait"] = 0  # nothing is waited for
     if case.meta.generation.mode is GenerationMode.NEGATIVE:
         return
-    put_right[case.method, path] += 1
-    if put_right[case.method, path] % 2 == 0:
+    valid_cases[case.method, path] += 1
+    if valid_cases[case.method, path] % 2 == 0:
         return
     if path == "/users/{user_id}/sessions/{session_id}":
         claims = new_login().claims

@@ -89,7 +89,12 @@ async def explain(
         Text | None, Query(max_length=100, description="From there.", examples=["203.0.113.7"])
     ] = None,
     scope: Annotated[
-        Text | None, Query(max_length=500, description="Separated by spaces; else all there are.")
+        Text | None,
+        Query(
+            max_length=2000,
+            description="Separated by spaces; else all there are.",
+            pattern=r"^[\x20\x21\x23-\x5b\x5d-\x7e]*$",
+        ),
     ] = None,
     resource: Annotated[
         Text | None, Query(max_length=300, description="The one that the token is to be for.")

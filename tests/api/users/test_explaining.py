@@ -44,5 +44,24 @@ async def test_what_is_not_there_is_not_found(world: World) -> None:
     problem(await boss("GET", f"/users/{ada.id}/why", params={"client_id": "none"}), 404)
     params = {"client_id": "shop", "resource": "https://elsewhere.example"}
     assert pointers(await boss("GET", f"/users/{ada.id}/why", params=params)) == {"?resource"}
-    params = {"client_id": "shop", "scope": 'a"b'}
-    assert pointers(await boss("GET", f"/users/{ada.id}/why", params=params)) == {"?scope"}
+
+
+async def test_as_many_scopes_are_asked_about_as_a_token_may_be_asked_for_with(
+    world: World,
+) -> None:
+    ada = world.user("ada")
+    world.client("shop")
+    boss = await acting.admin(world)
+    params = {"client_id": "shop"}
+    params["scope"] = " ".join(f"a.scope.with.a.long.name:{n}" for n in range(60))
+    found = await boss.done("GET", f"/users/{ada.id}/why", params=params)
+    assert len(found["rights"]["scopes"]) == 60
+
+
+async def test_what_is_no_scope_is_refused_whether_a_client_is_named_or_not(world: World) -> None:
+    ada = world.user("ada")
+    world.client("shop")
+    boss = await acting.admin(world)
+    for params in ({"scope": "ü"}, {"client_id": "shop", "scope": 'a"b'}):
+        wrong = await boss("GET", f"/users/{ada.id}/why", params=params)
+        assert pointers(wrong) == {"?scope"}
