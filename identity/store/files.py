@@ -10,13 +10,16 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from time import monotonic
+from time import monotonic, time_ns
 
 from identity.errors import Unavailable
 
 LOOK_AGAIN = 0.01
 """Seconds after which all files are compared even where their folder has not changed: it may be
 another folder by now, its clock may be coarse, or the database's name may be a link."""
+TICK = 20_000_000
+"""Nanoseconds within which a folder may change twice and keep one time: kernels take it from a
+clock that moves every 1 to 10 ms."""
 
 Key = tuple[int, int]
 
@@ -62,8 +65,10 @@ class Files:
             now = monotonic()
             if changed == self._folder_changed >= 0 and now < self._look_again:
                 return
+            settled = time_ns() - changed > TICK
             self._compare()
-            self._folder_changed, self._look_again = changed, now + LOOK_AGAIN
+            self._folder_changed = changed if settled else -1
+            self._look_again = now + LOOK_AGAIN
         if self._lost:
             with self._telling:
                 tell, self._when_lost = self._when_lost, _nothing

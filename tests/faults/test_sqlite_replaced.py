@@ -1,6 +1,7 @@
 """The database's file is replaced, or its log deleted, under the running service: it says so, and
 ends, before anybody is told what is no longer true or writes what would be lost."""
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -148,6 +149,24 @@ def test_a_folder_that_is_busy_with_other_things_loses_nothing(
     files.close()
     files.check()  # without its folder it looks by name
     assert lost == []
+
+
+def test_a_file_that_goes_while_its_folder_keeps_its_time_is_lost_all_the_same(
+    dialect: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The clock that a folder's time is taken from moves only every few milliseconds."""
+    monkeypatch.setattr("identity.store.files.LOOK_AGAIN", 3600)
+    path = tmp_path / "a.db"
+    path.touch()
+    changed = tmp_path.stat().st_mtime_ns
+    monkeypatch.setattr("identity.store.files.time_ns", lambda: changed + 1_000_000)
+    files = Files(str(path), lambda: None)
+    files.check()
+    path.unlink()
+    os.utime(tmp_path, ns=(changed, changed))
+    with pytest.raises(Unavailable):
+        files.check()
+    files.close()
 
 
 async def test_a_log_that_went_with_its_last_connection_is_not_lost(world: World) -> None:
