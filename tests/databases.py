@@ -263,9 +263,10 @@ class Templates:
         """Whether a start by `settings` has been made on the template, and nobody has asked this
         of the copy: a test may change it from then on."""
         url = settings.database.database_url.get_secret_value()
-        theirs = self._started.get(self._untouched.pop(url, ""))
-        if theirs is None:
+        started = self._untouched.pop(url, None)
+        if started is None:
             return False
+        theirs = self._started[started]
         keys = settings.keys.model_copy(update={"keys_dir": theirs.keys.keys_dir})
         return bool(keys == theirs.keys and settings.bootstrap == theirs.bootstrap)
 
@@ -372,9 +373,11 @@ def bootstrap(settings: Any) -> None:
     scopes, role and client, and the first user."""
     from identity.service.bootstrap import prepare_database
     from identity.service.opening import open_database
+    from tests import made_once
 
     db = open_database(settings)
-    prepare_database(db, settings)
+    with made_once.nobody_elses():
+        prepare_database(db, settings)
     db.close()
 
 

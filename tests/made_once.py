@@ -76,12 +76,24 @@ def starts(made: Callable[[Settings], bool]) -> Iterator[None]:
         yield
 
 
+_GENERATE, _GENERATE_JWK = rsa.generate_private_key, RSAKey.binding.generate_private_key
+
+
+@contextmanager
+def nobody_elses() -> Iterator[None]:
+    """RSA keys that no test is given: for what all tests have a copy of."""
+    with (
+        mock.patch.object(rsa, "generate_private_key", _GENERATE),
+        mock.patch.object(RSAKey.binding, "generate_private_key", _GENERATE_JWK),
+    ):
+        yield
+
+
 class RsaKeys:
     """An RSA key takes as long as several tests. Each test is given keys in the order in which it
     asks for them, no two alike; another test may have had them before it."""
 
     def __init__(self) -> None:
-        self._generate = rsa.generate_private_key
         self._made: dict[tuple[int, int], list[rsa.RSAPrivateKey]] = {}
         self._given: dict[tuple[int, int], Iterator[int]] | None = None
         self._lock = Lock()
@@ -107,9 +119,9 @@ class RsaKeys:
         """Outside of a test, for fixtures that several share, nobody else's."""
         given, kind = self._given, (public_exponent, key_size)
         if given is None:
-            return self._generate(public_exponent, key_size)
+            return _GENERATE(public_exponent, key_size)
         with self._lock:
             made, number = self._made.setdefault(kind, []), next(given[kind])
             while len(made) <= number:
-                made.append(self._generate(public_exponent, key_size))
+                made.append(_GENERATE(public_exponent, key_size))
             return made[number]

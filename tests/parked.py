@@ -50,11 +50,11 @@ def connections() -> Iterator[None]:
 
     def taken(conninfo: str, *args: Any, **options: Any) -> Generator[Any, Any, PGconn]:
         said = conninfo_to_dict(conninfo)
-        with _lock:
-            kept = _free.get(str(said.get("dbname")), {}).get(str(said.get("application_name")))
-            connection = kept.pop() if kept else None
-        if connection is not None:
-            return connection
+        place = str(said.get("dbname")), str(said.get("application_name"))
+        while (connection := _taken(*place)) is not None:
+            if connection.exec_(b"SELECT").status == ExecStatus.TUPLES_OK:
+                return connection
+            connection.finish()  # the server has ended its side since
         return (yield from connect(conninfo, *args, **options))
 
     def parked(self: Connection) -> None:
@@ -71,6 +71,12 @@ def connections() -> Iterator[None]:
         mock.patch.object(AsyncConnection, "close", parked_async),
     ):
         yield
+
+
+def _taken(database: str, name: str) -> PGconn | None:
+    with _lock:
+        kept = _free.get(database, {}).get(name)
+        return kept.pop() if kept else None
 
 
 def _kept(made: Connection | AsyncConnection) -> bool:

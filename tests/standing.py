@@ -4,6 +4,7 @@ To copy a database costs the server 50 ms, and as much again until connections k
 what a test has written costs a few. Whoever changed more than rows gets its database taken away.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -93,13 +94,21 @@ class Standing:
     def _put_back(self, kept: Kept) -> bool:
         kept.times += 1
         try:
-            kept.connection.execute(OTHERS, [parked.backends(kept.name)])
+            self._alone(kept)
             if kept.connection.execute(FORM).fetchone() != kept.form:
                 return False
             kept.connection.execute(self._back)
         except psycopg.Error:  # somebody holds on to what is to be put back, or is changing it
             return False
         return True
+
+    def _alone(self, kept: Kept) -> None:
+        """Nobody else is connected any more, but by what is parked."""
+        deadline = time.monotonic() + 5
+        while (kept.connection.execute(OTHERS, [parked.backends(kept.name)]).fetchone() or (0,))[0]:
+            if time.monotonic() > deadline:
+                raise psycopg.OperationalError("somebody is connected still")
+            time.sleep(0.001)
 
 
 def way_back(connection: psycopg.Connection[Any]) -> str:
