@@ -43,8 +43,15 @@ ONCE = (
 """How their names begin."""
 
 
-OF_ITS_OWN = ("tests/cli/", "tests/faults/", "tests/fuzz/", "tests/store/", "tests/upgrade/")
-"""Tests that look at the server itself, or from outside at what it holds."""
+OF_ITS_OWN = (
+    "tests/api/users/test_searching.py",
+    "tests/cli/",
+    "tests/faults/",
+    "tests/fuzz/",
+    "tests/store/",
+    "tests/upgrade/",
+)
+"""Tests that look at the server itself, at its plans, or from outside at what it holds."""
 
 
 def may_stand(item: Any) -> bool:
