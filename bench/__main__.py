@@ -13,6 +13,7 @@ from bench.floods import floods
 from bench.hashing import passwords, rsa_signing
 from bench.jobs import JOBS, Job
 from bench.measure import Series, rounds
+from bench.pages import pages
 from bench.prepared import LOAD_CORE, SERVER_CORE, prepared
 from bench.report import Figure, Report
 from bench.world import Size, World
@@ -148,7 +149,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=1_000_000, help="size of the large database")
     parser.add_argument(
         "--parts",
-        default="sqlite,postgresql,rsa,passwords,floods,commands,workers,writers,siblings,sizes",
+        default="sqlite,postgresql,rsa,passwords,floods,commands,workers,writers,siblings,sizes,pages",
         help="what to measure",
     )
     parser.add_argument("--no-report", action="store_true", help="print only, write no file")
@@ -177,6 +178,7 @@ def main() -> int:
         "writers": writers,
         "sizes": sizes,
         "siblings": siblings_part,
+        "pages": pages,
     }
     for part, measure in more.items():
         if part in parts:

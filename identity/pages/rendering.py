@@ -8,15 +8,16 @@ from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader, StrictUndefined, Template
 
 from identity.directory import uris
 from identity.errors import IdentityError, InvalidRequest, LockedDown, OAuthError, ServerError
 from identity.http.messages import Request, Response
-from identity.pages import moments
+from identity.pages import catalogues, moments
 from identity.pages.drawing import icon, icon_of_screen
-from identity.pages.languages import speech
+from identity.pages.languages import Language, speech
 from identity.pages.looks import brand
+from identity.pages.speaking import Spoken
 from identity.pages.static import FOLDER, version
 from identity.pages.words import Words, _, counted, said
 from identity.records.audit import origin
@@ -45,7 +46,20 @@ def _shown(value: Any) -> Any:
 class Rendering:
     def __init__(self, settings: Settings) -> None:
         self.base = urlsplit(settings.issuer).path.rstrip("/")
-        self._environment = Environment(
+        self._settings = settings
+        self._environments: dict[str, Spoken] = {}
+
+    def _template(self, name: str) -> Template:
+        """For the language of this request, whose catalogue has been read."""
+        language = speech.get().language
+        environment = self._environments.get(language.tag)
+        if environment is None:
+            environment = self._environments[language.tag] = self._environment(language)
+        return environment.get_template(name)
+
+    def _environment(self, language: Language) -> Spoken:
+        environment = Spoken(
+            catalogues.of(language).gettext,
             loader=FileSystemLoader(FOLDER.parent / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
@@ -53,17 +67,18 @@ class Rendering:
             lstrip_blocks=True,
             finalize=_shown,
             extensions=["jinja2.ext.i18n"],
+            auto_reload=False,
+            cache_size=-1,
         )
-        self._environment.install_gettext_callables(  # type: ignore[attr-defined]
-            said, counted, newstyle=True
-        )
-        self._environment.tests["web"] = _is_web
-        self._environment.filters |= moments.FILTERS
-        self._environment.globals |= {
-            "base": self.base, "version": version(), "mails": settings.sends_mail,
-            "sign_up": settings.accounts.sign_up,
+        environment.install_gettext_callables(said, counted, newstyle=True)  # type: ignore[attr-defined]
+        environment.tests["web"] = _is_web
+        environment.filters |= moments.FILTERS
+        environment.globals |= {
+            "base": self.base, "version": version(), "mails": self._settings.sends_mail,
+            "sign_up": self._settings.accounts.sign_up,
             "icon": icon, "icon_of_screen": icon_of_screen,
         }  # fmt: skip
+        return environment
 
     def page(
         self,
@@ -78,7 +93,7 @@ class Rendering:
         """`script`: the one file of `static/` that this page may run."""
         nonce = token_urlsafe(16)
         context |= {"script": script, "nonce": nonce}
-        body = self._environment.get_template(template).render(
+        body = self._template(template).render(
             context, language=speech.get().language, brand=brand.get()
         )
         policy = POLICY + FORMS_STAY if forms_stay else POLICY
@@ -94,7 +109,7 @@ class Rendering:
 
     def part(self, template: str, **context: Any) -> str:
         """A piece of a page that is under way (`console.streaming`)."""
-        made = self._environment.get_template(template)
+        made = self._template(template)
         return made.render(context, language=speech.get().language)
 
     def error(self, request: Request, error: IdentityError) -> Response:
