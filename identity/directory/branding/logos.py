@@ -21,6 +21,10 @@ LARGEST: Final = 60 * 1024
 """Bytes of a file: with what a form puts around it, it fits into a body (`http.messages`)."""
 LONGEST_SIDE: Final = 2048
 SHORTEST_SIDE: Final = 16
+SCAN: Final = b"\xff\xda"
+MOST_SCANS: Final = 100
+"""Of a JPEG, each of which may be sixteen bytes and goes over all of its pixels; those that are
+made to be looked at have about ten."""
 WIDEST: Final = 8
 """How many times wider than high, or higher than wide."""
 BOX: Final = (384, 96)
@@ -55,6 +59,8 @@ def _opened(data: bytes) -> "Image":
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as found:
             _check(found)
+            if data.startswith(b"\xff\xd8") and data.count(SCAN) > MOST_SCANS:
+                raise _refused("cannot be read as a picture")
             return found.convert("RGBA")
     except ValidationFailed:
         raise

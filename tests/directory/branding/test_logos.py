@@ -7,7 +7,7 @@ from io import BytesIO
 from random import Random
 
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from identity.directory.branding import logos
 from identity.errors import ValidationFailed
@@ -113,6 +113,26 @@ def test_a_bomb_is_refused_before_it_is_unpacked(size: tuple[int, int]) -> None:
     words = refused(data)  # the largest of them by Pillow itself
     assert "pixels on each side" in words or size[0] * size[1] > 10**8
     assert time.process_time() - began < 1.0  # to unpack the first would take a minute
+
+
+def test_a_picture_that_is_drawn_thousands_of_times_is_refused_before_it_is_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A progressive JPEG whose scans of sixteen bytes each go over four million pixels."""
+    whole = encoded(Image.new("L", (2048, 2048), 200), "JPEG", progressive=True, quality=1)
+    at = whole.rindex(logos.SCAN)
+    often = whole[:at] + whole[at:-2] * ((logos.LARGEST - len(whole)) // len(whole[at:-2]))
+    data = often + whole[-2:]
+    assert len(data) < logos.LARGEST and data.count(logos.SCAN) > 2000
+    drawn, load = [], ImageFile.ImageFile.load
+
+    def counted(image: ImageFile.ImageFile) -> object:
+        drawn.append(image)
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", counted)
+    assert refused(data) == "the logo cannot be read as a picture" and not drawn
+    assert logos.drawn(whole).width == 96 and drawn
 
 
 def test_what_a_picture_says_of_itself_is_no_bomb_either() -> None:
