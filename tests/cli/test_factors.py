@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from identity import clock
-from identity.authentication import recovery, second_factor, totp
+from identity.authentication import enrolment, recovery, second_factor, totp
 from identity.authentication.passkeys import keeping
 from identity.authentication.passkeys.table import Passkey
 from identity.authentication.totp import Totp
@@ -57,6 +57,36 @@ def test_an_operator_lists_and_resets_the_factors_of_a_user(
     assert [event["detail"] for event in events] == [{"reason": "telephone lost"}]
     with db.transaction() as session:
         assert session.get(Totp, user.id) is None and recovery.left(session, user.id)[0] == 0
+
+
+def test_an_operator_prints_a_link_for_who_lost_everything_and_takes_it_back(
+    identity: Callable[..., Any], db: Database, settings: Settings
+) -> None:
+    user, _ = with_app(db, settings)
+    link = ("users", "factors", "link", "ada", "--reason", "telephone lost")
+    passwordless = identity(*link, "--yes")
+    assert passwordless.code == 1 and "one-time password" in passwordless.err
+    assert identity("users", "set-password", "ada", "--generate").code == 0
+    assert identity("users", "factors", "link", "ada", "--yes").code == 2, "a reason is needed"
+    asked = identity(*link)
+    assert asked.code == 2 and "--yes" in asked.err
+    first, done = identity(*link, "--yes"), identity(*link, "--yes")
+    assert done.code == 0 and "Good once" in done.err
+    address, _, token = done.out.strip().partition("?token=")
+    assert address == f"{settings.issuer.rstrip('/')}/enrolment"
+    with db.transaction() as session:
+        owner = enrolment.good(session, token)
+        assert owner is not None and owner.id == user.id
+        assert enrolment.good(session, first.out.strip().partition("?token=")[2]) is None
+    assert identity("users", "factors", "unlink", "ada").code == 0
+    with db.transaction() as session:
+        assert enrolment.good(session, token) is None
+        assert accounts.get(session, user.id).second_factor, "nothing else has changed"
+    again = identity("users", "factors", "unlink", "ada")
+    assert again.code == 1 and "no link is open" in again.err
+    listed = identity("audit", "list", "--json", "--event", "enrolment_link.issued").out
+    assert [each["detail"] for each in json.loads(listed)] == [{"reason": "telephone lost"}] * 2
+    assert token not in listed
 
 
 def test_passkeys_are_listed_and_reset_too(
