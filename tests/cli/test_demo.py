@@ -151,6 +151,27 @@ def test_what_somebody_deleted_or_made_of_it_meanwhile_is_no_trouble(
         assert session.exec(select(func.count()).select_from(Client)).one() == 1
 
 
+def test_what_somebody_made_under_a_name_of_it_is_theirs(
+    identity: Identity, db: Database, settings: Settings
+) -> None:
+    build(db, settings)
+    assert identity("roles", "delete", "demo-support", "--yes").code == 0
+    assert identity("scopes", "delete", "demo.stock.read", "--yes").code == 0
+    assert identity("clients", "delete", "demo-shop", "--yes").code == 0
+    assert identity("scopes", "create", "demo.stock.read").code == 0
+    assert identity("roles", "create", "demo-support", "--scope", "demo.stock.read").code == 0
+    made = identity("clients", "create", "demo-shop", "--grant", "password")
+    assert made.code == 0, made.err
+    done = identity("demo", "--remove", "--yes")
+    assert done.code == 0 and f"{FEW} users, 4 clients" in done.err
+    with db.snapshot() as session:
+        assert session.get(Client, "demo-shop") is not None
+        held = session.exec(select(RoleScope.scope).where(RoleScope.role == "demo-support")).all()
+        assert held == ["demo.stock.read"]
+    assert identity("demo").code == 1, "their names are taken"
+    assert identity("audit", "verify").code == 0
+
+
 def test_the_last_administrator_does_not_go_with_it(
     identity: Identity, db: Database, settings: Settings
 ) -> None:

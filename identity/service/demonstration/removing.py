@@ -2,7 +2,8 @@
 stays, and goes on to verify; so do the ids that were given, which are nobody else's ever
 (`directory.subjects`)."""
 
-from typing import NamedTuple
+from datetime import datetime
+from typing import NamedTuple, TypeVar
 
 from sqlmodel import Session, delete
 
@@ -13,9 +14,10 @@ from identity.directory.users.table import User
 from identity.errors import NotFound
 from identity.records import audit
 from identity.service.administration import access
-from identity.service.demonstration.table import Demonstration, marked
+from identity.service.demonstration.table import Demonstration, Kind, marked
 from identity.tokens.sessions import lifecycle, of_clients
 
+T = TypeVar("T", User, Client, Role, Scope)
 REASON = "the demonstration was removed"
 
 
@@ -25,29 +27,29 @@ class Removed(NamedTuple):
 
 
 def remove(session: Session) -> Removed:
-    """In this transaction. What somebody has deleted since is gone already. `NotFound` where there
-    is none, `Conflict` where one of its users has become the last administrator."""
+    """In this transaction. What somebody has deleted since is gone already, and what they have made
+    since under the same name or id is theirs. `NotFound` where there is none, `Conflict` where one
+    of its users has become the last administrator."""
     if not marked(session, "itself"):
         raise NotFound("there is no demonstration")
-    users = clients = 0
-    for user_id in marked(session, "user"):
-        user = session.get(User, user_id)
-        if user is not None:
-            lifecycle.end_all(session, REASON, user_id=user.id)
-            accounts.remove(session, user, None)
-            users += 1
-    for client_id in marked(session, "client"):
-        client = session.get(Client, client_id)
-        if client is not None:
-            of_clients.remove(session, client, None)
-            clients += 1
-    for role in marked(session, "role"):
-        if session.get(Role, role) is not None:
-            access.delete_role(session, role, None, None)
-    for scope in marked(session, "scope"):
-        if session.get(Scope, scope) is not None:
-            access.delete_scope(session, scope, None, None)
+    users, clients = _belonging(session, "user", User), _belonging(session, "client", Client)
+    for user in users:
+        lifecycle.end_all(session, REASON, user_id=user.id)
+        accounts.remove(session, user, None)
+    for client in clients:
+        of_clients.remove(session, client, None)
+    for role in _belonging(session, "role", Role):
+        access.delete_role(session, role.name, None, None)
+    for scope in _belonging(session, "scope", Scope):
+        access.delete_scope(session, scope.name, None, None)
     session.exec(delete(Demonstration))
-    audit.record(session, "demonstration.removed", users=users, clients=clients)
+    audit.record(session, "demonstration.removed", users=len(users), clients=len(clients))
     audit.happened(session).clear()
-    return Removed(users, clients)
+    return Removed(len(users), len(clients))
+
+
+def _belonging(session: Session, kind: Kind, table: type[T]) -> list[T]:
+    """What there still is of it."""
+    (built,) = (datetime.fromisoformat(at) for at in marked(session, "at"))
+    found = (session.get(table, ref) for ref in marked(session, kind))
+    return [each for each in found if each is not None and each.created_at <= built]

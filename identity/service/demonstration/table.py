@@ -4,7 +4,8 @@ from typing import Literal
 
 from sqlmodel import Field, Session, SQLModel, col, select
 
-Kind = Literal["itself", "user", "client", "role", "scope"]
+Kind = Literal["itself", "at", "user", "client", "role", "scope"]
+"""`at`: when all of it had been made, in ISO 8601. What bears the same name since is not of it."""
 
 
 class Demonstration(SQLModel, table=True):
