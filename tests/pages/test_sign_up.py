@@ -144,6 +144,32 @@ async def test_passwords_and_names_that_will_not_do_are_told_and_leave_the_link_
     assert (await make(world, path)).status == 200
 
 
+async def test_nobody_takes_the_address_of_somebody_else_as_a_name(world: World) -> None:
+    """It would keep its owner out, and mails that they ask for would go to the other."""
+    path = await link(world)
+    for name in ("bob@example.com", "BOB\uff20example.com", "@", "ada@example.com.evil.example"):
+        page = await make(world, path, username=name)
+        assert page.status == 422 and "your own e-mail address" in page.text, name
+    assert (await make(world, path, username="Ada@Example.com")).status == 200
+    with world.change() as session:
+        user = accounts.find_by_login(session, ADDRESS)
+        assert user is not None and (user.username, user.email) == (ADDRESS, ADDRESS)
+
+
+async def test_who_is_held_up_costs_no_hash(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(10):
+        world.user(f"taken{number}")
+    path = await link(world)
+    for number in range(10):
+        assert (await make(world, path, username=f"taken{number}")).status == 422
+
+    def hashed(*_: Any) -> Any:
+        raise AssertionError("it has been hashed")
+
+    monkeypatch.setattr(type(world.services.login), "hash", hashed)
+    assert (await make(world, path, username="free")).status == 429
+
+
 async def test_names_are_not_to_be_tried_one_after_the_other(world: World) -> None:
     for number in range(11):
         world.user(f"taken{number}")

@@ -18,7 +18,7 @@ from identity.authentication.mail.outbox import Outbox
 from identity.clock import now
 from identity.directory.users import accounts, names
 from identity.directory.users.table import User
-from identity.errors import Conflict
+from identity.errors import Conflict, ValidationFailed
 from identity.keys.master import MasterKey
 from identity.records import audit
 from identity.store import Work
@@ -58,6 +58,12 @@ def address_of(master: MasterKey, text: str) -> str | None:
     return b64url_decode(address.encode()).decode() if int(ends, 16) > now() else None
 
 
+def is_anothers(username: str, address: str) -> bool:
+    """Whether a username looks like an e-mail address that nobody has shown to be theirs. Whoever
+    had it would keep its owner out, and be taken for them."""
+    return "@" in username and names.login_key(username) != names.login_key(address)
+
+
 def is_taken(session: Session, address: str) -> bool:
     return accounts.find_by_login(session, address) is not None
 
@@ -67,12 +73,15 @@ def create(
 ) -> User:
     """The account of whoever has shown that `address` is theirs; it may do nothing yet. `Conflict`
     where the username is taken, or the address by now; `ValidationFailed`; `LockedDown`."""
-    lockdown.look(session).check(())  # a refusal that keeps what was written: first of all
+    lockdown.look(session).check(())
+    username = names.username(username)
+    if is_anothers(username, address):
+        raise ValidationFailed([("/username", "is an e-mail address of somebody else")])
     if is_taken(session, address):
         raise Conflict("the e-mail address is taken")
     user = accounts.create(
         session,
-        username=names.username(username),
+        username=username,
         email=address,
         email_verified=True,
         password_hash=password_hash,

@@ -20,6 +20,7 @@ from identity.records import audit
 
 NO_ADDRESS = _("That is no e-mail address.")
 NO_NAME = _("A username has 1 to 64 letters, digits and signs, and no spaces.")
+NOT_YOURS = _("A username with @ can only be your own e-mail address.")
 TAKEN = _("Somebody has this username already. Choose another.")
 
 
@@ -82,6 +83,9 @@ class SignUp:
             username = names.username(username)
         except ValidationFailed:
             wrong["username"] = NO_NAME
+        else:
+            if signing_up.is_anothers(username, address):
+                wrong["username"] = NOT_YOURS
         try:
             policy.check(password, username=username, email=address, least=least)
         except ValidationFailed as refusal:
@@ -104,13 +108,13 @@ class SignUp:
         """That a username is taken is told as often as a login may fail, and no more."""
         services, locale = self._services, speech.get().language.tag
         asks = f"usernames taken\n{address.lower()}"
-        hashed = await services.login.hash(username, password)
-
-        def unit(session: Session) -> None:
-            signing_up.create(session, address, username, hashed, locale)
-
         with services.throttle.attempt(asks, audit.origin.get().address) as attempt:
             await attempt.check(services.db)
+            hashed = await services.login.hash(username, password)
+
+            def unit(session: Session) -> None:
+                signing_up.create(session, address, username, hashed, locale)
+
             with attempt.turn():
                 try:
                     await services.db.write(unit)
