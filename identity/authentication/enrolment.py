@@ -2,8 +2,9 @@
 
 It takes the place of what is lost and of nothing else. Whoever comes with it still gives the
 password, and gets no session for that but a ticket, which is good for setting up one new factor in
-this browser. Until the new one is there the old ones go on, so a link that was given out in error,
-or half used, has changed nothing; then they are gone, and every session with them.
+this browser, as long as the password is that one. Until the new one is there the old ones go on, so
+a link that was given out in error, or half used, has changed nothing; then they are gone, and every
+session with them.
 
 Link and ticket are 256 bits each, of which the digest alone is stored, and each is consumed by one
 conditional write, on whichever replica. Each function is part of the caller's unit of work.
@@ -31,7 +32,7 @@ from identity.tokens.sessions import lifecycle
 PAGE: Final = "/enrolment"
 LIFE: Final = timedelta(hours=24)
 TICKET: Final = timedelta(minutes=15)
-LONGEST: Final = 100
+LONGEST: Final = 150
 """Characters of what may be a link or a ticket."""
 LONGEST_REASON: Final = 200
 NOTHING_LOST: Final = "the user has no second factor: the password alone lets them in"
@@ -132,7 +133,7 @@ def good(session: Session, token: str) -> User | None:
 def redeem(session: Session, token: str, user_id: str, browser: str) -> str | None:
     """The ticket of this browser, for the link of whoever has just given the password of
     `user_id`; None where it is good no longer, or another's."""
-    ticket, now = mint("et"), database_time(session)
+    ticket, now = _with(mint("et"), accounts.get(session, user_id)), database_time(session)
     unused = (
         update(EnrolmentLink)
         .where(
@@ -159,14 +160,14 @@ def holder(session: Session, ticket: str, browser: str) -> User | None:
     link, user = found
     ends = link.ticket_expires_at
     fresh = link.completed_at is None and ends is not None and ends > utcnow()
-    return user if fresh and user.status == "active" else None
+    return user if fresh and _may_use(ticket, user) else None
 
 
 def complete(session: Session, ticket: str, browser: str, user: User, *, keep_app: bool) -> None:
     """Use the ticket up: what was lost is gone, and all sessions end. The caller, who has locked
     the user's row, sets up what takes its place in the same unit of work; `keep_app`: that is an
     authenticator app, which waits. `NotFound` where the ticket is good no longer, `LockedDown`."""
-    lockdown.admit(session, user.id)  # a refusal that keeps what was written: first of all
+    lockdown.admit(session, user.id)
     now = database_time(session)
     unused = (
         update(EnrolmentLink)
@@ -180,7 +181,7 @@ def complete(session: Session, ticket: str, browser: str, user: User, *, keep_ap
         .execution_options(synchronize_session=False)
     )
     outcome: CursorResult[Any] = session.execute(unused)  # type: ignore[assignment]
-    if outcome.rowcount != 1 or user.status != "active":
+    if outcome.rowcount != 1 or not _may_use(ticket, user):
         raise NotFound("the ticket is good no longer")
     forget_all(session, user, keep_app=keep_app)
     audit.record(session, "enrolment_link.completed", subject=user.id)
@@ -191,6 +192,16 @@ def _find(session: Session, where: Any, text: str) -> tuple[EnrolmentLink, User]
     if not 0 < len(text) <= LONGEST:
         return None
     return session.exec(select(EnrolmentLink, User).join(User).where(where)).first()
+
+
+def _with(secret: str, user: User) -> str:
+    """A ticket: the secret, and which password it was given for. It is stored whole."""
+    return f"{secret}.{digest(f'{secret} {user.password_hash}')}"
+
+
+def _may_use(ticket: str, user: User) -> bool:
+    """Whoever got it by a password that has been changed since is nobody whom we know."""
+    return user.status == "active" and ticket == _with(ticket.partition(".")[0], user)
 
 
 def _bound(ticket: str, browser: str) -> str:

@@ -227,6 +227,52 @@ async def test_whoever_is_disabled_meanwhile_stays_out(world: World) -> None:
     problem(await boss("POST", f"/users/{user.id}/enrolment-links", {"reason": "x"}), 409)
 
 
+async def test_a_ticket_ends_with_the_password_that_it_was_given_for(world: World) -> None:
+    """Whoever has found out the password and has the link loses both by a new password."""
+    user, lost = with_app(world)
+    boss = await admin(world)
+    thief, page = await opened(world, await given(boss, user))
+    page, app = await begun(thief, page)
+    device, choose = Authenticator(), await opened_again(thief, page)
+    answer = device.make(choose.asked)
+    await boss.done("POST", f"/users/{user.id}/password")
+    for refused in (
+        await thief.submit(page, "confirm", code=app.code()),
+        await thief.answer(choose, answer, name="Telephone"),
+        await thief.post("/enrolment", {"ticket": ticket(choose), "act": "totp"}),
+    ):
+        assert refused.status == 410
+    assert not await world.events("enrolment_link.completed")
+    with world.change() as session:
+        assert recovery.left(session, user.id)[0] == len(lost.recovery_codes)
+
+
+async def opened_again(browser: Browser, page: Page) -> Page:
+    """From one way to set something up back to all of them."""
+    return await browser.post("/enrolment", {"ticket": ticket(page)})
+
+
+async def test_a_lockdown_that_begins_in_the_middle_leaves_all_as_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, lost = with_app(world)
+    browser, page = await opened(world, await given(await admin(world), user))
+    page, app = await begun(browser, page)
+    end_all = enrolment.lifecycle.end_all
+
+    def and_begin(session: Any, *args: Any, **kwargs: Any) -> Any:
+        lockdown.begin(session, lockdown.hold(session), "x", end_tokens=False)
+        return end_all(session, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(enrolment.lifecycle, "end_all", and_begin)
+        assert (await browser.submit(page, "confirm", code=app.code())).status == 503
+    with world.change() as session:
+        assert recovery.left(session, user.id)[0] == len(lost.recovery_codes)
+    assert not await world.events("enrolment_link.completed")
+    assert (await browser.submit(page, "confirm", code=app.code())).status == 200
+
+
 async def test_there_is_no_link_where_nothing_is_lost_or_no_password_is_beside_it(
     world: World,
 ) -> None:
