@@ -442,6 +442,7 @@ class LockedDown(RetryLater, OAuthError):
     """Whoever it is, whatever they gave: nobody hears whether it was right."""
 
     title = "Sign-ins and tokens are stopped for the moment"
+    commits = False  # it may be found when some of what is stopped has been written
 
     def __init__(self, detail: str | None = None, *, audit: str | None = None) -> None:
         super().__init__(60, detail, audit=audit or "lockdown")

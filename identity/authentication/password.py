@@ -123,6 +123,12 @@ class Proven:
     """The password under today's scheme and cost, where the stored hash was weaker."""
 
 
+class NotedLockedDown(LockedDown):
+    """On record as a refused login, before anything else was written."""
+
+    commits = True
+
+
 @dataclass(frozen=True)
 class PasswordLogin:
     db: Database
@@ -170,7 +176,7 @@ class PasswordLogin:
                 raise InvalidGrant(WRONG, audit=why)
             if (await lockdown.now_in_force(self.lockdowns)).active:
                 found = proven.user
-                await self.db.write_plain(lambda work: self._admit(work, found))
+                await self.db.write_plain(lambda work: self.admit(work, found))
         return proven
 
     def settle(self, work: Work, proven: Proven) -> None:
@@ -180,7 +186,7 @@ class PasswordLogin:
         conditional write makes a login and such a change queue up. `LockedDown`.
         """
         user = proven.user
-        self._admit(work, user)
+        self.admit(work, user)
         values = {
             "id": user.id,
             "now": utcnow(),
@@ -199,14 +205,15 @@ class PasswordLogin:
             kinds.note(work, proven.better_hash)
         changes.record(work, "user.changed", user.id)
 
-    def _admit(self, work: Work, user: Account) -> None:
-        """As the database has it: comparing has taken a while."""
+    def admit(self, work: Work, user: Account) -> None:
+        """As the database has it: comparing has taken a while. `LockedDown`, and then that is
+        noted: first of all in a unit of work that writes something before `settle`."""
         try:
             lockdown.admit(work, user.id)
         except LockedDown:
             self.metrics.login("refused")
             audit.record(work, "login", outcome="refused", subject=user.id, why="lockdown")
-            raise
+            raise NotedLockedDown from None
 
     async def hash(self, login: str, password: str) -> str:
         """What to store of a new password for `login`, whoever sets it. It takes its turn among the

@@ -125,13 +125,14 @@ class AuthorizeChallenge:
         user, settle = proven.user, partial(services.login.settle, proven=proven)
         if still_due is None:
             return Login(user.id, BY_PASSWORD, settle)
+        admit = partial(services.login.admit, user=user)
         if credential is not None:
             shown = await self._shown(client, credential, user.id)
             take = partial(passkeys.settle, shown=shown)
-            return Login(user.id, shown.proof(password=True), _both(take, settle))
+            return Login(user.id, shown.proof(password=True), _in_turn(admit, take, settle))
         if otp is not None:
             prove = partial(services.second_factor.prove, user_id=user.id, code=otp)
-            return Login(user.id, BY_PASSWORD_AND_CODE, _both(prove, settle))
+            return Login(user.id, BY_PASSWORD_AND_CODE, _in_turn(admit, prove, settle))
         needed = await services.second_factor.required(user.id, client.id)
         asked = None
         if "passkey" in needed.factors:
@@ -189,12 +190,10 @@ class AuthorizeChallenge:
         return session
 
 
-def _both(
-    first: Callable[[Work], object], then: Callable[[Work], object]
-) -> Callable[[Work], None]:
+def _in_turn(*steps: Callable[[Work], object]) -> Callable[[Work], None]:
     def take(work: Work) -> None:
-        first(work)
-        then(work)
+        for step in steps:
+            step(work)
 
     return take
 

@@ -128,6 +128,7 @@ class CodeStep:
         proven = services.login.given_before(account, step.login)
 
         def unit(work: Work) -> str:
+            services.login.admit(work, account)  # or the factor would be spent for nothing
             take(work)
             services.login.settle(work, proven)
             return self._beginning.begin(work, request, step.asked, account.id, proof, before)

@@ -7,14 +7,16 @@ import pytest
 from sqlmodel import select
 
 from identity.app import create_app
+from identity.authentication import recovery
 from identity.clock import frozen
+from identity.directory.users import accounts
 from identity.oauth import token as endpoint
 from identity.settings import Settings
 from identity.tokens.sessions.table import LoginSession
 from tests import acting
 from tests.acting import Actor, problem
 from tests.browsing import Browser, Flow, code_client
-from tests.second_factors import with_app
+from tests.second_factors import App, with_app
 from tests.serving import ADMIN_PASSWORD, running
 from tests.transport import served
 from tests.world import PASSWORD, Caller, World, bearer, refused
@@ -165,6 +167,40 @@ async def test_a_code_of_the_second_factor_does_not_get_past_it(world: World) ->
     await begin(boss)
     shown = await browser.submit(half, code=app.code())
     assert shown.status == 503
+
+
+async def test_no_code_is_spent_on_a_login_that_is_stopped(world: World) -> None:
+    user, app = with_app(world)
+    browser = Browser(world.api)
+    half = await browser.sign_in(await browser.get("/sign-in"))
+    boss = await acting.admin(world)
+    await begin(boss)
+    assert (await browser.submit(half, code=app.recovery_codes[0])).status == 503
+    with world.change() as session:
+        assert recovery.left(session, user.id)[0] == len(app.recovery_codes)
+    assert [each.detail["why"] for each in await world.events("login") if
+            each.subject == user.id and each.outcome == "refused"] == ["lockdown"]  # fmt: skip
+    assert not await world.events("recovery_code.used")
+    await boss.done("DELETE", "/lockdown")
+    assert (await browser.submit(half, code=app.recovery_codes[0])).status == 200
+
+
+async def test_no_second_factor_is_set_up_that_its_user_does_not_hear_of(world: World) -> None:
+    """Its recovery codes are shown once, with a session that nobody is given now."""
+    user = world.user("ada")
+    browser = Browser(world.api)
+    await browser.sign_in(await browser.get("/sign-in"))
+    page = await browser.get("/account/factors")
+    page = await browser.post("/account/factors", {"act": "begin"})
+    app = App(page.answer.text.partition('<code id="key">')[2].partition("<")[0].replace(" ", ""))
+    boss = await acting.admin(world)
+    await begin(boss)
+    assert (await browser.submit(page, "confirm", code=app.code())).status == 503
+    with world.change() as session:
+        assert not accounts.get(session, user.id).second_factor
+    await boss.done("DELETE", "/lockdown")
+    page = await browser.submit(page, "confirm", code=app.code())
+    assert page.title.startswith("Recovery codes")
 
 
 async def test_it_counts_though_it_begins_while_a_password_is_compared(

@@ -81,6 +81,7 @@ class Password:
         user, client, known_at = proven.user, request.client, now()
         proof = BY_PASSWORD
         if code is not None:
+            self.login.admit(work, user)  # or the code would be spent for nothing
             self.second_factor.prove(work, user.id, code)
             proof = BY_PASSWORD_AND_CODE
         self.login.settle(work, proven)
