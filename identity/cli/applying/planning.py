@@ -31,6 +31,8 @@ class Step(NamedTuple):
     new_secrets: tuple[str, ...] = ()
     """The ends of those that it gets."""
     old_secrets: tuple[str, ...] = ()
+    lost_by: dict[str, int] = {}  # noqa: RUF012 - never changed
+    """Of what is removed: how many of what lose something by that."""
 
     @property
     def seen(self) -> tuple[Any, ...]:
@@ -154,7 +156,10 @@ class _Planner:
                 action = "release"
             elif row.digest != digest_of(found.document):
                 action = "keep"
-            yield Step(action, kind, name, found.document, {}, made_at=found.made_at)
+            lost_by = kind.losers(self._session, name) if action == "remove" else {}
+            yield Step(
+                action, kind, name, found.document, {}, made_at=found.made_at, lost_by=lost_by
+            )  # fmt: skip
 
 
 def _step(

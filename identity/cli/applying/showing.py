@@ -53,6 +53,8 @@ def _members(step: Step) -> Iterator[str]:
             yield f"{name}: {_shown(before)} -> {_shown(after)}"
     yield from (f"secrets: + ..{cell(hint)}" for hint in step.new_secrets)
     yield from (f"secrets: - ..{cell(hint)}" for hint in step.old_secrets)
+    if losers := [f"{n} {what if n > 1 else what[:-1]}" for what, n in step.lost_by.items() if n]:
+        yield f"lost by {', '.join(losers)}"
 
 
 def _differences(step: Step) -> Iterator[tuple[str, Any, Any]]:
@@ -96,6 +98,7 @@ def _document(plan: Plan) -> dict[str, Any]:
                     for name, was, will in _differences(step)
                 },
                 "secrets": {"added": list(step.new_secrets), "removed": list(step.old_secrets)},
+                "lost_by": step.lost_by,
             }
             for step in plan.visible
         ],

@@ -416,7 +416,9 @@ roles: {clerk: {scopes: [orders:read]}}
 
     assert await scopes() == "orders:read"
     done = apply("{}", "--prune")
-    assert done.out.splitlines() == ["- role clerk", "- scope orders:read"]
+    assert done.out.splitlines() == [
+        "- role clerk", "    lost by 1 user", "- scope orders:read", "    lost by 2 roles, 2 users",
+    ]  # fmt: skip
     assert await scopes() == ""
     with db.transaction() as session:
         kinds = set(session.exec(select(Change.kind)))

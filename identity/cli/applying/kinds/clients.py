@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Final
 
 from pydantic import SecretStr
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from identity.cli.applying.kinds.kind import (
     Document,
@@ -24,6 +24,7 @@ from identity.directory.clients.table import Client, ClientSecret
 from identity.errors import Conflict
 from identity.opaque import digest
 from identity.tokens.sessions import of_clients
+from identity.tokens.sessions.table import LoginSession
 
 DEFAULTS: Final[dict[str, Any]] = {
     "type": "confidential",
@@ -112,6 +113,13 @@ class Clients:
 
     def remove(self, session: Session, name: str) -> None:
         of_clients.remove(session, accounts.get(session, name, lock=True), None)
+
+    def losers(self, session: Session, name: str) -> dict[str, int]:
+        live = select(func.count()).select_from(LoginSession).where(
+            LoginSession.client_id == name, col(LoginSession.ended_at).is_(None),
+            LoginSession.expires_at > utcnow(),
+        )  # fmt: skip
+        return {"sessions": session.exec(live).one()}
 
 
 def _first_made() -> Document:

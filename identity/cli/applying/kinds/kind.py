@@ -59,6 +59,9 @@ class Kind(Protocol):
 
     def remove(self, session: Session, name: str) -> None: ...
 
+    def losers(self, session: Session, name: str) -> dict[str, int]:
+        """How many of what would lose something by that."""
+
 
 def without(document: Mapping[str, Any], defaults: Mapping[str, Any]) -> Document:
     """The members that are not the default; all, of those that have none."""

@@ -4,13 +4,14 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from identity.cli.applying.kinds.kind import House, Present, Wanted, without
 from identity.directory.access import editing
 from identity.directory.access.granting import ADMIN_IS
 from identity.directory.access.table import Role, RoleScope
 from identity.directory.users import accounts as users
+from identity.directory.users.table import UserRole
 from identity.errors import Conflict
 
 DEFAULTS: Final[dict[str, Any]] = {"description": "", "scopes": [], "acr": None}
@@ -52,3 +53,7 @@ class Roles:
         role = editing.get_role(session, name, lock=True)
         users.lose_role(session, name)
         editing.remove_role(session, role, None)
+
+    def losers(self, session: Session, name: str) -> dict[str, int]:
+        held = select(func.count()).select_from(UserRole).where(UserRole.role == name)
+        return {"users": session.exec(held).one()}

@@ -3,13 +3,15 @@
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from identity.cli.applying.kinds.kind import House, Present, Wanted, without
 from identity.directory.access import editing
 from identity.directory.access.granting import BUILT_IN
-from identity.directory.access.table import Scope
+from identity.directory.access.table import RoleScope, Scope
 from identity.directory.clients import accounts as clients
+from identity.directory.clients.table import Client
+from identity.directory.users.table import UserRole
 
 DEFAULTS: Final[dict[str, Any]] = {
     "audience": None,
@@ -48,3 +50,16 @@ class Scopes:
         scope = editing.get_scope(session, name, lock=True)
         clients.lose_scope(session, name)
         editing.remove_scope(session, scope, None)
+
+    def losers(self, session: Session, name: str) -> dict[str, int]:
+        holding = col(RoleScope.scope) == name
+        roles = select(func.count()).select_from(RoleScope).where(holding)
+        users = select(func.count(col(UserRole.user_id).distinct())).join(
+            RoleScope, col(RoleScope.role) == col(UserRole.role)
+        )
+        lists = session.exec(select(Client.scopes))
+        return {
+            "roles": session.exec(roles).one(),
+            "users": session.exec(users.where(holding)).one(),
+            "clients": sum(name in scopes for scopes in lists),
+        }
