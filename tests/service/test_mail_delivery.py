@@ -121,6 +121,18 @@ async def test_a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
     await until(world, lambda found: found[2].sent_at is not None)
 
 
+async def test_what_a_server_says_again_of_a_mail_is_not_kept(box: Postbox) -> None:
+    """Some refuse a mail for where its link leads, and say the link."""
+    ready = told("reset")._replace(to="Ada.L@example.com")
+    link = ready.values["link"]
+    assert link
+    address = f"https://id.example/reset-password?token={link}"
+    box.answer = lambda _: f"550 <ADA.L@example.com> blocked: {address} ({link})"
+    (refused,) = await sender_of(Settings.of(smtp_url=box.url, mail_from=FROM)).send([ready])
+    assert refused is not None and "blocked" in refused.why
+    assert link not in refused.why and "@" not in refused.why
+
+
 async def test_a_day_without_a_server_ends_it(world: World, box: Postbox) -> None:
     box.answer = lambda _: "451 not today"
     write(world)

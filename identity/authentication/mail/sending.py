@@ -4,6 +4,7 @@ TLS is what `IDENTITY_SMTP_URL` says, and verified; nothing is ever sent more op
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Sequence
 from email.message import EmailMessage
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from identity.authentication.mail.preparing import Ready
 from identity.authentication.mail.wording import Wording
+from identity.records.redacting import redacted_text
 from identity.setting_types import SmtpServer, smtp_server
 from identity.settings import Settings
 from identity.store.leased import LEASE
@@ -108,18 +110,18 @@ class ToServer:
         try:
             message = self._wording.message(ready)
         except ValueError as error:  # an address that no header can hold
-            return Failure(_words(error, ready.to), hopeless=True)
+            return Failure(_words(error, ready), hopeless=True)
         try:
             await connection.send_message(message)
         except aiosmtplib.SMTPRecipientsRefused as refused:
             code = refused.recipients[0].code
-            return Failure(_words(refused.recipients[0], ready.to), hopeless=code >= 500)
+            return Failure(_words(refused.recipients[0], ready), hopeless=code >= 500)
         except aiosmtplib.SMTPResponseException as refused:
             hopeless = isinstance(refused, aiosmtplib.SMTPDataError) and refused.code >= 500
-            return Failure(_words(refused, ready.to), hopeless=hopeless)
+            return Failure(_words(refused, ready), hopeless=hopeless)
         except (aiosmtplib.SMTPException, OSError) as error:
             connection.close()
-            return Failure(_words(error, ready.to))
+            return Failure(_words(error, ready))
         return None
 
 
@@ -140,13 +142,18 @@ class ToFolder:
             with new_file(self._folder / f"{ready.mail_id}.eml", replace=True) as draft:
                 draft.write(message.as_bytes())
         except ValueError as error:
-            return Failure(_words(error, ready.to), hopeless=True)
+            return Failure(_words(error, ready), hopeless=True)
         except OSError as error:
             return Failure(_words(error))
         return None
 
 
-def _words(error: Exception, address: str = "") -> str:
-    """For administrators. Servers say the address again, which is to be read nowhere."""
+def _words(error: Exception, ready: Ready | None = None) -> str:
+    """For administrators. Servers say again what they do not like: the address, or where the link
+    leads. Both are to be read nowhere."""
     said = " ".join(str(error).split()) or type(error).__name__
-    return said.replace(address, "[address]") if address else said
+    if ready is not None:
+        for private, shown in ((ready.to, "[address]"), (ready.values.get("link"), "[link]")):
+            if private:
+                said = re.sub(re.escape(private), shown, said, flags=re.IGNORECASE)
+    return redacted_text(said)
