@@ -129,7 +129,8 @@ async def sign_in(
     found: list[Obstacle] = []
     if client_id is not None:
         found += _at_client(services, await _client(services, client_id))
-    found += await _throttled(services, user.username, address)
+    for name in dict.fromkeys(filter(None, (user.username, user.email))):
+        found += await _throttled(services, name, address)
     account = await services.login.find(user.username)
     found += _of_account(services, account)
     stopped = await _lockdown(services, user_id, lockdown.ANY_LEVEL)
@@ -165,13 +166,14 @@ def _at_client(services: Services, client: ClientSnapshot) -> list[Obstacle]:
     return found
 
 
-async def _throttled(services: Services, username: str, address: str | None) -> list[Obstacle]:
-    with services.throttle.attempt(username, address) as attempt:
+async def _throttled(services: Services, name: str, address: str | None) -> list[Obstacle]:
+    """By one of the names that log the user in: failures count by what is typed."""
+    with services.throttle.attempt(name, address) as attempt:
         try:
             await attempt.check(services.db)
         except TooManyRequests as locked:
             until = utcnow() + timedelta(seconds=locked.retry_after)
-            return [Obstacle("throttled", str(locked.audit), until)]
+            return [Obstacle("throttled", f"{locked.audit}, as {name}", until)]
     return []
 
 

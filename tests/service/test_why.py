@@ -264,3 +264,19 @@ async def test_a_lockdown_says_why_and_recent_failures_are_told(world: World) ->
     assert obstacle.reason == "lockdown" and "Passwords leaked" in obstacle.words
     assert [failure.why for failure in told.failures] == ["wrong password"]
     assert (await lockdown.load(world.services.db)).active
+
+
+async def test_whoever_is_held_up_by_their_address_is_told_apart_from_their_name(
+    world: World,
+) -> None:
+    """Failures count by what is typed, and people type either."""
+    ada = world.user("ada", email="ada@example.com")
+    for _ in range(2):
+        await world.token(grant_type="password", username="Ada@Example.com", password="wrong")
+    address = (await world.events("login"))[0].address
+    told = await why.sign_in(world.services, ada.id, address=address)
+    (obstacle,) = told.obstacles
+    assert obstacle.reason == "throttled" and "ada@example.com" in obstacle.words.lower()
+    for name, status in (("ada@example.com", 429), ("ada", 200)):
+        answer = await world.token(grant_type="password", username=name, password=PASSWORD)
+        assert answer.status_code == status, answer.text
