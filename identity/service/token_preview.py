@@ -4,7 +4,12 @@ used for anything."""
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from identity.authentication.levels import BY_PASSWORD, BY_PASSWORD_AND_CODE
+from identity.authentication.levels import (
+    BY_PASSWORD,
+    BY_PASSWORD_AND_CODE,
+    Proof,
+    by_passkey,
+)
 from identity.clock import utcnow
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
@@ -17,6 +22,11 @@ from identity.tokens.minting import Subject
 from identity.tokens.sessions.lifecycle import Begun
 
 Level = Literal["aal1", "aal2", "phr"]
+PROOFS: dict[Level, Proof] = {
+    "aal1": BY_PASSWORD,
+    "aal2": BY_PASSWORD_AND_CODE,
+    "phr": by_passkey(in_one_device=True, password=False),
+}
 PREVIEW = "preview"
 """In place of ids that nothing has."""
 
@@ -117,6 +127,5 @@ def _subject(
     if user is None:
         return Subject(client.id)
     now = utcnow()
-    proof = BY_PASSWORD if acr == "aal1" else BY_PASSWORD_AND_CODE
-    session = Begun(PREVIEW, now, now + services.lifetimes.absolute, list(proof.amr), acr)
+    session = Begun(PREVIEW, now, now + services.lifetimes.absolute, list(PROOFS[acr].amr), acr)
     return Subject(user.id, user.username, user.roles, session)

@@ -93,3 +93,12 @@ async def test_it_takes_both_scopes(world: World) -> None:
         clerk = await acting.clerk(world, *scopes, username=username)
         answer: httpx.Response = await clerk("POST", "/clients/first-party/token-preview", {})
         problem(answer, 403)
+
+
+async def test_a_passkey_is_previewed_as_what_it_proves(world: World) -> None:
+    ada = world.user("ada")
+    world.client("shop")
+    boss = await acting.admin(world)
+    body = {"user_id": ada.id, "acr": "phr"}
+    claims = (await boss.done("POST", "/clients/shop/token-preview", body))["claims"]
+    assert claims["acr"] == "phr" and "pwd" not in claims["amr"] and "hwk" in claims["amr"]
