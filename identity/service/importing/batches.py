@@ -173,7 +173,7 @@ class Import:
         roles = set(session.exec(select(Role.name)).all())
         beyond = set(beyond_roles(session, self.held))
         fresh = []
-        for row in rows:
+        for row in sorted(rows, key=lambda row: row.key):  # two imports at once take turns
             missing = [role for role in row.roles or () if role not in roles]
             owner = owners.get(row.key)
             other = owners.get(row.email_key) if row.email_key else None
@@ -191,7 +191,7 @@ class Import:
                 bad.append(Bad(row.line, "the e-mail address belongs to another user"))
             else:
                 self._meet(session, owner, held[owner.id], row, outcome, bad)
-        _insert(session, fresh)
+        _insert(session, sorted(fresh, key=lambda row: row.line))
         outcome.created += len(fresh)
         self._created = {row.key for row in fresh}
 
@@ -300,6 +300,8 @@ def _insert(session: Session, rows: list[Row]) -> None:
         events.append(audit.event("user.created", subject=user_id, **created))
     kinds.note(session, *(row.password_hash for row in rows))
     subjects = [{"id": user["id"], "type": "user"} for user in users]
+    users.sort(key=lambda user: user["username"])
+    logins.sort(key=lambda login: login["name"])
     tables = ((Subject, subjects), (User, users), (LoginName, logins), (UserRole, roles))
     for model, values in tables:
         if values:

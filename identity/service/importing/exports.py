@@ -50,6 +50,9 @@ def users_of(text: str) -> Iterator[tuple[int, object]]:
     except json.JSONDecodeError as error:
         words = f"is no JSON object with a list of users (line {error.lineno}: {error.msg})"
         raise ValidationFailed([("/file", f"the file {words}")]) from None
+    except ValueError:  # of more digits than Python reads
+        words = "the file has a number that is too long"
+        raise ValidationFailed([("/file", words)]) from None
     except RecursionError:
         raise ValidationFailed([("/file", "the file is nested too deeply")]) from None
 
@@ -141,7 +144,7 @@ def _keycloak_hash(credential: Members) -> str:
         salt, made = (b64decode(secret[name], validate=True) for name in ("salt", "value"))
         if algorithm == "argon2":
             return _argon2(data["additionalParameters"], rounds, salt, made)
-    except (KeyError, TypeError, ValueError, IndexError, RecursionError):
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError, RecursionError):
         raise ValidationFailed([("/password_hash", "is Keycloak's, but damaged")]) from None
     if algorithm not in _PBKDF2:
         words = f"is Keycloak's {str(algorithm)[:40]!a}: known, but not supported"

@@ -16,7 +16,7 @@ from identity.directory.users import profile
 from identity.directory.users.exporting import neutral
 from identity.errors import ValidationFailed
 from identity.service.importing import exports
-from identity.service.importing.rows import Bad, explained
+from identity.service.importing.rows import Bad, explained, shown
 
 COLUMNS = frozenset(
     ("username", "email", "name", "password_hash", "roles", "status", "email_verified")
@@ -158,9 +158,10 @@ def _checked_header(header: list[str]) -> list[str]:
     elif len(set(header)) != len(header):
         wrong = "the first line names a column twice"
     elif unknown := sorted(set(header) - COLUMNS - SHOWN):
-        wrong = f"unknown column {', '.join(unknown)}; known are {', '.join(sorted(COLUMNS))}"
+        named = ", ".join(unknown)[:100]
+        wrong = f"unknown column {named}; known are {', '.join(sorted(COLUMNS))}"
     if wrong:
-        raise ValidationFailed([("/file", wrong)])
+        raise ValidationFailed([("/file", shown(wrong))])
     return header
 
 

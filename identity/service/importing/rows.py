@@ -14,6 +14,8 @@ from identity.directory.users import names, profile
 from identity.errors import ValidationFailed
 
 LONGEST_NAME = 200
+LONGEST_REASON = 500
+"""Characters of what is said of a row: what it quotes of the file may be of any length."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _PLAIN_NAME = re.compile("[!-~]+")
 _TRUE, _FALSE = ("true", "1", "yes", "t", "y"), ("false", "0", "no", "f", "n")
@@ -43,8 +45,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
+    """`reason`: may quote the file, broken octets and all; it is kept as it can be shown."""
+
     line: int
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", shown(self.reason))
+
+
+def shown(words: str) -> str:
+    """`words` about a file, as an answer can hold them."""
+    short = words if len(words) <= LONGEST_REASON else f"{words[:LONGEST_REASON]}…"
+    return _SURROGATES.sub("\ufffd", short)
 
 
 def read_row(line: int, members: Mapping[str, Any], hasher: PasswordHasher) -> Row | Bad:
