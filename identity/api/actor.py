@@ -9,7 +9,7 @@ from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from identity.api.bodies import check_query
 from identity.api.stepping_up import check_stepped_up
 from identity.authentication.bearer import BearerAuthentication
-from identity.directory.access.authority import Authority
+from identity.directory.access.authority import Authority, Standing
 from identity.directory.access.granting import ACCOUNT, ALL, held_for_granting
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import (
@@ -61,6 +61,17 @@ class Acting:
         """This service's, which every client may name."""
         settings = self.services.settings
         return frozenset((settings.issuer, settings.audience))
+
+    def standing(self, scope: str) -> Standing:
+        """What the bearer may hand out by then; raises `Forbidden` once they may not go on."""
+
+        async def held() -> Authority:
+            live = await self.services.live.still(self.live)
+            if live is None or scope not in live.scopes:
+                raise Forbidden("whoever asked may not do this any more")
+            return Acting(self.services, live).held
+
+        return held
 
     def check_stepped_up(self) -> None:
         """The same of whoever acts here; a client that acts for itself has nothing to prove."""

@@ -129,6 +129,16 @@ async def find(browsers: Browsers, lifetimes: BrowserLifetimes, cookie: str) -> 
     return known
 
 
+_STILL = Statement(
+    lambda: select_of(BrowserSession.id).where(col(BrowserSession.id) == bindparam("id"), _LIVES)
+)
+
+
+async def lives(db: Database, session_id: str) -> bool:
+    """Whether nobody has ended it, under whichever cookie it is known by now."""
+    return bool(await db.query(_STILL, {"id": session_id}))
+
+
 _PROVEN: dict[Any, str] = {
     BrowserSession.digest: "digest",
     BrowserSession.amr: "amr",

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from identity.directory.access.authority import Held
+from identity.directory.access.authority import Standing
 from identity.directory.access.granting import ensure_built_in
 from identity.directory.users import exporting
 from identity.directory.users.exporting import Format
@@ -30,23 +30,28 @@ _under_way: set[object] = set()
 # --- Out ------------------------------------------------------------------------------------
 
 
-async def export(services: Services, wanted: Wanted, form: Format) -> AsyncGenerator[bytes, None]:
+async def export(
+    services: Services, wanted: Wanted, form: Format, standing: Standing
+) -> AsyncGenerator[bytes, None]:
     """The file, piece by piece. That it was asked for is on record before this returns, how far it
     came when it ends."""
     said = {name: _told(value) for name, value in asdict(wanted).items() if value is not None}
     await services.db.write(
         lambda session: audit.record(session, "users.exported", format=form, **said)
     )
-    return _pieces(services, wanted, form)
+    return _pieces(services, wanted, form, standing)
 
 
-async def _pieces(services: Services, wanted: Wanted, form: Format) -> AsyncGenerator[bytes, None]:
+async def _pieces(
+    services: Services, wanted: Wanted, form: Format, standing: Standing
+) -> AsyncGenerator[bytes, None]:
     count, whole = 0, False
     try:
         yield exporting.heading(form)
         after: Any = None
         while True:
             deadlines.arrived()  # each piece is a question of its own
+            await standing()
             users, after = await _read(services.db, _page(wanted, after))
             if users:
                 yield await asyncio.to_thread(exporting.lines, users, form)
@@ -122,10 +127,12 @@ async def import_users(
     *,
     update: bool,
     dry_run: bool,
-    held: Held,
+    standing: Standing,
 ) -> AsyncGenerator[Progress, None]:
     """After each batch, which is a transaction; cut off, it is simply sent again. The first is
     there before this returns: `ValidationFailed` where it is no such file at all."""
+    deadlines.arrived()  # receiving the file has taken a while
+    held = await standing()
     work = Import(services.db, update=update, dry_run=dry_run, held=held)
     if not dry_run:
         await services.db.write(ensure_built_in)
@@ -139,6 +146,7 @@ async def import_users(
             while batch is not None:
                 yield _progress(work, [(bad.line, bad.reason) for bad in batch.bad])
                 deadlines.arrived()
+                work.held = await standing()
                 batch = await asyncio.to_thread(next, batches, None)
             problem = None
         except IdentityError as refusal:

@@ -29,3 +29,14 @@ async def looking(services: Services, request: Request) -> Person | None:
     if user is None or not user.active:
         return None
     return Person(session, user.at(session.acr))
+
+
+async def still(services: Services, person: Person) -> Person | None:
+    """The same person in the middle of what they have begun and takes its time: with the rights
+    that they have by now, None once they are signed out or no user any more."""
+    await services.feed.catch_up()
+    session = person.session
+    if not await browser.lives(services.db, session.id):
+        return None
+    user = services.users.at_hand(session.user_id) or await services.users.get(session.user_id)
+    return Person(session, user.at(session.acr)) if user is not None and user.active else None

@@ -143,6 +143,17 @@ class LiveTokens:
             return None
         return await self._with_owner(known, token)
 
+    async def still(self, live: Live) -> Live | None:
+        """The same in the middle of what was begun with it and takes its time: whether nobody has
+        ended it since. That its time is over does not count."""
+        await self._feed.catch_up()
+        claims = live.claims
+        asked = {"jti": claims.token_id, "sid": claims.session}
+        ((revoked, user_id),) = await self._db.query(_STATE, asked)
+        if revoked or (claims.session and user_id is None):
+            return None
+        return await self._with_owner(live.known, live.token)
+
     async def _with_owner(self, known: Known, token: str) -> Live | None:
         if self._ring.find(known.kid) is None:
             return None

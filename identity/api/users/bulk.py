@@ -72,7 +72,7 @@ async def export_users(
     """Those that the filters leave, all of them. In CSV, what a spreadsheet would take for a
     formula has an apostrophe before it. Never a password's hash. On record."""
     actor.check_stepped_up()
-    pieces = await bulk.export(actor.services, wanted, form)
+    pieces = await bulk.export(actor.services, wanted, form, actor.standing("users:read"))
     return StreamingResponse(
         pieces,
         media_type=MEDIA[form],
@@ -115,8 +115,9 @@ async def import_users(
     async with AsyncExitStack() as stack:
         file = await stack.enter_async_context(bulk.received(request.stream()))
         progress = await bulk.import_users(
-            actor.services, file, form, update=update, dry_run=dry_run, held=actor.held
-        )
+            actor.services, file, form, update=update, dry_run=dry_run,
+            standing=actor.standing("users:write"),
+        )  # fmt: skip
         kept = stack.pop_all()
     return StreamingResponse(_lines(progress, kept), media_type=NDJSON)
 

@@ -5,7 +5,7 @@ service goes by; roles are what its siblings go by as well, under their names, w
 in them; an audience opens a resource's tokens to a client.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
@@ -39,6 +39,9 @@ class Authority:
 
 Held = Authority | None
 """None: the operator at the command line, who is not limited but on record."""
+Standing = Callable[[], Awaitable[Held]]
+"""The same by now, asked in the middle of what takes its time. Raises `Forbidden` once whoever acts
+may not go on: an administrator may cease to be one meanwhile."""
 
 
 def check_scopes(held: Held, scopes: Iterable[str]) -> None:

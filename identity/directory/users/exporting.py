@@ -64,8 +64,9 @@ def _cell(value: Any) -> str:
 
 
 def neutral(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """A text that no spreadsheet takes for a formula. One that looks as if that had been done to it
+    gets one apostrophe more, so that an import can take away what stands before."""
+    return f"'{text}" if text.lstrip("'").startswith(FORMULA) else text
 
 
 def _line(cells: Sequence[str]) -> bytes:

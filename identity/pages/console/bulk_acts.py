@@ -52,11 +52,13 @@ def _status(status: str) -> Act:
 
 
 def _with_role(session: Session, of: str, seat: Seat, role: str) -> object:
+    accounts.get(session, of, lock=True)  # what another gives or takes meanwhile stays so
     roles = {*accounts.roles_of(session, of), role}
     return administration.set_roles(session, of, roles, seat.held, None)
 
 
 def _without_role(session: Session, of: str, seat: Seat, role: str) -> object:
+    accounts.get(session, of, lock=True)
     roles = {*accounts.roles_of(session, of)} - {role}
     return administration.set_roles(session, of, roles, seat.held, None)
 
@@ -95,15 +97,18 @@ def these(session: Session, ids: Sequence[str]) -> list[User]:
 async def carried_out(
     seat: Seat, bulk: Bulk, ids: Sequence[str], role: str
 ) -> AsyncGenerator[Outcome, None]:
-    db = seat.services.db
+    db, own = seat.services.db, seat.person.user.id
+    ids = sorted(ids, key=lambda user_id: user_id == own)  # oneself last: it may be the end
     names = await listed(db, lambda s: {user.id: user.username for user in these(s, ids)})
     for tried, user_id in enumerate(ids, 1):
-        refused, broken = "", False
         deadlines.arrived()  # each is an act of its own
+        refused, over = "", True
         try:
+            seat = await seat.again(bulk.scope)
+            over = False
             await db.write(partial(bulk.act, of=user_id, seat=seat, role=role))
         except IdentityError as error:
-            refused, broken = sentence(error.detail), error.status >= 500
+            refused, over = sentence(error.detail), over or error.status >= 500
         yield Outcome(user_id, names.get(user_id, ""), refused, tried)
-        if broken:
+        if over:
             return

@@ -6,12 +6,12 @@ follows from a mistake is on the form that was sent, at the status that the API 
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from identity.directory.access.authority import Authority
+from identity.directory.access.authority import Authority, Standing
 from identity.directory.access.granting import ADMINISTRATIVE, held_for_granting
 from identity.errors import (
     Conflict,
@@ -32,7 +32,7 @@ from identity.pages.rendering import Header, Rendering
 from identity.pages.words import _
 from identity.records import audit
 from identity.service.interactions import Person
-from identity.service.people import person_at
+from identity.service.people import person_at, still
 from identity.service.wiring import Services
 from identity.tokens.lockdown import OPEN, State, now_in_force
 
@@ -73,6 +73,20 @@ class Seat:
             roles=frozenset(self.person.user.roles),
             own_audiences=self.own_audiences,
         )
+
+    async def again(self, scope: str) -> "Seat":
+        """The same in the middle of what takes its time: with what they may by now. Raises
+        `Forbidden` once they may not go on."""
+        person = await still(self.services, self.person)
+        if person is None or scope not in person.user.scopes:
+            raise Forbidden(_("You may not do this any more."))
+        return replace(self, person=person)
+
+    def standing(self, scope: str) -> Standing:
+        async def held() -> Authority:
+            return (await self.again(scope)).held
+
+        return held
 
     def at(self, path: str, **query: str | None) -> str:
         """An address of ours."""

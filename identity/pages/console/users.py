@@ -140,7 +140,9 @@ class Users(Desk):
     async def export(self, seat: Seat, query: Query, form: Form) -> Response:
         layout = cast(Format, form.text("format"))  # one of the sheet's
         filters = await listed(self.services.db, Filters.of(query).settled)
-        pieces = await files.export(self.services, filters.wanted(), layout)
+        pieces = await files.export(
+            self.services, filters.wanted(), layout, seat.standing("users:read")
+        )
         headers = [
             (b"content-type", MEDIA[layout].encode()),
             (b"content-disposition", b'attachment; filename="users.%b"' % layout.encode()),

@@ -100,7 +100,8 @@ class UsersImport(Desk):
             raise ValidationFailed([("/file", _("Choose a file."))])
         progress = await bulk.import_users(
             self.services, sent.path, sent.layout,
-            update=sent.ticked("update"), dry_run=dry_run, held=seat.held,
+            update=sent.ticked("update"), dry_run=dry_run,
+            standing=seat.standing("users:write"),
         )  # fmt: skip
         title = _("What the file would do") if dry_run else _("Import users")
         page = self.page(

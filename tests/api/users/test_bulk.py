@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -18,7 +19,9 @@ from tests.acting import Actor, problem
 from tests.world import PASSWORD, World
 
 HOSTILE = ["=1+1", "+49", "-2", "@SUM(A1)", "\tx", '=HYPERLINK("https://evil.example")']
-PLAIN = ["Ada, Countess", 'the "first"', "Zoë", "'quoted'"]
+PLAIN = ["Ada, Countess", 'the "first"', "Zoë", "'quoted'", "'", "''"]
+NDJSON = "application/x-ndjson"
+LIKE_OURS = ["'=1+1", "''+49", "'"]
 
 
 async def exported(boss: Actor, **params: Any) -> list[dict[str, str]]:
@@ -240,3 +243,127 @@ async def test_only_so_many_come_in_at_once(world: World) -> None:
     async with bulk.received(nothing()), bulk.received(nothing()):
         problem(await sent(boss, "username\nada", "text/csv"), 503)
     assert (await imported(boss, "username\nada"))[-1]["created"] == 1
+
+
+async def test_what_looks_as_if_it_had_been_neutralised_comes_in_again_as_it_was(
+    world: World,
+) -> None:
+    with world.change() as session:
+        for n, name in enumerate([*HOSTILE, *PLAIN, *LIKE_OURS]):
+            accounts.create(session, username=f"user{n}", name=name.strip())
+    boss = await acting.admin(world)
+    before = (await boss("GET", "/users/export")).text
+    last = (await imported(boss, before, update="true"))[-1]
+    assert (last["bad"], last["updated"], last["differing"], last["done"]) == (0, 0, 0, True)
+
+
+BROKEN = [
+    b'{"username":"x1","roles":["\\ud800"]}',
+    b'{"username":"x2","roles":["\xff"]}',
+    b'{"username":"x3","\\ud800":"a"}',
+    b'{"username":"x4","attributes":{"\\ud800":1}}',
+    b'{"username":"x5","roles":["' + b"r" * 100_000 + b'"]}',
+    b'{"username":"x6","roles":["a\\u0000b"]}',
+]
+
+
+async def test_what_is_no_text_is_a_wrong_row_and_stops_nothing(world: World) -> None:
+    boss = await acting.admin(world)
+    content, headers = b"\n".join([*BROKEN, b'{"username":"good"}']), {"content-type": NDJSON}
+    answer = await boss("POST", "/users/import", content=content, headers=headers)
+    told = [json.loads(line) for line in answer.text.splitlines()]
+    assert (told[-1]["created"], told[-1]["bad"], told[-1]["done"]) == (1, len(BROKEN), True)
+    reasons = [bad["reason"] for line in told for bad in line["bad_rows"]]
+    assert "\ufffd" in reasons[0] and max(map(len, reasons)) < 1_000
+    headers = {"content-type": "text/csv"}
+    answer = await boss("POST", "/users/import", content=b"username,\xff\nada,x", headers=headers)
+    assert "unknown column \ufffd" in problem(answer, 422)["detail"]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_numbers_that_are_none_are_no_trouble_in_an_export_of_others(world: World) -> None:
+    boss = await acting.admin(world)
+    secret = json.dumps({"value": "AAAA", "salt": "AAAA"})
+    data = '{"algorithm": "pbkdf2-sha256", "hashIterations": 1e400}'
+    credential = {"type": "password", "secretData": secret, "credentialData": data}
+    users = json.dumps({"users": [{"username": "ada", "credentials": [credential]}]})
+    last = (await imported(boss, users, NDJSON, format="keycloak"))[-1]
+    assert (last["bad"], last["done"]) == (1, True)
+    users = '{"users": [{"username": %s}]}' % ("9" * 5_000)
+    said = problem(await sent(boss, users, NDJSON, format="keycloak"), 422)
+    assert "a number that is too long" in said["detail"]
+
+
+async def test_who_ceases_to_be_an_administrator_imports_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from identity.service.importing import batches
+
+    monkeypatch.setattr(batches, "BATCH", 1)
+    clerk = await acting.clerk(world, "users:read", "users:write")
+    insert = batches._insert
+
+    def then_demote(session: Any, rows: Any) -> None:
+        insert(session, rows)
+        demote(session)
+
+    monkeypatch.setattr(batches, "_insert", then_demote)
+    told = await imported(clerk, "username\nada\nbob\ncleo")
+    assert (told[-1]["created"], told[-1]["done"]) == (1, False)
+    assert "may not do this any more" in told[-1]["problem"]
+    (event,) = await world.events("users.imported")
+    assert "may not do this any more" in event.detail["why"]
+
+
+def demote(session: Any) -> None:
+    found = accounts.find_by_login(session, "clerk")
+    assert found is not None
+    accounts.set_roles(session, accounts.get(session, found.id, lock=True), [], None)
+
+
+async def test_who_ceases_to_be_one_while_the_file_comes_imports_nothing(world: World) -> None:
+    clerk = await acting.clerk(world, "users:read", "users:write")
+
+    async def slowly() -> Any:
+        yield b"username\n"
+        with world.change() as session:
+            demote(session)
+        yield b"mallory\n"
+
+    headers = {"content-type": "text/csv"}
+    problem(await clerk("POST", "/users/import", content=slowly(), headers=headers), 403)
+    with world.change() as session:
+        assert accounts.find_by_login(session, "mallory") is None
+
+
+async def test_a_file_that_takes_longer_than_its_token_lasts_comes_in_whole(world: World) -> None:
+    boss = await acting.admin(world)
+    with frozen() as hands:
+
+        async def slowly() -> Any:
+            yield b"username\n"
+            hands.tick(world.services.settings.tokens.access_token_ttl * 2)
+            yield b"ada\n"
+
+        headers = {"content-type": "text/csv"}
+        answer = await boss("POST", "/users/import", content=slowly(), headers=headers)
+    assert json.loads(answer.text.splitlines()[-1])["created"] == 1
+
+
+async def test_who_ceases_to_be_an_administrator_is_sent_no_more_users(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "TOGETHER", 1)
+    clerk = await acting.clerk(world, "users:read")
+    page = exporting.page
+
+    def then_demote(session: Any, wanted: Wanted, after: str | None) -> Any:
+        with world.change() as other:
+            demote(other)
+        return page(session, wanted, after)
+
+    monkeypatch.setattr(exporting, "page", then_demote)
+    with suppress(AssertionError):
+        await clerk("GET", "/users/export")  # cut off: it is not to look whole
+    (event,) = await world.events("users.export_ended")
+    assert (event.detail["count"], event.detail["whole"]) == (1, False)

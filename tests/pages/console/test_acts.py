@@ -455,6 +455,20 @@ async def test_the_audit_names_people_and_is_exported(world: World) -> None:
     assert as_csv.answer.headers["content-type"].startswith("text/csv")
     assert as_csv.answer.text.splitlines()[0].startswith("id,at,event")
     assert (await browser.get(at("/audit-export", since="never"))).status == 422
+    told = [(e.actor, e.detail) for e in await world.events("audit.exported")]
+    assert told == [
+        (root.id, {"format": "ndjson", "filters": {"subject": "ada"}}),
+        (root.id, {"format": "csv", "filters": {}}),
+    ]
+
+
+async def test_an_export_of_the_audit_takes_a_fresh_proof(world: World) -> None:
+    administrator(world)
+    browser = await seated(world)
+    with clock.frozen() as hands:
+        hands.tick(timedelta(minutes=6))
+        page = await browser.get(at("/audit-export"))
+        assert page.title.startswith("Sign in") and await world.events("audit.exported") == []
 
 
 async def test_texts_of_others_never_become_markup(world: World) -> None:

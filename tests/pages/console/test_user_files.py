@@ -1,16 +1,19 @@
 """Users out of the console as a file and into it, and acts on many of them."""
 
+import asyncio
 import csv
 import html
 import io
 import json
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import pytest
+from sqlalchemy import text
 from sqlmodel import func, select
 
 from identity import clock
@@ -389,3 +392,68 @@ async def test_dormant_users_are_listed_the_longest_ago_first(world: World) -> N
     page = await browser.get(html.unescape(link[1]))
     assert re.findall(r"user\d\d", page.text) == [f"user{n:02}" for n in range(50, 60)]
     assert (await browser.get(f"{at('/users')}?{urlencode({'view': EVIL})}")).status == 200
+
+
+async def test_who_ceases_to_be_an_administrator_acts_on_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = administrator(world)
+    users = [world.user(f"a{n}") for n in range(4)]
+    browser = await seated(world)
+    act, done = bulk_acts.BULK["disable"], 0
+
+    def disable(session: Any, of: str, seat: Any, role: str) -> object:
+        nonlocal done
+        done += 1
+        if done == 2:
+            demote(session, root.id)
+        return act.act(session, of=of, seat=seat, role=role)
+
+    monkeypatch.setitem(bulk_acts.BULK, "disable", act._replace(act=disable))
+    form = {"act": "carry_out", "bulk": "disable", "user": [user.id for user in users]}
+    page = await post(browser, at("/users"), form)
+    assert "You may not do this any more" in page.text and "3 of 4" in page.text
+    assert len(await world.events("user.disabled")) == done == 2
+
+
+def demote(session: Any, user_id: str) -> None:
+    accounts.set_roles(session, accounts.get(session, user_id, lock=True), [], None)
+
+
+async def test_oneself_comes_last_of_many(world: World) -> None:
+    """To be signed out, or to lose the role, would be the end of what is under way."""
+    root = administrator(world)
+    users = [root, *(world.user(f"a{n}") for n in range(3))]
+    browser = await seated(world)
+    form = {"act": "carry_out", "bulk": "sign_out", "user": [user.id for user in users]}
+    page = await post(browser, at("/users"), form)
+    assert page.text.count("done") == 4 and "4 of 4" in page.text
+    assert (await browser.get(at("/users"))).title.startswith("Sign in")
+
+
+async def test_of_two_who_give_and_take_at_once_neither_undoes_the_other(
+    world: World, dialect: str
+) -> None:
+    user = world.user("ada", roles=[role(world, "old")])
+    role(world, "new")
+    seat: Any = SimpleNamespace(held=None)
+
+    def take() -> None:
+        with world.change() as session:
+            bulk_acts.BULK["take"].act(session, of=user.id, seat=seat, role="old")
+
+    with world.change() as session:
+        bulk_acts.BULK["give"].act(session, of=user.id, seat=seat, role="new")
+        other = asyncio.create_task(asyncio.to_thread(take))
+        await asyncio.sleep(0)
+        while dialect == "postgresql" and not waits(session):
+            assert not other.done()
+    await other
+    with world.change() as session:
+        assert accounts.roles_of(session, user.id) == ["new"]
+
+
+def waits(session: Any) -> bool:
+    """Whether somebody waits for a lock in this database."""
+    asked = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted"
+    return bool(session.execute(text(f"{asked} AND a.datname = current_database()")).scalar_one())
