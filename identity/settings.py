@@ -354,12 +354,26 @@ class TracingSettings(Group):
             raise ValueError("needs the extra [otel]: pip install 'identity-service[server,otel]'")
         return value
 
+    @field_validator("otlp_headers")
+    @classmethod
+    def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
+        """What cannot would be told by the exporter's own words in the log, secret and all."""
+        if not all(map(_HEADER.fullmatch, _parts(value))):
+            raise ValueError("must be NAME=VALUE, by commas, in ASCII and on one line")
+        return value
+
     def headers(self) -> dict[str, str]:
         """By name."""
-        if self.otlp_headers is None:
-            return {}
-        pairs = (part.partition("=") for part in self.otlp_headers.get_secret_value().split(","))
+        pairs = (part.partition("=") for part in _parts(self.otlp_headers))
         return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+_HEADER = re.compile(r"\s*[\w!#$%&'*+.^`|~-]+\s*=[ -~]*\s*", re.ASCII)
+
+
+def _parts(headers: SecretStr | None) -> list[str]:
+    texts = [] if headers is None else headers.get_secret_value().split(",")
+    return [text for text in texts if text.strip()]
 
 
 class _Flat(PydanticBaseSettingsSource):

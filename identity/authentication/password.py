@@ -168,7 +168,7 @@ class PasswordLogin:
             if proven is None:
                 why = why or "wrong password"
                 counted = user is None and self.queue.counted("login", {"why": why})
-                noted = None if counted else {"login": login[:100], "why": why}
+                noted = None if counted else {"login": names.as_typed(login), "why": why}
                 await self.db.write_plain(lambda w: self._note_failure(w, attempt, user, noted))
                 self.metrics.login("refused")
                 if (await lockdown.now_in_force(self.lockdowns)).active:
@@ -296,4 +296,5 @@ class PasswordLogin:
         self.metrics.login("locked")
         user = await self.find(login)
         subject = user.id if user else None
-        self.queue.refused("login", {"why": str(locked.audit)}, subject=subject, login=login[:100])
+        typed = names.as_typed(login)
+        self.queue.refused("login", {"why": str(locked.audit)}, subject=subject, login=typed)

@@ -10,6 +10,7 @@ Times in the table are the database's, and ages in a process go by a clock that 
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +35,8 @@ STEP = 30.0
 """Seconds by which the database's clock moves when it was set, and did not just go on."""
 MOST = 20_000
 """Followers that a process remembers by name; those beyond count as if they said nothing."""
+OF_A_CLIENT = MOST // 2
+"""Of these, so many of one client: by names that it makes up it silences nobody else."""
 
 _NAME = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LONGEST = 4096  # octets of kids
@@ -79,6 +82,7 @@ class Followers:
         self._ring = ring
         self._monotonic = monotonic
         self._known: dict[str, Follower] = {}
+        self._of: Counter[str] = Counter()  # those of each client
         self._offset: float | None = None
         self.missing = 0
 
@@ -94,11 +98,12 @@ class Followers:
             name, said = b"", None
         key = f"{name.decode()}@{client}"
         known = self._known.get(key)
-        if known is None and len(self._known) >= MOST:
+        if known is None and (len(self._known) >= MOST or self._of[client] >= OF_A_CLIENT):
             name, said, key = b"", None, f"@{client}"
             known = self._known.get(key)
         if known is None:
             known = self._known[key] = Follower(client, name.decode(), said, moment, moment)
+            self._of[client] += 1
         known.heard = moment
         if known.kids != said:
             known.kids, known.changed, known.told = said, True, moment
@@ -126,6 +131,8 @@ class Followers:
         for key, known in [*self._known.items()]:
             if moment - known.seen(moment) > hour:
                 del self._known[key]
+                self._of[known.client] -= 1
+        self._of = +self._of
         due = sorted((f for f in self._known.values() if f.due(moment)), key=lambda f: f.id)
         for n in range(0, len(due), SOME):
             some = due[n : n + SOME]

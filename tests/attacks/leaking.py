@@ -88,7 +88,7 @@ def says_nothing(stage: Talkative, dice: Dice) -> Outcome:
     }
     for _ in range(REQUESTS):
         kind = dice.choice(sorted(held))
-        answer, echoed = _sent(line, dice, user.username, held[kind], kind == "wrong password")
+        answer, echoed = _sent(line, dice, user.username, kind, held[kind])
         if answer.status != 200 and not echoed:
             body = answer.body.decode(errors="replace")
             seen.see(not _in(held[kind], body), f"an error says the {kind}")
@@ -110,12 +110,12 @@ def _in(secret: str, text: str) -> bool:
     return any(each in text for each in spelled)
 
 
-def _sent(line: Line, dice: Dice, username: str, secret: str, likely: bool) -> tuple[Answer, bool]:
+def _sent(line: Line, dice: Dice, username: str, kind: str, secret: str) -> tuple[Answer, bool]:
     """The answer, and whether it may repeat to its sender what was sent: a scope or a name that
-    nobody knows. `likely`: only where somebody might type it, since nothing tells a password from
-    other words."""
+    nobody knows. A wrong password only where somebody might type it, since nothing tells a password
+    from other words; and a verifier, which has the form of a name, not for one."""
     path, member = dice.choice(WRONG), dice.choice(MEMBERS)
-    match dice.randrange(3 if likely else 7):
+    match dice.randrange(2 if kind == "verifier" else 0, 3 if kind == "wrong password" else 7):
         case 0:
             form = {"grant_type": "password", "username": username, "password": secret}
             return line.post("/token", **form, scope=dice.choice(("", "nosuch"))), False

@@ -15,7 +15,7 @@ from tests.databases import wait_until
 from tests.faults.replicas import CLIENT, PASSWORD, Replicas
 from tests.ha.asking import Answer, Caller
 from tests.ha.load import Asked, Session
-from tests.ha.trial import judged
+from tests.ha.trial import ALLOWANCE, LONGEST, judged
 from tests.trials.row import Outcome
 
 RATES = {"introspect": 30.0, "issue": 8.0, "log_in": 4.0, "refresh": 5.0, "revoke": 3.0}
@@ -148,10 +148,11 @@ class Load:
 
 def under_load(
     replicas: Replicas, dice: random.Random, happen: Callable[[], None], afterwards: float,
-    reads_go_on: bool = False,
+    reads_go_on: bool = False, longest: float = LONGEST,
 ) -> Outcome:  # fmt: skip
     """`happen` takes the database away and gives it back; from its return on all is to be well
-    soon. `reads_go_on`: what only asks is answered all the while."""
+    soon. `reads_go_on`: what only asks is answered all the while. `longest`: seconds within which
+    everything is answered."""
     load = Load(replicas, dice, [replicas.user().username for _ in range(USERS)])
     stop = threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(load.run(stop)))
@@ -164,17 +165,18 @@ def under_load(
     finally:
         stop.set()
         thread.join()
-    return _judged(load, back, time.monotonic(), reads_go_on)
+    return _judged(load, back, time.monotonic(), reads_go_on, longest)
 
 
-def _judged(load: Load, back: float, ended: float, reads_go_on: bool) -> Outcome:
+def _judged(load: Load, back: float, ended: float, reads_go_on: bool, longest: float) -> Outcome:
     found: dict[str, Any] = judged(load.asked, {WAY: [back]}, [WAY], 0.0, ended)
     seen = Outcome()
     seen.see(not found["wrong"], f"{found['wrong']} wrong answers")
     seen.see(not found["odd_count"], f"{found['odd_count']} other answers: {found['odd']}")
     silent = found["without_retry_after"]
     seen.see(not silent, f"{silent} answers 503 without Retry-After")
-    seen.strain(not found["late"], f"{found['late']} answers after four seconds")
+    late = sum(each.took > longest + ALLOWANCE for each in load.asked)
+    seen.strain(not late, f"{late} answers after {longest:g} seconds")
     seen.see(not load.ended, f"{len(load.ended)} sessions were lost: {load.ended[:1]}")
     if reads_go_on:
         questions = [each for each in load.asked if each.what in READS]

@@ -1,6 +1,7 @@
 """Servers are stopped and started one after the other behind HAProxy, under load: nobody who asks
 through it notices."""
 
+import csv
 import itertools
 import random
 import shutil
@@ -22,6 +23,7 @@ from tests.trials.row import Outcome, Place
 DRAIN = "2s"
 """IDENTITY_DRAIN: a few times what HAProxy takes to notice."""
 CLIENTS = 4
+SERVERS = ("one", "two")
 PAUSE = 0.01
 """Seconds between two requests of a client."""
 CONFIGURATION = """
@@ -34,6 +36,10 @@ defaults
     timeout connect 1s
     timeout client 60s
     timeout server 60s
+frontend watched
+    bind 127.0.0.1:{watched}
+    stats enable
+    stats uri /stats
 frontend identity
     bind 127.0.0.1:{front}
     default_backend identity
@@ -65,6 +71,7 @@ class Rolling:
     folder: Path
     url: str
     front: int
+    watched: int
 
     def restart(self, number: int) -> None:
         """Stop one in good order, and start one in its place that is asked by HAProxy again."""
@@ -72,7 +79,13 @@ class Rolling:
         assert old.stop(30) == 0
         settings = settings_of(self.url, self.folder) | {"DRAIN": DRAIN}
         self.replicas.servers[number] = Server(self.folder, settings, port=old.port)
-        time.sleep(0.6)
+        wait_until(self.whole, 30, lambda: "haproxy does not take it back")
+
+    def whole(self) -> bool:
+        """Whether HAProxy asks both."""
+        said = Line(self.watched, "").get("/stats;csv").body.decode()
+        servers = [row for row in csv.DictReader(said.splitlines()) if row["svname"] in SERVERS]
+        return [row["status"] for row in servers] == ["UP"] * len(SERVERS)
 
 
 @contextmanager
@@ -82,17 +95,18 @@ def behind_haproxy(database: str, place: Place) -> Iterator[Rolling]:
         ends.callback(place.templates.discard, url)
         replicas = Replicas(url, place.folder, 2, DRAIN=DRAIN)
         ends.callback(replicas.close)
-        front = free_port()
+        front, watched = free_port(), free_port()
         one, two = (server.port for server in replicas.servers)
         file = place.folder / "haproxy.cfg"
-        file.write_text(CONFIGURATION.format(front=front, one=one, two=two))
+        file.write_text(CONFIGURATION.format(front=front, watched=watched, one=one, two=two))
         log = ends.enter_context((place.folder / "haproxy.log").open("wb"))
         process = subprocess.Popen(["haproxy", "-db", "-f", str(file)], stdout=log, stderr=log)
         ends.callback(process.wait, 10)
         ends.callback(process.kill)
-        stage = Rolling(replicas, place.folder, url, front)
+        stage = Rolling(replicas, place.folder, url, front, watched)
         ends.callback(lambda: [server.stop() for server in replicas.servers])
         wait_until(lambda: _answers(stage), 20, lambda: "haproxy does not answer")
+        wait_until(stage.whole, 20, lambda: "haproxy does not see both")
         yield stage
 
 
@@ -119,7 +133,7 @@ def one_after_the_other(stage: Rolling, dice: random.Random) -> Outcome:
                     answer = line.post("/introspect", token=login["access_token"])
                 else:
                     answer = line.refresh(login["refresh_token"])
-                    login |= answer.document
+                    login |= answer.document if answer.status == 200 else {}
                 counted[str(answer.status)] += 1
                 if answer.status == 200 and turn % 4 and not answer.document["active"]:
                     counted["inactive"] += 1

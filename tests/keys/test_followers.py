@@ -10,7 +10,7 @@ from sqlmodel import select
 
 from identity.clock import Frozen
 from identity.keys import rotation, uptake
-from identity.keys.followers import AGAIN, MOST, STILL_HERE, Followers
+from identity.keys.followers import AGAIN, MOST, OF_A_CLIENT, STILL_HERE, Followers
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare
 from identity.keys.ring import KeyRing
@@ -225,13 +225,24 @@ async def test_a_client_of_a_million_names_takes_no_more_memory_than_others(flee
     process = await fleet.process()
     for number in range(MOST + 100):
         process.heard("evil", f"host-{number}".encode(), fleet.first.encode())
-    assert len(process) == MOST + 1
+    assert len(process) == OF_A_CLIENT + 1
     fleet.hand.at += 3601
     process.heard("orders", b"host", fleet.both)
     for follower in process._known.values():
         follower.written = fleet.hand.at
     await process.write()
     assert len(process) == 1
+
+
+async def test_by_names_that_it_makes_up_a_client_silences_no_other(fleet: Fleet) -> None:
+    process = await fleet.process()
+    for number in range(MOST):
+        made_up = process.heard("evil", f"host-{number}".encode(), fleet.both)
+        made_up.changed, made_up.written = False, fleet.hand.at
+    process.heard("orders", b"host-1", fleet.first.encode())
+    await process.write()
+    assert [follower.client_id for follower in fleet.uptake().who] == ["orders"]
+    assert not fleet.tend()
 
 
 async def test_a_stream_is_seen_as_long_as_it_goes_on(fleet: Fleet) -> None:

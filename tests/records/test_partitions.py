@@ -2,6 +2,7 @@
 write, ahead of those who need them, and dropped when they are empty."""
 
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,71 @@ def test_who_may_read_and_write_may_do_so_still(whole: Database) -> None:
         "SELECT": True, "INSERT WITH GRANT OPTION": True, "SELECT WITH GRANT OPTION": False,
         "DELETE": False,
     }  # fmt: skip
+
+
+@pytest.fixture
+def owned(whole: Database) -> Iterator[Database]:
+    """The table is another's than ours, who may do everything; and somebody may write into it."""
+    begin = (
+        "CREATE ROLE audit_owner", "CREATE ROLE audit_writer",
+        "GRANT CREATE ON SCHEMA public TO audit_owner",
+        "ALTER TABLE audit_event OWNER TO audit_owner",
+        "GRANT SELECT, INSERT, DELETE ON audit_event TO audit_writer",
+        "GRANT USAGE ON SEQUENCE audit_event_id_seq TO audit_writer",
+        "GRANT SELECT ON SEQUENCE audit_event_id_seq TO audit_writer",
+    )  # fmt: skip
+    end = (
+        "REASSIGN OWNED BY audit_owner TO CURRENT_USER",
+        "DROP OWNED BY audit_owner, audit_writer",
+        "DROP ROLE audit_owner, audit_writer",
+    )
+    for statements in (begin, end):
+        with whole.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+        if statements is begin:
+            yield whole
+
+
+def tend_as(db: Database, role: str) -> partitions.Tended:
+    with db.transaction() as session:
+        session.execute(text(f"SET LOCAL ROLE {role}"))
+        return partitions.tend(session)
+
+
+def test_whoever_runs_it_all_of_it_is_the_owners_who_tends_and_migrates_it(
+    owned: Database,
+) -> None:
+    assert partitions.convert(owned, SIZE, 20)
+    happen(owned, 75)
+    with owned.engine.begin() as connection:
+        connection.execute(text("DELETE FROM audit_event WHERE id <= 70"))
+    tended = tend_as(owned, "audit_owner")
+    assert tended.made == ["audit_event_126", "audit_event_146"]
+    assert tended.dropped == ["audit_event_first"]
+    assert tend_as(owned, "audit_owner").dropped == ["audit_event_51"]
+    with owned.engine.begin() as connection:
+        owners = connection.execute(
+            text(
+                "SELECT DISTINCT relowner::regrole::text FROM pg_class"
+                " WHERE relname LIKE 'audit\\_event%' AND relkind IN ('r', 'p', 'S')"
+            )
+        )
+        assert [*owners.scalars()] == ["audit_owner"]
+        connection.execute(text("SET LOCAL ROLE audit_owner"))
+        connection.execute(text("ALTER TABLE audit_event ADD COLUMN later integer"))
+
+
+def test_who_may_make_no_tables_tends_nothing_and_writes_on(owned: Database) -> None:
+    assert partitions.convert(owned, SIZE, 20)
+    happen(owned, 80)  # to 110, of which twenty are among the rest
+    assert tend_as(owned, "audit_writer") == partitions.Tended([], [])
+    with owned.transaction() as session:
+        session.execute(text("SET LOCAL ROLE audit_writer"))
+        audit.record(session, "user.created", subject="a writer")
+        session.flush()
+    assert lies(owned)["audit_event_rest"] == 21
+    assert tend_as(owned, "audit_owner").made == ["audit_event_132", "audit_event_152"]
 
 
 def test_only_the_uniqueness_of_places_is_each_partitions_own(parted: Database) -> None:

@@ -208,11 +208,21 @@ def test_later_versions_of_traceparent_are_read_as_far_as_they_are_known() -> No
         ("otlp_endpoint", "collector:4318", "http"),
         ("otlp_endpoint", "http://u:p@collector", "password"),
         ("trace_ratio", 2, "TRACE_RATIO"),
+        ("otlp_headers", "s3cret", "NAME=VALUE"),
+        ("otlp_headers", "api key=s3cret", "NAME=VALUE"),
+        ("otlp_headers", "api-key=s3cret\nmore", "NAME=VALUE"),
+        ("otlp_headers", "api-key=s3cr\u20act", "NAME=VALUE"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(field: str, value: Any, words: str) -> None:
-    with pytest.raises(SettingsError, match=words):
+    with pytest.raises(SettingsError, match=words) as refused:
         Settings.of(**{field: value})
+    assert "s3cr" not in str(refused.value)
+
+
+def test_headers_for_the_collector_are_read_as_people_write_them() -> None:
+    settings = Settings.of(otlp_headers=" Authorization = Bearer a=b , x-team=,\n")
+    assert settings.tracing.headers() == {"authorization": "Bearer a=b", "x-team": ""}
 
 
 def test_without_the_extra_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

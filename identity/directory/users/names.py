@@ -5,6 +5,7 @@ from unicodedata import normalize
 from precis_i18n import get_profile
 
 from identity.errors import ValidationFailed
+from identity.records.redacting import REDACTED, looks_secret
 
 _USERNAME = get_profile("UsernameCaseMapped")
 LONGEST = 64
@@ -40,3 +41,13 @@ def login_key(text: str) -> str:
     except UnicodeError:
         key = normalize("NFC", text[:512].encode("utf-8", "replace").decode()).lower()
     return key.replace("\0", "")
+
+
+def as_typed(text: str) -> str:
+    """What the audit keeps of `text`, typed for a name. Many a password is typed there: what cannot
+    be a name, or has the form of a secret, is not kept."""
+    try:
+        _USERNAME.enforce(text)
+    except UnicodeError:
+        return REDACTED
+    return REDACTED if looks_secret(text) else text[:100]

@@ -130,7 +130,7 @@ def _swap(session: Session, end: int, size: int) -> None:
     if not end:
         raise SettingsError("somebody else is at it, too: try again")
     _run(session, f"LOCK TABLE {_TABLE} IN ACCESS EXCLUSIVE MODE")
-    owner, grants = _rights(session)
+    owner, grants = _owner(session), _grants(session)
     indexes = _rows(
         session,
         "SELECT c.relname, pg_get_indexdef(i.indexrelid), i.indisprimary, i.indisunique"
@@ -144,6 +144,7 @@ def _swap(session: Session, end: int, size: int) -> None:
         session,
         f"CREATE TABLE {_TABLE} (LIKE {_FIRST} INCLUDING DEFAULTS) PARTITION BY RANGE (id)",
     )
+    _run(session, f"ALTER TABLE {_TABLE} OWNER TO {owner}")
     for name, words, primary, unique in indexes:
         if primary:
             _run(session, f"ALTER TABLE {_TABLE} ADD CONSTRAINT {name} PRIMARY KEY (id)")
@@ -157,19 +158,22 @@ def _swap(session: Session, end: int, size: int) -> None:
     _make(session, _REST, "DEFAULT")
     for place in range(AHEAD):
         _make_range(session, end + place * size, size)
-    _run(session, f"ALTER TABLE {_TABLE} OWNER TO {owner}")
     for words in grants:
         _run(session, words)
     _run(session, f"ALTER SEQUENCE {_SEQUENCE} OWNED BY {_TABLE}.id")
 
 
-def _rights(session: Session) -> tuple[str, list[str]]:
-    """Whose the table is, and what gives others the rights that they have."""
+def _owner(session: Session) -> str:
     ((owner,),) = _rows(
         session,
         "SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class"
         f" WHERE oid = to_regclass('{_TABLE}')",
     )
+    return str(owner)
+
+
+def _grants(session: Session) -> list[str]:
+    """What gives others the rights that they have."""
     given = _rows(
         session,
         "SELECT a.privilege_type, a.is_grantable,"
@@ -178,9 +182,7 @@ def _rights(session: Session) -> tuple[str, list[str]]:
         f" WHERE c.oid = to_regclass('{_TABLE}') AND a.grantee <> c.relowner",
     )
     ends = {True: " WITH GRANT OPTION", False: ""}
-    return owner, [
-        f"GRANT {right} ON {_TABLE} TO {whom}{ends[further]}" for right, further, whom in given
-    ]
+    return [f"GRANT {right} ON {_TABLE} TO {whom}{ends[further]}" for right, further, whom in given]
 
 
 # --- Ahead and behind -----------------------------------------------------------------------
@@ -201,9 +203,10 @@ class Tended:
 
 def tend(session: Session) -> Tended:
     """Make partitions before events need them, and drop those that archiving has emptied. What was
-    cut off while it made the first one, and that nobody took up again, must not refuse events."""
+    cut off while it made the first one, and that nobody took up again, must not refuse events.
+    Nothing where this user may not."""
     tended = Tended([], [])
-    if not try_to_take(session, Lock.MIGRATION):
+    if not _may(session) or not try_to_take(session, Lock.MIGRATION):
         return tended
     _run(session, f"SET LOCAL lock_timeout = '{PATIENCE}'")
     last, found = _last(session), parts(session)
@@ -221,6 +224,16 @@ def tend(session: Session) -> Tended:
             break
         tended.dropped.append(part.name)
     return tended
+
+
+def _may(session: Session) -> bool:
+    """Whether this user owns the table, as one of its owner's role does, and may make others."""
+    ((may,),) = _rows(
+        session,
+        "SELECT pg_has_role(relowner, 'USAGE') AND has_schema_privilege(relnamespace, 'CREATE')"
+        f" FROM pg_class WHERE oid = to_regclass('{_TABLE}')",
+    )
+    return bool(may)
 
 
 def _missing(found: list[Part], last: int) -> Iterator[tuple[int, int]]:
@@ -256,6 +269,8 @@ def _make_range(session: Session, first: int, size: int) -> str:
 
 def _make(session: Session, name: str, bounds: str) -> None:
     _run(session, f"CREATE TABLE {name} (LIKE {_TABLE} INCLUDING DEFAULTS)")
+    # Whoever runs the command, later migrations and `tend` are the owner's of all of it.
+    _run(session, f"ALTER TABLE {name} OWNER TO {_owner(session)}")
     _run(session, f"ALTER TABLE {name} ADD CONSTRAINT uq_{name}_seq UNIQUE (seq)")
     # It makes the other indexes. Writers go on; readers of all of it wait while the rest is empty
     # enough to be looked through.

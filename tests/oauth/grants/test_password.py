@@ -57,6 +57,17 @@ async def test_a_login_is_on_record_as_the_users_own(world: World) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_a_secret_that_was_typed_for_a_name_is_not_on_record(world: World) -> None:
+    world.user()
+    refresh_token = (await world.log_in())["refresh_token"]
+    for typed in ("ada", "adda", "adda@example.com", PASSWORD, refresh_token):
+        await world.token(grant_type="password", username=typed, password="not hers")
+    events = await world.events("login")
+    kept = [event.detail["login"] for event in events if event.outcome == "refused"]
+    assert kept == ["ada", "adda", "adda@example.com", *["[redacted]"] * 2]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
 async def test_logins_are_counted_by_their_outcome(world: World) -> None:
     world.user()
     await world.log_in()
