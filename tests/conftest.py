@@ -15,9 +15,10 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from tests import dialects, folders, made_once, parked
-from tests.databases import Postgres, Templates, usual_settings
+from tests.databases import Postgres, usual_settings
 from tests.dialects import DIALECTS
 from tests.serving import ADMIN_PASSWORD, Server, running
+from tests.templates import Templates
 from tests.transport import served
 from tests.world import World
 

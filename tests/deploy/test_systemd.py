@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from identity.settings import Settings, described
-from tests.databases import ROOT, Templates, environment, free_port, wait_until
+from tests.databases import ROOT, environment, free_port, wait_until
+from tests.templates import Templates
 
 UNIT = (ROOT / "deploy" / "systemd" / "identity.service").read_text()
 PROGRAM = "/opt/identity/.venv/bin/identity"

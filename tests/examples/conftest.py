@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.databases import Templates
 from tests.interop.deployment import Deployment
 from tests.serving import ADMIN_PASSWORD, Server
+from tests.templates import Templates
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import Templates
 from tests.faults.replicas import Replicas
+from tests.templates import Templates
 
 
 @pytest.fixture(scope="session")

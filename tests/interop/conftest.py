@@ -11,9 +11,9 @@ from identity.keys.table import SigningKey
 from identity.service.wiring import open_database
 from identity.settings import Settings
 from identity.verifier.gate.algorithms import ALGORITHMS
-from tests.databases import Templates
 from tests.interop.deployment import AUDIENCE, Deployment
 from tests.serving import ADMIN_PASSWORD, Server
+from tests.templates import Templates
 from tests.verifier.forge import attacks
 from tests.verifier.forger import GONE, Attack, Forger
 from tests.world import claims_of

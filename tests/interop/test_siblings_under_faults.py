@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from identity.verifier import Revoked, SyncVerifier, SystemClock
-from tests.databases import ROOT, Templates, environment, wait_until
+from tests.databases import ROOT, environment, wait_until
 from tests.interop.deployment import AUDIENCE, Deployment, seconds_until
 from tests.interop.watching import watching
 from tests.interop.wire import Wire
 from tests.serving import ADMIN_PASSWORD, Server
+from tests.templates import Templates
 
 BOUND = 2.0
 """Seconds: the verifiers' `max_staleness`."""

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import ROOT, Templates, free_port
+from tests.databases import ROOT, free_port
 from tests.pages.test_in_chromium import CHROMIUM, chromium
 from tests.parties.provider import Person, Provider
 from tests.serving import ADMIN_PASSWORD, Server
+from tests.templates import Templates
 
 __all__ = ["chromium"]
 

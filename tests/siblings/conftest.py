@@ -17,9 +17,10 @@ from identity.directory.users import accounts
 from identity.opaque import digest
 from identity.service.wiring import open_database
 from identity.settings import Settings
-from tests.databases import ROOT, Templates, environment, free_port, wait_until
+from tests.databases import ROOT, environment, free_port, wait_until
 from tests.serving import ADMIN_PASSWORD, Server
 from tests.siblings.chromium import Chromium, Page, installed
+from tests.templates import Templates
 from tests.world import PASSWORD
 
 CLIENT = ("orders", "cs_only-in-tests-Zq81")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.databases import Templates
+from tests.templates import Templates
 
 BOTH = ("sqlite", "postgresql")
 MOST_NOTED = 10

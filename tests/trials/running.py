@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tests.databases import Templates
+from tests.templates import Templates
 from tests.trials import lines, page
 from tests.trials.row import Outcome, Place, Row, held
 

@@ -11,10 +11,10 @@ import pytest
 from tests.attacks import telling
 from tests.attacks.__main__ import FILE as OF_ATTACKS
 from tests.attacks.rows import ROWS as ATTACKS
-from tests.databases import Templates
 from tests.faults.__main__ import FILE as OF_FAULTS
 from tests.faults.rows import ROWS as FAULTS
 from tests.proofs import WHOLE
+from tests.templates import Templates
 from tests.trials import lines, page, running
 from tests.trials.row import Dice, Outcome, Place, Row, keeps
 

@@ -22,9 +22,10 @@ from identity.service.opening import open_database
 from identity.settings import Settings
 from identity.store import Database
 from tests.cli.applying.test_apply import SHOP
-from tests.databases import ROOT, Templates
+from tests.databases import ROOT
 from tests.proofs import effort
 from tests.signing import Signer
+from tests.templates import Templates
 
 Identity = Callable[..., Any]
 EXAMPLE = ROOT / "examples" / "configuration"

@@ -8,9 +8,9 @@ from sqlalchemy import text
 from identity.directory.clients.table import Client, ClientSecret
 from identity.opaque import digest, mint
 from identity.store import changes
-from tests.databases import Templates
 from tests.faults.replicas import Replicas
 from tests.oauth.revocation_feed.following import basic
+from tests.templates import Templates
 
 
 class Watched(Replicas):
