@@ -53,6 +53,11 @@ WORDS: Final[Mapping[str, str]] = {
     "refresh_token.replayed": _("An application's key was used twice: its session was ended"),
     "code.replayed": _("A code was used twice: what it began was ended"),
     "device_code.replayed": _("A device's code was used twice: what it began was ended"),
+    "token.revoked": _("An application gave a token back"),
+    "token.previewed": _("Somebody looked at what a token of yours would say"),
+    "block.released": _("The account may be signed in to again after wrong passwords"),
+    "mail.given_up": _("A mail to you could not be sent"),
+    "mail.retried": _("A mail to you is sent again"),
     "service.bootstrapped": _("The account was created, the first of this service"),
     "access": _("Something was refused that the account may not do"),
 }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from identity.authentication.mail import links
-from identity.authentication.mail.kinds import Purpose
+from identity.authentication.mail.kinds import RESET, Purpose
 from identity.authentication.mail.links import MailLink
 from identity.authentication.passwords import policy
 from identity.directory.users.table import User
@@ -52,7 +52,8 @@ class LinkPage:
 
     def _dead(self, token: str = "", *, again: bool = False) -> Response:
         """The link is good no longer. `again`: whether it may be asked for once more."""
-        return self._page("dead_link", status=410, token=token, again=again)
+        resets = RESET in self.purposes
+        return self._page("dead_link", status=410, token=token, again=again, resets=resets)
 
     def _page(self, name: str, *, status: int = 200, **said: Any) -> Response:
         return self._rendering.page(
