@@ -46,7 +46,7 @@ WORDS: Final[Mapping[str, str]] = {
     "authorization.declined": _("You did not allow an application what it asked for"),
     "device.allowed": _("You allowed a device"),
     "device.declined": _("You did not allow a device"),
-    "device.guessed": _("The code of no device was typed"),
+    "device.guessed": _("A code was typed that no device shows"),
     "browser_session.ended": _("A browser was signed out"),
     "session.ended": _("A session at an application ended"),
     "sessions.ended": _("Sessions at applications ended"),
