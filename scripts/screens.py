@@ -44,7 +44,7 @@ TASKS = {
     "console-user-factors": "/console/user?id={mira}&do=factors",
     "console-user-disable": "/console/user?id={user}&do=disable",
     "console-users-dormant": "/console/users?view=never",
-    "console-client-new-web": "/console/client-new?kind=web",
+    "console-client-new-web": "/console/client-new?do=create&kind=web",
     "console-client-redirect": "/console/client?id=shop&redirect=https://shop.example/callback/",
     "console-client-secret": "/console/client?id=shop&do=secret",
     "console-branding-edit": "/console/branding?do=edit",

@@ -59,6 +59,17 @@ SAID = (
     _("The service is busy"),
     _("The database cannot be reached"),
     _("Too many failed attempts"),
+    # What is not there.
+    _("no such user"),
+    _("no such role"),
+    _("no such scope"),
+    _("no such client"),
+    _("the client has no such secret"),
+    _("no such issuer"),
+    _("no such mail"),
+    _("no such session"),
+    _("there is no such session"),
+    _("there is no such key"),
 )
 _NUMBER = re.compile(r"\d+")
 

@@ -1,24 +1,32 @@
 """What a page weighs with all that it loads, and that it is there without any script."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
+from sqlmodel import col, update
 
 from identity import pages
+from identity.clock import utcnow
+from identity.directory.users.table import User
+from identity.opaque import new_id
 from identity.pages.console.screens import SCREENS
 from identity.pages.registry import PAGES
+from identity.records.audit import AuditEvent
+from identity.tokens.sessions.table import LoginSession
 from tests import acting
 from tests.acting import Actor
 from tests.browsing import Browser, Flow, code_client
-from tests.pages.console.sitting import administrator, seated
+from tests.pages.console.sitting import administrator, role, seated
 from tests.pictures import png
 from tests.world import World
 
 TEMPLATES = Path(pages.__file__).parent / "templates"
 MOST = 60 * 1024
 """Bytes, before anything between us and them makes less of it."""
+AGENT = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/138.0 Mobile Safari/537.36"
 LOADED = re.compile(r'<(?:link|script|img)\b[^>]*?(?:href|src)="([^"]+)"')
 QUERIES = {"user": "?id={user}", "client": "?id=shop", "client_logo": "?id=shop",
            "role": "?name=admin", "scope": "?name=users:read", "search": "?q=a"}  # fmt: skip
@@ -35,16 +43,35 @@ async def weight(browser: Browser, path: str) -> tuple[int, str]:
 
 
 async def full(world: World) -> Actor:
-    """A brand, a client with a logo, and more users than a page shows."""
+    """A brand, a client with a logo, and more users and events than a page shows."""
     boss = await acting.admin(world)
     await boss.done("PATCH", "/branding", {"name": "Lighthouse", "accent": "#0b6b4f"})
     for path in ("/branding/logo", "/clients/shop/logo"):
         await boss.done("PUT", path, content=png(384, 96), headers={"content-type": "image/png"})
-    for n in range(60):
+    role(world, "looks-after-stock"), role(world, "looks-after-orders")
+    ids = [
         world.user(
             f"somebody.with.a.rather.long.name.{n:03}", password_hash="!",
             name=f"Somebody whose name is long {n}", email=f"somebody{n}@example.com",
-        )  # fmt: skip
+            roles=["looks-after-stock", "looks-after-orders"],
+        ).id
+        for n in range(60)
+    ]  # fmt: skip
+    now = utcnow()
+    told = {"acr": "aal2", "amr": ["pwd", "otp", "mfa"], "scope": "openid profile email"}
+    with world.change() as session:
+        session.execute(update(User).where(col(User.id).in_(ids)).values(last_login_at=now))
+        for n, user_id in enumerate(ids):
+            session.add(AuditEvent(
+                event="authorization.granted", at=now, outcome="success", actor_type="user",
+                actor=user_id, subject=user_id, client_id="shop", detail=told,
+                address=f"2001:db8:1234:5678::{n:x}", request_id=new_id(),
+            ))  # fmt: skip
+            session.add(LoginSession(
+                user_id=user_id, client_id="shop", scope="openid profile", audience="x",
+                expires_at=now + timedelta(days=1), access_expires_at=now + timedelta(days=1),
+                address=f"2001:db8:1234:5678::{n:x}", user_agent=AGENT,
+            ))  # fmt: skip
     return boss
 
 
@@ -54,6 +81,7 @@ async def test_no_page_weighs_more_than_sixty_kilobytes_or_waits_for_a_script(wo
     flow = Flow(world, code_client(world))
     await full(world)
     browser = await seated(world)
+    browser._api.headers["accept-language"] = "de"  # whose words are longer
     addresses = [
         each.path for each in PAGES if each.speaks and not each.path.startswith("/console")
     ]

@@ -38,7 +38,7 @@ class Audit(Desk):
     screen = own("audit")
 
     async def show(self, seat: Seat, query: Query) -> Response:
-        window = lists.window(query, 40)  # their details are long
+        window = lists.window(query, 25)  # their details are long
 
         def unit(session: Session) -> tuple[list[Row], str | None]:
             filters = filtered(session, query)

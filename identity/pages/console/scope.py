@@ -17,6 +17,7 @@ from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Sheet, changed
 from identity.pages.console.scopes import about, said
 from identity.pages.console.screens import screen as own
+from identity.pages.from_below import words
 from identity.pages.registry import House
 from identity.pages.words import _
 from identity.service.administration import access as administration
@@ -52,7 +53,9 @@ class ScopeScreen(Desk):
             return {"scope": scope, "roles": roles, "clients": clients}
 
         found = await listed(self.services.db, unit)
-        return self.page(seat, "scope", title=name, all=ALL, done=query.get("done", ""), **found)
+        return self.page(
+            seat, "scope", title=name, all=ALL, told=words, done=query.get("done", ""), **found
+        )
 
     async def _scope(self, query: Query) -> Scope:
         name = query.get("name", "")

@@ -13,6 +13,7 @@ from identity.pages.console import lists
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Sheet
 from identity.pages.console.screens import screen as own
+from identity.pages.from_below import words
 from identity.pages.registry import House
 from identity.pages.words import _
 from identity.store.paging import listed
@@ -47,7 +48,8 @@ class Scopes(Desk):
             seat, "scopes", title=_("Scopes and resources"), q=q, audience=audience,
             groups=[(builtin, home, list(rows)) for (builtin, home), rows in grouped],
             following=lists.following(seat, path, query, found.pop("cursor")),
-            first=lists.first(seat, path, query), done=query.get("done", ""), **found,
+            first=lists.first(seat, path, query), done=query.get("done", ""), told=words,
+            **found,
         )  # fmt: skip
 
     async def sheet(self, seat: Seat, query: Query) -> Sheet:

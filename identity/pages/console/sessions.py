@@ -9,6 +9,7 @@ from identity.authentication import all_sessions
 from identity.authentication.all_sessions import COUNTED, TABLES, Filter, Kind
 from identity.errors import ValidationFailed
 from identity.http.messages import Response
+from identity.pages.account import browsers
 from identity.pages.console import lists, naming
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Form
@@ -19,6 +20,8 @@ from identity.service import stopping
 from identity.service.administration.users import BY_ADMIN
 from identity.store.paging import listed
 
+ROWS = 25
+"""Of a page: each has a form of its own."""
 FILTERS = ("user", "client", "address", "since", "until")
 MOST_AT_ONCE = 200
 """That are named one by one, as at the API."""
@@ -28,7 +31,7 @@ class Sessions(Desk):
     screen = own("sessions")
 
     async def show(self, seat: Seat, query: Query) -> Response:
-        window, kind = lists.window(query), _kind(query)
+        window, kind = lists.window(query, ROWS), _kind(query)
 
         def unit(session: Session) -> tuple[Any, str | None, dict[str, str], dict[str, str]]:
             sessions = all_sessions.matching(_wanted(session, query))
@@ -40,7 +43,7 @@ class Sessions(Desk):
         return self.page(
             seat, "sessions", title=_("Sessions"), rows=rows, kind=kind, users=users,
             clients=clients, chosen=_chosen(query), filtered=_is_filtered(query),
-            following=lists.following(seat, path, query, cursor),
+            agent=browsers.words, following=lists.following(seat, path, query, cursor),
             first=lists.first(seat, path, query), done=query.get("done", ""),
         )  # fmt: skip
 

@@ -13,6 +13,7 @@ from identity.directory.users.table import User
 from identity.errors import ValidationFailed
 from identity.http.messages import Response
 from identity.http.preconditions import etag
+from identity.pages.account.browsers import words
 from identity.pages.console import enrolment, naming, user_profile
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Option, Sheet
@@ -92,7 +93,8 @@ class UserScreen(Desk):
             seat, "user", title=user.username, done=query.get("done", ""),
             mine=user_id == seat.person.user.id, invitable=invitable and self.services.mails.on,
             obstacles=told.obstacles, reasons=REASONS,
-            steps=STEPS, at_client=next((each.client_id for each in found["sessions"]), ""),
+            steps=STEPS, agent=words,
+            at_client=next((each.client_id for each in found["sessions"]), ""),
             **found,
         )  # fmt: skip
 

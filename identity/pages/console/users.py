@@ -32,7 +32,7 @@ class Users(Desk):
     screen = own("users")
 
     async def show(self, seat: Seat, query: Query) -> Response:
-        filters, window = Filters.of(query), lists.window(query)
+        filters, window = Filters.of(query), lists.window(query, 40)
 
         def unit(session: Session) -> tuple[Any, ...]:
             settled = filters if window.after else filters.settled(session)

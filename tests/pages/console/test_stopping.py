@@ -395,12 +395,14 @@ async def test_ten_thousand_sessions_come_in_pages_and_are_counted(world: World)
         )  # fmt: skip
     browser = await seated(world)
     page = await browser.get(at("/sessions", address="192.0.2.7"))
-    assert len(presses(page)) == 40 and "Next page" not in page.text
+    assert len(presses(page)) == 25
+    page = await browser.get(next_page(page))
+    assert len(presses(page)) == 15 and "Next page" not in page.text
     assert "<img src=x" not in page.answer.text
     page = await browser.get(at("/sessions", user="ada"))
-    assert len(presses(page)) == 50
+    assert len(presses(page)) == 25
     after = await browser.get(next_page(page))
-    assert len(presses(after)) == 50 and presses(page)[-1] != presses(after)[0]
+    assert len(presses(after)) == 25 and presses(page)[-1] != presses(after)[0]
     assert "user=ada" in next_page(after)
     address = at("/sessions", client="shop")
     page = await post(browser, address, {"act": "all"})
