@@ -1,7 +1,8 @@
 """Words that people read, marked where they stand, so that they can be translated.
 
 What is marked stays English in Python and becomes the reader's language when a template shows it
-(`rendering`), or when values are put into it: `_("%(name)s has left") % {"name": name}`.
+(`rendering`), or when values are put into it, `_("%(name)s has left") % {"name": name}`, it is put
+into an f-string, or split.
 """
 
 from typing import Any
@@ -17,6 +18,13 @@ class Words(str):
     def __mod__(self, values: Any) -> str:
         text: str = said(self) % values
         return text
+
+    def __format__(self, spec: str) -> str:
+        return format(said(self), spec)
+
+    def split(self, *how: Any, **said_how: Any) -> list[str]:
+        """Parts are no longer what the catalogue has, so they are of the translation."""
+        return said(self).split(*how, **said_how)
 
 
 def _(text: str) -> str:

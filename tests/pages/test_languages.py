@@ -19,6 +19,7 @@ from identity.pages.words import _, said
 from identity.store import changes
 from scripts import words
 from tests.browsing import Browser, Flow, Page, code_client
+from tests.pages.console.sitting import administrator, at, seated
 from tests.world import PASSWORD, World
 
 ALL = Languages.of(production=False)
@@ -210,3 +211,17 @@ async def test_what_an_administrator_wrote_is_shown_as_text(world: World) -> Non
     assert page.title.startswith("Allow access"), page.text
     assert "<script" not in page.answer.text
     assert evil in page.text
+
+
+@only
+async def test_the_console_is_german_to_its_hints_and_refusals(world: World) -> None:
+    """What is said below a field, and what other floors say is not there."""
+    administrator(world)
+    browser = await seated(world)
+    browser._api.headers["accept-language"] = "de"
+    page = await browser.get(at("/client-new", do="create", kind="web"))
+    assert "Wird ausgedacht, wenn Sie es leer lassen." in page.text
+    page = await browser.get(at("/issuer", id="nobody"))
+    assert "Nicht gefunden" in page.text and "Diesen Aussteller gibt es nicht." in page.text
+    page = await browser.get(at("/scope", name="users:read"))
+    assert "Benutzer und deren Sitzungen sehen" in page.text

@@ -14,6 +14,7 @@ from identity.directory.clients.table import Client
 from identity.errors import ValidationFailed
 from identity.http.messages import Response
 from identity.http.preconditions import etag
+from identity.pages import from_below
 from identity.pages.console import client_settings, naming
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Option, Sheet
@@ -98,7 +99,7 @@ class ClientScreen(Desk):
         known = {each.name for each in scopes}
         options = [
             Option(ALL, _("All that the user behind it holds"), ALL),
-            *(Option(each.name, each.name, each.description) for each in scopes),
+            *(Option(each.name, each.name, from_below.words(each.description)) for each in scopes),
             *(Option(name, name) for name in client.scopes if name not in known | {ALL}),
         ]
         own_ones = [Option(each.grant_type, each.grant_type) for each in self.house.grants]

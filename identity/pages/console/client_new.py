@@ -11,6 +11,7 @@ from identity.directory.clients import accounts
 from identity.directory.clients.table import Client
 from identity.errors import NotFound
 from identity.http.messages import Response
+from identity.pages import from_below
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Option, Sheet
 from identity.pages.console.kinds import KINDS, Kind, kind
@@ -119,7 +120,7 @@ def _for(chosen: Kind, scopes: list[Scope]) -> list[Option]:
     """Scopes of OpenID Connect first, which are of no use where nobody is behind it."""
     offered = [each for each in scopes if not (chosen.acts_alone and each.name in OPENID)]
     offered.sort(key=lambda each: (each.name not in OPENID, each.builtin, each.name))
-    return [Option(each.name, each.name, each.description) for each in offered]
+    return [Option(each.name, each.name, from_below.words(each.description)) for each in offered]
 
 
 async def page(house: House) -> NewClient:

@@ -27,7 +27,6 @@ from identity.pages import returning
 from identity.pages.beginning import stepped_up
 from identity.pages.console.forms import Form, Sheet, sentence
 from identity.pages.console.screens import SCREENS, Screen
-from identity.pages.from_below import words
 from identity.pages.registry import House
 from identity.pages.rendering import Header, Rendering
 from identity.pages.words import _
@@ -242,8 +241,9 @@ class Desk:
         return self.page(seat, "sheet", status=status, title=sheet.title, act=act, sheet=sheet)
 
     def refused(self, seat: Seat, error: IdentityError) -> Response:
-        told = sentence(words(error.detail))
-        return self.page(seat, "refused", status=error.status, title=_(error.title), words=told)
+        return self.page(
+            seat, "refused", status=error.status, title=_(error.title), words=sentence(error.detail)
+        )
 
     async def _no_administrator(self, seat: Seat) -> Response:
         """Perhaps a role of theirs does not count, for want of a second factor."""

@@ -8,7 +8,8 @@ from identity.errors import IdentityError, PreconditionFailed, ValidationFailed
 from identity.http.forms import parse_pairs
 from identity.http.messages import Request
 from identity.http.uploads import Upload, is_upload
-from identity.pages.words import _
+from identity.pages import from_below
+from identity.pages.words import _, said
 
 MOST = 2_000
 """Parameters of a form: a box may be ticked for each of some hundreds of scopes."""
@@ -185,7 +186,9 @@ class Sheet:
                 left.append(words)
         known = any(each.problem for each in self.fields)
         if known:
-            self.problem = " ".join([_("Look at what is marked below."), *map(sentence, left)])
+            self.problem = " ".join(
+                [said(_("Look at what is marked below.")), *map(sentence, left)]
+            )
 
 
 def shown(value: Any) -> str:
@@ -197,8 +200,10 @@ def shown(value: Any) -> str:
 
 
 def sentence(words: str) -> str:
-    words = words[:1].upper() + words[1:]
-    return words if words.endswith((".", "!", "?")) else f"{words}."
+    """In the reader's language, where what other floors say is marked (`from_below`)."""
+    text = said(from_below.words(words))
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

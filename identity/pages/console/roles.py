@@ -6,6 +6,7 @@ from identity.directory.access import editing
 from identity.directory.access.listing import roles_matching
 from identity.directory.access.table import Role, RoleScope, Scope
 from identity.http.messages import Response
+from identity.pages import from_below
 from identity.pages.console import lists
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Option, Sheet
@@ -71,7 +72,7 @@ def offered(session: Session) -> list[Option]:
     """Every scope, those of one's own making first."""
     rows = session.exec(select(Scope).order_by(Scope.name).limit(500)).all()
     return [
-        Option(row.name, row.name, row.description)
+        Option(row.name, row.name, from_below.words(row.description))
         for row in sorted(rows, key=lambda row: (row.builtin, row.name))
     ]
 
