@@ -35,13 +35,15 @@ MAIN = frozenset(
 """Taken in dark and on a telephone too; of the others the repository has the light ones, and
 `make screens ARGS=--all` makes the rest."""
 MANY = ("", "?id={user}", "?id=shop", "?name=editor", "?name=orders:read", "?q=mi",
-        "?user={user}", "?id={issuer}", "?username=jonas.weber")  # fmt: skip
+        "?user={user}", "?id={issuer}", "?id={mail}", "?username=jonas.weber")  # fmt: skip
 """What a screen may want to be told; the first that it can make something of is taken."""
 TASKS = {
     "console-search": "/console/users?q=mo",
     "console-user-new": "/console/users?do=create",
     "console-user-password": "/console/user?id={user}&do=password",
-    "console-user-factors": "/console/user?id={mira}&do=factors",
+    "console-user-link": "/console/user?id={mira}&do=link",
+    "console-user-why-at-client": "/console/user-why?id={user}&client=shop-app",
+    "console-client-preview-of-user": "/console/client-preview?id=shop-app&user=jonas.weber",
     "console-user-disable": "/console/user?id={user}&do=disable",
     "console-users-dormant": "/console/users?view=never",
     "console-client-new-web": "/console/client-new?do=create&kind=web",

@@ -213,6 +213,7 @@ class Service:
     def fill(self, hand: Any) -> Any:
         from sqlmodel import select
 
+        from identity.authentication.mail.outbox import OutgoingMail
         from identity.directory.branding.logos import drawn
         from identity.directory.issuers.table import TrustedIssuer
         from identity.directory.users import accounts
@@ -227,6 +228,7 @@ class Service:
                 user = accounts.find_by_login(session, name)
                 assert user is not None
                 self.ids[key] = user.id
+            self.ids["mail"] = session.exec(select(OutgoingMail.id)).first() or ""
             self.ids["issuer"] = session.exec(select(TrustedIssuer.id)).one()
         return app
 
