@@ -359,7 +359,7 @@ async def test_administrators_see_what_waits_without_what_it_opens(
     (shown,) = (await boss.done("GET", "/mail?state=waiting"))["items"]
     assert shown["id"] == id_ and shown["state"] == "waiting" and shown["attempts"] >= 1
     one = await boss.done("GET", f"/mail/{id_}")
-    assert one["to"] == "ada@example.com" and "token=…" in one["text"].replace("%E2%80%A6", "…")
+    assert one["to"] == "ada@example.com" and "token=..." in one["text"]
     assert "ml_" not in str(one)
     box.answer = lambda _: None
     await boss.done("POST", f"/mail/{id_}/retry")

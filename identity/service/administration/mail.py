@@ -21,8 +21,8 @@ from identity.records import audit
 from identity.service.wiring import Services
 
 State = Literal["waiting", "sent", "given_up"]
-WITHHELD = "…"
-"""In place of what a link would say."""
+WITHHELD = "..."
+"""In place of what a link would say; dots of ASCII, which an address can hold."""
 
 
 class Shown(NamedTuple):
