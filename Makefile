@@ -83,7 +83,7 @@ coverage: $(VENV)/.dev ## The tests with branch coverage, at least 95 % where th
 fuzz: $(VENV)/.dev ## The generated tests, for much longer than `make test` runs them
 	HYPOTHESIS_PROFILE=fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m fuzz $(ARGS)
 
-bench: $(VENV)/.dev ## Measure everything and write docs/performance.md (needs wrk; a quarter of an hour)
+bench: $(VENV)/.dev ## Measure everything and write docs/performance.md (needs wrk; most of an hour)
 	$(BIN)/python -m bench $(ARGS)
 
 bench-smoke: $(VENV)/.dev ## Half a minute: does the harness work? It judges no time

@@ -182,7 +182,7 @@ def main() -> int:
     }
     for part, measure in more.items():
         if part in parts:
-            report.add_figures(measure(options))
+            report.add_figures(part, measure(options))
     if not options.no_report:
         report.write()
     return 0

@@ -1,21 +1,34 @@
-"""What was measured, printed as it comes and written to docs/performance.md and a picture."""
+"""What was measured: printed as it comes, kept in docs/performance.json part by part, and shown in
+docs/performance.md and a picture.
 
+A run that measures some parts leaves the others as they were, with their dates: all of it takes
+longer than a machine is quiet.
+"""
+
+import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
+from typing import Any
 
 from bench.measure import Series
 from tests.databases import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
+KEPT = ROOT / "docs" / "performance.json"
 PICTURE = ROOT / "docs" / "performance.svg"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 PACKAGES = (
     "uvicorn", "uvloop", "httptools", "fastapi", "starlette", "sqlalchemy", "sqlmodel", "psycopg",
     "python-jose", "cryptography", "bcrypt", "orjson",
 )  # fmt: skip
+JOBS = ("job", "requests/s", "spread", "p50 ms", "p99 ms", "× floor", "goal", "p99 × floor's")
+FIGURES = ("what", "measured", "goal", "met", "run")
+
+Part = dict[str, Any]
+"""As JSON: `on`, `how`, `jobs` and `figures` as rows of cells, `ratios` as [job, ratio, goal]."""
 
 
 @dataclass(frozen=True)
@@ -41,89 +54,100 @@ class Figure:
         )
 
     @property
-    def row(self) -> str:
+    def cells(self) -> list[str]:
         mark = ("yes" if self.met else "**no**") if self.goal else ""
-        return f"| {self.name} | {self.value:.2f} {self.unit} | {self.goal} | {mark} |"
+        return [self.name, f"{self.value:.2f} {self.unit}".strip(), self.goal, mark]
 
 
 class Report:
     def __init__(self, rounds: int, seconds: float) -> None:
-        self._method = f"{rounds} interleaved rounds of {seconds:g} s a job"
-        self._jobs: dict[str, list[Series]] = {}
-        self._figures: list[Figure] = []
+        self._run = {
+            "on": f"{date.today():%d %B %Y}",
+            "how": f"Python {platform.python_version()}, {platform.machine()}, two cores: the "
+            f"server on one, the load on the other; {rounds} interleaved rounds of {seconds:g} s a "
+            "job, medians. " + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        }
+        self._parts: dict[str, Part] = {}
 
-    def add_jobs(self, dialect: str, series: list[Series], figures: Iterable[Figure]) -> None:
-        self._jobs[dialect] = series
-        _say(f"{dialect}: requests/s on one core")
-        for row in _table(series):
-            _say(row)
-        self.add_figures(figures)
+    def add_jobs(self, part: str, series: Sequence[Series], figures: Iterable[Figure]) -> None:
+        rows = [_cells(one) for one in series]
+        _say(f"{part}: requests/s on one core")
+        for row in (JOBS, *rows):
+            _say(_row(row))
+        self.add_figures(part, figures)
+        ratios = [[one.name, round(one.ratio, 3), one.goal] for one in series]
+        self._parts[part] |= {"jobs": rows, "ratios": ratios}
 
-    def add_figures(self, figures: Iterable[Figure]) -> None:
+    def add_figures(self, part: str, figures: Iterable[Figure]) -> None:
+        rows = []
         for figure in figures:
-            self._figures.append(figure)
-            _say(figure.row)
+            rows.append(figure.cells)
+            _say(_row(figure.cells))
+        self._parts[part] = {**self._run, "figures": rows}
 
     def write(self) -> None:
+        """What other runs have measured stays."""
+        kept = json.loads(KEPT.read_text()) | self._parts
+        KEPT.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
         before, _, rest = PAGE.read_text().partition(BEGIN)
         after = rest.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n{self._measured()}\n{END}{after}")
-        self._draw()
-
-    def _measured(self) -> str:
-        versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        lines = [
-            f"{date.today():%d %B %Y}, Python {platform.python_version()}, {platform.machine()}, "
-            f"two cores: the server on one, the load on the other; {self._method}, medians. "
-            f"{versions}.",
-        ]
-        for dialect, series in self._jobs.items():
-            lines += ["", f"### {dialect}", "", *_table(series)]
-        lines += [
-            "",
-            "### Other figures",
-            "",
-            "| what | measured | goal | met |",
-            "|---|---|---|---|",
-        ]
-        lines += [figure.row for figure in self._figures]
-        return "\n".join(lines)
-
-    def _draw(self) -> None:
-        import matplotlib as mpl
-
-        mpl.use("svg")
-        mpl.rcParams["svg.hashsalt"] = "identity"
-        from matplotlib import pyplot as plt
-
-        series = self._jobs.get("sqlite", [])
-        names = [one.name for one in reversed(series)]
-        figure, axes = plt.subplots(figsize=(8, 0.5 * len(names) + 1.2))
-        axes.barh(names, [one.ratio for one in reversed(series)], color="#3b6ea5", height=0.6)
-        for at, one in enumerate(reversed(series)):
-            if one.goal is not None:
-                axes.plot([one.goal, one.goal], [at - 0.4, at + 0.4], color="#c0392b")
-        axes.set_xlim(0, max([1.0, *(one.ratio for one in series)]))
-        axes.set_xlabel("share of a bare ASGI answer's rate (red: goal)")
-        axes.spines[["top", "right"]].set_visible(False)
-        figure.tight_layout()
-        figure.savefig(PICTURE, metadata={"Date": None, "Creator": None})
+        PAGE.write_text(f"{before}{BEGIN}\n{shown(kept)}\n{END}{after}")
+        _draw(kept["sqlite"]["ratios"])
 
 
-def _table(series: list[Series]) -> list[str]:
-    rows = [
-        "| job | requests/s | spread | p50 ms | p99 ms | × floor | goal | p99 × floor's |",
-        "|---|---|---|---|---|---|---|---|",
+def shown(parts: Mapping[str, Part]) -> str:
+    runs = list(dict.fromkeys((part["on"], part["how"]) for part in parts.values()))
+    lines = [f"{number}. {on}, {how}." for number, (on, how) in enumerate(runs, 1)]
+    for name, part in parts.items():
+        if "jobs" in part:
+            number = runs.index((part["on"], part["how"])) + 1
+            lines += ["", f"### {name}", "", f"Run {number}.", "", *_table(JOBS, part["jobs"])]
+    others = [
+        [*row, str(runs.index((part["on"], part["how"])) + 1)]
+        for part in parts.values()
+        for row in part["figures"]
     ]
-    for one in series:
-        goal = f"≥ {one.goal:g}" if one.goal is not None else ""
-        missed = one.goal is not None and one.ratio < one.goal
-        ratio = f"**{one.ratio:.2f}**" if missed else f"{one.ratio:.2f}"
-        rows.append(
-            f"| {one.name} | {one.rate:,.0f} | {one.spread:.0%} | {one.p50:.2f} | {one.p99:.2f} "
-            f"| {ratio} | {goal} | {one.p99 / one.floor_p99:.1f} |"
-        )
-    return rows
+    return "\n".join([*lines, "", "### Other figures", "", *_table(FIGURES, others)])
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [_row(head), "|---" * len(head) + "|", *map(_row, rows)]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(one: Series) -> list[str]:
+    goal = f"≥ {one.goal:g}" if one.goal is not None else ""
+    missed = one.goal is not None and one.ratio < one.goal
+    ratio = f"**{one.ratio:.2f}**" if missed else f"{one.ratio:.2f}"
+    return [
+        one.name, f"{one.rate:,.0f}", f"{one.spread:.0%}", f"{one.p50:.2f}", f"{one.p99:.2f}",
+        ratio, goal, f"{one.p99 / one.floor_p99:.1f}",
+    ]  # fmt: skip
+
+
+def _draw(ratios: Sequence[tuple[str, float, float | None]]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "identity"
+    from matplotlib import pyplot as plt
+
+    jobs = list(reversed(ratios))
+    figure, axes = plt.subplots(figsize=(8, 0.5 * len(jobs) + 1.2))
+    axes.barh(
+        [name for name, _, _ in jobs], [ratio for _, ratio, _ in jobs], color="#3b6ea5", height=0.6
+    )
+    for at, (_, _, goal) in enumerate(jobs):
+        if goal is not None:
+            axes.plot([goal, goal], [at - 0.4, at + 0.4], color="#c0392b")
+    axes.set_xlim(0, max([1.0, *(ratio for _, ratio, _ in jobs)]))
+    axes.set_xlabel("share of a bare ASGI answer's rate (red: goal)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(PICTURE, metadata={"Date": None, "Creator": None})
 
 
 def _say(line: str) -> None:
