@@ -240,7 +240,9 @@ def test_pruning_takes_what_the_set_has_made_and_its_files_have_no_longer(
         "- trusted issuer https://cluster.example.com",
         "- role clerk",
         "- scope orders:read",
+        "    lost by 3 roles, 1 client",
         "- scope orders:write",
+        "    lost by 2 roles",
     ]
     assert done.err == "Set default: 6 removed, 1 unchanged.\n"
     assert names(db, Client.id) == {"first-party"}
@@ -455,7 +457,7 @@ def test_a_renamed_scope_is_another_one(apply: Apply, db: Database) -> None:
     apply("scopes: {a: }\nroles: {r: {scopes: [a]}}")
     done = apply("scopes: {b: }\nroles: {r: {scopes: [b]}}", "--prune")
     assert done.out.splitlines() == [
-        "+ scope b", "~ role r", "    scopes: + b, - a", "- scope a",
+        "+ scope b", "~ role r", "    scopes: + b, - a", "- scope a", "    lost by 2 roles",
     ]  # fmt: skip
     assert "a" not in names(db, Scope.name)
 
