@@ -30,6 +30,7 @@ from identity.settings import Settings
 from identity.store import changes
 from identity.tokens.sessions.table import BrowserSession
 from tests.authenticators import Authenticator
+from tests.pictures import png
 from tests.second_factors import App
 from tests.world import PASSWORD, bearer, claims_of
 
@@ -239,13 +240,13 @@ def living() -> Login:
 
 
 @schemathesis.hook
-def before_call(_: Any, case: Any, __: Any) -> None:
+def before_call(_: Any, case: Any, sent: Any) -> None:
     """Cases are made ahead of their calls, and the case before may have ended the token."""
     if case.headers and Administrator.login is not None:
-        sent = case.headers.get("authorization")
-        if sent in bearer(Administrator.login.access_token).values():
+        token = case.headers.get("authorization")
+        if token in bearer(Administrator.login.access_token).values():
             case.headers.update(bearer(living().access_token))
-    _put_right(case)
+    _put_right(case, sent)
 
 
 @schemathesis.hook
@@ -255,7 +256,7 @@ def after_call(_: Any, case: Any, response: Any) -> None:
         API.delete("/lockdown", headers=bearer(living().access_token)).raise_for_status()
 
 
-def _put_right(case: Any) -> None:
+def _put_right(case: Any, sent: dict[str, Any]) -> None:
     """Let every other case that names a token, a password or a session name one that exists.
 
     Only valid cases: what is meant to be refused stays as it is.
@@ -313,6 +314,8 @@ def _put_right(case: Any) -> None:
             giver = bearer(new_login().access_token)
             address = f"/users/{user_id}/enrolment-links"
             API.post(address, json={"reason": "lost"}, headers=giver).raise_for_status()
+    elif path.endswith("/logo"):
+        _with_logo(case, sent)
     elif path == "/users/me/notices":
         case.headers.update(bearer(new_login().access_token))
     elif path == f"{TOTP}/confirm":
@@ -371,6 +374,22 @@ def _put_right(case: Any) -> None:
     elif body.keys() - {"username"} == {"current_password", "new_password"}:
         right = {"current_password": PASSWORD, "new_password": secrets.token_urlsafe(12)}
         case.body = body | right | ({"username": new_user()} if "username" in body else {})
+
+
+def _with_logo(case: Any, sent: dict[str, Any]) -> None:
+    """`sent` takes the place of a body: bytes would be none that the document describes."""
+    address, picture = "/branding/logo", {"content-type": "image/png"}
+    if case.path_parameters:
+        case.path_parameters["client_id"] = new_client()
+        address = f"/clients/{case.path_parameters['client_id']}/logo"
+    for name in [name for name in case.headers if name.lower() == "if-match"]:
+        del case.headers[name]
+    if case.method == "PUT":
+        case.headers.update(picture)
+        sent["data"] = png()
+    else:
+        giver = bearer(new_login().access_token)
+        API.put(address, content=png(), headers=giver | picture).raise_for_status()
 
 
 def _grant() -> dict[str, str]:
