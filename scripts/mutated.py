@@ -63,6 +63,7 @@ class Forking:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         session.config.pluginmanager.unregister(name="terminalreporter")
+        gc.unfreeze()  # else `_become` finds no function that was there before the first test
         self._watch(session)
         for number, change in enumerate(self._changes):
             if time.time() > self._until:
