@@ -123,6 +123,12 @@ def beginning_with(session: Session, words: str, most: int) -> list[User]:
     return searching.search(session, words, most=most).users
 
 
+def few_enough(session: Session) -> bool:
+    """Whether one may look at everybody without making anybody wait."""
+    beyond = select(User.id).order_by(col(User.id)).offset(STRETCH).limit(1)
+    return session.exec(beyond).first() is None
+
+
 # --- Where a page ends, as text -------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlmodel import Session
 
 from identity.clock import utcnow
-from identity.directory.users.listing import Order, Wanted, beginning_with
+from identity.directory.users.listing import Order, Wanted, beginning_with, few_enough
 from identity.pages.console import lists
 from identity.pages.console.desk import Query
 from identity.pages.words import _
@@ -35,10 +35,11 @@ class Filters(NamedTuple):
         )
 
     def settled(self, session: Session) -> "Filters":
-        """Whoever begins with `q`; only where nobody does, whoever has it anywhere in their names,
-        which no index knows."""
-        parts = self.parts or bool(self.q and not beginning_with(session, self.q, 1))
-        return self._replace(parts=parts)
+        """Whoever begins with `q`; only where nobody does, whoever has it anywhere in their names.
+        No index knows that, so where there are many users it takes being asked for."""
+        if self.parts or not self.q or beginning_with(session, self.q, 1):
+            return self
+        return self._replace(parts=few_enough(session))
 
     def wanted(self) -> Wanted:
         return Wanted(

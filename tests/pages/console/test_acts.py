@@ -11,7 +11,7 @@ from sqlmodel import select
 from identity import clock
 from identity.directory.clients import accounts as clients
 from identity.directory.clients.settings import load
-from identity.directory.users import accounts
+from identity.directory.users import accounts, listing
 from identity.directory.users.table import User
 from tests.browsing import code_client
 from tests.pages.console.sitting import act, administrator, at, post, role, seated, sheet_of
@@ -240,6 +240,26 @@ async def test_people_are_found_by_how_they_begin_and_filtered(world: World) -> 
     assert (await browser.get(at("/users", after="nonsense!"))).status == 422
     page = await browser.get(at("/search", q="zoe"))
     assert page.title.startswith("zoe")  # straight there
+
+
+async def test_where_there_are_many_nobody_waits_for_a_search_within_all_names_unasked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    administrator(world)
+    with world.change() as session:
+        for n in range(30):
+            accounts.create(session, username=f"user{n:03}")
+    browser = await seated(world)
+    within = "Look within names too"
+    page = await browser.get(at("/users", q="ser02"))
+    assert "user029" in page.text and within not in page.text
+    monkeypatch.setattr(listing, "STRETCH", 20)
+    page = await browser.get(at("/users", q="ser02", status="active"))
+    assert "user029" not in page.text
+    link = re.search(f'href="([^"]+)">{within}', page.answer.text)
+    assert link is not None
+    page = await browser.get(html.unescape(link[1]))
+    assert "user029" in page.text and "user030" not in page.text and within not in page.text
 
 
 async def test_a_client_is_registered_by_its_kind(world: World) -> None:
