@@ -260,6 +260,11 @@ async def test_where_there_are_many_nobody_waits_for_a_search_within_all_names_u
     assert link is not None
     page = await browser.get(html.unescape(link[1]))
     assert "user029" in page.text and "user030" not in page.text and within not in page.text
+    # What is exported is what is listed.
+    link = re.search(r'href="([^"]*do=export[^"]*)"', page.answer.text)
+    assert link is not None
+    file = await post(browser, html.unescape(link[1]), {"act": "export", "format": "csv"})
+    assert "user029" in file.answer.text and "user001" not in file.answer.text
 
 
 async def test_a_client_is_registered_by_its_kind(world: World) -> None:
