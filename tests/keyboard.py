@@ -1,4 +1,4 @@
-"""A keyboard at a real browser: whoever types looks first where the focus is."""
+"""Somebody at a real browser: who types looks first where the focus is, and waits by looking."""
 
 from typing import Any
 
@@ -15,3 +15,16 @@ def enter(page: Any, field: str, *texts: str) -> None:
             page.keyboard.press("Tab")
         page.keyboard.type(text)
     page.keyboard.press("Enter")
+
+
+def until(page: Any, question: str) -> None:
+    """Ask the page until its answer is true, for as long as a slow machine may take.
+
+    Playwright's own `wait_for_function` asks the first time as a debugger may, and from then on as
+    the page itself, whose policy refuses evaluated words: it fails whenever the first answer is no.
+    """
+    for _ in range(600):
+        if page.evaluate(question):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"never true: {question}")

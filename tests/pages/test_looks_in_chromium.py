@@ -18,7 +18,7 @@ from identity.pages.console.screens import SCREENS
 from identity.pages.registry import PAGES
 from identity.service.administration import branding
 from identity.store import Database
-from tests.keyboard import enter
+from tests.keyboard import enter, until
 from tests.pictures import png
 from tests.serving import ADMIN_PASSWORD, Server
 
@@ -109,7 +109,7 @@ def test_a_brand_is_seen_in_both_schemes(chromium: Any, service: Server, db: Dat
     for scheme in ("light", "dark"):
         tab.page.emulate_media(color_scheme=scheme)
         tab.go("/sign-in")
-        tab.page.wait_for_function(LOADED)
+        until(tab.page, LOADED)
         seen[scheme] = [hexed(each) for each in tab.page.evaluate(LOOKED)]
         button, words, _ = seen[scheme]
         assert contrast(button, words) >= 4.5
@@ -130,7 +130,7 @@ def test_a_logo_is_chosen_and_seen_at_once(chromium: Any, service: Server, tmp_p
     tab.page.set_input_files("#logo", file)
     tab.page.click("button.primary")
     tab.page.wait_for_selector("[role=status]:has-text('Saved')")
-    tab.page.wait_for_function(LOADED)
+    until(tab.page, LOADED)
     assert tab.page.locator(".bar .brand img").get_attribute("alt") == "Identity"
     (tmp_path / "logo.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     tab.go("/console/branding?do=logo")

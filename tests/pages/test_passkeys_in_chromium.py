@@ -180,7 +180,7 @@ def test_it_is_added_once_renamed_and_removed_and_the_device_hears_of_it(tab: Ta
     tab.wait("Your password alone lets you in")
     can = "'signalAllAcceptedCredentials' in PublicKeyCredential"
     if tab.page.evaluate(can):
-        tab.page.wait_for_function("document.readyState === 'complete'")
+        tab.page.wait_for_load_state()
         assert gone(tab)
 
 

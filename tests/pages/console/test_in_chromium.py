@@ -14,7 +14,7 @@ from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.pages.console.screens import SCREENS
 from identity.store import Database
-from tests.keyboard import enter
+from tests.keyboard import enter, until
 from tests.serving import ADMIN_PASSWORD, Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -158,8 +158,9 @@ def test_the_numbers_of_the_overview_come_anew(
     other.sign_in()
     with page.expect_response(lambda answer: "part=live" in answer.url):
         page.clock.run_for(11_000)
-    page.wait_for_function(
-        f"Number(document.querySelector('[data-number=logins]').textContent) > {before}"
+    until(
+        page,
+        f"Number(document.querySelector('[data-number=logins]').textContent) > {before}",
     )
     other.close()
     tab.close()
