@@ -36,6 +36,10 @@ sys.dont_write_bytecode = False
 # As `identity serve` has it, roughly: most tests make little garbage that refers to itself.
 gc.set_threshold(10_000, 20, 20)
 
+# Whoever asks without a limit of its own waits as long as a busy machine takes.
+for phase in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
+
 # Where pytest makes its folders, unless somebody says where.
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folders.place(programs=True)))
 

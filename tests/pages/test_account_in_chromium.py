@@ -61,7 +61,7 @@ class Tab:
     def __init__(self, chromium: Any, service: Server, **options: Any) -> None:
         options.setdefault("viewport", DESK)
         self.context = chromium.new_context(**options)
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(60_000)
         self.page = self.context.new_page()
         self.url = service.url
         self.problems: list[str] = []

@@ -117,7 +117,7 @@ class Tab:
     def __init__(self, chromium: Any, service: Server, shop: Shop, **options: Any) -> None:
         options.setdefault("viewport", {"width": 1024, "height": 768})
         self.context = chromium.new_context(**options)
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(60_000)
         self.service, self.shop = service, shop
         self.page = self.context.new_page()
         self.problems: list[str] = []

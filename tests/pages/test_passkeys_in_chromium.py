@@ -23,7 +23,7 @@ class Tab:
 
     def __init__(self, chromium: Any, url: str, **options: Any) -> None:
         self.context = chromium.new_context(**options)
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(60_000)
         self.url, self.page, self.problems = url, self.context.new_page(), list[str]()
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
