@@ -39,6 +39,11 @@ class Load:
     caller: Caller = field(init=False)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
+    @classmethod
+    def on(cls, replicas: Replicas, dice: random.Random) -> "Load":
+        """With users of its own."""
+        return cls(replicas, dice, [replicas.user().username for _ in range(USERS)])
+
     @property
     def warm(self) -> bool:
         return {each.what for each in self.asked if each.well} >= RATES.keys()
@@ -153,24 +158,36 @@ def under_load(
     """`happen` takes the database away and gives it back; from its return on all is to be well
     soon. `reads_go_on`: what only asks is answered all the while. `longest`: seconds within which
     everything is answered."""
-    load = Load(replicas, dice, [replicas.user().username for _ in range(USERS)])
+    load, back = Load.on(replicas, dice), 0.0
+
+    def and_return() -> None:
+        nonlocal back
+        happen()
+        back = time.monotonic()
+        time.sleep(afterwards)
+
+    meanwhile(load, and_return)
+    seen = refusals(load, reads_go_on, longest)
+    seen.recovered(_judged(load, back)["recovery"][WAY])
+    return seen
+
+
+def meanwhile(load: Load, happen: Callable[[], None]) -> None:
+    """`happen` once each kind of request has been answered, under the load that ends with it."""
     stop = threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(load.run(stop)))
     thread.start()
     try:
         wait_until(lambda: load.warm, WARM, lambda: "nothing is answered at once")
         happen()
-        back = time.monotonic()
-        time.sleep(afterwards)
     finally:
         stop.set()
         thread.join()
-    return _judged(load, back, time.monotonic(), reads_go_on, longest)
 
 
-def _judged(load: Load, back: float, ended: float, reads_go_on: bool, longest: float) -> Outcome:
-    found: dict[str, Any] = judged(load.asked, {WAY: [back]}, [WAY], 0.0, ended)
-    seen = Outcome()
+def refusals(load: Load, reads_go_on: bool = False, longest: float = LONGEST) -> Outcome:
+    """What was promised of every answer, of whatever was taken away."""
+    found, seen = _judged(load, time.monotonic()), Outcome()
     seen.see(not found["wrong"], f"{found['wrong']} wrong answers")
     seen.see(not found["odd_count"], f"{found['odd_count']} other answers: {found['odd']}")
     silent = found["without_retry_after"]
@@ -184,7 +201,10 @@ def _judged(load: Load, back: float, ended: float, reads_go_on: bool, longest: f
         seen.see(not failed, f"{failed} questions were refused")
         slow = sum(not each.well for each in questions) - failed
         seen.strain(not slow, f"{slow} questions were not answered at once")
-    seen.recovered(found["recovery"][WAY])
     seen.measured |= {"requests": found["requests"], "refused": found["refused"],
                       "longest answer, s": found["longest"]}  # fmt: skip
     return seen
+
+
+def _judged(load: Load, back: float) -> dict[str, Any]:
+    return judged(load.asked, {WAY: [back]}, [WAY], 0.0, time.monotonic())

@@ -149,7 +149,7 @@ class Replicas:
         )  # fmt: skip
         self.servers = [self.start() for _ in range(count)]
         self.db = open_database(self.settings)
-        self._ends.callback(self.db.close)
+        self._ends.callback(lambda: self.db.close())
         self._hash = PasswordHasher(4).hash(PASSWORD)
         self.secret = mint("cs")
         self._register()
@@ -172,6 +172,13 @@ class Replicas:
             for line in opened:
                 ends.callback(line.close)
             yield opened
+
+    @contextmanager
+    def without_it(self) -> Iterator[None]:
+        """This process has no part in the database."""
+        self.db.close()
+        yield
+        self.db = open_database(self.settings)
 
     def close(self) -> None:
         self._ends.close()

@@ -9,6 +9,7 @@ from tests.faults import (
     migrating,
     postgresql,
     racing,
+    reading_only,
     rolling,
     rotating,
     stages,
@@ -91,6 +92,13 @@ ROWS = (
         "SQLite full", f"its disk is full: {SAID}; introspection goes on; the file is whole",
         files.on_a_small_disk, files.full, 50, databases=SQLITE, goal=1.0,
         lacking=files.no_mounts,
+    ),
+    Row(
+        "SQLite read-only",
+        f"its file system turns so, as after an error of the disk: {SAID}; introspection goes on; "
+        "once it is repaired, nothing acknowledged is lost",
+        reading_only.on_ext4, reading_only.turned, 50, databases=SQLITE,
+        lacking=reading_only.lacking,
     ),
     Row(
         "SQLite locked", f"another process writes for up to 7 s: {SAID}, but a write may wait 5 s; "
