@@ -59,7 +59,8 @@ def wait_until(ready: Callable[[], bool], seconds: float, failure: Callable[[], 
 class Postgres:
     """A PostgreSQL server on loopback with a password of its own, in a folder of its own.
 
-    `durable` keeps fsync and a disk, for tests that kill it and look at what survived.
+    `durable` keeps fsync and a disk, for tests that kill it and look at what survived. `host` and
+    `inside`: it listens elsewhere than on loopback, and is started by this command (root's) there.
     """
 
     def __init__(
@@ -68,12 +69,16 @@ class Postgres:
         durable: bool = False,
         options: Sequence[str] = (),
         standby_of: "Postgres | None" = None,
+        host: str = "127.0.0.1",
+        inside: Sequence[str] = (),
     ) -> None:
+        self._host, self._inside = host, inside
         self._folder = _folder(in_memory=not durable)
         self._as_user = _unprivileged(self._folder)
         self._binaries = _binaries(self._folder, self._as_user)
         self._options = [
             "unix_socket_directories=",
+            f"listen_addresses={host}",
             "max_connections=200",
             "max_wal_size=128MB",
             "autovacuum=off",
@@ -92,7 +97,7 @@ class Postgres:
         self.start()
 
     def url(self, database: str = "postgres") -> str:
-        return f"postgresql://identity:{self._password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://identity:{self._password}@{self._host}:{self.port}/{database}"
 
     def create(self, template: str = "template1") -> str:
         """The URL of a new database, a copy of `template`."""
@@ -106,14 +111,13 @@ class Postgres:
     def start(self) -> None:
         """Start on the same port with the same data; returns when it answers."""
         options = [part for option in self._options for part in ("-c", option)]
+        command = [self._binaries / "postgres", "-D", self._data, "-p", str(self.port), *options]
+        as_user = self._as_user
+        if self._inside:
+            ids = [f"--reuid={as_user['user']}", f"--regid={as_user['group']}", "--clear-groups"]
+            command, as_user = [*self._inside, "setpriv", *ids, *command], {}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self._data, "-p", str(self.port), *options],
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                **self._as_user,
-            )
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **as_user)
         wait_until(self._answers, 30, lambda: self._log.read_text(errors="replace"))
 
     def stop(self) -> None:

@@ -3,6 +3,7 @@
 from tests.faults import (
     asking,
     clocks,
+    cut_off,
     files,
     hostile,
     killing,
@@ -75,6 +76,12 @@ ROWS = (
     Row(
         "PostgreSQL frozen", f"SIGSTOP for up to 6 s: {SAID}",
         postgresql.mortal, postgresql.frozen, 100, databases=POSTGRESQL, goal=1.0,
+    ),
+    Row(
+        "PostgreSQL cut off",
+        f"every packet is dropped for up to 12 s, in a network of its own: {SAID}",
+        cut_off.at_the_end_of_a_wire, cut_off.cut_off, 100, databases=POSTGRESQL, goal=1.0,
+        lacking=cut_off.lacking,
     ),
     Row(
         "PostgreSQL's backends terminated", f"all of them, again and again: {SAID}",
