@@ -34,6 +34,7 @@ from identity.store import (
     select_of,
     value_of,
 )
+from identity.store.deadlines import left_since
 from identity.store.feed_postgresql import PostgresSource
 from identity.store.feed_sqlite import SqliteSource
 from identity.store.late import AGAIN, Written, over
@@ -148,6 +149,8 @@ class ChangeFeed:
         self._source: Source = self._sqlite or PostgresSource(url, db.histories)
         self._listeners: dict[str, list[Listener]] = {}
         self._waiting: list[asyncio.Future[None]] = []
+        self._came = 0.0
+        """When the first of those came."""
         self._asking: asyncio.Task[None] | None = None
         self.on_reset: Callable[[str], None] = lambda cause: None
         """Hears why everything was forgotten: `start`, `connection` (it was lost) or `history`
@@ -171,6 +174,8 @@ class ChangeFeed:
                 await self._look()
             return
         waiter = asyncio.get_running_loop().create_future()
+        if not self._waiting:
+            self._came = time.monotonic()
         self._waiting.append(waiter)
         if self._asking is None:
             # Of nobody's context: it serves many, and has a deadline of its own.
@@ -195,18 +200,20 @@ class ChangeFeed:
                 waiting, self._waiting = self._waiting, []
                 error: Exception | None = None
                 try:
-                    await self._look()
+                    async with asyncio.timeout(left_since(self._came)):
+                        await self._look()
                 except Exception as caught:
                     error = caught
-                    if isinstance(caught.__cause__, TimeoutError):
-                        # Those who came meanwhile would wait as long again.
-                        waiting += self._waiting
-                        self._waiting = []
+                    # Those who came meanwhile would wait as long again.
+                    waiting += self._waiting
+                    self._waiting = []
                 for waiter in waiting:
                     if waiter.done():  # cancelled
                         continue
                     if error is None:
                         waiter.set_result(None)
+                    elif isinstance(error, TimeoutError):
+                        waiter.set_exception(Unavailable(audit="change feed: no answer in time"))
                     elif isinstance(error, Unavailable):
                         waiter.set_exception(Unavailable(error.retry_after, audit=error.audit))
                     else:  # a defect; nobody may wait for ever because of it

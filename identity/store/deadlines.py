@@ -22,6 +22,11 @@ def arrived() -> None:
     _until.set(time.monotonic() + BUDGET)
 
 
+def left_since(came: float) -> float:
+    """Seconds that a question may take that is asked for several; the first of them `came` then."""
+    return max(came + BUDGET - time.monotonic(), LEAST)
+
+
 def left() -> float:
     """Seconds that a question may take now."""
     until = _until.get()

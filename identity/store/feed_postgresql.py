@@ -2,14 +2,12 @@
 
 Nobody waits for anybody: writers commit as they come, and the rule of `store.positions` finds what
 came out of order. A connection that is lost takes its position along: the next one may lead to
-another server, so whoever follows begins anew.
+another server, so whoever follows begins anew. How long that may take is said by whoever asks.
 """
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from identity.errors import Unavailable
-from identity.store.deadlines import BUDGET
 from identity.store.feed_questions import FOREIGN, KNOWN, NEWEST, NEXT_PAGE, OPEN, QUIET
 from identity.store.histories import Histories
 from identity.store.positions import (
@@ -53,12 +51,11 @@ class PostgresSource:
 
         await self.close()
         try:
-            async with asyncio.timeout(BUDGET):
-                self._connection = await AsyncConnection.open(
-                    self._url, self._histories, application_name=FEED
-                )
-                return await self._newest()
-        except (self._psycopg.Error, OSError, TimeoutError) as error:
+            self._connection = await AsyncConnection.open(
+                self._url, self._histories, application_name=FEED
+            )
+            return await self._newest()
+        except (self._psycopg.Error, OSError) as error:
             await self.close()
             raise Unavailable(audit=f"change feed: {type(error).__name__}: {error}") from error
         except BaseException:
@@ -69,11 +66,7 @@ class PostgresSource:
         if not self.steady:
             return None
         try:
-            async with asyncio.timeout(BUDGET):
-                return await self._follow(position, tell)
-        except TimeoutError as error:
-            await self.close()
-            raise Unavailable(audit="change feed: no answer in time") from error
+            return await self._follow(position, tell)
         except (self._psycopg.Error, OSError):
             await self.close()
             return None  # another connection may do, and begins anew

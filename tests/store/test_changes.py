@@ -1,6 +1,7 @@
 """The change feed: what it hears, in which order, and whom one question answers."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
@@ -12,7 +13,7 @@ from sqlmodel import func, select
 
 from identity.clock import frozen
 from identity.errors import Unavailable
-from identity.store import Database, changes
+from identity.store import Database, changes, deadlines
 from identity.store.changes import KEPT, ChangeFeed
 from identity.store.histories import Histories
 from identity.store.positions import PAGE, Position, Row, Tell
@@ -320,6 +321,66 @@ async def test_a_failed_look_fails_all_who_wait_and_nobody_after(
     await source.answer()
     await after
     assert heard == [("token", "revoked", "meanwhile")]
+
+
+@one_dialect
+async def test_whoever_came_while_a_look_was_failing_does_not_wait_for_another(
+    shared: ChangeFeed, source: SlowSource
+) -> None:
+    """Where packets are lost, the first may take seconds to fail, and so may the next."""
+    source.failing = Unavailable(audit="no route to host")
+    first = asyncio.create_task(shared.catch_up())
+    await settle()
+    late = asyncio.create_task(shared.catch_up())
+    await source.answer()
+    assert source.sent == 1
+    assert isinstance(first.exception(), Unavailable)
+    assert isinstance(late.exception(), Unavailable)
+
+
+@one_dialect
+async def test_a_look_has_as_long_as_the_first_who_waits_for_it(
+    shared: ChangeFeed, source: SlowSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def left_since(came: float) -> float:
+        asked.append(came)
+        return deadlines.left_since(came)
+
+    monkeypatch.setattr(changes, "left_since", left_since)
+    first = asyncio.create_task(shared.catch_up())
+    await settle()
+    before = time.monotonic()
+    second = asyncio.create_task(shared.catch_up())
+    await settle()
+    after = time.monotonic()
+    third = asyncio.create_task(shared.catch_up())
+    await source.answer()
+    await source.answer()
+    await asyncio.gather(first, second, third)
+    assert before <= asked[1] <= after
+
+
+@pytest.mark.deadlines
+def test_who_has_waited_long_still_gets_a_moment() -> None:
+    now = time.monotonic()
+    assert deadlines.left_since(now - 60) == deadlines.LEAST
+    assert deadlines.LEAST < deadlines.left_since(now) <= deadlines.BUDGET
+
+
+@one_dialect
+async def test_a_look_that_is_not_answered_in_time_is_unavailable(
+    shared: ChangeFeed, source: SlowSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadlines, "BUDGET", 0.0)
+    monkeypatch.setattr(deadlines, "LEAST", 0.0)
+    with pytest.raises(Unavailable):
+        await shared.catch_up()
+    monkeypatch.undo()
+    after = asyncio.create_task(shared.catch_up())
+    await source.answer()
+    await after
 
 
 @one_dialect
