@@ -22,18 +22,20 @@ class Wire:
     """A network namespace with one wire to it, over a bridge: out of the bridge, whatever is sent
     either way is lost."""
 
-    def __init__(self) -> None:
-        number = os.getpid() % 100_000
-        self.space, self._bridge, self._end = f"idf-{number}", f"idfb{number}", f"idfe{number}"
+    def __init__(self, name: str = "idf") -> None:
+        self.space = f"{name}{os.getpid() % 100_000}"
+        self._bridge, self._end = f"{self.space}b", f"{self.space}e"
 
     @property
     def inside(self) -> list[str]:
         return ["ip", "netns", "exec", self.space]
 
-    def lay(self) -> None:
+    def lay(self, address: bool = True) -> None:
+        """Without `address` it only shows that it could be."""
         _ip("netns", "add", self.space)
         _ip("link", "add", self._bridge, "type", "bridge")
-        _ip("address", "add", f"{HERE}/30", "dev", self._bridge)
+        if address:
+            _ip("address", "add", f"{HERE}/30", "dev", self._bridge)
         _ip("link", "set", self._bridge, "up")
         _ip("link", "add", self._end, "type", "veth", "peer", "name", "eth0", "netns", self.space)
         _ip("-n", self.space, "address", "add", f"{THERE}/30", "dev", "eth0")
@@ -72,9 +74,14 @@ class Far(Postgres):
 def lacking() -> str:
     if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("setpriv"):
         return "it makes a network of its own, and needs to be root and ip for that"
-    probe = ["unshare", "-n", "ip", "link", "add", "type", "bridge"]
-    done = subprocess.run(probe, capture_output=True, text=True)
-    return f"it may not make a network here: {done.stderr.strip()}" if done.returncode else ""
+    wire = Wire("idt")
+    try:
+        wire.lay(address=False)
+    except subprocess.CalledProcessError as error:
+        return f"it may not make a network here: {error.stderr.strip()}"
+    finally:
+        wire.remove()
+    return ""
 
 
 @contextmanager

@@ -4,6 +4,7 @@ errors: from then on nothing is written, until somebody repairs it and starts th
 import random
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +58,19 @@ class OnDisk:
 
 def lacking() -> str:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    return f"it needs {', '.join(missing)}" if missing else no_mounts()
+    if reason := f"it needs {', '.join(missing)}" if missing else no_mounts():
+        return reason
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Disk(Path(folder) / "disk.img", Path(folder) / "disk")
+        try:
+            disk.make()
+            disk.mount()
+            disk.fail()
+        except subprocess.CalledProcessError as error:
+            return f"it may not make a file system here: {error.stderr.strip()}"
+        finally:
+            disk.remove()
+    return ""
 
 
 @contextmanager

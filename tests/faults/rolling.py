@@ -1,120 +1,84 @@
-"""Servers are stopped and started one after the other behind HAProxy, under load: nobody who asks
-through it notices."""
+"""Servers are stopped and started one after the other behind a proxy, under load, and replaced by
+those of the next version: nobody who asks through it notices."""
 
-import csv
 import itertools
 import random
-import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tests.databases import free_port, wait_until
+from tests.databases import environment
+from tests.faults.proxies import HAProxy, Nginx, Proxy, in_front
 from tests.faults.replicas import BROKEN, Line, Replicas, settings_of
 from tests.serving import Server
 from tests.trials.row import Outcome, Place
+from tests.upgrade import before
 
 DRAIN = "2s"
 """IDENTITY_DRAIN: a few times what HAProxy takes to notice."""
 CLIENTS = 4
-SERVERS = ("one", "two")
 PAUSE = 0.01
 """Seconds between two requests of a client."""
-CONFIGURATION = """
-global
-    log stdout format raw local0
-    maxconn 200
-defaults
-    mode http
-    log global
-    timeout connect 1s
-    timeout client 60s
-    timeout server 60s
-frontend watched
-    bind 127.0.0.1:{watched}
-    stats enable
-    stats uri /stats
-frontend identity
-    bind 127.0.0.1:{front}
-    default_backend identity
-backend identity
-    balance roundrobin
-    option httpchk
-    http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host identity
-    http-check expect status 200
-    option http-buffer-request
-    retries 2
-    option redispatch 1
-    retry-on conn-failure empty-response
-    acl asks method GET HEAD
-    acl asks path /introspect
-    http-request disable-l7-retry unless asks
-    default-server inter 200ms fall 2 rise 1
-    server one 127.0.0.1:{one} check
-    server two 127.0.0.1:{two} check
-"""
-
-
-def no_haproxy() -> str:
-    return "" if shutil.which("haproxy") else "haproxy is not installed"
 
 
 @dataclass
 class Rolling:
+    """`settings`: what servers are told. `servers`: those behind the proxy."""
+
     replicas: Replicas
+    settings: dict[str, str]
     folder: Path
-    url: str
-    front: int
-    watched: int
+    servers: list[Server]
+    proxy: Proxy
 
     def restart(self, number: int) -> None:
-        """Stop one in good order, and start one in its place that is asked by HAProxy again."""
-        old = self.replicas.servers[number]
+        """Stop one in good order, and start one of this version in its place."""
+        old = self.servers[number]
         assert old.stop(30) == 0
-        settings = settings_of(self.url, self.folder) | {"DRAIN": DRAIN}
-        self.replicas.servers[number] = Server(self.folder, settings, port=old.port)
-        wait_until(self.whole, 30, lambda: "haproxy does not take it back")
-
-    def whole(self) -> bool:
-        """Whether HAProxy asks both."""
-        said = Line(self.watched, "").get("/stats;csv").body.decode()
-        servers = [row for row in csv.DictReader(said.splitlines()) if row["svname"] in SERVERS]
-        return [row["status"] for row in servers] == ["UP"] * len(SERVERS)
+        self.servers[number] = Server(self.folder, self.settings, port=old.port)
+        self.proxy.wait()
 
 
 @contextmanager
-def behind_haproxy(database: str, place: Place) -> Iterator[Rolling]:
+def _behind(
+    kind: Callable[[list[int], Path], Proxy], database: str, place: Place
+) -> Iterator[Rolling]:
     url = place.templates.fresh(database, place.folder)
     with ExitStack() as ends:
         ends.callback(place.templates.discard, url)
         replicas = Replicas(url, place.folder, 2, DRAIN=DRAIN)
         ends.callback(replicas.close)
-        front, watched = free_port(), free_port()
-        one, two = (server.port for server in replicas.servers)
-        file = place.folder / "haproxy.cfg"
-        file.write_text(CONFIGURATION.format(front=front, watched=watched, one=one, two=two))
-        log = ends.enter_context((place.folder / "haproxy.log").open("wb"))
-        process = subprocess.Popen(["haproxy", "-db", "-f", str(file)], stdout=log, stderr=log)
-        ends.callback(process.wait, 10)
-        ends.callback(process.kill)
-        stage = Rolling(replicas, place.folder, url, front, watched)
-        ends.callback(lambda: [server.stop() for server in replicas.servers])
-        wait_until(lambda: _answers(stage), 20, lambda: "haproxy does not answer")
-        wait_until(stage.whole, 20, lambda: "haproxy does not see both")
-        yield stage
+        yield ends.enter_context(
+            _rolling(kind, replicas, settings_of(url, place.folder), replicas.servers, place.folder)
+        )
 
 
-def _answers(stage: Rolling) -> bool:
-    try:
-        return Line(stage.front, stage.replicas.secret).get("/readyz").status == 200
-    except BROKEN:
-        return False
+behind_haproxy = partial(_behind, HAProxy)
+behind_nginx = partial(_behind, Nginx)
+
+
+@contextmanager
+def _rolling(
+    kind: Callable[[list[int], Path], Proxy],
+    replicas: Replicas, settings: dict[str, str], servers: list[Server], folder: Path,
+) -> Iterator[Rolling]:  # fmt: skip
+    proxy = kind([server.port for server in servers], folder)
+    with in_front(proxy, folder) as front:
+        settings = settings | {"DRAIN": DRAIN}
+        stage = Rolling(replicas, settings, folder, list(servers), front)
+        try:
+            yield stage
+        finally:
+            for server in stage.servers:
+                server.stop(30)
 
 
 def one_after_the_other(stage: Rolling, dice: random.Random) -> Outcome:
@@ -123,7 +87,7 @@ def one_after_the_other(stage: Rolling, dice: random.Random) -> Outcome:
 
     def client(username: str) -> None:
         """Logs in, refreshes, asks: as a client on a connection that it keeps."""
-        line = Line(stage.front, ours.secret)
+        line = Line(stage.proxy.front, ours.secret)
         login = line.log_in(username)
         for turn in itertools.count():
             if stop.wait(PAUSE):
@@ -156,3 +120,39 @@ def one_after_the_other(stage: Rolling, dice: random.Random) -> Outcome:
     seen.see(not failed, f"failed: {failed}")
     seen.measured["requests"] = sum(counted.values())
     return seen
+
+
+# --- The next version ----------------------------------------------------------------------------
+
+
+@contextmanager
+def version_before(database: str, place: Place) -> Iterator[tuple[Place, Path]]:
+    """Its code, from this checkout's history."""
+    yield place, before.code(place.folder / "before")
+
+
+def upgraded(stage: tuple[Place, Path], dice: random.Random) -> Outcome:
+    """Two servers of the version before, on the database that it made; then, under load, the
+    schema's expansion and one server of this version after the other in their place."""
+    place, code = stage
+    postgres = place.templates.postgres
+    folder = place.folder / f"upgrade-{dice.getrandbits(32):08x}"
+    folder.mkdir()
+    url = postgres.create()
+    with ExitStack() as ends:
+        ends.callback(postgres.drop, url)
+        settings = settings_of(url, folder)
+        theirs = {name: value for name, value in settings.items() if name != "MAIL_FOLDER"}
+        older = []
+        for _ in range(2):
+            server = Server(folder, theirs | {"DRAIN": DRAIN}, code=code)
+            ends.callback(server.stop, 30)
+            older.append(server)
+        subprocess.run(
+            [sys.executable, "-m", "identity", "migrate"], check=True, capture_output=True,
+            cwd=folder, env=environment(**settings),
+        )  # fmt: skip
+        replicas = Replicas(url, folder, 0)
+        ends.callback(replicas.close)
+        rolling = ends.enter_context(_rolling(HAProxy, replicas, settings, older, folder))
+        return one_after_the_other(rolling, dice)

@@ -9,6 +9,7 @@ from tests.faults import (
     killing,
     migrating,
     postgresql,
+    proxies,
     racing,
     reading_only,
     rolling,
@@ -79,8 +80,8 @@ ROWS = (
     ),
     Row(
         "PostgreSQL cut off",
-        f"every packet is dropped for up to 12 s, in a network of its own: {SAID}; Linux asks again "
-        "after a second whether the other end is there",
+        f"every packet is dropped for up to 12 s, in a network of its own: {SAID}; a second "
+        "passes until Linux tries to connect again",
         cut_off.at_the_end_of_a_wire, cut_off.cut_off, 100, databases=POSTGRESQL, goal=2.0,
         lacking=cut_off.lacking,
     ),
@@ -122,7 +123,19 @@ ROWS = (
     Row(
         "rolling restart",
         "SIGTERM to one server after the other behind HAProxy, under load: no request fails",
-        rolling.behind_haproxy, rolling.one_after_the_other, 50, lacking=rolling.no_haproxy,
+        rolling.behind_haproxy, rolling.one_after_the_other, 50, lacking=proxies.no_haproxy,
+    ),
+    Row(
+        "rolling restart behind nginx",
+        "the same behind nginx, which asks nobody whether they are ready: no request fails",
+        rolling.behind_nginx, rolling.one_after_the_other, 50, lacking=proxies.no_nginx,
+    ),
+    Row(
+        "upgrade",
+        "two servers of the version before, on its database: the schema is expanded, and one after "
+        "the other is replaced behind HAProxy, under load: no request fails",
+        rolling.version_before, rolling.upgraded, 50, databases=POSTGRESQL,
+        lacking=proxies.no_haproxy,
     ),
     Row(
         "migration killed",
