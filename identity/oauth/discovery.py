@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from identity.authentication import certificates
 from identity.authentication.clients import BY_CERTIFICATE, METHODS
 from identity.authentication.levels import reachable
+from identity.authentication.mail.kinds import LANGUAGES
 from identity.authentication.passkeys.relying import RelyingParty
 from identity.directory.access.granting import OPENID
 from identity.directory.users.claims import CLAIMS
@@ -83,7 +84,7 @@ def metadata(
         "require_pushed_authorization_requests": False,
         "prompt_values_supported": [name for name in PROMPTS if name != "create"],
         "acr_values_supported": list(reachable(passkeys=RelyingParty.of(settings).possible)),
-        "ui_locales_supported": ["en"],
+        "ui_locales_supported": list(LANGUAGES),
         "scopes_supported": list(OPENID),
         "subject_types_supported": ["public", "pairwise"],
         "id_token_signing_alg_values_supported": algorithms,

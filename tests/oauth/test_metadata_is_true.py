@@ -11,6 +11,7 @@ import jwt as pyjwt
 import pytest
 
 from identity.authentication.assertions import ASSERTION_TYPE
+from identity.pages.languages import Languages
 from identity.verifier.levels import LEVELS
 from tests.acting import admin, pointers
 from tests.browsing import Browser, Flow, code_client, verifier_and_challenge
@@ -320,6 +321,8 @@ async def _(world: World, document: Document) -> None:
 
 @member("ui_locales_supported")
 async def _(world: World, document: Document) -> None:
+    spoken = Languages.of(production=True).known
+    assert document["ui_locales_supported"] == [language.tag for language in spoken]
     for locale in document["ui_locales_supported"]:
         page = await world.api.get("/sign-in", headers={"accept-language": locale})
         found = re.search(r'<html lang="([^"]*)"', page.text)

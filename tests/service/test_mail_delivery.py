@@ -16,7 +16,8 @@ from identity.authentication.mail.kinds import KINDS
 from identity.authentication.mail.outbox import OutgoingMail
 from identity.authentication.mail.preparing import Ready
 from identity.authentication.mail.sending import sender_of
-from identity.authentication.mail.wording import FOLDER, LANGUAGES, Wording, words
+from identity.authentication.mail.kinds import LANGUAGES
+from identity.authentication.mail.wording import FOLDER, Wording, words
 from identity.records import audit
 from identity.service.mail_delivery import MailDelivery
 from identity.settings import Settings, SettingsError

@@ -4,6 +4,9 @@ name in `templates/`, with a file for each language."""
 from datetime import timedelta
 from typing import Final, NamedTuple
 
+LANGUAGES: Final = ("en", "de")
+"""BCP 47: those that mails are written in, and our pages."""
+
 
 class Purpose(NamedTuple):
     """What a link is for. It does nothing else."""

@@ -20,13 +20,12 @@ from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from identity.authentication.mail.kinds import KINDS
+from identity.authentication.mail.kinds import KINDS, LANGUAGES
 from identity.authentication.mail.preparing import Ready
 from identity.clock import utcnow
 from identity.settings import Settings
 
 FOLDER: Final = Path(__file__).parent / "templates"
-LANGUAGES: Final = ("en", "de")
 LONGEST: Final = 200
 """Characters of a value."""
 ACT: Final = "→ "
