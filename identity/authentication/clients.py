@@ -1,5 +1,6 @@
 """Who is asking: client authentication at the OAuth endpoints (RFC 6749 §2.3)."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Final, NamedTuple
@@ -11,7 +12,7 @@ from identity.authentication.foreign import Refused, Unverified
 from identity.clock import now
 from identity.directory.clients.registry import Clients, ClientSnapshot
 from identity.directory.clients.table import FIRST_PARTY
-from identity.errors import InvalidClient, InvalidRequest
+from identity.errors import InvalidClient, InvalidRequest, OAuthError, UnauthorizedClient
 from identity.http.forms import parse_basic
 from identity.http.messages import Request
 from identity.opaque import digest
@@ -23,6 +24,7 @@ PROVEN = 2_000
 _ASSERTED = frozenset({"client_assertion", "client_assertion_type"})
 _POSTED = _ASSERTED | {"client_id", "client_secret"}
 
+UNNAMED = "the request names no client"
 NOBODY = " "
 """No client's id, and no secret's digest."""
 METHODS: Final = (
@@ -30,6 +32,14 @@ METHODS: Final = (
     "tls_client_auth", "self_signed_tls_client_auth", "none",
 )  # fmt: skip
 BY_CERTIFICATE = frozenset({"tls_client_auth", "self_signed_tls_client_auth"})
+
+
+def may_not(client: ClientSnapshot, form: Mapping[str, str], grant: str) -> OAuthError:
+    """What a client hears that may not use a grant. Who has named none was taken for the built-in
+    one, and hears what is missing (RFC 6749 §5.2)."""
+    if client.id == FIRST_PARTY and "client_id" not in form:
+        return InvalidClient(UNNAMED)
+    return UnauthorizedClient(f"the client may not use the grant {grant}")
 
 
 class ClientAuthentication:
@@ -72,7 +82,7 @@ class ClientAuthentication:
         client_id = given.client_id
         if client_id is None:
             if not self._default:
-                raise InvalidClient("the request names no client")
+                raise InvalidClient(UNNAMED)
             client_id = FIRST_PARTY
         if client_id == FIRST_PARTY and not self._default:
             raise self._refused(client_id, Refused("the built-in client is switched off"))

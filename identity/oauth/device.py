@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from identity.authentication.clients import may_not
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
-from identity.errors import InvalidScope, UnauthorizedClient
+from identity.errors import InvalidScope
 from identity.http import describing
 from identity.http.messages import Request, Response, json_response
 from identity.oauth.grants.device_code import DeviceCode
@@ -33,7 +34,7 @@ class DeviceAuthorization:
         await services.feed.catch_up()
         client = await services.client_authentication(request, form)
         if DeviceCode.grant_type not in client.grants:
-            raise UnauthorizedClient(f"the client may not use the grant {DeviceCode.grant_type}")
+            raise may_not(client, form, DeviceCode.grant_type)
         scopes = services.scopes.at_hand("*") or await services.scopes.get("*") or {}
         scope = _scope(form.get("scope"), client, scopes)
         asked = await asking.ask(

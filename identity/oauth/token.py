@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel, Field
 
 from identity.authentication.certificates import Certificates
+from identity.authentication.clients import may_not
 from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import asked_for, released
@@ -19,7 +20,6 @@ from identity.errors import (
     LockedDown,
     NonceNeeded,
     OAuthError,
-    UnauthorizedClient,
     UnsupportedGrantType,
     header_lines,
 )
@@ -141,7 +141,7 @@ class TokenEndpoint:
         if grant is None:
             raise UnsupportedGrantType(f"supported grant types: {' '.join(self.grants)}")
         if not client.may_use(name):
-            raise UnauthorizedClient(f"the client may not use the grant {name}")
+            raise may_not(client, form, name)
         return grant
 
     async def _proof(self, request: Request, client: ClientSnapshot) -> Proof | None:

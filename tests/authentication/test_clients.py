@@ -307,8 +307,21 @@ async def test_a_grant_that_the_client_may_not_use_is_refused(world: World) -> N
     refused(await world.token(app, **OWN), 400, "unauthorized_client")
     refused(await world.refresh("rt_x", app), 400, "unauthorized_client")
     assert await world.active(tokens["access_token"])
-    # The built-in client acts for users only.
-    refused(await world.token(**OWN), 400, "unauthorized_client")
+
+
+async def test_who_names_no_client_is_told_so_where_the_built_in_one_will_not_do(
+    world: World,
+) -> None:
+    """It serves who logs in by password, and acts for users only."""
+    for grant in (
+        "client_credentials",
+        "authorization_code",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    ):
+        answer = await world.token(grant_type=grant)
+        assert refused(answer, 401, "invalid_client") == "the request names no client"
+        assert answer.headers["www-authenticate"].startswith("Basic ")
+    refused(await world.token(client_id="first-party", **OWN), 400, "unauthorized_client")
 
 
 async def test_a_public_client_never_acts_for_itself(world: World) -> None:

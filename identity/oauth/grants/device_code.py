@@ -62,14 +62,17 @@ class DeviceCode:
         device = await polling.look(self.db, request.required("device_code"))
         if device is None or device.client_id != request.client.id:
             raise InvalidGrant(NOT_VALID, audit="not this client's" if device else "unknown")
-        if await polling.asks_too_soon(self.db, device):
-            raise SlowDown
-        if device.used:
+        hasty = await polling.asks_too_soon(self.db, device)
+        if device.used and not hasty:
             await self._replayed(device)
+        if device.used:  # at once: one whose answer was lost, or of many at a time, steals nothing
+            raise InvalidGrant(NOT_VALID, audit="used a moment ago")
         if device.declined:
             raise AccessDenied
         if device.expired:
             raise ExpiredToken
+        if hasty:  # which says that there is something to wait for (RFC 8628 §3.5)
+            raise SlowDown
         if device.user_id is None:
             raise AuthorizationPending
         user = await self.users.get(device.user_id)

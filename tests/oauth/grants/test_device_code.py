@@ -190,8 +190,28 @@ async def test_of_sixteen_questions_at_once_one_gets_the_tokens(
     assert len(won) == 1
     for answer in answers:
         if answer not in won:
-            refused(answer, 400, "slow_down")
+            assert answer.json()["error"] in {"slow_down", "invalid_grant"}
     assert await world.active(won[0].json()["access_token"])
+
+
+async def test_who_asks_too_soon_for_what_is_over_is_not_told_to_wait(
+    world: World, television: Caller, browser: Browser
+) -> None:
+    """RFC 8628 §3.5: `slow_down` says that the request is still pending."""
+    codes = await asked(world, television, scope="openid")
+    await allow(browser, codes)
+    tokens = granted(await at_once(world, television, codes))
+    refused(await at_once(world, television, codes), 400, "invalid_grant")
+    assert await world.active(tokens["access_token"])
+    codes = await asked(world, television)
+    await browser.submit(await opened(browser, codes), "decline")
+    for _ in range(2):
+        refused(await at_once(world, television, codes), 400, "access_denied")
+    codes = await asked(world, television)
+    refused(await at_once(world, television, codes), 400, "authorization_pending")
+    older(world, 600)
+    for _ in range(2):
+        refused(await at_once(world, television, codes), 400, "expired_token")
 
 
 async def test_a_replay_ends_what_the_first_use_began(
@@ -225,7 +245,7 @@ async def test_a_code_is_its_clients_alone(
     answer = await world.api.post("/device_authorization", data={"client_id": "nobody"})
     refused(answer, 401, "invalid_client")
     answer = await world.api.post("/device_authorization", data={"scope": "openid"})
-    refused(answer, 400, "unauthorized_client")
+    assert refused(answer, 401, "invalid_client") == "the request names no client"
     granted(await poll(world, television, codes))
 
 
