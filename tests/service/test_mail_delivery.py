@@ -12,11 +12,10 @@ from sqlmodel import Session, select
 
 from identity import clock
 from identity.authentication.mail import limits, outbox
-from identity.authentication.mail.kinds import KINDS
+from identity.authentication.mail.kinds import KINDS, LANGUAGES
 from identity.authentication.mail.outbox import OutgoingMail
 from identity.authentication.mail.preparing import Ready
 from identity.authentication.mail.sending import sender_of
-from identity.authentication.mail.kinds import LANGUAGES
 from identity.authentication.mail.wording import FOLDER, Wording, words
 from identity.records import audit
 from identity.service.mail_delivery import MailDelivery
