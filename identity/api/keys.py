@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from identity.api.actor import Acting, acting
 from identity.api.bodies import Body, JsonRoute, PathId
-from identity.api.paging import Page
+from identity.api.paging import Page, Paged, cursor
 from identity.api.problems import administrative
+from identity.errors import ValidationFailed
 from identity.keys.table import SigningKey, State
 from identity.keys.uptake import Uptake
 from identity.service.administration import keys as administration
@@ -92,11 +93,18 @@ router = APIRouter(prefix="/keys", tags=["Keys"], route_class=JsonRoute)
 
 
 @router.get("", operation_id="list_keys", summary="List signing keys", responses=administrative())
-async def list_keys(actor: Reader) -> Page[KeyOut]:
-    """Newest first. There are few; they come on one page."""
-
+async def list_keys(actor: Reader, window: Paged) -> Page[KeyOut]:
+    """Newest first. There are few; most often they come on one page."""
     found, uptakes = await actor.services.db.read(administration.with_uptake)
-    return Page(items=[KeyOut.of(key, uptakes.get(key.kid)) for key in found])
+    kids = [key.kid for key in found]
+    if window.after is not None and window.after not in kids:
+        raise ValidationFailed([("?after", "is not a cursor from this list")])
+    begin = 0 if window.after is None else kids.index(window.after) + 1
+    end = begin + window.limit
+    return Page(
+        items=[KeyOut.of(key, uptakes.get(key.kid)) for key in found[begin:end]],
+        next=cursor(kids[end - 1]) if end < len(kids) else None,
+    )
 
 
 @router.post(

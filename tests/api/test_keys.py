@@ -39,6 +39,23 @@ async def test_keys_are_listed_without_their_private_halves(world: World) -> Non
     }  # fmt: skip
 
 
+async def test_keys_come_in_pages_like_every_other_list(world: World) -> None:
+    boss = await acting.admin(world)
+    for _ in range(2):
+        await boss.done("POST", "/keys/rotate", {"now": True})
+    whole = (await boss.done("GET", "/keys", params={"limit": 50}))["items"]
+    walked, after = [], None
+    while not walked or after:
+        page = await boss.done(
+            "GET", "/keys", params={"limit": 1, **({"after": after} if after else {})}
+        )
+        assert len(page["items"]) == 1
+        walked, after = walked + page["items"], page["next"]
+    assert walked == whole and len(whole) >= 3
+    assert pointers(await boss("GET", "/keys", params={"after": "bm9uZQ"})) == {"?after"}
+    assert pointers(await boss("GET", "/keys", params={"limit": 0})) == {"?limit"}
+
+
 async def test_a_rotation_publishes_the_next_key_and_now_signs_with_it(world: World) -> None:
     boss = await acting.admin(world)
     (first,) = await states(boss)
