@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 
 from identity.authentication.levels import reachable
 from identity.clock import now
-from identity.directory.access import granting
 from identity.directory.clients.grant_kinds import GrantKind
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidProof, InvalidRequest, OAuthError, TooManyRequests
@@ -17,7 +16,7 @@ from identity.http import describing
 from identity.http.forms import parse_pairs, require_form
 from identity.http.messages import Request, Response, json_response
 from identity.oauth.authorize import request as requests
-from identity.oauth.authorize.deciding import least_level, wanted_resources
+from identity.oauth.authorize.deciding import check_for_anybody, least_level
 from identity.oauth.authorize.documents import Documents, is_document
 from identity.oauth.authorize.request import Parameters
 from identity.oauth.authorize.request_objects import RequestObjects, signs
@@ -95,8 +94,7 @@ class Pushing:
         await asked.meant(services.hints)
         least_level(asked, reachable(passkeys=services.passkeys.possible)[-1])
         home = services.scopes.at_hand("*") or await services.scopes.get("*") or {}
-        granting.granted(asked.scope, home=home, client=client.scopes, holder=None, audience=None)
-        wanted_resources(asked, home, self._own)
+        check_for_anybody(asked, home, self._own)
 
     async def _push(self, request: Request, client: ClientSnapshot, parameters: Parameters) -> str:
         network = None if client.confidential else network_of(request.address)

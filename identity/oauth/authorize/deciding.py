@@ -9,6 +9,7 @@ from identity.authentication import levels
 from identity.authentication.marks import Mark
 from identity.clock import now
 from identity.directory import uris
+from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import scopes_of
 from identity.directory.users.snapshot import UserSnapshot
@@ -133,6 +134,16 @@ def wanted_resources(
 ) -> tuple[str, ...]:
     """Those that its tokens may be for. `own`: this service's. Raises `InvalidTarget`."""
     return targets.targets(request.resources, request.scope, request.back.client, own, home)
+
+
+def check_for_anybody(
+    request: AuthorizationRequest, home: Mapping[str, str | None], own: Collection[str]
+) -> None:
+    """What is wrong with scopes and resources whoever signs in: nobody is asked for a password
+    first. Raises `InvalidScope`, `InvalidTarget`."""
+    may = request.back.client.scopes
+    granting.granted(request.scope, home=home, client=may, holder=None, audience=None)
+    wanted_resources(request, home, own)
 
 
 def implied_scopes(

@@ -31,6 +31,7 @@ from identity.oauth.authorize.arriving import Arrivals, Arrived, Carried
 from identity.oauth.authorize.deciding import (
     CHOSEN,
     Asked,
+    check_for_anybody,
     granted_scopes,
     implied_scopes,
     next_step,
@@ -141,7 +142,13 @@ class Authorize:
         requests.check_way(back.client, pushed=arrived.pushed is not None, signed=arrived.signed)
         asked = requests.read(arrived.asked, back, services.detail_types)
         person = await person_at(services, request)
-        wanted = await self._wanted(asked, person) if person is not None else None
+        found = services.scopes
+        home = found.at_hand("*") or await found.get("*") or {}
+        wanted = None
+        if person is None:
+            check_for_anybody(asked, home, self._own)
+        else:
+            wanted = await self._wanted(asked, person, home)
         meant = await asked.meant(services.hints)
         as_meant = (
             person is None
@@ -151,9 +158,9 @@ class Authorize:
         step = next_step(asked, person, wanted, mark, as_meant=as_meant)
         return Interaction(asked, arrived.carried, person, wanted, step, arrived.pushed)
 
-    async def _wanted(self, asked: AuthorizationRequest, person: Person) -> Asked:
-        found = self._services.scopes
-        home = found.at_hand("*") or await found.get("*") or {}
+    async def _wanted(
+        self, asked: AuthorizationRequest, person: Person, home: Mapping[str, str | None]
+    ) -> Asked:
         resources = wanted_resources(asked, home, self._own)
         own = resources[0] if len(resources) == 1 and resources[0] not in self._own else None
         scopes = granted_scopes(asked, person.user, home, own)

@@ -71,6 +71,15 @@ async def test_what_is_wrong_the_client_is_told_by_a_redirect(world: World) -> N
         assert told(page, error)["state"] == "a b&c=<d>"
 
 
+async def test_nobody_signs_in_for_scopes_and_resources_that_do_not_exist(world: World) -> None:
+    flow = Flow(world, code_client(world))
+    for error, changed in WRONG:
+        if error in {"invalid_scope", "invalid_target"}:
+            for prompt in (None, "none"):
+                page, _ = await flow.start(Browser(world.api), prompt=prompt, **changed)
+                told(page, error)
+
+
 @line("Code flow", "`state` comes back unchanged")
 async def test_state_comes_back_as_it_came_and_not_at_all_where_none_came(world: World) -> None:
     flow, browser = Flow(world, code_client(world)), Browser(world.api)
