@@ -30,7 +30,7 @@ class Known:
 
     __slots__ = (
         "answer", "audience", "bound", "client_id", "expires_at", "forwarded", "issued_at", "jti",
-        "kept", "kid", "revoked", "session", "spellings", "subject",
+        "kept", "kid", "revoked", "session", "spellings", "subject", "told",
     )  # fmt: skip
 
     def __init__(self, claims: VerifiedClaims, session: Session | None) -> None:
@@ -55,6 +55,8 @@ class Known:
         that may hear it."""
         self.forwarded: Any = None
         """The same for a gateway that asks by forward-auth."""
+        self.told: tuple[UserSnapshot, ClientSnapshot, bytes] | None = None
+        """The same for `/userinfo`."""
 
 
 def session_of(claims: VerifiedClaims, user_id: str | None) -> Session | None:

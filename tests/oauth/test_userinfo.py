@@ -1,8 +1,11 @@
 """What ID tokens and /userinfo say, by which keys, and by which name."""
 
+import httpx
 import jwt as pyjwt
 import pytest
 
+from identity.directory.users import accounts
+from identity.store import changes
 from tests.browsing import Browser, Flow, code_client
 from tests.conformance.lines import line
 from tests.world import World, bearer, claims_of, granted, refused
@@ -78,6 +81,50 @@ async def test_userinfo_says_what_the_scopes_release(world: World) -> None:
     assert (await world.api.get("/userinfo")).status_code == 401
     answer = await world.api.get(f"/userinfo?access_token={without}")
     assert answer.status_code == 401
+
+
+async def test_what_userinfo_has_said_before_it_does_not_say_after_a_change(world: World) -> None:
+    ada = world.user("ada", email="ada@example.com", name="Ada")
+    flow = Flow(world, code_client(world, first_party=True))
+    tokens = await flow.tokens(Browser(world.api), scope="openid profile email")
+
+    async def ask() -> httpx.Response:
+        return await world.api.get("/userinfo", headers=bearer(tokens["access_token"]))
+
+    first = (await ask()).json()
+    assert first["name"] == "Ada" and (await ask()).json() == first
+    with world.change() as session:
+        user = accounts.get(session, ada.id, lock=True)
+        user.name = "Countess"
+        session.add(user)
+        changes.record(session, "user.changed", ada.id)
+    assert (await ask()).json()["name"] == "Countess"
+    world.change_client("shop", scopes=["openid", "email"])
+    told = {"email": "ada@example.com", "email_verified": False, "sub": ada.id}
+    assert (await ask()).json() == told
+    world.change_client("shop", settings={"userinfo_signed_response_alg": "ES256"})
+    assert (await ask()).headers["content-type"] == "application/jwt"
+    world.change_client("shop", scopes=["email"])
+    assert (await ask()).status_code == 403
+    world.set_status(ada, "disabled")
+    assert (await ask()).status_code == 401
+
+
+async def test_only_short_answers_are_remembered(world: World) -> None:
+    ada = world.user("ada")
+    with world.change() as session:
+        user = accounts.get(session, ada.id, lock=True)
+        user.address = {"formatted": "x" * 2_000}
+        session.add(user)
+        changes.record(session, "user.changed", ada.id)
+    flow, browser = Flow(world, code_client(world, first_party=True)), Browser(world.api)
+    for scope, remembered in (("openid profile", True), ("openid address", False)):
+        token = (await flow.tokens(browser, scope=scope))["access_token"]
+        first = await world.api.get("/userinfo", headers=bearer(token))
+        again = await world.api.get("/userinfo", headers=bearer(token))
+        assert first.status_code == 200 and again.content == first.content
+        live = await world.services.live.find(token)
+        assert live is not None and (live.known.told is not None) is remembered
 
 
 @line("Registration", "Signed userinfo")
