@@ -7,6 +7,7 @@ token is good; so that may come again.
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from identity.authentication import foreign, once
@@ -16,6 +17,7 @@ from identity.authentication.key_sets import KeySets, Source
 from identity.clock import now
 from identity.directory.clients.consistency import FAPI2_ALGORITHMS
 from identity.directory.clients.registry import ClientSnapshot
+from identity.http.wire.in_a_row import Batched
 from identity.store import Database
 from identity.verifier.gate.algorithms import ALGORITHMS
 
@@ -89,7 +91,8 @@ class Assertions:
             raise Refused(f"by {assertion.alg}, for which the client is not registered")
         settings = client.settings
         source = Source(client.id, settings.jwks, settings.jwks_uri, trusted=client.vouched_for)
-        return assertion.by(await self._keys.find(source, assertion.kid, assertion.alg))
+        verify = await self._keys.find(source, assertion.kid, assertion.alg)
+        return await Batched(partial(assertion.by, verify))
 
 
 def read(text: str) -> Unverified:

@@ -71,7 +71,7 @@ class BearerAuthentication:
             if scheme != b"dpop":
                 raise MissingToken(scope=" ".join(scopes) or None)
             live = self._admit(await self._live.find(token), scopes, of_any_audience)
-            proof = self._dpop.at_resource(request, live.client, token, passed_on)
+            proof = await self._dpop.at_resource(request, live.client, token, passed_on)
             bound = live.known.bound or {}
             if bound.get("jkt") != proof.jkt:
                 raise InvalidToken("the token is not bound to the key of the proof")

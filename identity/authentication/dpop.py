@@ -5,6 +5,7 @@ used up last, when all else is right: whoever is nobody writes nothing.
 """
 
 from datetime import UTC, datetime
+from functools import partial
 
 from identity.authentication.once import first_use, used
 from identity.clock import now
@@ -12,6 +13,7 @@ from identity.directory.clients.consistency import FAPI2_ALGORITHMS
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidProof, NonceNeeded, TokenNonceNeeded, TokenProofRefused
 from identity.http.messages import Request
+from identity.http.wire.in_a_row import Batched
 from identity.keys.master import MasterKey
 from identity.settings import Settings
 from identity.store import Database
@@ -46,7 +48,8 @@ class DPoP:
         if request.header(b"dpop") is None:
             return None
         try:
-            proof = self._read(request, client, None, self._asked(request))
+            read = partial(self._read, request, client, None, self._asked(request))
+            proof = await Batched(read)
         except Refused as refused:
             raise InvalidProof(f"the DPoP proof is not valid: {refused}") from None
         except _NoNonce:
@@ -60,7 +63,7 @@ class DPoP:
         if not await self._first(proof):
             raise InvalidProof(REPLAYED)
 
-    def at_resource(
+    async def at_resource(
         self,
         request: Request,
         client: ClientSnapshot,
@@ -73,7 +76,7 @@ class DPoP:
             raise TokenProofRefused(MISSING)
         try:
             asked = self._asked(request) if passed_on is None else (passed_on[0], [passed_on[1]])
-            return self._read(request, client, token, asked)
+            return await Batched(partial(self._read, request, client, token, asked))
         except Refused as refused:
             raise TokenProofRefused(f"the DPoP proof is not valid: {refused}") from None
         except _NoNonce:

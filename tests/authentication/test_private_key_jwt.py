@@ -14,11 +14,12 @@ from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc.jwk import ECKey
 
-from identity.authentication import key_sets
+from identity.authentication import foreign, key_sets
 from identity.authentication.assertions import ASSERTION_TYPE
 from identity.clock import frozen, now
 from identity.records.audit.refusals import EACH
 from tests.elsewhere import Answer, elsewhere
+from tests.rounds import together
 from tests.signing import ALGORITHMS, Signer, from_now, key_set, said
 from tests.world import Caller, World, claims_of, granted, refused
 
@@ -528,3 +529,25 @@ async def test_nobody_fills_the_audit_with_reasons_of_their_own(world: World) ->
             text = unsigned(header, said("shop", ISSUER))
             refused(await ask(world, f"{text}.AAAA"), 401, "invalid_client")
     assert len(await world.events("client.authentication")) == 2 * EACH
+
+
+@SQLITE  # on the other they wait for the shared query
+async def test_assertions_of_one_round_are_checked_in_a_row(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = Signer("ES256")
+    client = registered(world, jwks=signer.jwks)
+    assertions = [signer.sign(said(client, issuer_of(world))) for _ in range(4)]
+    assert (await ask(world, assertions.pop())).status_code == 200
+    db, order = world.services.db, list[str]()
+
+    def noted(what: str, work: Any) -> Any:
+        return lambda *given, **named: (order.append(what), work(*given, **named))[1]
+
+    monkeypatch.setattr(foreign, "read", noted("read", foreign.read))
+    monkeypatch.setattr(foreign.Unverified, "by", noted("checked", foreign.Unverified.by))
+    monkeypatch.setattr(db, "apply", noted("spent", db.apply))
+    address = f"{issuer_of(world)}/token"
+    asked = [httpx.Request("POST", address, data=OWN | proof(each)) for each in assertions]
+    assert await together(world.app, asked, wait=True) == [200] * 3
+    assert order == ["read"] * 3 + ["checked"] * 3 + ["spent"] * 3

@@ -1,11 +1,16 @@
 """Tokens bound to a key (RFC 9449): how clients get them, and that nobody else can use them."""
 
+from typing import Any
+
+import httpx
 import pytest
 
 from identity.directory.users.table import User
 from identity.verifier.gate.algorithms import ALGORITHMS
+from identity.verifier.gate.proofs import Proofs
 from tests.browsing import Browser, Flow, code_client
 from tests.holding import ALGS, NO_PROOF, Holder, challenge, new_key
+from tests.rounds import together
 from tests.world import PASSWORD, Caller, World, bearer, claims_of, granted, refused
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
@@ -83,6 +88,29 @@ async def test_userinfo_takes_a_bound_token_with_its_proof_alone(world: World, a
     challenge(await holder.ask("/userinfo", tokens["access_token"], ath=None), "invalid_dpop_proof")
     answer = await world.api.get("/userinfo", headers=bearer(tokens["access_token"]))
     challenge(answer, "invalid_token")
+
+
+@SQLITE  # on the other they wait for the shared query
+async def test_proofs_of_one_round_are_checked_in_a_row(
+    app_: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, token = app_.world, (await app_.log_in())["access_token"]
+    assert (await app_.ask("/users/me", token)).status_code == 200
+    services, order = world.services, list[str]()
+
+    def noted(what: str, work: Any) -> Any:
+        return lambda *given, **named: (order.append(what), work(*given, **named))[1]
+
+    monkeypatch.setattr(services.live, "look", noted("known", services.live.look))
+    monkeypatch.setattr(Proofs, "check", noted("checked", Proofs.check))
+    monkeypatch.setattr(services.db, "apply", noted("spent", services.db.apply))
+    address = app_.address("/users/me")
+    asked = [
+        httpx.Request("GET", address, headers=app_.key.headers("GET", address, token))
+        for _ in range(3)
+    ]
+    assert await together(world.app, asked, wait=True) == [200] * 3
+    assert order == ["known"] * 3 + ["checked"] * 3 + ["spent"] * 3
 
 
 async def test_whoever_has_a_token_and_not_its_key_cannot_use_it(app_: Holder) -> None:

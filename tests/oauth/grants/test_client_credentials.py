@@ -1,13 +1,12 @@
 """`POST /token` with `grant_type=client_credentials` (RFC 6749 §4.4)."""
 
-import asyncio
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import event
 
-from identity.http.wire.eager import Beginner
+from tests.rounds import together
 from tests.world import World, bearer, claims_of
 
 
@@ -71,33 +70,14 @@ async def test_tokens_asked_for_in_one_round_are_signed_in_a_row_and_later_check
     monkeypatch.setattr(gate, "check", noted("checked", gate.check))
     monkeypatch.setattr(db, "query", noted("looked up", db.query))
     form = {"grant_type": "client_credentials"}
-    await together(world.app, [("/token", form, shop.basic)] * 3)
+    ask = httpx.Request("POST", "http://testserver/token", data=form, headers=shop.basic)
+    assert await together(world.app, [ask] * 3) == [200] * 3
     assert order == ["asked"] * 3 + ["signed"] * 3
     order.clear()
-    await together(world.app, [("/introspect", {"token": t}, shop.basic) for t in tokens])
+    address = "http://testserver/introspect"
+    looks = [
+        httpx.Request("POST", address, data={"token": token}, headers=shop.basic)
+        for token in tokens
+    ]
+    assert await together(world.app, looks) == [200] * 3
     assert order == ["checked"] * 3 + ["looked up"] * 3
-
-
-async def together(app: Any, requests: list[tuple[str, dict[str, str], dict[str, str]]]) -> None:
-    """Begin `requests` in one round, as the server does; none of them waits, and all succeed."""
-    beginner, tasks, statuses = Beginner(), [], []
-    for path, form, headers in requests:
-        request = httpx.Request("POST", f"http://testserver{path}", data=form, headers=headers)
-        scope = {
-            "type": "http", "method": "POST", "path": path, "query_string": b"",
-            "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        }  # fmt: skip
-        body = {"type": "http.request", "body": request.read()}
-
-        async def receive(body: Any = body) -> Any:
-            return body
-
-        async def send(message: Any) -> None:
-            statuses.append(message.get("status", 200))
-
-        work = app(scope, receive, send)
-        beginner.add(asyncio.get_running_loop(), work, tasks.append)
-    await asyncio.sleep(0)
-    assert tasks == []
-    assert set(statuses) == {200}
-    assert len(statuses) == 2 * len(requests)
