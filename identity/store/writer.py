@@ -144,6 +144,9 @@ class Writer:
         self._files = files
         self._committed = committed
         self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._held: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
+        """What was submitted in the round under way. Each job that the queue is given wakes the
+        thread, which then waits for Python's lock: all of a round go there together."""
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
         self._driver: sqlite3.Connection | None = None
@@ -154,12 +157,21 @@ class Writer:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
                     self._thread.start()
-        self._queue.put(job)
+        held = self._held.setdefault(job.loop, [])
+        if not held:
+            job.loop.call_soon(self._hand_over, job.loop)
+        held.append(job)
         return job.future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        for job in self._held.pop(loop, ()):
+            self._queue.put(job)
 
     def close(self) -> None:
         """Return once all that was submitted is committed."""
         if self._thread is not None:
+            for loop in [*self._held]:
+                self._hand_over(loop)
             self._queue.put(None)
             self._thread.join()
             self._thread = None

@@ -275,6 +275,35 @@ async def test_hundreds_of_writes_at_once_all_commit(db: Database) -> None:
     assert roles(db) == noted(db) == names
 
 
+@SQLITE
+async def test_what_is_submitted_in_one_round_reaches_the_writer_together(db: Database) -> None:
+    begun = threading.Event()
+
+    def first(work: Work) -> str:
+        begun.set()
+        return str(add_plain("first")(work))
+
+    waited: list[bool] = []
+    writes = [asyncio.ensure_future(db.write_plain(first))]
+    # The writer would have long begun, were it not for the round.
+    asyncio.get_running_loop().call_soon(lambda: waited.append(begun.wait(0.2)))
+    writes.append(asyncio.ensure_future(db.write_plain(add_plain("second"))))
+    assert await asyncio.gather(*writes) == ["first", "second"]
+    assert waited == [False]
+
+
+@SQLITE
+async def test_what_is_submitted_in_the_round_of_the_end_is_kept(
+    db: Database, settings: Any
+) -> None:
+    write = asyncio.ensure_future(db.write_plain(add_plain("last")))
+    asyncio.get_running_loop().call_soon(db.close)  # once it is submitted
+    assert await asyncio.wait_for(write, 60) == "last"
+    other = open_database(settings)
+    assert roles(other) == ["last"]
+    other.close()
+
+
 async def test_two_processes_writing_at_once_lose_nothing(db: Database, settings: Any) -> None:
     other = open_database(settings)
     try:
