@@ -18,6 +18,7 @@ from identity.tokens.live import Live, LiveTokens
 from identity.tokens.minting import Derived, Subject
 from identity.tokens.status.places import Places
 from identity.tokens.subjects import is_pairwise
+from identity.verifier.gate.claims import VerifiedClaims
 
 if TYPE_CHECKING:
     from identity.service.wiring import Services
@@ -168,7 +169,7 @@ class TokenExchange:
         )  # fmt: skip
         whom = Subject(claims.subject)
         if user is not None:
-            whom = Subject(user.id, user.username, user.roles, _session(subject))
+            whom = Subject(user.id, user.username, user.roles, _session(claims))
         return Issue(whom, target, scope, place, request.asked_at, derived=derived)
 
 
@@ -216,8 +217,7 @@ def _scope(request: TokenRequest, subject: Live, target: str, holder: frozenset[
     return " ".join(kept)
 
 
-def _session(subject: Live) -> Carried:
-    claims = subject.claims
+def _session(claims: VerifiedClaims) -> Carried:
     said = claims.claims
     return Carried(
         id=str(claims.session),
