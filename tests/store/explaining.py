@@ -17,6 +17,8 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import SQLModel
 
 from identity.clock import utcnow
+from identity.settings import Settings
+from identity.store import migrating
 from identity.store.statements import STATEMENTS, Statement
 
 XID = "ALTER TABLE change ADD COLUMN xid xid8 NOT NULL DEFAULT pg_current_xact_id()"
@@ -70,10 +72,13 @@ def main(url: str, *options: str) -> None:
     else:
         connection = psycopg.connect(url, autocommit=True)
         engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
-    metadata.create_all(engine)
+    if "renamed" in options:
+        metadata.create_all(engine)
+        if dialect == "postgresql":
+            connection.execute(XID)
+    else:  # with the indexes that no model can say
+        migrating.upgrade(Settings.of(database_url=url))
     engine.dispose()
-    if dialect == "postgresql":
-        connection.execute(XID)
     found: dict[str, Any] = {"modules": made_in, "plans": {}, "errors": {}}
     for statement in STATEMENTS:
         if dialect not in statement.dialects:
