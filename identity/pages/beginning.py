@@ -10,7 +10,7 @@ from identity.http.cookies import Header
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
 from identity.opaque import mint
-from identity.pages import returning
+from identity.pages import fresh, returning
 from identity.pages.registry import House
 from identity.records import audit
 from identity.service.interactions import Person, Waiting
@@ -50,7 +50,7 @@ class Beginning:
     async def _asked(self, request: Request) -> Asked:
         to = returning.to(request.query, self._base)
         action = returning.with_to(f"{self._base}/sign-in", to)
-        await self._services.feed.catch_up()
+        await fresh.catch_up(self._services, request)
         if to is None or not returning.is_request(to, self._base):
             return Asked(to, None, action)
         try:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from identity.errors import IdentityError, TooManyRequests
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
-from identity.pages import returning
+from identity.pages import fresh, returning
 from identity.pages.registry import House
 from identity.pages.rendering import Rendering
 from identity.pages.scopes import described
@@ -69,7 +69,7 @@ class Devices:
     # --- Steps ------------------------------------------------------------------------------
 
     async def _person(self, request: Request) -> Person | None:
-        await self._house.services.feed.catch_up()
+        await fresh.catch_up(self._house.services, request)
         return await person_at(self._house.services, request)
 
     async def _find(self, person: Person, typed: str) -> Device | Response:

@@ -5,6 +5,8 @@ from contextvars import ContextVar
 from identity.directory.branding import current
 from identity.directory.branding.current import PLAIN, Brand
 from identity.errors import IdentityError
+from identity.http.messages import Request
+from identity.pages import fresh
 from identity.service.wiring import Services
 
 brand: ContextVar[Brand] = ContextVar("brand", default=PLAIN)
@@ -15,11 +17,11 @@ class Looks:
         self._services = services
         self._last = PLAIN
 
-    async def now(self) -> Brand:
+    async def now(self, request: Request) -> Brand:
         """As it is by now; as it was last, where the database cannot be asked: the page that says
         so has to look like something."""
         try:
-            await self._services.feed.catch_up()
+            await fresh.catch_up(self._services, request)
             self._last = await current.now_in_force(self._services.brands)
         except IdentityError:
             pass

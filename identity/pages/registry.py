@@ -13,7 +13,7 @@ from identity.errors import Forbidden, IdentityError
 from identity.http import cookies
 from identity.http.messages import Request, Response
 from identity.http.origins import from_elsewhere, origin_of
-from identity.pages import catalogues, load
+from identity.pages import catalogues, fresh, load
 from identity.pages.console.screens import SCREENS
 from identity.pages.languages import COOKIE, ENGLISH, Languages, Speech, speech
 from identity.pages.looks import Looks, brand
@@ -128,7 +128,7 @@ class House:
         """In the language of whoever asks, as the brand is by now; what goes wrong in finding out
         is said by what asks the database next."""
         before = speech.set(await self._speech(request))
-        looked = brand.set(await self.looks.now())
+        looked = brand.set(await self.looks.now(request))
         try:
             await catalogues.ready(speech.get().language)
             yield
@@ -143,7 +143,7 @@ class House:
         if jar.read(request, cookies.SESSION) is None:
             return Speech(language or accepted)
         try:
-            await self.services.feed.catch_up()
+            await fresh.catch_up(self.services, request)
             person = await looking(self.services, request)
         except IdentityError:
             return Speech(language or accepted)

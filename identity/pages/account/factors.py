@@ -18,7 +18,7 @@ from identity.directory.users.table import User
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
-from identity.pages import returning
+from identity.pages import fresh, returning
 from identity.pages.beginning import Beginning, stepped_up
 from identity.pages.by_passkey import SCRIPT
 from identity.pages.registry import House
@@ -78,7 +78,7 @@ class Factors:
 
     async def _person(self, request: Request) -> Person | None:
         """Who sits there, if they have just proved it."""
-        await self._services.feed.catch_up()
+        await fresh.catch_up(self._services, request)
         person = await person_at(self._services, request)
         return person if person is not None and stepped_up(person) else None
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from identity.directory.users.shown import UserOut
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
-from identity.pages import returning
+from identity.pages import fresh, returning
 from identity.pages.beginning import Beginning, stepped_up
 from identity.pages.registry import House
 from identity.pages.rendering import Header, Rendering
@@ -99,7 +99,7 @@ class OwnPage:
         return see_other(f"{self.here}?done={done}" if done else self.here, headers)
 
     async def _person(self, request: Request) -> Person | None:
-        await self.services.feed.catch_up()
+        await fresh.catch_up(self.services, request)
         person = await person_at(self.services, request)
         if person is None or (self.fresh and not stepped_up(person)):
             return None

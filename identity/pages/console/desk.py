@@ -23,7 +23,7 @@ from identity.errors import (
 )
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
-from identity.pages import returning
+from identity.pages import fresh, returning
 from identity.pages.beginning import stepped_up
 from identity.pages.console.forms import Form, Sheet, sentence
 from identity.pages.console.screens import SCREENS, Screen
@@ -169,7 +169,7 @@ class Desk:
     async def _seated(
         self, request: Request, answer: Callable[[Seat], Awaitable[Response]]
     ) -> Response:
-        await self.services.feed.catch_up()
+        await fresh.catch_up(self.services, request)
         person = await person_at(self.services, request)
         base = self.rendering.base
         asked = request.scope["query_string"].decode("latin-1")
