@@ -2,15 +2,17 @@
 at once."""
 
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import cast
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
 from identity.authentication.mail import resetting
+from identity.directory.access.listing import role_names
 from identity.directory.access.table import Role
-from identity.directory.users import accounts, listing
+from identity.directory.users import accounts, lines, listing
 from identity.directory.users.exporting import MEDIA, Format
-from identity.directory.users.table import User, UserRole
+from identity.directory.users.lines import Line
+from identity.directory.users.table import User
 from identity.errors import Conflict, ValidationFailed
 from identity.http.messages import Response, Stream
 from identity.pages.beginning import stepped_up
@@ -34,23 +36,29 @@ class Users(Desk):
     async def show(self, seat: Seat, query: Query) -> Response:
         filters, window = Filters.of(query), lists.window(query, 40)
 
-        def unit(session: Session) -> tuple[Any, ...]:
-            settled = filters if window.after else filters.settled(session)
-            rows, after = listing.page(
-                session, settled.wanted(), settled.order, after=window.after, most=window.limit
+        def shown(session: Session, which: Filters) -> listing.Page:
+            return listing.page(
+                session, which.wanted(), which.order, after=window.after, most=window.limit
             )
-            granted: dict[str, list[str]] = {row.id: [] for row in rows}
-            theirs = select(UserRole).where(col(UserRole.user_id).in_(granted))
-            for each in session.exec(theirs.order_by(UserRole.role)):
-                granted[each.user_id].append(each.role)
-            names = session.exec(select(Role.name).order_by(Role.name).limit(500)).all()
-            return rows, granted, names, after, settled
 
-        rows, granted, names, after, settled = await listed(self.services.db, unit)
+        def unit(session: Session) -> tuple[Filters, list[Line], str | None]:
+            settled, (rows, after) = filters, shown(session, filters)
+            if not rows and not window.after:
+                settled = filters.settled(session)
+                if settled != filters:
+                    rows, after = shown(session, settled)
+            return settled, lines.of(session, rows), after
+
+        db = self.services.db
+        if filters.said:
+            settled, rows, after = await listed(db, unit)
+        else:
+            settled, (rows, after) = filters, await lines.everybody(db, window.after, window.limit)
+        names = await role_names(db)
         path = self.screen.path
         kept = {**query, "parts": "1"} if settled.parts else query
         return self.page(
-            seat, "users", title=_("Users"), rows=rows, granted=granted, roles=names,
+            seat, "users", title=_("Users"), rows=rows, roles=names,
             filters=settled, views=VIEWS, bulk=BULK, most=MOST_AT_ONCE,
             following=lists.following(seat, path, kept, cursor(after) if after else None),
             first=lists.first(seat, path, query), short=bool(after) and len(rows) < window.limit,
