@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
-from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from fastapi.openapi.models import OAuthFlowAuthorizationCode, OAuthFlowPassword, OAuthFlows
+from fastapi.security import OAuth2, SecurityScopes
 
 from identity.api.bodies import check_query
 from identity.api.stepping_up import check_stepped_up
@@ -22,11 +23,18 @@ from identity.http import messages
 from identity.service.wiring import Services
 from identity.tokens.live import Live
 
-# Tells the OpenAPI page where its Authorize button logs in.
-_scheme = OAuth2PasswordBearer(
-    tokenUrl="token", refreshUrl="token", auto_error=False,
-    scopes={ALL: "Everything that you may do, administration too. Without it: your own account"},
-    description="Username and password of a user; no client id is needed.",
+_TICK = {ALL: "Everything that you may do, administration too. Without it: your own account"}
+# Tells the OpenAPI page where its Authorize button logs in: below the issuer's path (`openapi`).
+_scheme = OAuth2(
+    flows=OAuthFlows(
+        password=OAuthFlowPassword(tokenUrl="token", refreshUrl="token", scopes=_TICK),
+        authorizationCode=OAuthFlowAuthorizationCode(
+            authorizationUrl="authorize", tokenUrl="token", refreshUrl="token", scopes=_TICK
+        ),
+    ),
+    scheme_name="OAuth2", auto_error=False,
+    description="Username and password of a user; or, with PKCE, the code that somebody gets who "
+    "signs in at our own page, where a second factor can be asked for.",
 )  # fmt: skip
 
 

@@ -8,8 +8,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response as FastApiResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from identity import __version__
 from identity.api import (
@@ -18,6 +16,7 @@ from identity.api import (
     blocks,
     branding,
     connections,
+    docs_pages,
     factors,
     keys,
     lockdown,
@@ -37,6 +36,7 @@ from identity.api.users import bulk, why
 from identity.api.users import listing as users_listed
 from identity.api.users import routes as users
 from identity.directory.clients.grant_kinds import GrantKind
+from identity.directory.clients.table import FIRST_PARTY
 from identity.errors import (
     BearerError,
     Forbidden,
@@ -57,15 +57,16 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     """Built when first asked, in any thread. `described`: the hot addresses."""
     base = urlsplit(services.settings.issuer).path.rstrip("/")
     app: FastAPI = FastAPIOffline(
+        docs_url=None,
+        redoc_url=None,  # `docs_pages`, with the files that it brings
         title="Identity",
         version=__version__,
         description=openapi.DESCRIPTION,
-        swagger_ui_parameters={"persistAuthorization": True},
         # Else `/users/` answers a redirect to whatever host and scheme the request names.
         redirect_slashes=False,
         servers=[{"url": base}] if base else None,
     )
-    _lay_below(app, base)
+    docs_pages.add(app, base, FIRST_PARTY if services.settings.sessions.default_client else None)
     app.state.services = services
     app.state.grants = grants
     for slice_ in (
@@ -77,23 +78,8 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     app.add_exception_handler(IdentityError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(HTTPException, _refuse_http)
-    openapi.publish(app, described, [grant.grant_type for grant in grants])
+    openapi.publish(app, described, [grant.grant_type for grant in grants], base)
     return app
-
-
-def _lay_below(app: FastAPI, base: str) -> None:
-    """What the pages of documentation refer to lies below the issuer's path. They go by the
-    `root_path`, which everything else here would look for in its own path."""
-
-    def below(page: ASGIApp) -> ASGIApp:
-        async def call(scope: Scope, receive: Receive, send: Send) -> None:
-            await page({**scope, "root_path": base}, receive, send)
-
-        return call
-
-    for route in app.routes:
-        if isinstance(route, Route) and route.path in ("/docs", "/redoc"):
-            route.app = below(route.app)
 
 
 async def _refuse(request: Request, error: Exception) -> FastApiResponse:

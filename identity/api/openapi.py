@@ -12,7 +12,8 @@ DESCRIPTION = """
 Issues and verifies access tokens (RFC 9068 JWTs), keeps users, roles, clients and signing keys,
 and answers sibling services that ask whether a token is good (RFC 7662).
 
-**Authorize** with the username and password of a user; leave the client fields empty.
+**Authorize** with the username and password of a user, or, further down, by signing in at our own
+page, as you have to with a second factor. Leave the client fields as they are.
 Administration needs the tick at `*`; without it the token reaches your own account alone.
 """
 
@@ -25,8 +26,8 @@ Described = Callable[[], Iterable[tuple[str, str, Node]]]
 """(method, path, operation) of every hot address."""
 
 
-def publish(app: FastAPI, described: Described, grant_types: Sequence[str]) -> None:
-    """Make `app.openapi()`, and with it /docs, tell of both lanes."""
+def publish(app: FastAPI, described: Described, grant_types: Sequence[str], base: str) -> None:
+    """Make `app.openapi()`, and with it /docs, tell of both lanes. `base`: the issuer's path."""
     own = app.openapi
 
     def openapi() -> Node:
@@ -34,10 +35,17 @@ def publish(app: FastAPI, described: Described, grant_types: Sequence[str]) -> N
             document = own()
             _enumerate(document, grant_types)
             _join(document, described())
+            _place(document, base)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _place(document: Node, base: str) -> None:
+    """A client would look for what has no path beside the server's, not below it."""
+    for flow in document["components"]["securitySchemes"]["OAuth2"]["flows"].values():
+        flow |= {name: f"{base}/{flow[name]}" for name in flow if name.endswith("Url")}
 
 
 def _join(document: Node, described: Iterable[tuple[str, str, Node]]) -> None:

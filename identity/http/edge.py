@@ -38,14 +38,6 @@ if TYPE_CHECKING:
     from identity.records.tracing.spans import Tracing
 
 _API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
-_DOCS_POLICY = (  # their scripts and styles are served by the service itself
-    b"default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    b"img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:; "
-    b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-DOCS_PAGES = MappingProxyType(
-    dict.fromkeys(("/docs", "/docs/oauth2-redirect", "/redoc"), _DOCS_POLICY)
-)
 
 _log = structlog.get_logger()
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -57,7 +49,6 @@ class Edge:
 
     `lifespan`: what is told of start and stop, `lane` unless given.
     `large_bodies`: path to bytes, where more than `BODY_LIMIT` may come.
-    `pages`: path to Content-Security-Policy, where people rather than programs look.
     `readers`: path to whose pages may read it, beside `IDENTITY_CORS_ORIGINS`.
     """
 
@@ -69,14 +60,12 @@ class Edge:
         *,
         lifespan: ASGIApp | None = None,
         large_bodies: Mapping[str, int] = MappingProxyType({}),
-        pages: Mapping[str, bytes] = DOCS_PAGES,
         readers: Mapping[str, Readers] = MappingProxyType({}),
     ) -> None:
         self._lane = lane
         self._lifespan = lifespan or lane
         self._metrics = metrics
         self._large_bodies = large_bodies
-        self._pages = pages
         self._proxies = Proxies(settings.server.trusted_proxies)
         self._certifying = Proxies(settings.certificates.certificate_proxies)
         self._headers: Headers = [
@@ -180,15 +169,13 @@ class Edge:
             _log.error("unhandled exception", path=exchange.scope["path"], exc_info=error)
             await exchange.refuse(ServerError())
 
-    def complete(self, scope: Scope, headers: Headers, request_id: str) -> Headers:
+    def complete(self, headers: Headers, request_id: str) -> Headers:
         """`headers` and those that every answer carries; what an answer says itself stands."""
         present = dict(headers)
-        if present.keys().isdisjoint(self._named) and scope["path"] not in self._pages:
+        if present.keys().isdisjoint(self._named):
             complete = [*headers, *self._headers, (b"x-request-id", request_id.encode())]
         else:
             ours = {**dict(self._headers), b"x-request-id": request_id.encode()}
-            if policy := self._pages.get(scope["path"]):
-                ours[b"content-security-policy"] = policy
             complete = [*headers, *((n, v) for n, v in ours.items() if n not in present)]
         if b"cache-control" not in present:
             complete.append((b"cache-control", b"no-store"))
@@ -225,7 +212,7 @@ class _Exchange:
                 self.held = [message]
                 return
             self.status = status
-            message["headers"] = self._edge.complete(scope, message["headers"], self.request_id)
+            message["headers"] = self._edge.complete(message["headers"], self.request_id)
         elif self._replaced:
             return
         elif self.held:
@@ -253,7 +240,7 @@ class _Exchange:
     async def release(self) -> None:
         start, *rest = self.held
         self.status = start["status"]
-        start["headers"] = self._edge.complete(self.scope, start["headers"], self.request_id)
+        start["headers"] = self._edge.complete(start["headers"], self.request_id)
         for message in (start, *rest):
             await self._send(message)
 
@@ -265,7 +252,7 @@ class _Exchange:
         headers.append((b"content-length", b"%d" % len(body)))
         if self.scope["method"] == "HEAD":
             body = b""
-        headers = self._edge.complete(self.scope, headers, self.request_id)
+        headers = self._edge.complete(headers, self.request_id)
         await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 

@@ -161,7 +161,7 @@ def words() -> describing.Node:
         "description": "For gateways (nginx `auth_request`, Traefik `forwardAuth`, Caddy "
         "`forward_auth`). Values of the headers are percent-encoded UTF-8 where they are not "
         "plain ASCII.",
-        "security": [{"OAuth2PasswordBearer": []}],
+        "security": [{"OAuth2": []}],
         "parameters": [
             describing.query("scope", {"type": "string"}, "Scopes needed, separated by spaces."),
             describing.query(

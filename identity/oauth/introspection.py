@@ -212,7 +212,7 @@ def words() -> describing.Node:
         "allowed the scope `introspect`, and a bearer of it, sees all. Of any other token it hears "
         "that it is not active. "
         "`Accept: application/token-introspection+jwt` answers a signed JWT (RFC 9701).",
-        "security": [{"client": []}, {"OAuth2PasswordBearer": [SCOPE]}],
+        "security": [{"client": []}, {"OAuth2": [SCOPE]}],
         "requestBody": describing.form(describing.TOKEN, ["token"], {"token": "eyJhbGciOi…"}),
         "responses": {
             "200": {

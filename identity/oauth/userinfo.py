@@ -74,7 +74,7 @@ def words() -> describing.Node:
         "tags": ["OpenID Connect"],
         "operationId": "userinfo",
         "summary": "Claims about who signed in (OpenID Connect Core)",
-        "security": [{"OAuth2PasswordBearer": ["openid"]}],
+        "security": [{"OAuth2": ["openid"]}],
         "responses": {
             "200": {
                 "description": "The claims that the token's scopes release.",

@@ -27,7 +27,7 @@ from identity.directory import consents
 from identity.directory.access.granting import home_of_scopes
 from identity.directory.branding import current as branding
 from identity.directory.branding.current import Brands, Logos
-from identity.directory.clients import registry
+from identity.directory.clients import built_in, registry
 from identity.directory.consents import Consents
 from identity.directory.details import DetailTypes
 from identity.directory.hashes import kinds
@@ -134,7 +134,7 @@ class Services:
             size=USERS_REMEMBERED, lookups=metrics.cache("users"),
         )  # fmt: skip
         clients = Remembered(
-            feed, lambda ref: registry.load(db, ref),
+            feed, lambda ref: registry.load(db, ref, built_in.own_page(settings)),
             noun="client", size=CLIENTS_REMEMBERED, lookups=metrics.cache("clients"),
         )  # fmt: skip
         scopes = Remembered(

@@ -1,7 +1,9 @@
 """The OpenAPI document tells the truth about both lanes, and its pages work without internet."""
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -104,9 +106,12 @@ async def test_every_scope_that_an_operation_needs_exists_and_is_named(
     document: dict[str, Any],
 ) -> None:
     schemes = document["components"]["securitySchemes"]
-    flow = schemes["OAuth2PasswordBearer"]["flows"]["password"]
-    assert flow["tokenUrl"] == "token"
-    assert list(flow["scopes"]) == ["*"]  # one tick; each scope has its words in docs/
+    flows = schemes["OAuth2"]["flows"]
+    assert flows.keys() == {"password", "authorizationCode"}
+    assert flows["authorizationCode"]["authorizationUrl"] == "/authorize"
+    for flow in flows.values():
+        assert flow["tokenUrl"] == flow["refreshUrl"] == "/token"
+        assert list(flow["scopes"]) == ["*"]  # one tick; each scope has its words in docs/
     for _, path, operation in operations(document):
         for requirement in operation.get("security", []):
             for scheme, scopes in requirement.items():
@@ -179,4 +184,12 @@ async def test_the_pages_bring_their_own_scripts(api: httpx.AsyncClient, page: s
         assert url.startswith("/") or not re.search(r"\.(js|css)(\?|$)", url), url
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
-    assert (await api.get("/docs/oauth2-redirect")).status_code == 200
+    back = await api.get("/docs/oauth2-redirect")
+    assert back.status_code == 200
+    # Their own script may run, by its digest, and no other that stands in a page.
+    for each in (answer, back):
+        scripts = re.findall(r"<script>(.*?)</script>", each.text, re.DOTALL)
+        digests = [b64encode(sha256(script.encode()).digest()).decode() for script in scripts]
+        policy = each.headers["content-security-policy"]
+        (allowed,) = re.findall(r"script-src ([^;]*);", policy)
+        assert set(allowed.split()) - {"'self'"} == {f"'sha256-{each}'" for each in digests}

@@ -206,12 +206,6 @@ async def test_an_https_issuer_asks_browsers_to_stay_with_https(
     assert answer.headers["strict-transport-security"].startswith("max-age=")
 
 
-async def test_the_documentation_pages_may_run_their_own_scripts(service: Service) -> None:
-    policy = (await service.http.get("/docs")).headers["content-security-policy"]
-    assert "script-src 'self'" in policy
-    assert "frame-ancestors 'none'" in policy
-
-
 async def test_an_unhandled_exception_is_a_problem_and_its_trace_is_logged(
     service: Service,
 ) -> None:

@@ -40,7 +40,7 @@ def words() -> describing.Node:
         "tags": ["Self-service"],
         "operationId": "get_me",
         "summary": "Who am I?",
-        "security": [{"OAuth2PasswordBearer": []}],
+        "security": [{"OAuth2": []}],
         "responses": {
             "200": {
                 "description": "The user behind the token.",

@@ -37,6 +37,9 @@ class ClientSnapshot:
     self_registered: bool = False
     """Nobody has vouched for it: what it says of itself is not to be trusted."""
     logo: Picture | None = None
+    own_page: str | None = None
+    """A page of ours where its codes may go, beside its redirect URIs: this very address. It always
+    has to be named."""
 
     @property
     def vouched_for(self) -> bool:
@@ -82,9 +85,9 @@ _CLIENT = Statement(
 )
 
 
-async def load(db: Database, client_id: str) -> ClientSnapshot | None:
+async def load(db: Database, client_id: str, own_page: str | None = None) -> ClientSnapshot | None:
     """None where there is none, after nearly as much work: one question of the driver. Anybody may
-    ask for ids that do not exist, as often as they like."""
+    ask for ids that do not exist, as often as they like. `own_page`: the built-in client's."""
     rows = await db.query(_CLIENT, {"id": client_id})
     if not rows:
         return None
@@ -110,6 +113,7 @@ async def load(db: Database, client_id: str) -> ClientSnapshot | None:
         name=more[1],
         self_registered=bool(more[2]),
         logo=picture(*more[3:6]),
+        own_page=own_page if builtin else None,
     )
 
 

@@ -123,10 +123,11 @@ def addressed(parameters: Parameters, client: ClientSnapshot) -> ReturnAddress:
     if named is None and len(registered) != 1:
         raise InvalidRequest("redirect_uri is missing, and the client has not exactly one")
     redirect_uri = named or registered[0]
-    if not uris.is_registered(redirect_uri, registered):
-        raise InvalidRequest("redirect_uri is not registered for this client")
-    if uris.redirect_problem(redirect_uri) is not None:  # a rule may be newer than the client
-        raise InvalidRequest("redirect_uri is none that codes may be sent to")
+    if redirect_uri != client.own_page:
+        if not uris.is_registered(redirect_uri, registered):
+            raise InvalidRequest("redirect_uri is not registered for this client")
+        if uris.redirect_problem(redirect_uri) is not None:  # a rule may be newer than the client
+            raise InvalidRequest("redirect_uri is none that codes may be sent to")
     state = only(parameters, "state")
     modes = [value for name, value in parameters if name == "response_mode"]
     mode = RESPONSE_MODES.get(modes[0] if len(modes) == 1 else "query", RESPONSE_MODES["query"])

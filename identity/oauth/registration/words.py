@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from identity.http import describing
 
-_TOKEN: list[dict[str, list[str]]] = [{"OAuth2PasswordBearer": []}]
+_TOKEN: list[dict[str, list[str]]] = [{"OAuth2": []}]
 _PATH = [{"name": "client_id", "in": "path", "required": True, "schema": {"type": "string"}}]
 _BODY: describing.Node = {
     "required": True,

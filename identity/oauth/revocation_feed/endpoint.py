@@ -188,7 +188,7 @@ def words() -> describing.Node:
         "text/event-stream` Server-Sent Events `snapshot`, `live`, `revoked`, `heartbeat` (every "
         "second) and `reset`, to be resumed by `Last-Event-ID` at any replica. Else one page: "
         "without `after` all that matters still, with it what came since.",
-        "security": [{"client": []}, {"OAuth2PasswordBearer": [SCOPE]}],
+        "security": [{"client": []}, {"OAuth2": [SCOPE]}],
         "parameters": [
             describing.query("after", position, "A position that was named before."),
             describing.query("wait", wait, "Seconds to wait where there is nothing new."),

@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 from identity.clock import utcnow
 from identity.directory.access.granting import ALL
 from identity.directory.access.table import Scope
-from identity.directory.clients import accounts
+from identity.directory.clients import accounts, built_in
 from identity.directory.clients.settings import load
 from identity.directory.clients.table import Client
 from identity.errors import ValidationFailed
@@ -55,6 +55,8 @@ class ClientScreen(Desk):
         client: Client = found["client"]
         chosen = load(client.settings)
         asked = query.get("redirect", "")[:2000]
+        signs_in = client.builtin and "authorization_code" in client.grants
+        own_page = built_in.own_page(self.services.settings) if signs_in else None
         set_ = [
             (name, value)
             for name, value in sorted((client.settings or {}).items())
@@ -63,7 +65,8 @@ class ClientScreen(Desk):
         return self.page(
             seat, "client", title=client.name or client.id, chosen=chosen, set_=set_,
             takes_secret=accounts.takes_secret(client), now=utcnow(), redirect=asked,
-            verdict=judged(asked, chosen.redirect_uris) if asked else None,
+            verdict=judged(asked, chosen.redirect_uris, own_page) if asked else None,
+            own_page=own_page,
             issuer=self.services.settings.issuer.rstrip("/"),
             audience=next(iter(client.audiences), self.services.settings.audience),
             done=query.get("done", ""), **found,

@@ -17,7 +17,10 @@ class Verdict(NamedTuple):
     differences: tuple[str, ...] = ()
 
 
-def judged(asked: str, registered: Collection[str]) -> Verdict:
+def judged(asked: str, registered: Collection[str], own_page: str | None = None) -> Verdict:
+    """`own_page`: of ours, where its codes may go besides."""
+    if asked == own_page:
+        return Verdict(True, _("It fits: it is a page of this service, which takes its codes."))
     if uris.is_registered(asked, registered):
         if asked in registered:
             return Verdict(True, _("It fits: this very address is registered."))
