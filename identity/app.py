@@ -105,6 +105,7 @@ class Identity(Edge):
         house.authorizations = authorizing
         leaving = logout.Logout(services, house.refusing, house.signed_out)
         house.logouts = leaving
+        self.lane.lost = house.lost
         house.devices = device_answers.DeviceAnswers(services)
         house.grants = registry.GRANTS
         asking = device.DeviceAuthorization(services)
@@ -158,7 +159,9 @@ class Identity(Edge):
     def _build_administration(self) -> Any:
         from identity.api import application
 
-        return application.build(self.services, registry.GRANTS, self.lane.described)
+        return application.build(
+            self.services, registry.GRANTS, self.lane.described, self.lane.lost
+        )
 
     @asynccontextmanager
     async def _run(self, _: Any) -> AsyncIterator[None]:

@@ -48,12 +48,18 @@ from identity.errors import (
     ServerError,
     render,
 )
-from identity.http.lane import methods_served
+from identity.http import messages
+from identity.http.lane import Lost, methods_served
 from identity.http.messages import CHALLENGED
 from identity.service.wiring import Services
 
 
-def build(services: Services, grants: Sequence[GrantKind], described: openapi.Described) -> FastAPI:
+def build(
+    services: Services,
+    grants: Sequence[GrantKind],
+    described: openapi.Described,
+    lost: Lost | None = None,
+) -> FastAPI:
     """Built when first asked, in any thread. `described`: the hot addresses."""
     base = urlsplit(services.settings.issuer).path.rstrip("/")
     app: FastAPI = FastAPIOffline(
@@ -69,6 +75,7 @@ def build(services: Services, grants: Sequence[GrantKind], described: openapi.De
     docs_pages.add(app, base, FIRST_PARTY if services.settings.sessions.default_client else None)
     app.state.services = services
     app.state.grants = grants
+    app.state.lost = lost
     for slice_ in (
         me, notices, history, connections, factors, passkeys, bulk, users_listed, users, clients,
         logouts, issuers, access, keys, audit, mail, stats, all_sessions, blocks, lockdown, why,
@@ -106,10 +113,21 @@ async def _refuse_http(request: Request, error: Exception) -> FastApiResponse:
     """What Starlette's router says by itself."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return await _refuse(request, NotFound())
+        return await _nowhere(request, NotFound())
     if error.status_code == 405:
         allow = methods_served(request.app.routes, request.scope) or {"GET"}
-        return await _refuse(request, MethodNotAllowed(sorted(allow)))
+        return await _nowhere(request, MethodNotAllowed(sorted(allow)))
     if error.status_code < 500:
         return await _refuse(request, InvalidRequest(str(error.detail)))
     return await _refuse(request, ServerError(audit=str(error.detail)))
+
+
+async def _nowhere(request: Request, error: IdentityError) -> FastApiResponse:
+    lost: Lost | None = request.app.state.lost
+    asked = messages.Request(request.scope, request.receive)
+    page = await lost(asked, error) if lost is not None else None
+    if page is None:
+        return await _refuse(request, error)
+    response = FastApiResponse(page.body, page.status)
+    response.raw_headers = list(page.headers)
+    return response

@@ -30,6 +30,8 @@ _log = structlog.get_logger()
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+Lost = Callable[[Request, IdentityError], Awaitable[Response | None]]
+"""The page for somebody whose browser asks for what there is not; None for a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Lane:
         self._with_slashes = with_slashes
         self._routes: dict[str, dict[str, Route]] = {}
         self._under: dict[str, dict[str, Route]] = {}
+        self.lost: Lost | None = None
 
     def add(
         self, method: str, path: str, handler: Handler, *, oauth: bool, words: Words | None = dict
@@ -91,7 +94,7 @@ class Lane:
             return None
         raw: bytes = scope.get("raw_path") or b""
         if b"%" in raw and self._hides_a_slash(raw):
-            return Response(*render(NotFound("there is no such address"), oauth=False))
+            return await self._nowhere(scope, receive, NotFound("there is no such address"))
         methods = self._routes.get(scope["path"])
         if methods is None:
             above, _, segment = scope["path"].rpartition("/")
@@ -104,7 +107,7 @@ class Lane:
             if allow is None:
                 return None
             scope["route"] = next(iter(methods.values()))
-            return Response(*render(MethodNotAllowed(allow), oauth=False))
+            return await self._nowhere(scope, receive, MethodNotAllowed(allow))
         scope["route"] = route
         try:
             return await route.handler(Request(scope, receive))
@@ -127,6 +130,10 @@ class Lane:
             await self.app(scope, receive, send)
         else:
             await deliver(response, scope, receive, send)
+
+    async def _nowhere(self, scope: Scope, receive: Receive, error: IdentityError) -> Response:
+        page = await self.lost(Request(scope, receive), error) if self.lost else None
+        return page or Response(*render(error, oauth=False))
 
     def _hides_a_slash(self, raw: bytes) -> bool:
         for beginning in self._with_slashes:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import orjson
 
 from identity.directory.clients.grant_kinds import GrantKind
-from identity.errors import Forbidden, IdentityError
+from identity.errors import Forbidden, IdentityError, NotFound
 from identity.http import cookies
+from identity.http.accepting import prefers_page
 from identity.http.messages import Request, Response
 from identity.http.origins import from_elsewhere, origin_of
 from identity.pages import catalogues, fresh, load
@@ -111,6 +112,18 @@ class House:
         rendering = await self.rendering()
         async with self.speaking(request):
             return rendering.error(request, error)
+
+    async def lost(self, request: Request, error: IdentityError) -> Response | None:
+        """The same for people, where there is no such address, or it cannot be asked like that;
+        None for a program."""
+        if not prefers_page(request.header(b"accept")):
+            return None
+        if isinstance(error, NotFound):
+            words = _("There is no page at this address. It may be mistyped or out of date.")
+        else:
+            words = _("This address is not for browsers, or not to be asked in this way.")
+        error.detail = words
+        return await self.refusing(request, error)
 
     async def signed_out(
         self,

@@ -124,7 +124,7 @@ class Rendering:
         return self.page(
             "error.html",
             status=error.status,
-            headers=[header for header in headers if header[0] == b"retry-after"],
+            headers=[header for header in headers if header[0] in (b"retry-after", b"allow")],
             forms_stay=True,
             title=title,
             detail=_(error.detail),

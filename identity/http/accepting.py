@@ -1,0 +1,31 @@
+"""What a client would rather read (RFC 9110 §12.5.1)."""
+
+_HTML = frozenset({"text/html", "application/xhtml+xml"})
+_JSON = frozenset({"application/json", "application/problem+json"})
+LONGEST = 1000
+"""Bytes of a header that are looked at."""
+
+
+def prefers_page(accept: bytes | None) -> bool:
+    """Whether it shows people pages, as browsers do when somebody goes to an address: it names
+    HTML, and JSON, if at all, after that. A program that takes anything names neither."""
+    html = json = 0.0
+    for each in (accept or b"")[:LONGEST].decode("latin-1").lower().split(","):
+        name, *parameters = (part.strip() for part in each.split(";"))
+        if name in _HTML:
+            html = max(html, _quality(parameters))
+        elif name in _JSON:
+            json = max(json, _quality(parameters))
+    return html > 0 and html > json
+
+
+def _quality(parameters: list[str]) -> float:
+    """0 for what is no number between 0 and 1."""
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                quality = float(parameter[2:])
+            except ValueError:
+                return 0.0
+            return quality if 0 <= quality <= 1 else 0.0
+    return 1.0
