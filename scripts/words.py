@@ -13,6 +13,8 @@ from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
+from identity.settings import described
+
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "identity" / "pages"
 LANGUAGES = ("de",)
@@ -27,7 +29,15 @@ def marked() -> dict[Key, str]:
     found = extract_from_dir(
         PAGES, _METHODS, _OPTIONS, keywords={"_": None, "gettext": None, "ngettext": (1, 2)}
     )
-    return {message: f"{file}:{line}" for file, line, message, _, _ in found}
+    said: dict[Key, str] = {message: f"{file}:{line}" for file, line, message, _, _ in found}
+    return said | dict(_settings())
+
+
+def _settings() -> Iterator[tuple[Key, str]]:
+    """What settings mean, and what groups of them are called: the console shows it."""
+    for name, group, field in described():
+        yield group, "settings.py"
+        yield field.description or "", f"settings.py: {name}"
 
 
 def catalogues(language: str) -> dict[str, Catalog]:
@@ -67,7 +77,7 @@ def _unfit(said: Key, translated: Key) -> Iterator[str]:
             len(strings) == 1 and set(_PLACE.findall(each)) != places
         ):
             yield f"names other values: {each!r}"
-        elif set(each) & set('<>"&'):
+        elif set(each) & set('<>"&') - set("".join(originals)):
             yield f"would be read as HTML: {each!r}"
 
 

@@ -10,6 +10,7 @@ from identity.clock import utcnow
 from identity.http.messages import Response, json_response
 from identity.pages.console import naming
 from identity.pages.console.desk import ALONE, Desk, Query, Seat
+from identity.pages.console.findings import shown
 from identity.pages.console.screens import SCREENS
 from identity.pages.console.screens import screen as own
 from identity.pages.registry import House
@@ -66,6 +67,7 @@ class Dashboard(Desk):
             return {**found, "events": events, "called": called, "warnings": told}
 
         found = await listed(self.services.db, unit) if sees else {}
+        found["warnings"] = [shown(each) for each in found.get("warnings", ())]
         hours = found.get("hours", [])
         return self.page(
             seat, "dashboard", title=_("Overview"), sees=sees, bars=drawn(hours), height=HEIGHT,

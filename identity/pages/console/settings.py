@@ -15,9 +15,10 @@ from sqlmodel import Session
 from identity import __version__
 from identity.http.messages import Response
 from identity.pages.console.desk import Desk, Query, Seat
+from identity.pages.console.findings import shown
 from identity.pages.console.screens import screen as own
 from identity.pages.registry import House
-from identity.pages.words import _
+from identity.pages.words import _, said
 from identity.service.warnings import warnings
 from identity.settings import Settings, described
 from identity.store.paging import listed
@@ -31,6 +32,7 @@ class Setting(NamedTuple):
     value: str
     source: str
     meaning: str
+    """In the language of this request."""
 
 
 class SettingsScreen(Desk):
@@ -45,26 +47,28 @@ class SettingsScreen(Desk):
         findings = await listed(self.services.db, unit)
         rows = list(_settings(settings))
         q = query.get("q", "").strip().casefold()
-        rows = [row for row in rows if q in row.name.casefold() or q in row.meaning.casefold()]
+        rows = [row for row in rows if q in f"{row.name} {row.meaning}".casefold()]
         groups = [(group, list(each)) for group, each in groupby(rows, key=lambda row: row.group)]
         return self.page(
-            seat, "settings", title=_("Settings"), groups=groups, findings=findings, q=q,
+            seat, "settings", title=_("Settings"), groups=groups, q=q,
+            findings=[shown(each) for each in findings],
             version_of=__version__, database=self.services.db.address,
         )  # fmt: skip
 
 
 def _settings(settings: Settings) -> Iterator[Setting]:
-    said, defaults = {name.upper(): "environment" for name in os.environ}, Settings.of()
+    set_, defaults = {name.upper(): _("environment") for name in os.environ}, Settings.of()
     with suppress(OSError, ValueError):  # the service has read it at its start
-        said = {name.upper(): ".env" for name in dotenv_values(".env")} | said
+        set_ = {name.upper(): ".env" for name in dotenv_values(".env")} | set_
     for name, group, field in described():
         value = getattr(getattr(settings, group), name.removeprefix("IDENTITY_").lower())
-        if name in said:
-            source = said[name]
+        if name in set_:
+            source = set_[name]
         else:
             usual = getattr(getattr(defaults, group), name.removeprefix("IDENTITY_").lower())
-            source = "default" if value == usual else "command line"
-        yield Setting(name, group, _shown(value), source, field.description or "")
+            source = _("default") if value == usual else _("command line")
+        meaning = said(field.description or "")
+        yield Setting(name, _(group), _shown(value), source, meaning)
 
 
 def _shown(value: Any) -> str:
