@@ -94,8 +94,8 @@ class AuthorizeChallenge:
     def _check(self, client: ClientSnapshot) -> None:
         if not self._allowed:
             raise UnauthorizedClient("signing in by an app's own form is switched off")
-        if not client.settings.first_party:
-            raise UnauthorizedClient("only a first-party client may ask for passwords")
+        if not client.settings.first_party or client.builtin:  # which has no form of its own
+            raise UnauthorizedClient("only a first-party app may ask for passwords")
         if AuthorizationCode.grant_type not in client.grants:
             raise UnauthorizedClient("the client may not use the grant authorization_code")
 

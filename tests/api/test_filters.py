@@ -35,7 +35,7 @@ async def test_a_parameter_that_an_address_does_not_know_is_refused(world: World
             assert "statsu" in answer.json()["detail"]
             answer = await world.api.request(method, f"{address}{query}")
             problem(answer, 401)
-            if operation["security"][0]["OAuth2PasswordBearer"] not in ([], ["account"]):
+            if operation["security"][0]["OAuth2"] not in ([], ["account"]):
                 problem(await clerk(method.upper(), f"{address}{query}", **body), 403)
     assert asked > 35
 
