@@ -12,8 +12,8 @@ DESCRIPTION = """
 Issues and verifies access tokens (RFC 9068 JWTs), keeps users, roles, clients and signing keys,
 and answers sibling services that ask whether a token is good (RFC 7662).
 
-**Authorize** with the username and password of a user, or, in the form below, by signing in at our own
-page, as you have to with a second factor. Leave the client fields as they are.
+**Authorize** with the username and password of a user, or, in the form below, by signing in at our
+own page, as you have to with a second factor. Leave the client fields as they are.
 Administration needs the tick at `*`; without it the token reaches your own account alone.
 """
 
