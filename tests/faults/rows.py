@@ -4,8 +4,10 @@ from tests.faults import (
     asking,
     clocks,
     cut_off,
+    enduring,
     files,
     hostile,
+    keeping,
     killing,
     migrating,
     postgresql,
@@ -147,5 +149,23 @@ ROWS = (
         "1,000 invalid tokens, 300 idle connections, slow readers and writers, among valid "
         "requests: those are answered within 1 s; memory +5 % at most, no file left open",
         hostile.besieged, hostile.stays_the_same, 1_000,
+    ),
+    Row(
+        "an hour of it",
+        "the same for an hour, with 10,000 idle connections: about a million invalid tokens; valid "
+        "requests are answered within 1 s; memory +5 % at most, no file left open",
+        enduring.siege, enduring.an_hour, 1, lacking=enduring.lacking,
+    ),
+    Row(
+        "housekeeping",
+        "a million rows of each of five kinds expire at once: until all are forgotten, the p99 of "
+        "refreshes is at most 3 times what it was",
+        keeping.laden, keeping.forgotten, 1,
+    ),
+    Row(
+        "backup",
+        "`identity backup` copies a hundred thousand sessions: the p99 of a refresh is at most 3 "
+        "times what it was",
+        keeping.copied, keeping.backed_up, 10,
     ),
 )  # fmt: skip
