@@ -12,7 +12,7 @@ from identity.authentication.foreign import Refused, Unverified
 from identity.clock import now
 from identity.directory.clients.registry import Clients, ClientSnapshot
 from identity.directory.clients.table import FIRST_PARTY
-from identity.errors import InvalidClient, InvalidRequest, OAuthError, UnauthorizedClient
+from identity.errors import InvalidClient, InvalidRequest, UnauthorizedClient
 from identity.http.forms import parse_basic
 from identity.http.messages import Request
 from identity.opaque import digest
@@ -34,12 +34,20 @@ METHODS: Final = (
 BY_CERTIFICATE = frozenset({"tls_client_auth", "self_signed_tls_client_auth"})
 
 
-def may_not(client: ClientSnapshot, form: Mapping[str, str], grant: str) -> OAuthError:
-    """What a client hears that may not use a grant. Who has named none was taken for the built-in
-    one, and hears what is missing (RFC 6749 §5.2)."""
+UNNAMED_GRANTS = frozenset({"password", "refresh_token"})
+"""Those for which the built-in client serves who names none. A code belongs to the client that
+asked for it, by name (RFC 6749 §4.1.3)."""
+
+
+def check_may(client: ClientSnapshot, form: Mapping[str, str], grant: str) -> None:
+    """Raises what a client hears that may not use a grant. Who has named none was taken for the
+    built-in one, and hears what is missing (RFC 6749 §5.2)."""
+    may = client.may_use(grant)
     if client.id == FIRST_PARTY and "client_id" not in form:
-        return InvalidClient(UNNAMED)
-    return UnauthorizedClient(f"the client may not use the grant {grant}")
+        if not may or grant not in UNNAMED_GRANTS:
+            raise InvalidClient(UNNAMED)
+    elif not may:
+        raise UnauthorizedClient(f"the client may not use the grant {grant}")
 
 
 class ClientAuthentication:

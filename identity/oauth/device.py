@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from identity.authentication.clients import may_not
+from identity.authentication.clients import check_may
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidScope
@@ -33,8 +33,7 @@ class DeviceAuthorization:
         services = self._services
         await services.feed.catch_up()
         client = await services.client_authentication(request, form)
-        if DeviceCode.grant_type not in client.grants:
-            raise may_not(client, form, DeviceCode.grant_type)
+        check_may(client, form, DeviceCode.grant_type)
         scopes = services.scopes.at_hand("*") or await services.scopes.get("*") or {}
         scope = _scope(form.get("scope"), client, scopes)
         asked = await asking.ask(

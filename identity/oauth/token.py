@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, Field
 
 from identity.authentication.certificates import Certificates
-from identity.authentication.clients import may_not
+from identity.authentication.clients import check_may
 from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import asked_for, released
@@ -140,8 +140,7 @@ class TokenEndpoint:
         grant = self.grants.get(name)
         if grant is None:
             raise UnsupportedGrantType(f"supported grant types: {' '.join(self.grants)}")
-        if not client.may_use(name):
-            raise may_not(client, form, name)
+        check_may(client, form, name)
         return grant
 
     async def _proof(self, request: Request, client: ClientSnapshot) -> Proof | None:

@@ -16,6 +16,8 @@ def test_two_models_of_one_name_are_a_mistake() -> None:
 
     first, second = (type("Answer", (BaseModel,), {"__doc__": name}) for name in ("a", "b"))
     app = FastAPI()
-    openapi.publish(app, lambda: [("GET", "/a", words(first)), ("GET", "/b", words(second))], [])
+    openapi.publish(
+        app, lambda: [("GET", "/a", words(first)), ("GET", "/b", words(second))], [], ""
+    )
     with pytest.raises(ValueError, match="Answer"):
         app.openapi()

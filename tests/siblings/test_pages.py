@@ -61,13 +61,14 @@ def test_the_authorize_button_logs_in_and_the_next_call_is_answered(
     assert docs.complaints() == []
 
 
-def test_our_own_page_offers_one_tick_for_everything(page: Open, pair: Pair) -> None:
+def test_our_own_page_offers_one_tick_for_everything_by_either_way(page: Open, pair: Pair) -> None:
     docs = page(f"{pair.identity}/docs")
     docs.press(one("button.authorize"))
     docs.wait_for(f"{one('#oauth_username')} != null")
     boxes = "document.querySelectorAll('.auth-container .scopes input[type=checkbox]')"
     assert docs.run(f"[...{boxes}].map(box => [box.getAttribute('data-value'), box.checked])") == [
-        ["*", False]
+        ["*", False],  # username and password
+        ["*", False],  # the code
     ]
 
 
