@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -17,6 +18,10 @@ from identity.cli.printing import remark
 
 if TYPE_CHECKING:
     from identity.settings import Settings
+
+
+STEP = 256
+"""Pages of SQLite's copied at a time: a megabyte."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,6 +53,20 @@ def backup(
         remark(_about_master_key(operation.settings))
 
 
+class _Pace:
+    """What was copied is on the disk before more is, and pauses are as long as that took: the disk
+    and the processor are also those of the service, whose commits wait for them."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._began = monotonic()
+
+    def __call__(self, status: int, remaining: int, total: int) -> None:
+        os.fsync(self._target)
+        sleep(monotonic() - self._began)
+        self._began = monotonic()
+
+
 def _copy(path: Path, target: Path) -> str | None:
     """SQLite's online backup: one snapshot, writers are not kept waiting. The chain's head."""
     from identity.records.audit import AuditHead
@@ -57,7 +76,13 @@ def _copy(path: Path, target: Path) -> str | None:
         closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as source,
         closing(sqlite3.connect(target)) as copy,
     ):
-        source.backup(copy)
+        source.execute("BEGIN")
+        source.execute("SELECT 1 FROM sqlite_schema").fetchone()  # of this moment, to the end
+        written = os.open(target, os.O_WRONLY)
+        try:
+            source.backup(copy, pages=STEP, progress=_Pace(written))
+        finally:
+            os.close(written)
         copy.execute("PRAGMA journal_mode=DELETE")  # one file, nothing beside it
         sound = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
         # Where the schema has no such table yet, nothing is sealed.

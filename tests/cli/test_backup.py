@@ -51,6 +51,41 @@ def test_a_copy_made_while_others_write_is_a_database_to_go_on_from(
 
 
 @SQLITE
+def test_what_is_written_between_two_steps_is_no_part_of_it_and_does_not_wait(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who copies pauses: others write meanwhile, first and last pages, and check the log back."""
+    from identity.cli import backup
+
+    source, copy = tmp_path / "identity.db", tmp_path / "copied.db"
+    copy.touch()
+    db.engine.dispose()
+    steps = 0
+    with closing(sqlite3.connect(source, isolation_level=None, timeout=0)) as writer:
+
+        def write(seconds: float) -> None:
+            nonlocal steps
+            steps += 1
+            writer.execute(
+                "INSERT INTO scope (name, description, builtin, version, created_at, updated_at) "
+                f"VALUES ('s{steps}', '{'x' * 9000}', 0, 1, '', '')"
+            )
+            writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+        def scopes(file: Path) -> list[Any]:
+            with closing(sqlite3.connect(file)) as database:
+                return database.execute("SELECT name FROM scope ORDER BY name").fetchall()
+
+        before = scopes(source)
+        monkeypatch.setattr(backup, "STEP", 3)
+        monkeypatch.setattr(backup, "sleep", write)
+        backup._copy(source, copy)
+        assert scopes(copy) == before
+        assert len(scopes(source)) == len(before) + steps
+    assert steps > 20
+
+
+@SQLITE
 def test_a_file_that_exists_is_kept_unless_forced(identity: Identity, tmp_path: Path) -> None:
     (tmp_path / "copy.db").write_text("precious")
     done = identity("backup", "copy.db")

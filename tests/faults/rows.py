@@ -166,6 +166,6 @@ ROWS = (
         "backup",
         "`identity backup` copies a hundred thousand sessions: the p99 of a refresh is at most 3 "
         "times what it was",
-        keeping.copied, keeping.backed_up, 10,
+        keeping.copied, keeping.backed_up, 10, databases=SQLITE,
     ),
 )  # fmt: skip
