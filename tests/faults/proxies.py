@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -113,7 +113,8 @@ class HAProxy:
         wait_until(self._whole, 30, lambda: "haproxy does not ask both")
 
     def _whole(self) -> bool:
-        said = Line(self._watched, "").get("/stats;csv").body.decode()
+        with closing(Line(self._watched, "")) as line:
+            said = line.get("/stats;csv").body.decode()
         servers = [row for row in csv.DictReader(said.splitlines()) if row["svname"] in SERVERS]
         return [row["status"] for row in servers] == ["UP"] * len(SERVERS)
 
@@ -149,10 +150,11 @@ def in_front(proxy: Proxy, folder: Path) -> Iterator[Proxy]:
 
 
 def _answers(proxy: Proxy) -> bool:
-    try:
-        return Line(proxy.front, "").get("/readyz").status == 200
-    except BROKEN:
-        return False
+    with closing(Line(proxy.front, "")) as line:
+        try:
+            return line.get("/readyz").status == 200
+        except BROKEN:
+            return False
 
 
 def _nginx() -> str:
