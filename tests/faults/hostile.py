@@ -62,6 +62,12 @@ def besieged(database: str, place: Place) -> Iterator[Besieged]:
 def stays_the_same(stage: Besieged, dice: random.Random) -> Outcome:
     seen = Outcome()
     bout(stage, dice, seen)
+    look_at(stage, seen)
+    return seen
+
+
+def look_at(stage: Besieged, seen: Outcome) -> None:
+    """Whether the process is as it was when it was measured; what it still closes is waited for."""
     try:
         wait_until(lambda: stage.measure()[1] <= stage.files + 2, 20, lambda: "")
     except TimeoutError:
@@ -70,7 +76,6 @@ def stays_the_same(stage: Besieged, dice: random.Random) -> Outcome:
     grown = size / stage.size - 1
     seen.strain(grown <= LARGER, f"{grown:.1%} larger: {stage.size:.1f} MB, then {size:.1f} MB")
     seen.measured |= {"MB": size, "grown, %": 100 * grown}
-    return seen
 
 
 def bout(stage: Besieged, dice: random.Random, seen: Outcome) -> None:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import insert
-from sqlmodel import SQLModel, func, select
+from sqlmodel import func, select
 
 from identity.authentication.once import UsedOnce
 from identity.clock import utcnow
@@ -37,7 +37,7 @@ MOST = 900.0
 """Seconds that forgetting may take."""
 SLOWER = 3.0
 """How much longer the slowest hundredth may take meanwhile."""
-KINDS: tuple[type[SQLModel], ...] = (LoginSession, BrowserSession, RevokedToken, UsedOnce)
+KINDS: tuple[Any, ...] = (LoginSession, BrowserSession, RevokedToken, UsedOnce)
 """Refresh tokens go with their sessions."""
 
 
@@ -53,7 +53,7 @@ class Kept:
             gone = utcnow() - timedelta(days=9)
             counted = [
                 session.exec(select(func.count()).select_from(kind).where(kind.expires_at < gone))
-                for kind in KINDS  # type: ignore[attr-defined]
+                for kind in KINDS
             ]
             return sum(each.one() for each in counted)
 

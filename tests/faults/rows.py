@@ -152,7 +152,7 @@ ROWS = (
     ),
     Row(
         "an hour of it",
-        "the same for an hour, with 10,000 idle connections: about a million invalid tokens; valid "
+        "the same for an hour, with 10,000 idle connections and a million invalid tokens; valid "
         "requests are answered within 1 s; memory +5 % at most, no file left open",
         enduring.siege, enduring.an_hour, 1, lacking=enduring.lacking,
     ),
