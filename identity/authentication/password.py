@@ -7,11 +7,11 @@ refused first, nothing is written before the hash has been compared, and the wri
 holds only if the user is still what was compared.
 """
 
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import bindparam, case, null, update
 from sqlmodel import col
@@ -31,10 +31,22 @@ from identity.records import audit
 from identity.records.audit import AuditQueue
 from identity.records.audit.origins import network_of
 from identity.records.metrics import Metrics
-from identity.store import Database, Statement, Work, changes, execute, moment, select_of, value_of
+from identity.store import (
+    Database,
+    Statement,
+    Work,
+    changes,
+    deadlines,
+    execute,
+    moment,
+    select_of,
+    value_of,
+)
 from identity.store.remembered import Remembered
 from identity.tokens import lockdown
 from identity.tokens.lockdown import Lockdowns
+
+T = TypeVar("T")
 
 WRONG = "the username or password is wrong"
 LONGEST = 512
@@ -161,7 +173,7 @@ class PasswordLogin:
                 user = await self.find(login)
                 why = self.why_not(user)
                 compare = partial(self._compare, attempt, user, why, password, stored)
-                proven = await self.pool.run(asked, compare)
+                proven = await self._hash(asked, compare)
             except TooManyRequests as locked:
                 await self._note_locked(login, locked)
                 raise
@@ -218,7 +230,7 @@ class PasswordLogin:
     async def hash(self, login: str, password: str) -> str:
         """What to store of a new password for `login`, whoever sets it. It takes its turn among the
         logins: `Overloaded`."""
-        return await self.pool.run(await self._ask(login, "new"), self.hasher.hash, password)
+        return await self._hash(await self._ask(login, "new"), partial(self.hasher.hash, password))
 
     async def is_of(self, user: Account, password: str) -> bool:
         """Whether this is the password that `user` has, asked by `user` themselves: no attempt to
@@ -226,7 +238,12 @@ class PasswordLogin:
         stored = self.kinds.at_hand("*") or await self.kinds.get("*") or ()
         asked = await self._ask(user.username, "new")
         verify = partial(self.hasher.verify, prepare(password), user.password_hash or "", stored)
-        return (await self.pool.run(asked, verify)).ok
+        return (await self._hash(asked, verify)).ok
+
+    async def _hash(self, asked: Asked, job: Callable[[], T]) -> T:
+        result = await self.pool.run(asked, job)
+        deadlines.resumed()
+        return result
 
     def _ask(self, login: str, what: str = "") -> Awaitable[Asked]:
         """`what`: does not count among the account's logins."""

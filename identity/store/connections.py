@@ -7,7 +7,9 @@ what is then committed here is not there. A question that has taken too long has
 import asyncio
 import os
 import socket
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache, partial
@@ -18,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 
 from identity.errors import Unavailable
+from identity.store.deadlines import CHORE
 from identity.store.histories import Histories, History, Unfit
 
 CHECK = """
@@ -33,8 +36,11 @@ FEED, WORK = "identity change feed 2", "identity 2"
 version that reads it by id says none (`store.contracting`)."""
 
 
+AGAIN = 0.2
+"""Seconds until a host is asked again that takes no writes, while another says nothing at all."""
 PATIENCE = 0.5
-"""Seconds for which the other hosts are waited for once one has answered."""
+"""Seconds for which the silent ones are waited for, from when they were asked, once one of them
+will do."""
 
 
 class _Marked:
@@ -81,32 +87,37 @@ C = TypeVar("C", bound=_Marked)
 
 class Choice(Generic[C]):
     """Which of several hosts, asked side by side: the one at the highest timeline that takes
-    writes. It is waited for a little, unless none can be ahead."""
+    writes. A host that is frozen says nothing, and one of the others may take its place meanwhile:
+    while somebody is silent, those that take no writes are asked again."""
 
-    def __init__(self, histories: Histories) -> None:
+    def __init__(self, hosts: Sequence[str], histories: Histories, within: float) -> None:
         self._histories = histories
+        self._silent = {*hosts}
+        self._began = time.monotonic()
+        self._within = within
         self._error: BaseException | None = None
         self.found: C | None = None
         self.kept: C | None = None
-        self.made = False
 
     @property
-    def patience(self) -> float | None:
-        return None if self.found is None else PATIENCE
+    def left(self) -> float:
+        """Seconds for which somebody is still waited for; none where it is decided."""
+        found = self.found
+        if not self._silent or (found and self._histories.is_newest(found.history)):
+            return 0.0
+        patience = self._within if found is None else PATIENCE
+        return max(self._began + patience - time.monotonic(), 0.0)
 
-    def heard(self, done: Iterable[Any]) -> None:
-        """Nobody within `patience`: so be it."""
-        done = list(done)
-        self.made = not done
-        for answer in done:
-            if error := answer.exception():
-                self._error = error
-                continue
-            made: C = answer.result()
-            if self.found is None or made.history.timeline > self.found.history.timeline:
-                self.found = made
-        if self.found is not None and self._histories.is_newest(self.found.history):
-            self.made = True
+    def heard(self, host: str, answer: Any) -> bool:
+        """What `host` has said, as a future that is done. Whether it will do."""
+        self._silent.discard(host)
+        if error := answer.exception():
+            self._error = error
+            return False
+        made: C = answer.result()
+        if self.found is None or made.history.timeline > self.found.history.timeline:
+            self.found = made
+        return True
 
     def decide(self) -> None:
         """Nobody else is waited for; the others are closed by whoever asked them."""
@@ -115,8 +126,7 @@ class Choice(Generic[C]):
     def taken(self) -> C:
         """The one that was decided for, or why there is none."""
         if self.kept is None:
-            assert self._error is not None
-            raise self._error
+            raise self._error or Unavailable(audit="no answer in time")
         return self.kept
 
 
@@ -129,17 +139,23 @@ class Connection(_Marked, psycopg.Connection[Any]):
         hosts = hosts_of(url)
         if len(hosts) == 1:
             return cls._ask(hosts[0], within, options)._joined(histories)
-        choice: Choice[Self] = Choice(histories)
+        choice: Choice[Self] = Choice(hosts, histories, within)
         threads = ThreadPoolExecutor(len(hosts), "connecting")
-        asked = {threads.submit(cls._ask, host, within, options) for host in hosts}
-        threads.shutdown(wait=False)
-        waiting: set[Future[Self]] = asked
+        over = threading.Event()
+        asked = {threads.submit(cls._ask, host, within, options): host for host in hosts}
+        waiting: set[Future[Self]] = {*asked}
         try:
-            while waiting and not choice.made:
-                done, waiting = wait(waiting, choice.patience, return_when=FIRST_COMPLETED)
-                choice.heard(done)
+            while left := choice.left:
+                done, waiting = wait(waiting, left, return_when=FIRST_COMPLETED)
+                for one in done:
+                    if not choice.heard(asked[one], one):
+                        again = threads.submit(cls._ask_again, over, asked[one], within, options)
+                        asked[again] = asked[one]
+                        waiting.add(again)
             choice.decide()
         finally:
+            over.set()
+            threads.shutdown(wait=False)
             for one in asked:
                 one.add_done_callback(partial(cls._discard, choice))
         return choice.taken()._joined(histories)
@@ -156,6 +172,14 @@ class Connection(_Marked, psycopg.Connection[Any]):
     def _discard(cls, choice: "Choice[Self]", asked: "Future[Self]") -> None:
         if asked.exception() is None and asked.result() is not choice.kept:
             asked.result().close()
+
+    @classmethod
+    def _ask_again(
+        cls, over: threading.Event, url: str, within: float, options: dict[str, Any]
+    ) -> Self:
+        if over.wait(AGAIN):
+            raise Unavailable(audit="another host was taken meanwhile")
+        return cls._ask(url, within, options)
 
     @classmethod
     def _ask(cls, url: str, within: float, options: dict[str, Any]) -> Self:
@@ -183,15 +207,19 @@ class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
         hosts = hosts_of(url)
         if len(hosts) == 1:
             return await (await cls._ask(hosts[0], options))._joined(histories)
-        choice: Choice[Self] = Choice(histories)
-        asked = {asyncio.create_task(cls._ask(host, options)) for host in hosts}
-        waiting = asked
+        choice: Choice[Self] = Choice(hosts, histories, CHORE)
+        asked = {asyncio.create_task(cls._ask(host, options)): host for host in hosts}
+        waiting = {*asked}
         try:
-            while waiting and not choice.made:
+            while left := choice.left:
                 done, waiting = await asyncio.wait(
-                    waiting, timeout=choice.patience, return_when=asyncio.FIRST_COMPLETED
+                    waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED
                 )
-                choice.heard(done)
+                for one in done:
+                    if not choice.heard(asked[one], one):
+                        again = asyncio.create_task(cls._ask_again(asked[one], options))
+                        asked[again] = asked[one]
+                        waiting.add(again)
             choice.decide()
         finally:
             for task in waiting:
@@ -208,6 +236,11 @@ class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
             await self.close()
             raise
         return self
+
+    @classmethod
+    async def _ask_again(cls, url: str, options: dict[str, Any]) -> Self:
+        await asyncio.sleep(AGAIN)
+        return await cls._ask(url, options)
 
     @classmethod
     async def _ask(cls, url: str, options: dict[str, Any]) -> Self:

@@ -9,8 +9,10 @@ from contextvars import ContextVar
 
 BUDGET = 3.5
 """Seconds from a request's arrival; its refusal is out within four."""
-LEAST = 1.0
-"""Seconds that any one question gets, for whoever has waited long for something else (hashing)."""
+LEAST = 0.25
+"""Seconds that any one question gets, however late it is asked."""
+RESUMED = 1.0
+"""Seconds that are left at the least for whoever has waited long for something else (hashing)."""
 CHORE = 30.0
 """Seconds that a question gets which no request waits for."""
 
@@ -20,6 +22,13 @@ _until: ContextVar[float | None] = ContextVar("deadline", default=None)
 def arrived() -> None:
     """A request has come: from here on counts, in this context, what it waits."""
     _until.set(time.monotonic() + BUDGET)
+
+
+def resumed() -> None:
+    """What this request has waited for is over, and was not the database."""
+    until = _until.get()
+    if until is not None:
+        _until.set(max(until, time.monotonic() + RESUMED))
 
 
 def left_since(came: float) -> float:

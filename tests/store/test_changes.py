@@ -369,6 +369,20 @@ def test_who_has_waited_long_still_gets_a_moment() -> None:
     assert deadlines.LEAST < deadlines.left_since(now) <= deadlines.BUDGET
 
 
+@pytest.mark.deadlines
+async def test_who_has_waited_for_hashing_gets_a_moment_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deadlines.arrived()
+    deadlines.resumed()
+    assert deadlines.RESUMED < deadlines.left() <= deadlines.BUDGET
+    monkeypatch.setattr(deadlines, "BUDGET", -60.0)
+    deadlines.arrived()
+    assert deadlines.left() == deadlines.LEAST
+    deadlines.resumed()
+    assert deadlines.LEAST < deadlines.left() <= deadlines.RESUMED
+
+
 @one_dialect
 async def test_a_look_that_is_not_answered_in_time_is_unavailable(
     shared: ChangeFeed, source: SlowSource, monkeypatch: pytest.MonkeyPatch

@@ -1,12 +1,17 @@
 """Which servers are refused, and in which words."""
 
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import psycopg
 import pytest
 
 from identity.errors import Unavailable
 from identity.settings import Settings, SettingsError
 from identity.store import connections, servers
-from identity.store.connections import Connection, hosts_of
+from identity.store.connections import AsyncConnection, Connection, hosts_of
 from identity.store.histories import Histories, History
 
 one_server = pytest.mark.parametrize("dialect", ["postgresql"])
@@ -73,3 +78,72 @@ def test_hosts_are_read_as_libpq_writes_them() -> None:
         "user=a dbname=db host=h1 sslmode=require", "user=a dbname=db host=h2 sslmode=require",
     ]  # fmt: skip
     assert hosts_of("postgresql://h1:5/db") == ["postgresql://h1:5/db"]
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that is frozen: its kernel takes connections, and nobody answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Each time that a server is asked what it is. It takes no writes before the third."""
+    asked: list[None] = []
+    judge = connections._Marked.judge
+
+    def judged(self: Any, row: Any) -> bool:
+        asked.append(None)
+        if len(asked) < 3:
+            raise Unavailable(audit="this server takes no writes")
+        return judge(self, row)
+
+    monkeypatch.setattr(connections._Marked, "judge", judged)
+    return asked
+
+
+def opened_by_a_thread(url: str) -> None:
+    with Connection.open(url, Histories(for_tests=True), 20) as made:
+        made.execute("SELECT 1")
+
+
+def opened_by_the_loop(url: str) -> None:
+    async def opened() -> None:
+        made = await AsyncConnection.open(url, Histories(for_tests=True))
+        await made.execute("SELECT 1")
+        await made.close()
+
+    asyncio.run(opened())
+
+
+either_way = pytest.mark.parametrize("opened", [opened_by_a_thread, opened_by_the_loop])
+
+
+def beside(database_url: str, port: int) -> str:
+    """Two hosts: the server of `database_url`, and another port."""
+    host = psycopg.conninfo.conninfo_to_dict(database_url)
+    return psycopg.conninfo.make_conninfo(
+        **host | {"host": f"127.0.0.1,{host['host']}", "port": f"{port},{host['port']}"}
+    )
+
+
+@one_server
+@either_way
+def test_a_standby_that_takes_over_from_a_frozen_primary_is_found_by_whoever_asks_meanwhile(
+    database_url: str, silent: int, asked: list[None], opened: Callable[[str], None]
+) -> None:
+    opened(beside(database_url, silent))
+    assert len(asked) == 3
+
+
+@one_server
+@either_way
+def test_where_all_hosts_have_answered_nobody_is_asked_again(
+    database_url: str, asked: list[None], opened: Callable[[str], None]
+) -> None:
+    with socket.socket() as gone:
+        gone.bind(("127.0.0.1", 0))  # and nobody listens
+        with pytest.raises((Unavailable, psycopg.OperationalError)):
+            opened(beside(database_url, gone.getsockname()[1]))
+    assert len(asked) == 1
