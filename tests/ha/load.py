@@ -229,10 +229,15 @@ class Load:
         )  # fmt: skip
 
     async def position(self, service: Service, after: str = "") -> tuple[bool, str]:
-        """Whether a sibling that was at `after` is told to start anew, and where it is then."""
+        """Whether a sibling that was at `after` is told to start anew, and where it is then. It
+        asks again where it is not told, as siblings do."""
         path = f"/revocations?after={after}" if after else "/revocations"
-        answer = await self._watchers[service.way].ask("GET", path)
-        assert answer is not None, "nobody answers"
+        async with asyncio.timeout(60):
+            while True:
+                answer = await self._watchers[service.way].ask("GET", path)
+                if answer is not None and answer.status != 503:
+                    break
+                await asyncio.sleep(0.2)
         assert answer.status == 200, answer
         said = answer.document
         return bool(said["reset"]), str(said["position"])

@@ -39,7 +39,10 @@ def violations(trial: Trial) -> list[str]:
         found["sessions ended"] = trial["ended"]
     else:  # a client whose last refresh was lost has a token that nobody knows
         found["answers other than 200 and 503"] -= trial["ended"]
-    return [f"{count:d} {what}" for what, count in found.items() if count]
+    words = [f"{count:d} {what}" for what, count in found.items() if count]
+    # A fact about the cluster, which says why.
+    why = ["the cluster took the old primary back"] if trial.get("led_again") else []
+    return [*words, *why] if words else []
 
 
 def table(trials: list[Trial], rows: Sequence[tuple[str, str]]) -> list[str]:

@@ -51,6 +51,14 @@ def test_each_broken_promise_is_one(broken: dict[str, Any]) -> None:
     assert len(records.violations(KEPT | broken)) == 1
 
 
+def test_what_is_lost_where_the_cluster_takes_the_old_primary_back_says_so() -> None:
+    back = KEPT | {"led_again": True}
+    assert records.violations(back) == []
+    assert records.violations(back | {"logins_lost": 2}) == [
+        "2 logins lost", "the cluster took the old primary back",
+    ]  # fmt: skip
+
+
 def test_of_an_asynchronous_failover_only_that_it_is_noticed_was_promised() -> None:
     lost = {"row": "asynchronous", "doctor": "timeline 2, asynchronous: …", "revocations_lost": 9}
     assert records.violations(KEPT | lost) == []

@@ -53,7 +53,8 @@ class Watch:
 async def conduct(
     cluster: Cluster, services: list[Service], load: Load, row: Row, number: int, seed: int
 ) -> dict[str, Any]:
-    """What to note of it. The cluster is whole before and after."""
+    """What to note of it. The cluster is whole before and after. `led_again`: it has taken the old
+    primary back, and with it lost what the new one acknowledged: no service can help that."""
     if cluster.synchronous is not row.synchronous:
         cluster.set_synchronous(row.synchronous)
     old = cluster.primary()
@@ -79,6 +80,7 @@ async def conduct(
     row.mend(stage)
     lost = await _lost(load)
     told = {each.way: (await load.position(each, sibling[each.way]))[0] for each in services}
+    led_again = cluster.primary() is old
     cluster.heal()
     noticed = {each.way: each.metric(RESETS) > resets[each.way] for each in services}
     doctor = services[number % len(services)].doctor()["replication"]
@@ -94,6 +96,7 @@ async def conduct(
         "promoted_after": round(watch.named - struck, 2),
         "promotion_took": round(watch.promoted - watch.named, 2),
         **judged(load.asked, stage.turns, majority, fenced, ended),
+        "led_again": led_again,
         "ended": len(load.ended),
         **lost,
         "noticed": noticed,
