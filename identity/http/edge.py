@@ -165,6 +165,10 @@ class Edge:
             await exchange.refuse(error)
         elif isinstance(error, asyncio.CancelledError):  # stopping, and has waited long enough
             await exchange.refuse(Unavailable(1, "the service is restarting"))
+        elif isinstance(error.__cause__, IdentityError) and exchange.begun:
+            # Starlette's words for a refusal in the middle of an answer, which ends there.
+            path, why = exchange.scope["path"], str(error.__cause__)
+            _log.warning("answer cut off", path=path, reason=error.__cause__.audit or why)
         elif not isinstance(error, ClientDisconnect):
             _log.error("unhandled exception", path=exchange.scope["path"], exc_info=error)
             await exchange.refuse(ServerError())
@@ -197,6 +201,11 @@ class _Exchange:
         self.request_id = request_id
         self.status = _CLIENT_GONE
         self.held: list[Message] = []
+
+    @property
+    def begun(self) -> bool:
+        """Whether an answer is under way."""
+        return self.status != _CLIENT_GONE
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -246,7 +255,7 @@ class _Exchange:
 
     async def refuse(self, error: IdentityError) -> None:
         """Answer with `error`, unless an answer is already under way."""
-        if self.status != _CLIENT_GONE:
+        if self.begun:
             return
         self.status, headers, body = render(error, oauth=False)
         headers.append((b"content-length", b"%d" % len(body)))

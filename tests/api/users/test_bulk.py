@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from identity.clock import frozen
 from identity.directory.users import accounts, exporting
@@ -363,7 +364,8 @@ async def test_who_ceases_to_be_an_administrator_is_sent_no_more_users(
         return page(session, wanted, after)
 
     monkeypatch.setattr(exporting, "page", then_demote)
-    with suppress(AssertionError):
+    with capture_logs() as said, suppress(AssertionError):
         await clerk("GET", "/users/export")  # cut off: it is not to look whole
+    assert [line["event"] for line in said if line["log_level"] != "info"] == ["answer cut off"]
     (event,) = await world.events("users.export_ended")
     assert (event.detail["count"], event.detail["whole"]) == (1, False)
