@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -85,6 +86,24 @@ def test_a_library_on_node(
     folder = installed(HERE / "node" / "package.json", request.config)
     shutil.copy(HERE / "node" / f"{library}.mjs", folder)
     signs_somebody_in(library, ["node", f"{library}.mjs"], folder, provider, person)
+
+
+GO = shutil.which("go")
+GO_PACKAGES = Path("/usr/share/gocode")
+"""Where Debian puts the sources of Go's libraries."""
+
+
+@pytest.mark.skipif(
+    GO is None or not (GO_PACKAGES / "src/github.com/coreos/go-oidc").exists(),
+    reason="no go-oidc here (Debian: golang-go, golang-github-coreos-go-oidc-dev)",
+)
+def test_go_oidc(provider: Provider, person: Person, tmp_path: Path) -> None:
+    program = tmp_path / "go_oidc"
+    how = {"GO111MODULE": "off", "GOPATH": str(GO_PACKAGES), "GOCACHE": str(tmp_path / "cache"),
+           "GOFLAGS": "", "GOTOOLCHAIN": "local"}  # fmt: skip
+    build = [str(GO), "build", "-o", str(program), str(HERE / "go" / "go_oidc.go")]
+    subprocess.run(build, check=True, env=os.environ | how)
+    signs_somebody_in("go-oidc", [program], tmp_path, provider, person)
 
 
 def test_requests_oauth2client(
