@@ -36,8 +36,8 @@ def marked() -> dict[Key, str]:
 def _settings() -> Iterator[tuple[Key, str]]:
     """What settings mean, and what groups of them are called: the console shows it."""
     for name, group, field in described():
-        yield group, "settings.py"
-        yield field.description or "", f"settings.py: {name}"
+        yield group, "settings"
+        yield field.description or "", f"settings: {name}"
 
 
 def catalogues(language: str) -> dict[str, Catalog]:

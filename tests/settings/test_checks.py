@@ -1,0 +1,69 @@
+"""The rules that span settings."""
+
+
+from identity.settings import Settings, loopback
+from tests.settings.refusing import refusal
+
+
+def test_only_the_two_databases_are_taken() -> None:
+    for good in ("sqlite:///x.db", "sqlite:////abs/x.db", "postgresql://u:p@h/d", "postgres://h/d"):
+        Settings.of(database_url=good)
+    for bad in ("mysql://h/d", "sqlite://", "sqlite:///", "x.db", "postgresql:h", ""):
+        assert refusal(database_url=bad) == (
+            "IDENTITY_DATABASE_URL: must begin with sqlite:/// or postgresql://"
+        )
+
+
+def test_weak_hashing_needs_saying_so_explicitly() -> None:
+    assert refusal(bcrypt_rounds=4) == "IDENTITY_BCRYPT_ROUNDS: must be 10 to 16 (it is 4)"
+    assert Settings.of(bcrypt_rounds=4, test_weak_hashing=True).passwords.bcrypt_rounds == 4
+    assert Settings.of(bcrypt_rounds=10).passwords.bcrypt_rounds == 10
+
+
+def test_a_refresh_token_may_not_outlive_its_session() -> None:
+    text = refusal(refresh_token_ttl="2d", session_ttl="1d")
+    assert text == "IDENTITY_REFRESH_TOKEN_TTL: must not exceed IDENTITY_SESSION_TTL"
+
+
+def test_production_refuses_what_is_only_good_for_trying_out() -> None:
+    good = {"environment": "production", "issuer": "https://id.example"}
+    assert Settings.of(**good).production
+    assert "IDENTITY_ISSUER: production needs https" in refusal(
+        environment="production", issuer="http://id.example"
+    )
+    for loopback_issuer in ("http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000"):
+        Settings.of(environment="production", issuer=loopback_issuer)
+    for sly in ("http://localhost.evil.example", "http://127.0.0.1.evil.example"):
+        refusal(environment="production", issuer=sly)
+    assert "at least 12" in refusal(**good, bcrypt_rounds=11)
+    assert "at least 12" in refusal(**good, bcrypt_rounds=4, test_weak_hashing=True)
+
+
+def test_loopback_is_told_from_the_rest() -> None:
+    assert all(map(loopback, ("http://127.8.9.1", "http://localhost:1", "https://[::1]")))
+    assert not any(map(loopback, ("http://id.example", "http://10.0.0.1", "http://", "x")))
+
+
+def test_passkeys_belong_to_the_issuers_domain_or_one_above() -> None:
+    for rp_id in ("id.shop.example", "shop.example"):
+        settings = Settings.of(issuer="https://id.shop.example/identity", rp_id=rp_id)
+        assert settings.passkeys.rp_id == rp_id
+    for rp_id in ("hop.example", "other.example", "a.id.shop.example"):
+        assert "IDENTITY_RP_ID" in refusal(issuer="https://id.shop.example", rp_id=rp_id)
+    moved = {"issuer": "https://id.new.example:8443", "rp_id": "old.example"}
+    assert Settings.of(**moved, related_origins="https://id.new.example:8443").passkeys.rp_id
+    assert "IDENTITY_RP_ID" in refusal(**moved, related_origins="https://id.new.example")
+    for rp_id in (
+        "https://shop.example",
+        "shop.example:443",
+        "Shop.example",
+        "",
+        "127.0.0.1",
+        "-a",
+    ):
+        assert "is not a domain" in refusal(rp_id=rp_id)
+    app = "android:apk-key-hash:" + "x" * 43
+    both = Settings.of(related_origins=f"https://a.example, {app}").passkeys.related_origins
+    assert both == ("https://a.example", app)
+    for origin in ("http://a.example", "https://a.example/", "https://*.example", "android:x"):
+        assert "IDENTITY_RELATED_ORIGINS" in refusal(related_origins=origin)
