@@ -23,12 +23,21 @@ def check(settings: "Settings") -> None:
 
 
 def _issuer(settings: "Settings") -> None:
-    parts = urlsplit(settings.issuer)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if not _is_address(settings.issuer, "http", "https"):
         raise SettingsError(
             "IDENTITY_ISSUER: must be an http(s) address without query or fragment "
             f"(it is {settings.issuer!r})"
         )
+
+
+def _is_address(url: str, *schemes: str) -> bool:
+    """With a host, and without query or fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets around what is no IPv6 address
+        return False
+    whole = parts.scheme in schemes and bool(parts.hostname)
+    return whole and not parts.query and not parts.fragment
 
 
 def _passkeys(settings: "Settings") -> None:
@@ -104,13 +113,11 @@ def _certificates(settings: "Settings") -> None:
                 "IDENTITY_CERTIFICATE_PROXIES"
             )
     _authorities("CERTIFICATE_CA", chosen.certificate_ca)
-    if chosen.mtls_address is not None:
-        parts = urlsplit(chosen.mtls_address)
-        if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
-            raise SettingsError(
-                "IDENTITY_MTLS_ADDRESS: must be an https address without query or fragment "
-                f"(it is {chosen.mtls_address!r})"
-            )
+    if chosen.mtls_address is not None and not _is_address(chosen.mtls_address, "https"):
+        raise SettingsError(
+            "IDENTITY_MTLS_ADDRESS: must be an https address without query or fragment "
+            f"(it is {chosen.mtls_address!r})"
+        )
 
 
 def _within(network: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:

@@ -1,5 +1,6 @@
 """The rules that span settings."""
 
+import pytest
 
 from identity.settings import Settings, loopback
 from tests.settings.refusing import refusal
@@ -67,3 +68,23 @@ def test_passkeys_belong_to_the_issuers_domain_or_one_above() -> None:
     assert both == ("https://a.example", app)
     for origin in ("http://a.example", "https://a.example/", "https://*.example", "android:x"):
         assert "IDENTITY_RELATED_ORIGINS" in refusal(related_origins=origin)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"issuer": "http://["},
+        {"issuer": "https://[id.example]"},
+        {"host": "id:example"},
+    ],
+)
+def test_brackets_around_what_is_no_ipv6_address_are_refused_like_any_address(
+    fields: dict[str, str],
+) -> None:
+    assert refusal(**fields).startswith("IDENTITY_ISSUER: must be an http(s) address")
+
+
+def test_so_they_are_where_clients_are_asked_for_certificates() -> None:
+    proxies = {"trusted_proxies": "10.0.0.1", "certificate_proxies": "10.0.0.1"}
+    assert Settings.of(**proxies, mtls_address="https://[::1]:8443")
+    assert refusal(**proxies, mtls_address="https://[mtls").startswith("IDENTITY_MTLS_ADDRESS: ")
