@@ -17,6 +17,7 @@ from identity.settings import described
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "identity" / "pages"
+SERVICE = ROOT / "identity" / "service"
 LANGUAGES = ("de",)
 Key = str | tuple[str, ...]
 _PLACE = re.compile(r"%(?:\([a-z_]+\))?[sd]")
@@ -25,12 +26,12 @@ _OPTIONS = {"**.html": {"extensions": "jinja2.ext.i18n", "silent": "false"}}
 
 
 def marked() -> dict[Key, str]:
-    """What is marked in the pages, and where."""
+    """What is marked in the pages, or shown by them, and where."""
     found = extract_from_dir(
         PAGES, _METHODS, _OPTIONS, keywords={"_": None, "gettext": None, "ngettext": (1, 2)}
     )
     said: dict[Key, str] = {message: f"{file}:{line}" for file, line, message, _, _ in found}
-    return said | dict(_settings())
+    return said | dict(_settings()) | findings()
 
 
 def _settings() -> Iterator[tuple[Key, str]]:
@@ -38,6 +39,12 @@ def _settings() -> Iterator[tuple[Key, str]]:
     for name, group, field in described():
         yield group, "settings"
         yield field.description or "", f"settings: {name}"
+
+
+def findings() -> dict[Key, str]:
+    """The sentences of what is found amiss: the console shows it."""
+    found = extract_from_dir(SERVICE, [("**.py", "python")], keywords={"Sentence": None})
+    return {message: f"{file}:{line}" for file, line, message, _, _ in found}
 
 
 def catalogues(language: str) -> dict[str, Catalog]:

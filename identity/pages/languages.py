@@ -47,6 +47,15 @@ class Speech:
 speech: ContextVar[Speech] = ContextVar("speech", default=Speech())  # noqa: B039 - frozen
 
 
+def locale() -> str:
+    """How Babel calls the language of this request."""
+    language = speech.get().language
+    if language is PSEUDO:
+        return "ar"
+    # Day before month: whoever reads English anywhere knows what is meant.
+    return "en_GB" if language.tag == "en" else language.tag
+
+
 @dataclass(frozen=True)
 class Languages:
     """Those that this service speaks."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from identity.clock import utcnow
-from identity.pages.languages import PSEUDO, speech
+from identity.pages.languages import locale, speech
 from identity.pages.words import _, said
 
 
@@ -16,14 +16,14 @@ def date(at: datetime) -> str:
     """3 December 2026."""
     from babel.dates import format_date
 
-    return format_date(at.astimezone(_zone()), "long", locale=_locale())
+    return format_date(at.astimezone(_zone()), "long", locale=locale())
 
 
 def time(at: datetime) -> str:
     """14:05, with the zone where the reader has named none."""
     from babel.dates import format_time
 
-    words = format_time(at.astimezone(_zone()), "short", locale=_locale())
+    words = format_time(at.astimezone(_zone()), "short", locale=locale())
     return words if _zone() is not UTC else f"{words} UTC"
 
 
@@ -38,7 +38,7 @@ def ago(at: datetime) -> str:
     since = at - utcnow()
     if abs(since) < timedelta(minutes=1):
         return said(_("just now"))
-    return format_timedelta(since, add_direction=True, locale=_locale())
+    return format_timedelta(since, add_direction=True, locale=locale())
 
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -47,14 +47,6 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "moment": moment,
     "ago": ago,
 }
-
-
-def _locale() -> str:
-    language = speech.get().language
-    if language is PSEUDO:
-        return "ar"
-    # Day before month: whoever reads English anywhere knows what is meant.
-    return "en_GB" if language.tag == "en" else language.tag
 
 
 def _zone() -> tzinfo:
