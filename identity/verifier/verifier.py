@@ -10,31 +10,22 @@ from typing import Any, Final, Literal, Self
 
 import httpx
 
-from identity.verifier.certificates import CertificateSource, thumbprint
+from identity.verifier.certificates import CertificateSource
+from identity.verifier.checking import Checking, OnStale
 from identity.verifier.clocks import Clock, SystemClock
 from identity.verifier.dpop import DPoP, Proving
 from identity.verifier.errors import (
-    Bound,
-    BoundToCertificate,
-    Expired,
-    InsufficientScope,
-    IssuerUnavailable,
     Malformed,
-    Revoked,
-    StaleKnowledge,
-    TokenRefused,
-    UnknownKey,
-    of_gate,
 )
 from identity.verifier.gate.algorithms import ALGORITHMS
 from identity.verifier.gate.claims import MAX_LEEWAY, VerifiedClaims
-from identity.verifier.gate.gate import Gate, Refused
-from identity.verifier.gate.proofs import Proof, Proofs
+from identity.verifier.gate.gate import Gate
+from identity.verifier.gate.proofs import Proofs
 from identity.verifier.issuer.fetching import Credentials, Fetcher, TokenSupplier
 from identity.verifier.issuer.introspecting import Introspector
 from identity.verifier.issuer.issuer import Issuer
 from identity.verifier.issuer.keyset import KeySet
-from identity.verifier.known import Known, KnownTokens
+from identity.verifier.known import KnownTokens
 from identity.verifier.nonces import Nonces
 from identity.verifier.resource import origin_of
 from identity.verifier.revocations.denylist import Entry, Verdict
@@ -46,7 +37,6 @@ from identity.verifier.revocations.subscriber import Subscriber
 VerifiedToken = VerifiedClaims
 """What `verify` returns: typed claims that only the gate can make."""
 
-OnStale = Literal["introspect", "refuse", "accept"]
 _STALENESS: Final = 5.0
 _READY_WITHIN: Final = 5.0
 
@@ -148,13 +138,12 @@ class Verifier:
         options: dict[str, Any] = self._options
         self._transport = transport
         self.clock = clock
-        self._now, self._monotonic = clock.now, clock.monotonic
         fetcher = Fetcher(transport, options["http_timeout"])
         at = self._issuer = Issuer(self.issuer, fetcher, self._credentials, clock)
         self._keys = KeySet(
             at, options["algorithms"], options["honour_keys_for"], options["key_cooldown"]
         )
-        self._gate = Gate(
+        gate = Gate(
             self.issuer,
             self._keys.find,
             self.audience,
@@ -164,9 +153,19 @@ class Verifier:
         )
         nonces = Nonces(options["nonce_keys"], clock.now) if options["nonce_keys"] else None
         self.proving = Proving(Proofs(clock=clock.now), nonces, clock.now)
-        self._known = KnownTokens(options["cache_size"])
         self._introspector = Introspector(at, options["introspection_ttl"])
         self.source, self._subscriber = self._knowledge(options["max_staleness"])
+        self._checking = Checking(
+            gate,
+            self._keys,
+            KnownTokens(options["cache_size"]),
+            self.source,
+            self._introspector,
+            clock,
+            scopes=self.scopes,
+            on_stale=self._on_stale,
+            hurry=self._hurry,
+        )
         attached = getattr(transport, "attached", None)
         if attached is not None:  # an issuer within this process wants to know whom it serves
             attached(self)
@@ -300,9 +299,11 @@ class Verifier:
             await self.start()
         text = token if type(token) is str else _text(token)
         proof = None if dpop is None else self.proving.check(dpop, text)
-        claims = self._check(text, scopes, proof, certificate)
+        claims = self._checking.check(text, scopes, proof, certificate)
         if claims is None:
-            claims = await self._ask(text, scopes, proof, certificate)
+            if self._loop is not asyncio.get_running_loop():
+                await self._move()
+            claims = await self._checking.ask(text, scopes, proof, certificate)
         if proof is not None:
             self.proving.use(proof)
         return claims
@@ -317,175 +318,15 @@ class Verifier:
         """The same from memory alone, from any thread: None where the issuer must be asked."""
         text = token if type(token) is str else _text(token)
         proof = None if dpop is None else self.proving.check(dpop, text)
-        claims = self._check(text, scopes, proof, certificate)
+        claims = self._checking.check(text, scopes, proof, certificate)
         if proof is not None and claims is not None:
             self.proving.use(proof)
         return claims
-
-    def _check(
-        self,
-        text: str,
-        scopes: tuple[str, ...],
-        proof: Proof | None,
-        certificate: bytes | None,
-    ) -> VerifiedToken | None:
-        known = self._known.get(text)
-        if known is None or not self._still_good(known):
-            known = self._meet(text)
-            if known is None:
-                return None
-        return self._decide(known, scopes, proof, certificate)
-
-    def _still_good(self, known: Known) -> bool:
-        known.used = True
-        return (
-            known.good_from <= self._now() < known.good_until
-            and self._keys.current.get(known.kid) is known.key
-        )
-
-    def _meet(self, text: str, *, asked: bool = False) -> Known | None:
-        """Through the gate; None where its key is not known and may be asked for, unless the
-        caller has `asked` already."""
-        keys = self._keys
-        while True:
-            current = keys.current
-            try:
-                claims = self._gate.check(text)
-            except Refused as refused:
-                self._known.drop(text)
-                error = of_gate(refused)
-                if isinstance(error, UnknownKey) and not asked and keys.may_ask():
-                    return None
-                if isinstance(error, UnknownKey) and keys.failure is not None:
-                    raise IssuerUnavailable(f"{error}; {keys.failure}") from None
-                raise error from None
-            except IssuerUnavailable:
-                if not asked and keys.may_ask():
-                    return None
-                raise
-            if keys.current is current:
-                break
-        known = Known(claims, current[claims.kid])
-        self._known.put(text, known)
-        return known
-
-    def _decide(
-        self,
-        known: Known,
-        scopes: tuple[str, ...],
-        proof: Proof | None,
-        certificate: bytes | None,
-    ) -> VerifiedToken | None:
-        if known.bound is not None or proof is not None:
-            _check_bound(known, proof, certificate)
-        at = self._monotonic()
-        if at >= self._keys.good_until:
-            if self._keys.may_ask():
-                return None
-            raise IssuerUnavailable(f"the issuer's keys are too old: {self._keys.failure}")
-        verdict = self.source.judge(known, at)
-        if verdict is not Verdict.ALIVE:
-            if verdict is Verdict.DEAD:
-                raise Revoked(f"{known.claims!r} was revoked")
-            active = self._introspector.recall(known, at)
-            if active is False:
-                raise Revoked(f"{known.claims!r} is not active")
-            if active is None and not (verdict is Verdict.STALE and self._on_stale == "accept"):
-                if verdict is Verdict.STALE and self._on_stale == "refuse":
-                    raise self._stale()
-                return None
-        claims = known.claims
-        if not self.scopes <= claims.scopes or not claims.scopes.issuperset(scopes):
-            raise InsufficientScope(sorted(self.scopes.union(scopes)))
-        return claims
-
-    async def _ask(
-        self,
-        text: str,
-        scopes: tuple[str, ...],
-        proof: Proof | None,
-        certificate: bytes | None,
-    ) -> VerifiedToken:
-        if self._loop is not asyncio.get_running_loop():
-            await self._move()
-        known = self._known.get(text)
-        if known is None or not self._still_good(known):
-            known = await self._meet_with_new_keys(text)
-        at = self._monotonic()
-        if at >= self._keys.good_until:
-            await self._keys.ask_for_unknown()
-            if at >= self._keys.good_until:
-                raise IssuerUnavailable(f"the issuer's keys are too old: {self._keys.failure}")
-        if self.source.judge(known, at) is Verdict.UNREAD:
-            await self.source.learn(known)
-        claims = self._decide(known, scopes, proof, certificate)
-        if claims is not None:
-            return claims
-        verdict = self.source.judge(known, self._monotonic())
-        await self._introspect(text, known, stale=verdict is not Verdict.UNSURE)
-        if self.source.denylist.judge(known) is Verdict.DEAD:
-            raise Revoked(f"{known.claims!r} was revoked")
-        if not self._still_good(known):
-            raise Expired(f"{known.claims!r} expired meanwhile")
-        if not known.claims.scopes.issuperset((*self.scopes, *scopes)):
-            raise InsufficientScope(sorted(self.scopes.union(scopes)))
-        return known.claims
-
-    async def _meet_with_new_keys(self, text: str) -> Known:
-        known = self._meet(text)
-        if known is None:
-            await self._keys.ask_for_unknown()
-            known = self._meet(text, asked=True)
-            assert known is not None
-        return known
-
-    async def _introspect(self, text: str, known: Known, *, stale: bool) -> None:
-        if stale:
-            self._hurry()
-        if stale and self._on_stale == "refuse":
-            raise self._stale()
-        if not self._introspector.able:
-            if stale:
-                raise self._stale()
-            raise Revoked(f"{known.claims!r} cannot be told from those revoked in its minute")
-        acts = self.source.denylist.last_act(known)
-        try:
-            active = await self._introspector.ask(text, known)
-        except IssuerUnavailable as problem:
-            if stale:
-                raise self._stale(problem) from problem
-            raise
-        if not active:
-            raise Revoked(f"{known.claims!r} is not active")
-        known.cleared = max(known.cleared, acts)
 
     def _hurry(self) -> None:
         """From whichever thread a token is checked in."""
         if self._subscriber is not None and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._subscriber.hurry)
-
-    def _stale(self, problem: TokenRefused | None = None) -> StaleKnowledge:
-        self._hurry()
-        words = f"revocations of the last {self.staleness:.1f} s are not known"
-        if problem is None:
-            return StaleKnowledge(words)
-        return StaleKnowledge(f"{words}; {problem}", retry_after=problem.retry_after or 1.0)
-
-
-def _check_bound(known: Known, proof: Proof | None, certificate: bytes | None) -> None:
-    """A token goes with the proof of its key, and with no other (RFC 9449 §7.1, §7.2), and with its
-    certificate (RFC 8705 §3); one that is bound to both takes both."""
-    bound = known.bound or {}
-    jkt, x5t = bound.get("jkt"), bound.get("x5t#S256")
-    if proof is None and jkt is not None:
-        raise Bound(f"{known.claims!r} is bound to a key, and came as a bearer token")
-    if proof is not None and proof.jkt != jkt:
-        raise Bound(f"{known.claims!r} is not bound to the key of the proof")
-    if x5t is not None and (certificate is None or thumbprint(certificate) != x5t):
-        came = "none, or from none whose word counts" if certificate is None else "another one"
-        raise BoundToCertificate(
-            f"{known.claims!r} is bound to a certificate, and came with {came}"
-        )
 
 
 def _text(token: object) -> str:

@@ -242,7 +242,7 @@ async def test_no_more_tokens_are_remembered_than_was_said(issuer: Issuer) -> No
         for _ in range(30):
             assert verifier.check(issuer.token(listed=False))
             assert verifier.check(favourite) is known
-        assert len(verifier._known) == 10
+        assert len(verifier._checking.known) == 10
 
 
 async def test_with_a_cache_of_none_every_token_is_verified_anew(issuer: Issuer) -> None:

@@ -124,7 +124,7 @@ async def test_old_knowledge_stays_in_force_until_the_new_is_whole() -> None:
     async with a_verifier(issuer, issuer.transport) as verifier:
         subjects = []
         for token in (dead, alive):
-            known = verifier._known.get(token) or verifier._meet(token)
+            known = verifier._checking.known.get(token) or verifier._checking.meet(token)
             assert known is not None
             subjects.append(Subject(known.claims))
     entry = issuer.ledger.entries[0]
