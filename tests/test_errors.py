@@ -31,7 +31,7 @@ ALL = [
     for cls in vars(errors).values()
     if isinstance(cls, type)
     and issubclass(cls, IdentityError)
-    and cls.__module__ == errors.__name__
+    and cls.__module__.startswith(f"{errors.__name__}.")
 ]
 
 

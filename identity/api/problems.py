@@ -1,4 +1,4 @@
-"""The answers that are errors, as OpenAPI describes them (the errors themselves: errors.py)."""
+"""The answers that are errors, as OpenAPI describes them (the errors themselves: errors/)."""
 
 from typing import Any
 
