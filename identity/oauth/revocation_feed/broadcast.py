@@ -13,7 +13,6 @@ one after it follows them: whoever is cut off among them has missed nothing.
 import asyncio
 import time
 from bisect import bisect_left, bisect_right
-from collections import deque
 from contextlib import suppress
 from contextvars import Context
 from operator import attrgetter
@@ -24,6 +23,7 @@ from identity.clock import now
 from identity.errors import IdentityError, Unavailable
 from identity.oauth.revocation_feed import entries
 from identity.oauth.revocation_feed.entries import KINDS, PAGE, Entry
+from identity.oauth.revocation_feed.listening import Listener
 from identity.settings import Settings
 from identity.store import Database
 from identity.store.changes import ChangeFeed
@@ -34,58 +34,10 @@ LOOK_EVERY = 0.05  # seconds, unless somebody else of this process hears of some
 PAUSE = 0.02  # seconds between two looks at the least: what comes at once is told at once
 LINGER = 30.0  # seconds that this goes on after the last listener: those who poll come back
 CHUNK = 1000  # entries that one event of a snapshot carries
-BACKLOG = 64  # pieces that may wait for a listener; one that is slower is cut off, and resumes
-WRITE = 32 * 1024  # bytes that leave together
 ABREAST = 64  # listeners that are told in one turn of the event loop
 NOUNS = ("token", "session", "user", "client", "key")
 
 _log = structlog.get_logger()
-
-
-class Listener:
-    """One who follows: the `Source` of a stream."""
-
-    def __init__(self, client: str, pieces: list[bytes]) -> None:
-        self.client = client
-        self._pieces = deque(pieces)
-        self._patience = len(pieces) + BACKLOG
-        self._waiter: asyncio.Future[None] | None = None
-        self._closed = False
-        self._task: asyncio.Task[object] | None = None
-
-    def tell(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        if len(self._pieces) > self._patience:
-            self.close()
-            if self._task is not None:  # it waits for a reader who does not read
-                self._task.cancel()
-        self._wake()
-
-    async def next(self) -> bytes | None:
-        self._task = asyncio.current_task()
-        while not self._pieces and not self._closed:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        if self._closed:
-            return None
-        taken, size = [], 0
-        while self._pieces and size < WRITE:
-            taken.append(self._pieces.popleft())
-            size += len(taken[-1])
-        return taken[0] if len(taken) == 1 else b"".join(taken)
-
-    def close(self) -> None:
-        self._closed = True
-        self._pieces.clear()
-        self._wake()
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class Broadcaster:

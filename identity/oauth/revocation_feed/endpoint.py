@@ -20,7 +20,8 @@ from identity.errors import Forbidden, InvalidClient, InvalidRequest
 from identity.http import describing
 from identity.http.messages import Request, Response, Stream
 from identity.keys.followers import Follower
-from identity.oauth.revocation_feed.broadcast import Broadcaster, Listener
+from identity.oauth.revocation_feed.broadcast import Broadcaster
+from identity.oauth.revocation_feed.listening import Listener
 from identity.service.wiring import Services
 
 SCOPE = "introspect"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, update
 
-from identity.oauth.revocation_feed.broadcast import BACKLOG, Listener
+from identity.oauth.revocation_feed.listening import BACKLOG, Listener
 from identity.opaque import new_id
 from identity.store import changes
 from identity.store.table import Change
