@@ -14,18 +14,24 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, literal, select
-from sqlmodel import col
-
 from identity.clock import now, utcnow
 from identity.keys.ring import KeyRing
-from identity.keys.table import SigningKey
 from identity.settings import Settings
-from identity.store import Database, Statement, select_of
+from identity.store import Database
 from identity.store.changes import ChangeFeed
-from identity.store.table import Change
-from identity.tokens.status.table import BLOCK, CAPACITY, RevokedPlace, StatusBlock, path_of
-from identity.tokens.table import RevokedToken
+from identity.tokens.status.questions import (
+    ALL,
+    DEAD_BLOCKS,
+    LISTS,
+    LIVE,
+    OTHERS,
+    OWNED,
+    PAGE,
+    SIGNED,
+    TOGETHER,
+    TOKENS,
+)
+from identity.tokens.status.table import BLOCK, CAPACITY, path_of
 from identity.verifier.gate.encoding import b64url_encode
 
 AGGREGATION = "/status-lists"
@@ -35,76 +41,10 @@ GOOD_FOR = 300  # seconds until a list that was kept must not be relied on any l
 WINDOW = 60  # seconds for which an unchanged list has one ETag
 AGAIN = 0.5  # seconds between two makings of a changed list at the least
 UNUSED = 120.0  # seconds after which a list is forgotten
-PAGE = 5000
-TOGETHER = 100  # refs of one query
 MOST_PENDING = 20_000
 LONGEST = timedelta(days=1, minutes=2)  # that a token can live
 
 _SET = b"\xff" * (BLOCK // 8)
-
-
-def _places_of(place: Any, ref: Any) -> Statement:
-    """Those of `TOGETHER` refs."""
-    refs: list[Any] = [bindparam(f"r{n}") for n in range(TOGETHER)]
-    return Statement(lambda: select_of(place).where(col(ref).in_(refs)))
-
-
-def _page_of(place: Any) -> Statement:
-    return Statement(
-        lambda: (
-            select_of(place)
-            .where(col(place) > bindparam("after"), col(place) < bindparam("end"))
-            .order_by(place)
-            .limit(bindparam("page"))
-        )
-    )
-
-
-_TOKENS = _places_of(RevokedToken.status_index, RevokedToken.jti)
-_OTHERS = _places_of(RevokedPlace.place, RevokedPlace.ref)
-_OWNED = Statement(
-    lambda: select(col(StatusBlock.list_id), col(StatusBlock.number)).where(
-        col(StatusBlock.owner) == bindparam("owner"), col(StatusBlock.born) < bindparam("change")
-    )
-)
-_SIGNED = Statement(
-    lambda: select(col(StatusBlock.list_id), col(StatusBlock.number)).where(
-        col(StatusBlock.kid) == bindparam("kid")
-    )
-)
-_LIVE = Statement(
-    lambda: (
-        select(literal(1))
-        .where(
-            col(StatusBlock.list_id) == bindparam("list"),
-            col(StatusBlock.expires_at) > bindparam("now"),
-        )
-        .limit(1)
-    )
-)
-_LISTS = Statement(
-    lambda: (
-        select(col(StatusBlock.list_id))
-        .where(col(StatusBlock.expires_at) > bindparam("now"))
-        .distinct()
-        .order_by(col(StatusBlock.list_id))
-    )
-)
-_ALL = (_page_of(RevokedToken.status_index), _page_of(RevokedPlace.place))
-
-
-def _dead_blocks() -> Any:
-    here = select(col(StatusBlock.number)).where(col(StatusBlock.list_id) == bindparam("list"))
-    ended = here.join(Change, col(Change.ref) == col(StatusBlock.owner)).where(
-        col(Change.kind).in_([literal("client.revoked"), literal("client.narrowed")]),
-        col(Change.id) > col(StatusBlock.born),
-        col(Change.at) > bindparam("horizon"),
-    )
-    signed = here.join(SigningKey, col(SigningKey.kid) == col(StatusBlock.kid))
-    return ended.union(signed.where(col(SigningKey.state) == "revoked"))
-
-
-_DEAD_BLOCKS = Statement(_dead_blocks)
 
 
 class SignedList(NamedTuple):
@@ -179,7 +119,7 @@ class Lists:
 
     async def aggregation(self) -> list[str]:
         """The addresses of all lists (§9)."""
-        rows = await self._db.query(_LISTS, {"now": utcnow()})
+        rows = await self._db.query(LISTS, {"now": utcnow()})
         return [self._base + path_of(row[0]) for row in rows]
 
     # --- What is heard ------------------------------------------------------------------------
@@ -222,7 +162,7 @@ class Lists:
     async def _learn(self) -> None:
         """Set the bits that the feed has named. What cannot be asked now is asked again."""
         async with self._learning:
-            for statement, pending in ((_TOKENS, self._tokens), (_OTHERS, self._others)):
+            for statement, pending in ((TOKENS, self._tokens), (OTHERS, self._others)):
                 while pending:
                     refs = list(islice(pending, TOGETHER))
                     pending.difference_update(refs)
@@ -234,11 +174,11 @@ class Lists:
                         pending.update(refs)
                         raise
             for kid in [*self._kids]:
-                self._set_blocks(await self._db.query(_SIGNED, {"kid": kid}))
+                self._set_blocks(await self._db.query(SIGNED, {"kid": kid}))
                 self._kids.discard(kid)
             for owner, change in [*self._owners.items()]:
                 asked = {"owner": owner, "change": change}
-                self._set_blocks(await self._db.query(_OWNED, asked))
+                self._set_blocks(await self._db.query(OWNED, asked))
                 if self._owners.get(owner) == change:
                     del self._owners[owner]
 
@@ -256,7 +196,7 @@ class Lists:
         """Everything; whatever is heard meanwhile stays pending, and is looked up after this."""
         end = (list_id + 1) * CAPACITY
         values: dict[str, Any]
-        for statement in _ALL:
+        for statement in ALL:
             after = list_id * CAPACITY - 1
             while True:
                 values = {"after": after, "end": end, "page": PAGE}
@@ -268,7 +208,7 @@ class Lists:
                 after = rows[-1][0]
                 await asyncio.sleep(0)  # reading may happen in the event loop
         values = {"list": list_id, "horizon": utcnow() - LONGEST}
-        for (number,) in await self._db.query(_DEAD_BLOCKS, values):
+        for (number,) in await self._db.query(DEAD_BLOCKS, values):
             held.set_block(number)
 
     # --- Documents ----------------------------------------------------------------------------
@@ -282,7 +222,7 @@ class Lists:
 
     async def _make(self, list_id: int, held: _Held) -> bool:
         """Sign the list as it is now; False where there is none."""
-        if not await self._db.query(_LIVE, {"list": list_id, "now": utcnow()}):
+        if not await self._db.query(LIVE, {"list": list_id, "now": utcnow()}):
             self._held.pop(list_id, None)
             return False
         if not held.read:
