@@ -107,7 +107,7 @@ def rotate(
 @commands.command(context_settings=WITH_KID)
 def revoke(kid: Kid, yes: YesAfterKid = False) -> None:
     """Make everything that a key has signed invalid, at once."""
-    from identity.keys import rotation
+    from identity.keys import rotation, transitions
     from identity.keys.material import prepare
 
     with operating() as operation:
@@ -120,7 +120,7 @@ def revoke(kid: Kid, yes: YesAfterKid = False) -> None:
         material = prepare(algorithm, master)
         with operation.change() as session:
             rotation.revoke(session, operation.settings, found.kid, material)
-            active = rotation.find(session, "active", found.serves)
+            active = transitions.find(session, "active", found.serves)
     remark(f"{found.kid} is revoked; {active.kid if active else 'no key'} signs.")
 
 
@@ -194,7 +194,7 @@ def rotate_master(
     old key out.
     """
     from identity.cli import master_file
-    from identity.keys import master, rotation
+    from identity.keys import master, transitions
     from identity.settings import SettingsError
 
     with operating() as operation:
@@ -203,7 +203,7 @@ def rotate_master(
             return
         file = operation.settings.keys.keys_dir / master.FILE
         with operation.change() as session:
-            rotation.lock(session)  # one at a time, and no new secret meanwhile
+            transitions.lock(session)  # one at a time, and no new secret meanwhile
             operation.master(session)  # refuses what is wrong with the file
             if drop_old and master_file.count(file) < 2:
                 raise SettingsError(f"{file}: holds one key only, there is none to drop")
@@ -213,7 +213,7 @@ def rotate_master(
         if drop_old:
             _sign_head_anew(operation)
             with operation.change() as session:
-                rotation.lock(session)
+                transitions.lock(session)
                 master_file.keep_newest(file, _secrets(session))
             remark(f"{file} holds the newest master key only.")
             return

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlmodel import Session
 
 from identity.errors import Conflict, NotFound, ValidationFailed
-from identity.keys import rotation
+from identity.keys import transitions
 from identity.keys.master import MasterKey
 from identity.keys.material import Material, seal, unseal
 from identity.keys.table import SigningKey
@@ -74,10 +74,10 @@ def import_(
     whatever the algorithm setting says. Bringing a key that is `next` or `active` again changes
     nothing but that. `Conflict` where it was retired, revoked or brought for another algorithm.
     """
-    rotation.lock(session)
+    transitions.lock(session)
     key = session.get(SigningKey, material.kid, populate_existing=True)
     if key is not None and key.withdrawn_at is not None:
-        rotation.remove(session, key)  # it begins anew
+        transitions.remove(session, key)  # it begins anew
         key = None
     if key is not None and key.state in ("retired", "revoked"):
         raise Conflict(f"this key is {key.state}, it signs no more")
@@ -86,14 +86,14 @@ def import_(
     serves = material.algorithm if material.algorithm in settings.keys.served else ""
     if key is not None:
         serves = key.serves
-    active = rotation.find(session, "active", serves)
-    pending = rotation.find(session, "next", serves)
+    active = transitions.find(session, "active", serves)
+    pending = transitions.find(session, "next", serves)
     if key is None:
         if pending is not None:
-            rotation.remove(session, pending)
-        key = rotation.publish(session, settings, material, imported=True, serves=serves)
+            transitions.remove(session, pending)
+        key = transitions.publish(session, settings, material, imported=True, serves=serves)
     if key.state == "next" and (activate or (active is None and not serves)):
-        rotation.promote(session, settings, key)
+        transitions.promote(session, settings, key)
     return key
 
 

@@ -3,7 +3,7 @@
 
 What a request says is kept in memory, and written by a chore: of one follower once a minute at the
 most, however often it asks. Who says nothing, as versions before do, counts by the time that every
-key set may be cached (`rotation.lead`), and so does whoever was not seen for `SEEN`.
+key set may be cached (`transitions.lead`), and so does whoever was not seen for `SEEN`.
 
 Times in the table are the database's, and ages in a process go by a clock that nobody sets.
 """

@@ -21,45 +21,20 @@ unknown `kid` refuse new tokens.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
 from identity.errors import NotFound, ValidationFailed
-from identity.keys import uptake
-from identity.keys.table import SigningKey, State
-from identity.records import audit
+from identity.keys import transitions, uptake
+from identity.keys.table import SigningKey
+from identity.keys.transitions import find, lead, lock, promote, publish, remove, token_ttl
 from identity.settings import Settings
-from identity.store import changes
-from identity.store.locks import Lock, take
-from identity.verifier.gate.claims import MAX_LEEWAY
 
 if TYPE_CHECKING:  # all that loads and seals keys is no business of who asks how long tokens live
     from identity.keys.material import Material
-
-ID_TOKEN_TTL = 3600
-"""Seconds that an ID token lives at the most; there are services that look at it all that time."""
-MARGIN = timedelta(seconds=60)
-"""For clocks that differ and answers under way; no longer than JWKS_MAX_AGE itself."""
-
-
-def lead(settings: Settings) -> timedelta:
-    """From a key's publication to its first signature."""
-    max_age = settings.keys.jwks_max_age
-    return max_age + min(MARGIN, max_age)
-
-
-def lock(session: Session) -> None:
-    """One transition at a time. SQLite's write transaction is that already."""
-    take(session, Lock.KEYS)
-
-
-def find(session: Session, state: State, serves: str = "") -> SigningKey | None:
-    """The `active` or `next` key."""
-    query = select(SigningKey).where(SigningKey.state == state, SigningKey.serves == serves)
-    return session.exec(query.execution_options(populate_existing=True)).one_or_none()
 
 
 @dataclass(frozen=True)
@@ -96,7 +71,7 @@ def due(session: Session, settings: Settings, serves: str = "") -> Due:
             and pending.not_before <= now
             and not uptake.somebody_lacks(session, pending.kid)
         ),
-        extend=bool(active and active.token_ttl < _ttl(settings)),
+        extend=bool(active and active.token_ttl < token_ttl(settings)),
         withdraw=[row for row in expired if row.withdrawn_at is None and row not in forgotten],
         remove=forgotten,
         leave=[] if serves else _left_over(session, settings),
@@ -130,17 +105,17 @@ def tend(
     if what.promote and pending is not None:
         promote(session, settings, pending)
     elif what.extend and active is not None:
-        _set(session, active, token_ttl=_ttl(settings))
+        transitions.extend(session, settings, active)
     elif what.create and material is not None:
         publish(session, settings, material, serves=serves)
         done = True
     for row in what.withdraw:
-        _withdraw(session, row)
+        transitions.withdraw(session, row)
     for row in what.remove:
         remove(session, row)
     for row in what.leave:
         if row.state == "active":
-            _retire(session, settings, row)
+            transitions.retire(session, settings, row)
         else:
             remove(session, row)
     return done
@@ -232,11 +207,9 @@ def revoke(session: Session, settings: Settings, kid: str, material: "Material")
         raise NotFound("there is no such key")
     if row.state == "revoked":
         return row
-    before = row.state
-    _set(session, row, state="revoked", revoked_at=utcnow(), private=None)
-    audit.record(session, "key.revoked", subject=kid, algorithm=row.algorithm, was=before)
-    changes.record(session, "key.revoked", kid)
-    if before == "active":
+    signing = row.state == "active"
+    transitions.revoke(session, row)
+    if signing:
         successor = find(session, "next", row.serves)
         if successor is None:
             successor = publish(session, settings, material, serves=row.serves)
@@ -266,87 +239,9 @@ def serving(settings: Settings, algorithm: str | None) -> str:
     raise ValidationFailed([("/algorithm", words)])
 
 
-# --- Transitions. The caller holds the lock. ------------------------------------------------
-
-
-def publish(
-    session: Session,
-    settings: Settings,
-    material: "Material",
-    *,
-    imported: bool = False,
-    serves: str = "",
-) -> SigningKey:
-    """A `next` key; there must be none that serves the same."""
-    at = utcnow()
-    key = SigningKey(
-        kid=material.kid,
-        algorithm=material.algorithm,
-        public=material.public,
-        private=material.private,
-        state="next",
-        serves=serves,
-        imported=imported,
-        created_at=at,
-        not_before=at + lead(settings),
-    )
-    _set(session, key)
-    name = "key.imported" if imported else "key.created"
-    audit.record(session, name, subject=key.kid, algorithm=key.algorithm)
-    changes.record(session, "key.changed", key.kid)
-    return key
-
-
-def promote(session: Session, settings: Settings, key: SigningKey) -> None:
-    """`key` signs from now on; the one that did is retired."""
-    active = find(session, "active", key.serves)
-    if active is not None:
-        _retire(session, settings, active)
-    _set(session, key, state="active", activated_at=utcnow(), token_ttl=_ttl(settings))
-    audit.record(session, "key.activated", subject=key.kid, algorithm=key.algorithm)
-    changes.record(session, "key.changed", key.kid)
-
-
-def _retire(session: Session, settings: Settings, key: SigningKey) -> None:
-    """`key` signs no more, and is published until the last that it signed has expired."""
-    at = utcnow()
-    longest = max(key.token_ttl, _ttl(settings), ID_TOKEN_TTL)
-    lifetime = timedelta(seconds=longest + MAX_LEEWAY)
-    _set(session, key, state="retired", retired_at=at, expires_at=at + lifetime, private=None)
-    audit.record(session, "key.retired", subject=key.kid, algorithm=key.algorithm)
-    changes.record(session, "key.changed", key.kid)
-
-
-def _withdraw(session: Session, key: SigningKey) -> None:
-    """`key` is published no more; a hint that it signed is still known for one of ours."""
-    _set(session, key, withdrawn_at=utcnow())
-    audit.record(session, "key.withdrawn", subject=key.kid, algorithm=key.algorithm)
-    changes.record(session, "key.changed", key.kid)
-
-
-def remove(session: Session, key: SigningKey) -> None:
-    """A key that nothing bears any more that is worth knowing."""
-    session.delete(key)
-    session.flush()
-    audit.record(session, "key.removed", subject=key.kid, algorithm=key.algorithm, was=key.state)
-    changes.record(session, "key.changed", key.kid)
-
-
 def longest_life(session: Session) -> timedelta:
     """Of any access token that could be alive, by whichever process with whatever setting."""
     query = select(func.max(SigningKey.token_ttl)).where(
         SigningKey.state != "next", col(SigningKey.withdrawn_at).is_(None)
     )
     return timedelta(seconds=session.exec(query).one() or 0)
-
-
-def _set(session: Session, key: SigningKey, **columns: Any) -> None:
-    """Written at once and in this order: the unique indexes look at every statement."""
-    for name, value in columns.items():
-        setattr(key, name, value)
-    session.add(key)
-    session.flush()
-
-
-def _ttl(settings: Settings) -> int:
-    return int(settings.tokens.access_token_ttl.total_seconds())

@@ -13,7 +13,7 @@ from identity.clock import utcnow
 from identity.directory.access.granting import ADMIN
 from identity.directory.access.table import Role
 from identity.directory.users.table import User, UserRole
-from identity.keys import rotation
+from identity.keys import transitions
 from identity.records.audit import AuditEvent
 from identity.service.demonstration.table import marked
 from identity.service.findings import Command, Finding, Findings, Sentence
@@ -59,8 +59,8 @@ def _found(
 
 
 def _signing_key(settings: Settings, session: Session, serves: str) -> Findings:
-    active = rotation.find(session, "active", serves)
-    pending = rotation.find(session, "next", serves)
+    active = transitions.find(session, "active", serves)
+    pending = transitions.find(session, "next", serves)
     if active is None:
         made = Sentence("none yet; the first start makes one")
         if serves:

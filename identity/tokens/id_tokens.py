@@ -12,7 +12,7 @@ from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import Unavailable
 from identity.keys.ring import KeyRing
-from identity.keys.rotation import ID_TOKEN_TTL
+from identity.keys.transitions import ID_TOKEN_TTL
 from identity.settings import Settings
 from identity.tokens.minting import Login
 from identity.verifier.gate.encoding import b64url_encode

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from identity.clock import Frozen
-from identity.keys import exchange, rotation, upkeep
+from identity.keys import exchange, transitions, upkeep
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare, seal
 from identity.keys.table import SigningKey
@@ -62,7 +62,7 @@ async def test_one_that_is_chosen_later_signs_once_every_verifier_knows_its_key(
     clock.tick(timedelta(hours=1))
     await start(db, chosen, master_key)
     assert by_algorithm() == {"ES256": ["active"], "RS256": ["next"]}
-    clock.tick(rotation.lead(chosen) - timedelta(seconds=1))
+    clock.tick(transitions.lead(chosen) - timedelta(seconds=1))
     assert not await upkeep.tend(db, chosen, master_key)
     clock.tick(1)
     assert await upkeep.tend(db, chosen, master_key)
@@ -119,7 +119,7 @@ def test_the_database_refuses_a_second_active_key_of_an_algorithm(
         with db.transaction() as session:
             for each in serves:
                 made = prepare("ES256", master_key)
-                key = rotation.publish(session, chosen, made, serves=each)
+                key = transitions.publish(session, chosen, made, serves=each)
                 key.state = "active"
                 session.flush()
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from identity.clock import Frozen
 from identity.errors import Conflict, NotFound, ValidationFailed
-from identity.keys import exchange, rotation
+from identity.keys import exchange, rotation, transitions
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare
 from identity.keys.table import SigningKey
@@ -161,7 +161,7 @@ def test_a_brought_key_is_published_before_it_signs(
 ) -> None:
     kid = bring(pem(RSA))
     assert keys() == {first: "active", kid: "next"}
-    clock.tick(rotation.lead(settings))
+    clock.tick(transitions.lead(settings))
     with db.transaction() as session:
         rotation.tend(session, settings, None)
     assert keys() == {first: "retired", kid: "active"}

@@ -9,7 +9,7 @@ from sqlalchemy import event, update
 from sqlmodel import select
 
 from identity.clock import Frozen
-from identity.keys import rotation, uptake
+from identity.keys import rotation, transitions, uptake
 from identity.keys.followers import AGAIN, MOST, OF_A_CLIENT, STILL_HERE, Followers
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare
@@ -44,7 +44,7 @@ class Fleet:
         self.hand = Hand()
         with db.transaction() as session:
             rotation.ensure(session, settings, {"": prepare("ES256", master_key)})
-            self.first = rotation.find(session, "active").kid  # type: ignore[union-attr]
+            self.first = transitions.find(session, "active").kid  # type: ignore[union-attr]
             self.second = rotation.rotate(session, settings, prepare("ES256", master_key)).kid
         self.both = f"{self.first} {self.second}".encode()
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from identity.clock import Frozen, utcnow
 from identity.errors import NotFound
-from identity.keys import rotation, upkeep
+from identity.keys import rotation, transitions, upkeep
 from identity.keys.master import MasterKey
 from identity.keys.material import Material, prepare
 from identity.keys.table import SigningKey
@@ -263,7 +263,7 @@ def test_the_database_itself_refuses_a_second_key_in_a_state(
 ) -> None:
     def second(session: Any, settings: Settings) -> None:
         for _ in range(2):
-            key = rotation.publish(session, settings, material())
+            key = transitions.publish(session, settings, material())
             key.state = state  # type: ignore[assignment]
             session.flush()
 
@@ -273,7 +273,7 @@ def test_the_database_itself_refuses_a_second_key_in_a_state(
 
 def test_the_database_itself_refuses_an_unknown_state(act: Any, material: Any) -> None:
     def misspelt(session: Any, settings: Settings) -> None:
-        rotation.publish(session, settings, material()).state = "activ"  # type: ignore[assignment]
+        transitions.publish(session, settings, material()).state = "activ"  # type: ignore[assignment]
 
     with pytest.raises(IntegrityError):
         act(misspelt)

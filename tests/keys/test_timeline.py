@@ -11,7 +11,7 @@ from sqlalchemy.pool import StaticPool
 from sqlmodel import Session, select
 
 from identity.clock import frozen, utcnow
-from identity.keys import exchange, rotation
+from identity.keys import exchange, rotation, transitions
 from identity.keys.master import MasterKey
 from identity.keys.material import prepare
 from identity.keys.table import PUBLISHED, KeyFollower, SigningKey
@@ -73,7 +73,7 @@ class World:
 
     def mint(self, settings: Settings) -> None:
         self.tend(settings)  # as every process does every few seconds
-        active = rotation.find(self.session, "active")
+        active = transitions.find(self.session, "active")
         assert active is not None
         assert active.private is not None
         self.tokens.append((active.kid, utcnow() + settings.tokens.access_token_ttl + LEEWAY))

@@ -14,7 +14,7 @@ import pytest
 from identity.app import create_app
 from identity.clock import frozen
 from identity.keys import rotation, upkeep
-from identity.keys.rotation import lead
+from identity.keys.transitions import lead
 from identity.verifier.gate.encoding import b64url_encode
 from tests.acting import admin, pointers
 from tests.browsing import Browser, Flow, code_client

@@ -11,8 +11,8 @@ from sqlmodel import select
 
 from identity.clock import Frozen, frozen
 from identity.keys import rotation, upkeep
-from identity.keys.rotation import ID_TOKEN_TTL
 from identity.keys.table import SigningKey
+from identity.keys.transitions import ID_TOKEN_TTL
 from identity.verifier.gate.claims import MAX_LEEWAY
 from tests.browsing import Browser, Flow, Page, code_client
 from tests.oauth.authorize.test_requests import told

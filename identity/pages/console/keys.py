@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from identity.clock import utcnow
 from identity.errors import NotFound, ValidationFailed
 from identity.http.messages import Response
-from identity.keys import rotation
+from identity.keys import transitions
 from identity.keys.table import SigningKey
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Option, Sheet
@@ -59,7 +59,7 @@ class Keys(Desk):
     async def rotate_sheet(self, seat: Seat, query: Query) -> Sheet:
         settings = self.services.settings
         algorithms = [settings.keys.algorithm_for(serves) for serves in settings.keys.served]
-        wait = int(rotation.lead(settings).total_seconds() / 60)
+        wait = int(transitions.lead(settings).total_seconds() / 60)
         return Sheet(
             title=_("Bring on the next key"), button=_("Rotate"),
             lead=_("A new key is published now and signs once every verifier knows it, in about "
