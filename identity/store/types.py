@@ -14,6 +14,9 @@ SQLModel.metadata.naming_convention = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+# A row is never validated by its table: only what prints one (`cli.printing`) needs what pydantic
+# would build for each table at every start.
+SQLModel.model_config["defer_build"] = True
 
 BIG = BigInteger().with_variant(Integer, "sqlite")
 """A 64-bit integer; SQLite's own are that, and only so named do they number rows."""

@@ -1,0 +1,92 @@
+"""What a process holds that only siblings ask. Its memory and its start are counted in what it
+imports and builds, for megabytes and seconds are the machine's (docs/performance.md has those)."""
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.databases import environment, free_port, wait_until
+
+SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
+ELSEWHERE = {
+    "fastapi", "jinja2", "babel", "webauthn", "cbor2", "segno", "PIL", "jsonschema_rs", "yaml",
+    "aiosmtplib", "alembic", "typer", "rich", "html.entities", "identity.api.application",
+    "identity.pages.rendering", "identity.pages.signing_in", "identity.pages.consent",
+    "identity.pages.account", "identity.pages.console.desk",
+}  # fmt: skip
+"""What pages, administration, mails, passkeys and commands need, and no sibling."""
+MODULES = 320
+"""Of ours at most: each takes some 25 KB, and half a millisecond of every start."""
+
+
+@SQLITE
+def test_a_process_that_only_siblings_ask_holds_what_they_need(
+    database_url: str, tmp_path: Path
+) -> None:
+    settings = environment(DATABASE_URL=database_url, BCRYPT_ROUNDS="4", TEST_WEAK_HASHING="1")
+    made = subprocess.run(
+        [sys.executable, "-m", "identity", "clients", "create", "shop", "--json",
+         "--grant", "client_credentials", "--scope", "introspect"],
+        cwd=tmp_path, env=settings, check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    secret = json.loads(made.stdout)["client_secret"]
+    port = free_port()
+    script = (
+        "import atexit, sys; from identity.cli import main; "
+        "atexit.register(lambda: print(*sys.modules)); "
+        f"sys.argv[1:] = ['serve', '--port', '{port}']; main()"
+    )
+    log = tmp_path / "serve.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], cwd=tmp_path, env=settings,
+            stdout=subprocess.PIPE, stderr=said, text=True,
+        )  # fmt: skip
+    try:
+        wait_until(lambda: '"serving"' in log.read_text(), 60, log.read_text)
+        ask_as_siblings_do(f"http://127.0.0.1:{port}", secret)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        loaded = process.communicate(timeout=60)[0].split("\n")[-2].split()
+    assert process.returncode == 0
+    roots = {".".join(name.split(".")[:depth]) for name in loaded for depth in range(1, 5)}
+    assert roots & ELSEWHERE == set()
+    assert "identity.oauth.introspection" in loaded
+    assert len([name for name in loaded if name.startswith("identity")]) <= MODULES
+
+
+def ask_as_siblings_do(url: str, secret: str) -> None:
+    basic = "Basic " + base64.b64encode(f"shop:{secret}".encode()).decode()
+    with httpx.Client(base_url=url, headers={"Authorization": basic}) as shop:
+        asked = {"grant_type": "client_credentials", "scope": "introspect"}
+        token = shop.post("/token", data=asked).json()["access_token"]
+        assert shop.post("/introspect", data={"token": token}).json()["active"] is True
+        bearer = {"Authorization": f"Bearer {token}"}
+        answers = [
+            shop.get("/forward-auth", headers=bearer),
+            shop.get("/.well-known/jwks.json"),
+            shop.get("/healthz"),
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200, 200]
+
+
+def test_no_table_has_a_validator_before_somebody_asks_for_one() -> None:
+    script = (
+        "from identity.service.tables import metadata; from sqlmodel import SQLModel\n"
+        "tables = [each.class_ for each in SQLModel._sa_registry.mappers]\n"
+        "assert {each.__tablename__ for each in tables} == set(metadata.tables)\n"
+        "print(*[each.__name__ for each in tables if each.__pydantic_complete__])\n"
+        "for each in tables: each.model_json_schema()\n"
+        "print(*[each.__name__ for each in tables if not each.__pydantic_complete__])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), check=True,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == []
