@@ -16,13 +16,15 @@ INTROSPECTED = 2_000
 @dataclass(frozen=True)
 class Job:
     """`goal`: the ratio to its floor that it must reach, by dialect. `requests(world, seconds)`
-    makes what is sent; with `once`, no request is sent twice."""
+    makes what is sent; with `once`, no request is sent twice. `sibling`: microservices ask it, and
+    nobody who signs in."""
 
     name: str
     floor: Literal["GET", "POST"]
     requests: Callable[[World, float], Sequence[bytes]]
     goal: dict[str, float]
     once: bool = False
+    sibling: bool = False
 
 
 def _form(path: str, body: str, authorization: str | None = BASIC) -> bytes:
@@ -77,10 +79,24 @@ JOBS = (
         "POST",
         _introspect_known,
         {"sqlite": 0.60, "postgresql": 0.45},
+        sibling=True,
     ),
-    Job("introspect, tokens never seen", "POST", _introspect_new, {"sqlite": 0.15}, once=True),
-    Job("/users/me", "GET", _me, {"sqlite": 0.60}),
-    Job("/token client credentials, ES256", "POST", _client_credentials, {"sqlite": 0.28}),
+    Job(
+        "introspect, tokens never seen",
+        "POST",
+        _introspect_new,
+        {"sqlite": 0.15},
+        once=True,
+        sibling=True,
+    ),
+    Job("/users/me", "GET", _me, {"sqlite": 0.60}, sibling=True),
+    Job(
+        "/token client credentials, ES256",
+        "POST",
+        _client_credentials,
+        {"sqlite": 0.28},
+        sibling=True,
+    ),
     Job(
         "/token client credentials by private_key_jwt, ES256",
         "POST",
@@ -112,6 +128,6 @@ JOBS = (
         once=True,
     ),
     Job("/token exchange, ES256", "POST", doors.exchange, {"sqlite": 0.12}),
-    Job("JWKS", "GET", _jwks, {"sqlite": 0.75}),
-    Job("metadata", "GET", _metadata, {"sqlite": 0.75}),
+    Job("JWKS", "GET", _jwks, {"sqlite": 0.75}, sibling=True),
+    Job("metadata", "GET", _metadata, {"sqlite": 0.75}, sibling=True),
 )
