@@ -89,6 +89,8 @@ def _made_once(templates: Templates) -> Iterator[made_once.RsaKeys]:
     with (
         made_once.statements(),
         made_once.routes(),
+        made_once.descriptions(),
+        made_once.templates(),
         started,
         keys.generated(),
         parked.connections(),

@@ -1,10 +1,12 @@
 """What is the same for every application of a process, and made once instead of for each test."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from itertools import count
+from operator import is_
 from threading import Lock
 from typing import Any
 from unittest import mock
@@ -54,6 +56,50 @@ def routes() -> Iterator[None]:
             app.router.routes.extend(included[id(router)][1])
 
     with mock.patch.object(FastAPI, "include_router", include_router):
+        yield
+
+
+@contextmanager
+def descriptions() -> Iterator[None]:
+    """What FastAPI says in OpenAPI of the same routes, which are those of every application
+    (`routes`). Each has a copy of its own."""
+    from fastapi import applications
+    from starlette.routing import Mount, Route
+
+    describe = applications.get_openapi
+    described: list[tuple[list[Any], dict[str, Any], Any]] = []
+
+    def get_openapi(*, routes: Sequence[Any], **options: Any) -> Any:
+        shown = [route for route in routes if type(route) not in (Route, Mount)]  # those have none
+        for those, said, document in described:
+            if said == options and len(those) == len(shown) and all(map(is_, those, shown)):
+                return deepcopy(document)
+        document = describe(routes=routes, **options)
+        described.append((shown, deepcopy(options), deepcopy(document)))
+        return document
+
+    with mock.patch.object(applications, "get_openapi", get_openapi):
+        yield
+
+
+@contextmanager
+def templates() -> Iterator[None]:
+    """The code of a page is the same in every application that speaks its language; each runs it in
+    an environment of its own."""
+    from identity.pages.speaking import Spoken
+
+    compile_template = Spoken.compile
+    compiled: dict[tuple[Any, ...], Any] = {}
+
+    def compile_once(self: Spoken, source: Any, name: Any = None, filename: Any = None) -> Any:
+        if filename is None:  # no page, but what a test has written
+            return compile_template(self, source, name)
+        key = self.translate, source, name, filename
+        if key not in compiled:
+            compiled[key] = compile_template(self, source, name, filename)
+        return compiled[key]
+
+    with mock.patch.object(Spoken, "compile", compile_once):
         yield
 
 
