@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-proofs conformance parties chart screens mutants test-plain ha faults attacks fleet check format coverage fuzz bench bench-smoke bench-peers test-all lock sbom build clean
+.PHONY: help run test test-real test-proofs conformance parties chart screens mutants test-plain ha faults attacks fleet check format coverage fuzz bench bench-smoke bench-peers test-all lock sbom build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,13 @@ help: ## This list
 run: $(VENV)/.server ## Install what the service needs, migrate, and serve on http://127.0.0.1:8000
 	@exec $(BIN)/identity serve $(ARGS)
 
-test: $(VENV)/.dev ## Every test; on a real PostgreSQL too, where the database plays a part
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not again" $(ARGS)
+test: $(VENV)/.dev ## All that runs in one process, on both databases; a few servers and a browser
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not again and (not real or sample)" $(ARGS)
 
-test-proofs: $(VENV)/.dev ## What `make test` left: long proofs whole, and all the rest on PostgreSQL
+test-real: $(VENV)/.dev ## What starts servers, browsers, clusters and commands
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "real and not again" $(ARGS)
+
+test-proofs: $(VENV)/.dev ## What those left: long proofs whole, and all the rest on PostgreSQL
 	TEST_PROOFS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "proof or fuzz or again" $(ARGS)
 
 conformance: $(VENV)/.dev ## The lines of OpenID Connect's conformance tests, and docs/conformance.md
@@ -96,7 +99,7 @@ test-all: ## The tests on every Python of 3.11, 3.12 and 3.13 that is present
 	@set -e; for version in $(PYTHONS); do \
 		if python=$$(scripts/python $$version 2>/dev/null); then \
 			echo "== Python $$version: $$python"; \
-			$(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$version; \
+			$(MAKE) --no-print-directory test test-real PYTHON=$$python VENV=.venv-$$version; \
 		else echo "== Python $$version: not present"; fi; \
 	done
 

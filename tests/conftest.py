@@ -3,7 +3,7 @@
 import gc
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import httpx
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from tests import dialects, folders, made_once, parked
+from tests import dialects, folders, made_once, parked, real
 from tests.databases import Postgres, usual_settings
 from tests.dialects import DIALECTS
 from tests.serving import ADMIN_PASSWORD, Server, running
@@ -48,9 +48,25 @@ for name in [name for name in os.environ if name.startswith("IDENTITY_")]:
     del os.environ[name]
 
 
+real.watch()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     dialects.mark(items)
+    real.mark(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    with real.held_to_its_word(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    with real.held_to_its_word(item):
+        return (yield)
 
 
 def pytest_collection_finish() -> None:

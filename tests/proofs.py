@@ -1,5 +1,6 @@
-"""How much of a proof is run: a short form in `make test`, the whole in `make test-proofs`, and in
-`make fuzz` for as long as one likes. The names of the tests are the same in all three."""
+"""How much of a proof is run: a short form in `make test` and `make test-real`, the whole in `make
+test-proofs`, and in `make fuzz` for as long as one likes. The names of the tests are the same in
+all."""
 
 import os
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tests import real
 from tests.databases import Postgres, bootstrap, migrate, usual_settings
 from tests.standing import Standing
 
@@ -24,7 +25,8 @@ class Templates:
     @property
     def postgres(self) -> Postgres:
         if self._postgres is None:
-            self._postgres = Postgres()
+            with real.shared_by_all():
+                self._postgres = Postgres()
         return self._postgres
 
     def fresh(

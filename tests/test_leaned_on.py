@@ -52,7 +52,7 @@ def parameters(function: Callable[..., Any]) -> list[str]:
 
 def test_uvicorn_is_the_version_that_was_read() -> None:
     """Another one: read its server.py, config.py and protocols/http beside http/server and
-    http/wire, let this page pass, run `make test test-plain`, and pin that one."""
+    http/wire, let this page pass, run `make test test-real test-plain`, and pin that one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     server = project["optional-dependencies"]["server"]
     assert [each for each in server if each.startswith("uvicorn")] == [f"uvicorn=={PINNED}"]

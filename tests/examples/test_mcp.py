@@ -5,20 +5,10 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import httpx2
 import pytest
-from mcp import ClientSession
-from mcp.client.auth import OAuthClientProvider
-from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import (
-    AuthorizationCodeResult,
-    OAuthClientInformationFull,
-    OAuthClientMetadata,
-    OAuthToken,
-)
 
 from tests.browsing import Browser
 from tests.databases import ROOT
@@ -27,6 +17,9 @@ from tests.elsewhere import Authority
 from tests.interop.deployment import sibling
 from tests.serving import ADMIN_PASSWORD, Server
 from tests.world import PASSWORD, bearer
+
+if TYPE_CHECKING:  # a second for whoever collects tests, and this one is left out by most
+    from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthToken
 
 CALLBACK = "http://127.0.0.1:33418/callback"
 UVICORN = [sys.executable, "-m", "uvicorn", "notes:app", "--log-level", "warning", "--port"]
@@ -41,16 +34,16 @@ class Kept:
         self.tokens: OAuthToken | None = None
         self.client: OAuthClientInformationFull | None = None
 
-    async def get_tokens(self) -> OAuthToken | None:
+    async def get_tokens(self) -> "OAuthToken | None":
         return self.tokens
 
-    async def set_tokens(self, tokens: OAuthToken) -> None:
+    async def set_tokens(self, tokens: "OAuthToken") -> None:
         self.tokens = tokens
 
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
+    async def get_client_info(self) -> "OAuthClientInformationFull | None":
         return self.client
 
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+    async def set_client_info(self, client_info: "OAuthClientInformationFull") -> None:
         self.client = client_info
 
 
@@ -95,13 +88,21 @@ class Person:
         self.saw = page.text
         self.sent_to = (await self._browser.submit(page, "agree")).sent_to
 
-    async def back(self) -> AuthorizationCodeResult:
+    async def back(self) -> "AuthorizationCodeResult":
+        from mcp.shared.auth import AuthorizationCodeResult
+
         said = self.sent_to
         return AuthorizationCodeResult(code=said["code"], state=said["state"], iss=said["iss"])
 
 
 async def ask(address: str, kept: Kept, person: Person, document: str | None) -> str:
     """What the MCP server's tool says to whoever comes with the official client."""
+    import httpx2
+    from mcp import ClientSession
+    from mcp.client.auth import OAuthClientProvider
+    from mcp.client.streamable_http import streamable_http_client
+    from mcp.shared.auth import OAuthClientMetadata
+
     metadata = OAuthClientMetadata.model_validate(
         {"client_name": "Notebook", "redirect_uris": [CALLBACK]}
     )
