@@ -81,6 +81,7 @@ TESTS = (
     "tests/oauth/revocation_feed/test_stream.py::test_without_a_database_there_are_no_heartbeats",
     "tests/records/test_tracing.py::test_where_nobody_wants_traces",
     "tests/service/test_bootstrap.py::test_replicas_that_start_at_once",
+    "tests/service/test_start.py::test_a_process_that_only_siblings_ask",
     "tests/store/test_migrating.py::test_a_migration_whose_process_was_killed",
     "tests/store/test_migrating.py::test_alembics_own_command",
     "tests/store/test_migrating.py::test_replicas_that_start_at_once",
