@@ -43,7 +43,7 @@ def _trace_database(services: Services, tracing: Tracing) -> None:
 
         return traced
 
-    for name in ("read", "write", "write_plain", "query", "apply"):
+    for name in ("read", "write", "write_plain", "write_at_once", "query", "apply"):
         setattr(services.db, name, wrapped(f"database {name}", getattr(services.db, name)))
     if system == "postgresql":  # SQLite answers in the loop, most times without a question
         feed: Any = services.feed

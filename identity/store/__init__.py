@@ -10,8 +10,9 @@ writes on one thread that commits all waiting units at once, each in a savepoint
 PostgreSQL runs both on a small pool of threads.
 
 `query`, `apply` and `execute` take a `Statement`, which SQLAlchemy puts together once a process,
-and a unit that needs nothing but `execute` may be given to `write_plain`. They are for the few on
-which the hot addresses and a login hang (docs/performance.md); nothing else should need them.
+and a unit that needs nothing but `execute` may be given to `write_plain`; `write_at_once` does on
+PostgreSQL, by one statement, what such a unit does in the plain case. They are for the few on which
+the hot addresses and a login hang (docs/performance.md); nothing else should need them.
 """
 
 from identity.store.database import Database

@@ -125,6 +125,12 @@ class Database:
         assert self._pool is not None
         return await self._pool.apply(postgresql, values)
 
+    async def write_at_once(self, statement: Statement, values: Values) -> list[Row]:
+        """What PostgreSQL answers to one statement that writes, durable on return: as much as a
+        unit of work, for one round trip. No row: it has changed nothing, and a unit decides. Never
+        one on SQLite, which takes no such statements and to which there is no way to save."""
+        return [] if self._pool is None else await self._pool.change(statement, values)
+
     def wal_index(self) -> WalIndex | None:
         """SQLite's, for who holds a connection of its own that has read; closed with the rest."""
         index = WalIndex.of(self.engine.url.database or "")

@@ -143,6 +143,10 @@ class PostgresPool:
         lost, nobody knows whether it did."""
         return (await self._execute(statement, values, attempts=1)).rowcount == 1
 
+    async def change(self, statement: Statement, values: Values) -> list[Row]:
+        """What `statement`, which writes, answers. Not tried again either."""
+        return await (await self._execute(statement, values, attempts=1)).fetchall()
+
     async def close(self) -> None:
         while self._free:
             await self._free.pop().close()

@@ -1,4 +1,5 @@
-"""Authorization codes (RFC 6749 §4.1.2): issued by one statement, redeemed by one unit of work.
+"""Authorization codes (RFC 6749 §4.1.2): issued by one statement, redeemed in one transaction
+(`sessions.redeeming`).
 
 A code is bound to its client, redirect URI, PKCE challenge and browser session, and is consumed
 only once all of these match: whoever has a leaked code and nothing else ends nobody's session. It
@@ -228,35 +229,23 @@ async def look(db: Database, code: str) -> Code | None:
     )
 
 
-_SPEND = Statement(
-    lambda: (
-        update(AuthorizationCode)
-        .where(
-            _PRESENTED,
-            col(AuthorizationCode.used_at).is_(None),
-            col(AuthorizationCode.expires_at) > DatabaseClock(),
-        )
-        .values({AuthorizationCode.used_at: DatabaseClock()})
-    )
+GOOD = (
+    _PRESENTED,
+    col(AuthorizationCode.used_at).is_(None),
+    col(AuthorizationCode.expires_at) > DatabaseClock(),
 )
-_JOIN = Statement(
+USED = {AuthorizationCode.used_at: DatabaseClock()}
+SPEND = Statement(lambda: update(AuthorizationCode).where(*GOOD).values(USED))
+"""Makes of a good code a used one: once."""
+NOTE = Statement(
     lambda: (
         update(AuthorizationCode)
         .where(_PRESENTED)
         .values({AuthorizationCode.session_id: bindparam("session_id")})
     )
 )
+"""What a replay of the code will end."""
 _JOINED = Statement(lambda: select_of(AuthorizationCode.session_id).where(_PRESENTED))
-
-
-def spend(work: Work, code: Code) -> bool:
-    """Whether the code was good, and is now used: true once."""
-    return execute(work, _SPEND, {"digest": code.digest, "now": utcnow()}).rowcount == 1
-
-
-def note_session(work: Work, code: Code, session_id: str) -> None:
-    """What a replay of the code will end."""
-    execute(work, _JOIN, {"digest": code.digest, "session_id": session_id})
 
 
 def session_of(work: Work, code: Code) -> str | None:

@@ -16,14 +16,14 @@ from identity.oauth.grants.refresh_token import RefreshToken
 from identity.oauth.grants.request import DETAILS, Issue, TokenRequest
 from identity.records import audit
 from identity.records.audit import AuditQueue
-from identity.store import Database, Work
+from identity.store import Database
 from identity.tokens import codes
 from identity.tokens.codes import Code
 from identity.tokens.live import Users
 from identity.tokens.minting import Subject
-from identity.tokens.sessions import joining, lifecycle
+from identity.tokens.sessions import lifecycle, redeeming
 from identity.tokens.sessions.lifecycle import Lifetimes
-from identity.tokens.status.places import Place, Places
+from identity.tokens.status.places import Places
 
 if TYPE_CHECKING:
     from identity.service.wiring import Services
@@ -85,12 +85,12 @@ class AuthorizationCode:
         details = self.details.narrowed(request.form.get("authorization_details"), had)
         place = await self.places.take(None, audience)
 
-        def unit(work: Work) -> tuple[joining.Joined, str | None] | None:
-            if not codes.spend(work, code):
-                return None
-            return self._begin(work, request, code, scope, audience, place)
-
-        begun = await self.db.write_plain(unit)
+        begun = await redeeming.redeem(
+            self.db, self.lifetimes.at(request.client.settings), code,
+            scope=scope, audience=audience, offline=OFFLINE in scope.split(),
+            refreshes=RefreshToken.grant_type in request.client.grants,
+            status_index=place.number, user_agent=request.user_agent, jkt=request.binding,
+        )  # fmt: skip
         if begun is None:
             await self._replayed(code)
             raise InvalidGrant(NOT_VALID, audit="expired")
@@ -104,27 +104,6 @@ class AuthorizationCode:
             subject, audience, scope, place, request.asked_at, refresh_token,
             nonce=code.nonce, claims=code.claims, details=details,
         )  # fmt: skip
-
-    def _begin(
-        self,
-        work: Work,
-        request: TokenRequest,
-        code: Code,
-        scope: str,
-        audience: str,
-        place: Place,
-    ) -> tuple[joining.Joined, str | None]:
-        offline = OFFLINE in scope.split()
-        lifetimes = self.lifetimes.at(request.client.settings)
-        joined = joining.join(
-            work, lifetimes, code, scope=scope, audience=audience, offline=offline,
-            status_index=place.number, user_agent=request.user_agent, jkt=request.binding,
-        )  # fmt: skip
-        codes.note_session(work, code, joined.id)
-        if RefreshToken.grant_type not in request.client.grants:
-            return joined, None
-        idle = lifetimes.unused(online=not offline)
-        return joined, joining.first_refresh_token(work, idle, joined)
 
     async def _replayed(self, code: Code) -> None:
         """End what the first use of a code began. Returns where it was never used."""

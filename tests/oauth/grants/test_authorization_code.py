@@ -2,15 +2,19 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, update
+from sqlmodel import col, select
 
+from identity.clock import frozen, utcnow
 from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.opaque import digest
 from identity.tokens.codes import AuthorizationCode
 from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions.table import Family, LoginSession, RefreshToken
 from tests.browsing import CALLBACK, Browser, Flow, code_client, verifier_and_challenge
 from tests.conformance.lines import line
 from tests.world import World, bearer, claims_of, granted, refused
@@ -208,6 +212,88 @@ async def test_without_the_refresh_grant_there_is_no_refresh_token_nor_offline_a
     world.change_client("shop", grants=["authorization_code"])
     tokens = await flow.tokens(browser, scope="openid offline_access")
     assert "refresh_token" not in tokens and tokens["scope"] == "openid"
+
+
+OF_EACH = {
+    "id", "digest", "session_id", "family_id", "browser_session_id", "signed_in_at", "client_id",
+    "status_index", "used_at", "nonce", "code_challenge", "expires_at of authorization_code",
+}  # fmt: skip
+"""Columns that differ from code to code, or go by the database's clock."""
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+async def test_one_statement_redeems_as_its_steps_do(
+    world: World, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db, began, redeemed = world.services.db, utcnow(), list[str]()
+    at_once, one_by_one = db.write_at_once, db.write_plain
+
+    async def noted(*given: Any) -> Any:
+        rows = await at_once(*given)
+        redeemed.extend("at once" for _ in rows)
+        return rows
+
+    async def found_nothing(*_: Any) -> Any:
+        return []
+
+    async def steps(unit: Any) -> Any:
+        if "redeem" in unit.__qualname__:
+            redeemed.append("one by one")
+        return await one_by_one(unit)
+
+    monkeypatch.setattr(db, "write_plain", steps)
+    written = []
+    for client_id, statement in (("shop", noted), ("other", found_nothing)):
+        monkeypatch.setattr(db, "write_at_once", statement)
+        flow, browser = (
+            Flow(world, code_client(world, client_id, first_party=True)),
+            Browser(world.api),
+        )
+        with frozen(began) as clock:
+            for scope in ("openid email", "openid profile", "openid offline_access"):
+                await flow.tokens(browser, scope=scope)
+                clock.tick(5)
+            world.change_client(client_id, grants=["authorization_code"])
+            await flow.tokens(browser)
+        written.append(_left_by(world, client_id))
+    assert redeemed == ["at once"] * 4 + ["one by one"] * 4
+    assert written[0] == written[1]
+    assert [len(rows) for rows in written[0]] == [4, 2, 4, 3]
+
+
+def _left_by(world: World, client_id: str) -> list[list[dict[str, Any]]]:
+    """Codes of the client, their sessions, families and refresh tokens, but for `OF_EACH`."""
+    with world.change() as session:
+        codes = session.exec(
+            select(AuthorizationCode)
+            .where(AuthorizationCode.client_id == client_id)
+            .order_by(col(AuthorizationCode.used_at))
+        ).all()
+        ids = [code.session_id for code in codes]
+        assert None not in ids and all(code.used_at for code in codes)
+        sessions = session.exec(
+            select(LoginSession).where(col(LoginSession.id).in_(ids)).order_by(LoginSession.id)
+        ).all()
+        families = session.exec(
+            select(Family).where(col(Family.session_id).in_(ids)).order_by(Family.id)
+        ).all()
+        tokens = session.exec(
+            select(RefreshToken)
+            .where(col(RefreshToken.family_id).in_([family.id for family in families]))
+            .order_by(col(RefreshToken.issued_at))
+        ).all()
+        assert {token.session_id for token in tokens} <= set(ids)
+        return [
+            [
+                {
+                    name: value
+                    for name, value in row.model_dump().items()
+                    if name not in OF_EACH and f"{name} of {row.__tablename__}" not in OF_EACH
+                }
+                for row in rows
+            ]
+            for rows in (codes, sessions, families, tokens)
+        ]
 
 
 async def test_a_deleted_user_takes_everything_along(
