@@ -16,11 +16,10 @@ from sqlmodel import Session
 from identity.errors import Unavailable
 from identity.store.deadlines import left
 from identity.store.histories import Histories
-from identity.store.statements import DialectName, Statement, Values
+from identity.store.statements import DialectName, Spelling, Statement, Values
 
 if TYPE_CHECKING:
-    import psycopg
-
+    from identity.store.asking import Answer
     from identity.store.connections import AsyncConnection
 
 Row = tuple[Any, ...]
@@ -135,25 +134,22 @@ class PostgresPool:
         """Connections at work."""
 
     async def query(self, statement: Statement, values: Values) -> list[Row]:
-        cursor = await self._execute(statement, values, attempts=2)
-        return await cursor.fetchall()
+        return (await self._execute(statement, values, attempts=2)).rows
 
     async def apply(self, statement: Statement, values: Values) -> bool:
         """Whether `statement` changed exactly one row. Not tried again: where the connection is
         lost, nobody knows whether it did."""
-        return (await self._execute(statement, values, attempts=1)).rowcount == 1
+        return (await self._execute(statement, values, attempts=1)).changed == 1
 
     async def change(self, statement: Statement, values: Values) -> list[Row]:
         """What `statement`, which writes, answers. Not tried again either."""
-        return await (await self._execute(statement, values, attempts=1)).fetchall()
+        return (await self._execute(statement, values, attempts=1)).rows
 
     async def close(self) -> None:
         while self._free:
             await self._free.pop().close()
 
-    async def _execute(
-        self, statement: Statement, values: Values, attempts: int
-    ) -> "psycopg.AsyncCursor[Any]":
+    async def _execute(self, statement: Statement, values: Values, attempts: int) -> "Answer":
         import psycopg
 
         spelt = statement.postgresql
@@ -162,7 +158,7 @@ class PostgresPool:
             async with asyncio.timeout(left()), self._places:
                 for attempt in range(attempts):
                     try:
-                        return await self._try(spelt.text, bound)
+                        return await self._try(spelt, bound)
                     except psycopg.OperationalError:
                         # If one is dead, so are probably all that were kept.
                         await self.close()
@@ -172,11 +168,13 @@ class PostgresPool:
             raise Unavailable(audit=f"{type(error).__name__}: {error}") from error
         raise AssertionError("unreachable")
 
-    async def _try(self, statement: str, values: Values) -> "psycopg.AsyncCursor[Any]":
+    async def _try(self, statement: Spelling, values: Values) -> "Answer":
+        from identity.store.asking import ask
+
         connection = await self._take()
         self.in_use += 1
         try:
-            cursor = await connection.execute(statement, values)
+            answer = await ask(connection, statement, values)
             connection.check_outcome()
         except BaseException:
             await connection.close()  # its state is not known
@@ -184,7 +182,7 @@ class PostgresPool:
         finally:
             self.in_use -= 1
         self._free.append(connection)
-        return cursor
+        return answer
 
     async def _take(self) -> "AsyncConnection":
         while self._free:
