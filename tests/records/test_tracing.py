@@ -226,9 +226,9 @@ def test_headers_for_the_collector_are_read_as_people_write_them() -> None:
 
 
 def test_without_the_extra_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from identity import settings
+    from identity.settings import records
 
-    monkeypatch.setattr(settings, "find_spec", lambda name: None)
+    monkeypatch.setattr(records, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"\[otel\]"):
         Settings.of(otlp_endpoint="http://127.0.0.1:4318")
 
