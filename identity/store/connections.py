@@ -162,7 +162,7 @@ class Connection(_Marked, psycopg.Connection[Any]):
 
     def _joined(self, histories: Histories) -> Self:
         try:
-            self.generation = histories.meet(self.history, fragile=self.fragile)
+            histories.join(self, self.history, fragile=self.fragile)
         except BaseException:
             self.close()
             raise
@@ -234,7 +234,7 @@ class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
 
     async def _joined(self, histories: Histories) -> Self:
         try:
-            self.generation = histories.meet(self.history, fragile=self.fragile)
+            histories.join(self, self.history, fragile=self.fragile)
         except BaseException:
             await self.close()
             raise

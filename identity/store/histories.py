@@ -2,11 +2,14 @@
 
 Every connection says as it is made whose it is: the cluster, its timeline, the server. All that are
 in use belong to one history. Whoever meets another one ends the last: connections of before are
-dropped as they come up, and the change feed forgets what was remembered.
+severed, for a server that is frozen would keep whoever waits on one, and dropped as they come up;
+the change feed forgets what was remembered.
 """
 
+import threading
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+from weakref import WeakSet
 
 from identity.errors import Unavailable
 
@@ -24,6 +27,15 @@ class Unfit(Unavailable):
     """This server will never do; `audit` says why."""
 
 
+class Severable(Protocol):
+    """A connection, as far as histories need it."""
+
+    generation: int
+
+    def sever(self) -> None:
+        """By any thread, at any time."""
+
+
 @dataclass
 class Histories:
     """`generation` counts the histories that were met; `highest` is the timeline of each cluster
@@ -36,10 +48,23 @@ class Histories:
 
     def __post_init__(self) -> None:
         self.highest: dict[str, int] = {}
+        self._joined: WeakSet[Severable] = WeakSet()
+        self._lock = threading.Lock()
 
     def is_newest(self, found: History) -> bool:
         """Whether no server of its cluster that is known of is ahead."""
         return found.timeline == self.highest.get(found.system)
+
+    def join(self, made: Severable, found: History, *, fragile: bool = False) -> None:
+        """`made` is of the history `found`. Raises as `meet`, where it must not be used."""
+        with self._lock:
+            before = self.generation
+            made.generation = self.meet(found, fragile=fragile)
+            if self.generation != before:
+                for other in self._joined:
+                    other.sever()
+                self._joined.clear()
+            self._joined.add(made)
 
     def meet(self, found: History, *, fragile: bool = False) -> int:
         """The generation that a connection of this history belongs to. `Unavailable` where its

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -13,6 +14,7 @@ from identity.settings import Settings, SettingsError
 from identity.store import connections, servers
 from identity.store.connections import AsyncConnection, Connection, hosts_of
 from identity.store.histories import Histories, History
+from tests.databases import wait_until
 
 one_server = pytest.mark.parametrize("dialect", ["postgresql"])
 
@@ -68,6 +70,30 @@ def test_a_timeline_below_one_that_was_seen_is_refused() -> None:
         histories.meet(History("7", 1, "a"))
     assert histories.meet(History("7", 2, "c")) == 3  # two standbys, promoted at once
     assert histories.meet(History("8", 1, "a")) == 4  # restored into another cluster
+
+
+@one_server
+def test_whoever_waits_for_a_server_of_before_is_let_go_when_another_history_is_met(
+    database_url: str,
+) -> None:
+    """That server may be frozen, and say nothing for as long as it likes."""
+    histories = Histories(for_tests=True)
+    with (
+        Connection.open(database_url, histories, 5) as waits,
+        Connection.open(database_url, Histories(for_tests=True), 5) as promoted,
+        psycopg.connect(database_url, autocommit=True) as watching,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        waiting = threads.submit(waits.execute, "SELECT pg_sleep(600)")
+        asleep = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+        pid = [waits.info.backend_pid]
+        wait_until(lambda: bool(watching.execute(asleep, pid).fetchall()), 30, lambda: "not yet")
+        before = promoted.history
+        histories.join(promoted, before._replace(timeline=before.timeline + 1))
+        with pytest.raises(psycopg.OperationalError):
+            waiting.result(60)
+        assert promoted.execute("SELECT 1").fetchone() == (1,)
+        watching.execute("SELECT pg_terminate_backend(%s)", pid)
 
 
 def test_hosts_are_read_as_libpq_writes_them() -> None:
