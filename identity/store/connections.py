@@ -201,9 +201,6 @@ class Connection(_Marked, psycopg.Connection[Any]):
 class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
     """For the event loop, in autocommit mode."""
 
-    prepared: dict[tuple[str, tuple[int, ...]], bytes]
-    """What it knows by a name: a statement's text, and its parameters' types (`store.asking`)."""
-
     @classmethod
     async def open(cls, url: str, histories: Histories, **options: Any) -> Self:
         """As `Connection.open`; the caller limits its time."""
@@ -247,8 +244,9 @@ class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
 
     @classmethod
     async def _ask(cls, url: str, options: dict[str, Any]) -> Self:
-        made = await cls.connect(url, autocommit=True, connect_timeout=_whole(30), **options)
-        made.prepared = {}
+        made = await cls.connect(
+            url, autocommit=True, connect_timeout=_whole(30), prepare_threshold=1, **options
+        )
         try:
             made.add_notice_handler(made.heed)
             try:

@@ -16,10 +16,11 @@ from sqlmodel import Session
 from identity.errors import Unavailable
 from identity.store.deadlines import left
 from identity.store.histories import Histories
-from identity.store.statements import DialectName, Spelling, Statement, Values
+from identity.store.statements import DialectName, Statement, Values
 
 if TYPE_CHECKING:
-    from identity.store.asking import Answer
+    import psycopg
+
     from identity.store.connections import AsyncConnection
 
 Row = tuple[Any, ...]
@@ -134,22 +135,25 @@ class PostgresPool:
         """Connections at work."""
 
     async def query(self, statement: Statement, values: Values) -> list[Row]:
-        return (await self._execute(statement, values, attempts=2)).rows
+        cursor = await self._execute(statement, values, attempts=2)
+        return await cursor.fetchall()
 
     async def apply(self, statement: Statement, values: Values) -> bool:
         """Whether `statement` changed exactly one row. Not tried again: where the connection is
         lost, nobody knows whether it did."""
-        return (await self._execute(statement, values, attempts=1)).changed == 1
+        return (await self._execute(statement, values, attempts=1)).rowcount == 1
 
     async def change(self, statement: Statement, values: Values) -> list[Row]:
         """What `statement`, which writes, answers. Not tried again either."""
-        return (await self._execute(statement, values, attempts=1)).rows
+        return await (await self._execute(statement, values, attempts=1)).fetchall()
 
     async def close(self) -> None:
         while self._free:
             await self._free.pop().close()
 
-    async def _execute(self, statement: Statement, values: Values, attempts: int) -> "Answer":
+    async def _execute(
+        self, statement: Statement, values: Values, attempts: int
+    ) -> "psycopg.AsyncCursor[Any]":
         import psycopg
 
         spelt = statement.postgresql
@@ -158,7 +162,7 @@ class PostgresPool:
             async with asyncio.timeout(left()), self._places:
                 for attempt in range(attempts):
                     try:
-                        return await self._try(spelt, bound)
+                        return await self._try(spelt.text, bound)
                     except psycopg.OperationalError:
                         # If one is dead, so are probably all that were kept.
                         await self.close()
@@ -168,13 +172,11 @@ class PostgresPool:
             raise Unavailable(audit=f"{type(error).__name__}: {error}") from error
         raise AssertionError("unreachable")
 
-    async def _try(self, statement: Spelling, values: Values) -> "Answer":
-        from identity.store.asking import ask
-
+    async def _try(self, statement: str, values: Values) -> "psycopg.AsyncCursor[Any]":
         connection = await self._take()
         self.in_use += 1
         try:
-            answer = await ask(connection, statement, values)
+            cursor = await connection.execute(statement, values)
             connection.check_outcome()
         except BaseException:
             await connection.close()  # its state is not known
@@ -182,7 +184,7 @@ class PostgresPool:
         finally:
             self.in_use -= 1
         self._free.append(connection)
-        return answer
+        return cursor
 
     async def _take(self) -> "AsyncConnection":
         while self._free:

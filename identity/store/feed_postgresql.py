@@ -21,7 +21,7 @@ from identity.store.positions import (
     of_cluster,
     under_way,
 )  # fmt: skip
-from identity.store.statements import Statement
+from identity.store.statements import Statement, Values
 
 if TYPE_CHECKING:
     from identity.store.connections import AsyncConnection
@@ -122,13 +122,13 @@ class PostgresSource:
 
     async def _follow_pages(self, position: Position, tell: Tell) -> Position | None:
         """More than one page: all of it in one snapshot. The position moves after the last."""
-        await self._say("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        await self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", {})
         newest = position.newest
         ((snapshot, known),) = await self._ask(
             KNOWN, id=newest.id, nonce=newest.nonce, table=self._table
         )
         if not known:
-            await self._say("ROLLBACK")
+            await self._execute("ROLLBACK", {})
             return None
         last = newest
         asked: dict[str, Any] = {"floor": str(newest.xid), "late": _array(position.open)}
@@ -142,18 +142,16 @@ class PostgresSource:
                 last = max(last, rows[-1].mark)
             if len(rows) < PAGE:
                 break
-        await self._say("COMMIT")
+        await self._execute("COMMIT", {})
         return advanced(position, last, under_way(snapshot))
 
     async def _ask(self, statement: Statement, **values: object) -> list[Any]:
-        from identity.store.asking import ask
+        return await self._execute(statement.postgresql.text, values)
 
+    async def _execute(self, query: str, values: Values) -> list[Any]:
         assert self._connection is not None
-        return (await ask(self._connection, statement.postgresql, values)).rows
-
-    async def _say(self, command: str) -> None:
-        assert self._connection is not None
-        await self._connection.execute(command)
+        cursor = await self._connection.execute(query, values, prepare=True)
+        return await cursor.fetchall() if cursor.description else []
 
 
 def _array(xids: frozenset[int]) -> list[str]:
