@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
-from identity.verifier.gate.encoding import b64url_decode
+from identity.verifier.gate.encoding import b64url_decode, json_object
 
 MAX_LEEWAY = 30.0
 """Seconds that clocks may differ, at the most."""
@@ -239,7 +238,7 @@ class KeptClaims:
         claims = VerifiedClaims(
             SEAL,
             payload,
-            json.loads(payload),
+            json_object(payload),
             kid=self._kid,
             algorithm=self._algorithm,
             leeway=self._leeway,

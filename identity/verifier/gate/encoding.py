@@ -11,7 +11,14 @@ import math
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
+from types import ModuleType
 from typing import Any, NoReturn
+
+orjson: ModuleType | None
+try:
+    import orjson
+except ImportError:  # siblings need not have it
+    orjson = None
 
 MAX_DEPTH = 8
 """Objects and lists within each other, the outermost counted. RFC 9396 claims need five."""
@@ -99,11 +106,27 @@ _DECODER = json.JSONDecoder(
 _scan = _DECODER.scan_once  # type: ignore[attr-defined]
 
 
+def _compact(octets: bytes) -> dict[str, Any] | None:
+    """The object in `octets` as our issuer writes it: what is read, written again, is the same to
+    the octet. So nothing in it comes twice, and nothing could be read in another way. None where it
+    is written otherwise, be it good or not. Takes a third of the time, where orjson is installed.
+    """
+    if orjson is None or octets.count(b"[") + octets.count(b"{") > MAX_DEPTH:
+        return None
+    try:
+        value: Any = orjson.loads(octets)
+        return value if type(value) is dict and orjson.dumps(value) == octets else None
+    except ValueError:
+        return None
+
+
 def json_object(octets: bytes) -> dict[str, Any]:
     """The JSON object (RFC 8259) in `octets`: UTF-8 without BOM, members unique at every depth.
 
     Refuses NaN, Infinity, numbers that overflow a double, lone surrogates and deep nesting.
     """
+    if (compact := _compact(octets)) is not None:
+        return compact
     try:
         text = octets.decode("utf-8").strip(" \t\n\r")
     except UnicodeDecodeError:

@@ -6,11 +6,13 @@ import base64
 import json
 import time
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from identity.verifier.gate import encoding
 from identity.verifier.gate.encoding import MAX_DEPTH, b64url_decode, b64url_encode, json_object
 
 JSON = st.recursive(
@@ -71,6 +73,50 @@ def test_no_octets_raise_anything_but_value_error(octets: bytes) -> None:
         json_object(octets)
     except ValueError as problem:
         assert str(problem)  # noqa: PT017
+
+
+def outcome(octets: bytes) -> str:
+    """With types and signs: 1 is not 1.0, nor 0.0 -0.0."""
+    try:
+        return repr(json_object(octets))
+    except ValueError as problem:
+        return f"refused: {problem}"
+
+
+@given(
+    st.dictionaries(st.text(), JSON, max_size=5).map(
+        lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    )
+    | st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))
+    | st.from_regex(rb'\{"a":(-?[0-9]{1,25}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?,"b":)?[0-9]\}'),
+)
+def test_json_reads_the_same_whether_orjson_is_installed_or_not(octets: bytes) -> None:
+    pytest.importorskip("orjson")
+    with mock.patch.object(encoding, "orjson", None):
+        without = outcome(octets)
+    assert outcome(octets) == without
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b'{"a":1,"a":1}',
+        b'{"a":{"b":1,"b":2}}',
+        b'{"a":1e999}',
+        b'{"a":NaN}',
+        b'{"a":18446744073709551616}',
+        b'{"a":-0}',
+        b'{"a":1e16}',
+        b'{"a":"\\ud800"}',
+        b'{"a":"\\/"}',
+        b'{"a":"\xed\xa0\x80"}',
+        b'{"a":1} {}',
+        b'\xef\xbb\xbf{"a":1}',
+        b"[1]",
+    ],
+)
+def test_what_has_two_readings_is_never_left_to_orjson(octets: bytes) -> None:
+    assert encoding._compact(octets) is None
 
 
 @given(st.text(alphabet='[]{}",:\\a1 ', max_size=60))
