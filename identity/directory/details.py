@@ -68,7 +68,9 @@ class DetailTypes:
 
     def still(self, granted: Sequence[Detail] | None, client: ClientSnapshot) -> Details:
         """Of what was granted once what the client may have now."""
-        return tuple(detail for detail in granted or () if self._may(detail["type"], client))
+        if not granted:
+            return ()
+        return tuple(detail for detail in granted if self._may(detail["type"], client))
 
     def narrowed(self, asked: str | None, granted: Details) -> Details:
         """What a token request asks for, of what was granted: all, where it does not say. Raises

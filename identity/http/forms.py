@@ -126,6 +126,8 @@ def _decoded(text: bytes) -> str:
     head, *rest = text.replace(b"+", b" ").split(b"%")
     pieces = [head]
     try:
+        if not rest:
+            return head.decode()
         for piece in rest:
             pieces += (_DECODED[piece[:2]], piece[2:])
         return b"".join(pieces).decode()

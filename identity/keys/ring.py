@@ -36,6 +36,8 @@ class _View:
     verifying: dict[str, VerificationKey]
     former: dict[str, VerificationKey]
     """Published no more."""
+    algorithms: frozenset[str]
+    """Of the signers."""
     jwks: bytes
     etag: str
     why_not: str = "no signing key is active"
@@ -128,6 +130,11 @@ class KeyRing:
                 return signer
         return None
 
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """Those for which `signer_by` has a key."""
+        return self._view.algorithms
+
     def find(self, kid: str) -> VerificationKey | None:
         """The published key `kid`, for the gate."""
         return self._view.verifying.get(kid)
@@ -171,7 +178,8 @@ def _view(
             signing[row.serves] = _signer(row, signers.get(row.serves), master)
         except SettingsError as error:  # others' tokens still verify
             why_not = str(error)
-    return _View(signing, found, former, jwks, etag, why_not)
+    by = frozenset(signer.algorithm for signer in signing.values())
+    return _View(signing, found, former, by, jwks, etag, why_not)
 
 
 def _signer(row: SigningKey, kept: Signer | None, master: MasterKey) -> Signer:

@@ -1,7 +1,7 @@
 """What a client or verifier needs to know of this service (RFC 8414, OpenID Connect Discovery): one
 document, made from the registries and found by both names."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -141,22 +141,22 @@ class Metadata:
         self._services = services
         self._grant_types = tuple(grant_types)
         self._max_age = int(services.settings.keys.jwks_max_age.total_seconds())
-        self._made: tuple[list[str], Published] | None = None
+        self._made: tuple[frozenset[str], Published] | None = None
 
     async def __call__(self, request: Request) -> Response:
-        algorithms = self._algorithms()
-        if self._made is None or self._made[0] != algorithms:
+        # From memory: what is said here stays good while the database cannot be asked.
+        signing = self._services.ring.algorithms
+        if self._made is None or self._made[0] != signing:
             settings, types = self._services.settings, self._services.detail_types.names
-            told = metadata(settings, self._grant_types, types, algorithms)
-            self._made = algorithms, Published.json(told, self._max_age)
+            told = metadata(settings, self._grant_types, types, self._algorithms(signing))
+            self._made = signing, Published.json(told, self._max_age)
         return self._made[1].answer(request)
 
-    def _algorithms(self) -> list[str]:
-        """Those of which a key signs by now; RS256 is always named (OpenID Connect Discovery §3).
-        From memory: what is said here stays good while the database cannot be asked."""
-        ring = self._services.ring
+    def _algorithms(self, signing: Collection[str]) -> list[str]:
+        """Those of which a key signs by now; RS256 is always named (OpenID Connect Discovery
+        §3)."""
         offered = self._services.settings.keys.offered
-        return [each for each in offered if each == "RS256" or ring.signer_by(each)]
+        return [each for each in offered if each == "RS256" or each in signing]
 
 
 def words() -> describing.Node:

@@ -32,7 +32,7 @@ from identity.oauth.grants.token_exchange import ACCESS_TOKEN
 from identity.service.wiring import Services
 from identity.tokens import targets
 from identity.tokens.binding import Binding
-from identity.tokens.lockdown import now_in_force
+from identity.tokens.lockdown import State, now_in_force
 from identity.tokens.minting import AccessToken
 from identity.verifier.gate.proofs import Proof
 
@@ -51,7 +51,8 @@ class TokenEndpoint:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._audience = services.settings.audience
-        self._audiences = frozenset({self._audience, services.settings.issuer})
+        self._issuer = services.settings.issuer
+        self._audiences = frozenset({self._audience, self._issuer})
         self.grants = {grant.grant_type: grant.of(services) for grant in registry.GRANTS}
 
     async def __call__(self, request: Request) -> Response:
@@ -69,7 +70,7 @@ class TokenEndpoint:
         scopes = remembered.at_hand("*") or await remembered.get("*") or {}
         try:
             grant = self._grant(form, client)
-            if "authorization_details" in form.keys() - grant.form.keys():
+            if "authorization_details" in form and "authorization_details" not in grant.form:
                 raise InvalidRequest("authorization_details is not for this grant")
             proof = await self._proof(request, client)
             proven = Binding(proof and proof.jkt, self._certificate(request, client))
@@ -90,7 +91,9 @@ class TokenEndpoint:
             )
             if now() - asked_at > A_MOMENT:  # it has hashed, or waited for the database
                 await self._services.feed.catch_up()
-            await self._check_lockdown(issue)
+            state = await now_in_force(self._services.lockdowns)
+            if state.active:
+                await self._check_lockdown(state, issue)
             if proof is not None:
                 await self._services.dpop.spend(proof)
         except OAuthError as refusal:
@@ -99,11 +102,8 @@ class TokenEndpoint:
             raise
         return await self._answer(grant.grant_type, client, issue, bound(client, proven))
 
-    async def _check_lockdown(self, issue: Issue) -> None:
+    async def _check_lockdown(self, state: State, issue: Issue) -> None:
         """What has been begun is given to nobody, whichever grant began it."""
-        state = await now_in_force(self._services.lockdowns)
-        if not state.active:
-            return
         session, users = issue.subject.session, self._services.users
         user = await users.get(issue.subject.id) if session is not None else None
         state.check(user.at(session.acr).scopes if user and session else ())
@@ -111,9 +111,8 @@ class TokenEndpoint:
     def _resource(
         self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]
     ) -> str | None:
-        issuer = self._services.settings.issuer
         asked = form.get("resource"), form.get("scope")
-        return targets.at_token(*asked, client, self._audiences, scopes, issuer)
+        return targets.at_token(*asked, client, self._audiences, scopes, self._issuer)
 
     def _note(self, refusal: OAuthError, grant_type: str, client: ClientSnapshot) -> None:
         grant = self.grants.get(grant_type)
@@ -184,8 +183,10 @@ class TokenEndpoint:
 
     async def _told(self, client: ClientSnapshot, issue: Issue) -> dict[str, Any] | None:
         """What an ID token says of its user, beside who they are; None: there is none to come."""
+        if issue.subject.session is None:
+            return None
         scopes = issue.scope.split(" ")
-        if issue.subject.session is None or "openid" not in scopes:
+        if "openid" not in scopes:
             return None
         names = asked_for(issue.claims, "id_token", client)
         if not names and not client.settings.claims_in_id_token:
@@ -207,7 +208,7 @@ class TokenEndpoint:
     ) -> tuple[AccessToken, str | None]:
         services = self._services
         subject = services.subjects.as_known(client, issue.subject)
-        minted = self._services.mint.access_token(
+        minted = services.mint.access_token(
             subject,
             client_id=client.id,
             audience=issue.audience,

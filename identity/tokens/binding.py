@@ -1,6 +1,6 @@
 """What tokens are bound to: whoever sends one proves as well that they hold this (RFC 7800)."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 _CERTIFICATE = "x5t#S256="
 
@@ -17,8 +17,10 @@ class Binding(NamedTuple):
     @property
     def cnf(self) -> dict[str, str] | None:
         """As a token says it."""
+        if self == UNBOUND:
+            return None
         said = {"jkt": self.jkt, "x5t#S256": self.x5t}
-        return {name: digest for name, digest in said.items() if digest is not None} or None
+        return {name: digest for name, digest in said.items() if digest is not None}
 
     @property
     def text(self) -> str | None:
@@ -29,9 +31,14 @@ class Binding(NamedTuple):
 
     @classmethod
     def read(cls, text: str | None) -> "Binding":
-        words = (text or "").split(" ")
-        keys = [word for word in words if word and not word.startswith(_CERTIFICATE)]
+        if not text:
+            return UNBOUND
+        words = text.split(" ")
+        keys = [word for word in words if not word.startswith(_CERTIFICATE)]
         certificates = [
             word.removeprefix(_CERTIFICATE) for word in words if word.startswith(_CERTIFICATE)
         ]
         return cls(next(iter(keys), None), next(iter(certificates), None))
+
+
+UNBOUND: Final = Binding()

@@ -56,6 +56,8 @@ BUILT_IN = {
 
 EVERYBODYS = frozenset({ACCOUNT, *OPENID})
 """What every user holds."""
+OURS = frozenset(BUILT_IN) - OPENID.keys()
+"""What opens something at this service's own addresses and nowhere else."""
 ADMINISTRATIVE = frozenset(BUILT_IN) - EVERYBODYS
 """What reaches beyond its bearer's own affairs; granted only when asked for by name or by `*`."""
 
@@ -140,8 +142,7 @@ def resource_of(asked: str | None, home: Mapping[str, str | None]) -> str | None
         return None
     names = parse(asked)
     homes = {home.get(name) for name in names} - {None}
-    ours = BUILT_IN.keys() - OPENID.keys()
-    if len(homes) != 1 or ALL in names or not ours.isdisjoint(names):
+    if len(homes) != 1 or ALL in names or not OURS.isdisjoint(names):
         return None
     return homes.pop()
 
@@ -205,8 +206,7 @@ def withheld(
         return "user"
     if audience is None:
         return None
-    ours = name in BUILT_IN and name not in OPENID
-    return "resource" if ours or home not in (None, audience) else None
+    return "resource" if name in OURS or home not in (None, audience) else None
 
 
 def held_for_granting(scopes: Iterable[str], roles_hold: Iterable[str]) -> frozenset[str]:

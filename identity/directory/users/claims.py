@@ -60,7 +60,9 @@ def asked_for(
     claims: Mapping[str, Sequence[str]] | None, place: str, client: ClientSnapshot
 ) -> list[str]:
     """Single claims that a code was granted for `place`, if the client may have them still."""
-    names = (claims or {}).get(place, ())
+    if not claims:
+        return []
+    names = claims.get(place, ())
     return [name for name in names if name in CLAIMS and client.may_hold(CLAIMS[name])]
 
 

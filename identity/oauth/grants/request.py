@@ -8,7 +8,7 @@ from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import InvalidRequest, InvalidTarget
 from identity.tokens import rights
-from identity.tokens.binding import Binding
+from identity.tokens.binding import UNBOUND, Binding
 from identity.tokens.lockdown import OPEN, State
 from identity.tokens.minting import Derived, Subject
 from identity.tokens.status.places import Place
@@ -28,8 +28,9 @@ DETAILS: Mapping[str, str] = {
 def bound(client: ClientSnapshot, proven: Binding) -> Binding:
     """What of it the client's tokens are bound to: a key that it proves always (RFC 9449 §5), its
     certificate where it has said so (RFC 8705 §3.3)."""
-    wanted = client.settings.tls_client_certificate_bound_access_tokens
-    return proven if wanted else Binding(proven.jkt)
+    if proven.x5t is None or client.settings.tls_client_certificate_bound_access_tokens:
+        return proven
+    return Binding(proven.jkt)
 
 
 class TokenRequest(NamedTuple):
@@ -46,7 +47,7 @@ class TokenRequest(NamedTuple):
     user_agent: str | None
     asked_at: float
     """Unix time before this process last caught up: what it knows is at least as new."""
-    proven: Binding = Binding()
+    proven: Binding = UNBOUND
     """What the request proves to hold."""
     lockdown: State = OPEN
 
