@@ -19,7 +19,7 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-real test-proofs conformance parties chart screens mutants test-plain ha faults attacks fleet check format coverage fuzz bench bench-smoke bench-peers test-all lock sbom build clean
+.PHONY: help run test test-real test-proofs conformance parties chart screens mutants test-plain ha faults attacks fleet check format coverage fuzz bench bench-smoke bench-against bench-peers test-all lock sbom build clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ bench: $(VENV)/.dev ## Measure everything and write docs/performance.md (needs w
 
 bench-smoke: $(VENV)/.dev ## Half a minute: does the harness work? It judges no time
 	$(BIN)/python -m bench --smoke
+
+bench-against: $(VENV)/.dev ## CPU time a request of each job beside that at a commit: ARGS=COMMIT
+	$(BIN)/python -m bench.against $(ARGS)
 
 bench-peers: $(VENV)/.dev ## The same jobs beside what one would use instead (needs node, npm and wrk)
 	$(BIN)/python -m bench.peers $(ARGS)
