@@ -90,6 +90,7 @@ TESTS = (
     "tests/store/test_wal.py::test_a_commit_that_changes_nothing_of_ours",
     "tests/store/test_wal.py::test_every_commit_of_another_process",
     "tests/store/test_wal.py::test_whoever_lets_go_of_the_index",
+    "tests/test_against.py",
     "tests/test_packaging.py::test_a_python_that_is_missing_or_too_old",
     "tests/test_packaging.py::test_git_ignores",
     "tests/test_packaging.py::test_make_help",
