@@ -37,7 +37,10 @@ version that reads it by id says none (`store.contracting`)."""
 
 
 AGAIN = 0.2
-"""Seconds until a host is asked again that takes no writes, while another says nothing at all."""
+"""Seconds until it is considered to ask a host again that takes no writes, while another says
+nothing at all. The change feed does it then, for all of the process: a crowd that asks for
+connections would else fall upon the standby that is about to take over. All others do it once the
+feed has met another history."""
 PATIENCE = 0.5
 """Seconds for which the silent ones are waited for, from when they were asked, once one of them
 will do."""
@@ -88,10 +91,15 @@ C = TypeVar("C", bound=_Marked)
 class Choice(Generic[C]):
     """Which of several hosts, asked side by side: the one at the highest timeline that takes
     writes. A host that is frozen says nothing, and one of the others may take its place meanwhile:
-    while somebody is silent, those that take no writes are asked again."""
+    while somebody is silent, those that take no writes are asked again. `leads`: is the change
+    feed's."""
 
-    def __init__(self, hosts: Sequence[str], histories: Histories, within: float) -> None:
+    def __init__(
+        self, hosts: Sequence[str], histories: Histories, within: float, *, leads: bool
+    ) -> None:
         self._histories = histories
+        self._generation = histories.generation
+        self._leads = leads
         self._silent = {*hosts}
         self._began = time.monotonic()
         self._within = within
@@ -119,6 +127,11 @@ class Choice(Generic[C]):
             self.found = made
         return True
 
+    @property
+    def worth_it(self) -> bool:
+        """Whether one that took no writes may take them now."""
+        return self._leads or self._histories.generation != self._generation
+
     def decide(self) -> None:
         """Nobody else is waited for; the others are closed by whoever asked them."""
         self.kept = self.found
@@ -139,7 +152,7 @@ class Connection(_Marked, psycopg.Connection[Any]):
         hosts = hosts_of(url)
         if len(hosts) == 1:
             return cls._ask(hosts[0], within, options)._joined(histories)
-        choice: Choice[Self] = Choice(hosts, histories, within)
+        choice: Choice[Self] = Choice(hosts, histories, within, leads=False)
         threads = ThreadPoolExecutor(len(hosts), "connecting")
         over = threading.Event()
         asked = {threads.submit(cls._ask, host, within, options): host for host in hosts}
@@ -149,7 +162,9 @@ class Connection(_Marked, psycopg.Connection[Any]):
                 done, waiting = wait(waiting, left, return_when=FIRST_COMPLETED)
                 for one in done:
                     if not choice.heard(asked[one], one):
-                        again = threads.submit(cls._ask_again, over, asked[one], within, options)
+                        again = threads.submit(
+                            cls._ask_again, choice, over, asked[one], within, options
+                        )
                         asked[again] = asked[one]
                         waiting.add(again)
             choice.decide()
@@ -175,11 +190,17 @@ class Connection(_Marked, psycopg.Connection[Any]):
 
     @classmethod
     def _ask_again(
-        cls, over: threading.Event, url: str, within: float, options: dict[str, Any]
+        cls,
+        choice: "Choice[Self]",
+        over: threading.Event,
+        url: str,
+        within: float,
+        options: dict[str, Any],
     ) -> Self:
-        if over.wait(AGAIN):
-            raise Unavailable(audit="another host was taken meanwhile")
-        return cls._ask(url, within, options)
+        while not over.wait(AGAIN):
+            if choice.worth_it:
+                return cls._ask(url, within, options)
+        raise Unavailable(audit="it is over")
 
     @classmethod
     def _ask(cls, url: str, within: float, options: dict[str, Any]) -> Self:
@@ -207,7 +228,8 @@ class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
         hosts = hosts_of(url)
         if len(hosts) == 1:
             return await (await cls._ask(hosts[0], options))._joined(histories)
-        choice: Choice[Self] = Choice(hosts, histories, CHORE)
+        leads = options.get("application_name") == FEED
+        choice: Choice[Self] = Choice(hosts, histories, CHORE, leads=leads)
         asked = {asyncio.create_task(cls._ask(host, options)): host for host in hosts}
         waiting = {*asked}
         try:
@@ -217,7 +239,7 @@ class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
                 )
                 for one in done:
                     if not choice.heard(asked[one], one):
-                        again = asyncio.create_task(cls._ask_again(asked[one], options))
+                        again = asyncio.create_task(cls._ask_again(choice, asked[one], options))
                         asked[again] = asked[one]
                         waiting.add(again)
             choice.decide()
@@ -238,8 +260,10 @@ class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
         return self
 
     @classmethod
-    async def _ask_again(cls, url: str, options: dict[str, Any]) -> Self:
+    async def _ask_again(cls, choice: "Choice[Self]", url: str, options: dict[str, Any]) -> Self:
         await asyncio.sleep(AGAIN)
+        while not choice.worth_it:  # noqa: ASYNC110
+            await asyncio.sleep(AGAIN)
         return await cls._ask(url, options)
 
     @classmethod

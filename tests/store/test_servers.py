@@ -12,7 +12,7 @@ import pytest
 from identity.errors import Unavailable
 from identity.settings import Settings, SettingsError
 from identity.store import connections, servers
-from identity.store.connections import AsyncConnection, Connection, hosts_of
+from identity.store.connections import FEED, WORK, AsyncConnection, Connection, hosts_of
 from identity.store.histories import Histories, History
 from tests.databases import wait_until
 
@@ -129,20 +129,25 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     return asked
 
 
-def opened_by_a_thread(url: str) -> None:
-    with Connection.open(url, Histories(for_tests=True), 20) as made:
+def opened_by_a_thread(url: str, histories: Histories) -> None:
+    with Connection.open(url, histories, 20) as made:
         made.execute("SELECT 1")
 
 
-def opened_by_the_loop(url: str) -> None:
+def opened_by_the_loop(url: str, histories: Histories, name: str = WORK) -> None:
     async def opened() -> None:
-        made = await AsyncConnection.open(url, Histories(for_tests=True))
+        made = await AsyncConnection.open(url, histories, application_name=name)
         await made.execute("SELECT 1")
         await made.close()
 
     asyncio.run(opened())
 
 
+def opened_by_the_feed(url: str, histories: Histories) -> None:
+    opened_by_the_loop(url, histories, FEED)
+
+
+Opened = Callable[[str, Histories], None]
 either_way = pytest.mark.parametrize("opened", [opened_by_a_thread, opened_by_the_loop])
 
 
@@ -155,21 +160,35 @@ def beside(database_url: str, port: int) -> str:
 
 
 @one_server
-@either_way
-def test_a_standby_that_takes_over_from_a_frozen_primary_is_found_by_whoever_asks_meanwhile(
-    database_url: str, silent: int, asked: list[None], opened: Callable[[str], None]
+def test_a_standby_that_takes_over_from_a_frozen_primary_is_found_by_the_feed(
+    database_url: str, silent: int, asked: list[None]
 ) -> None:
-    opened(beside(database_url, silent))
+    opened_by_the_feed(beside(database_url, silent), Histories(for_tests=True))
     assert len(asked) == 3
 
 
 @one_server
 @either_way
+def test_who_asked_before_a_standby_took_over_asks_it_again_when_the_feed_has_found_it(
+    database_url: str, silent: int, asked: list[None], opened: Opened
+) -> None:
+    histories = Histories(for_tests=True)
+    with ThreadPoolExecutor(1) as threads:
+        opening = threads.submit(opened, beside(database_url, silent), histories)
+        wait_until(lambda: len(asked) == 1, 30, lambda: "it was not asked")
+        asked.append(None)  # the third is the next
+        opened_by_the_feed(database_url, histories)
+        opening.result(60)
+    assert len(asked) == 4
+
+
+@one_server
+@either_way
 def test_where_all_hosts_have_answered_nobody_is_asked_again(
-    database_url: str, asked: list[None], opened: Callable[[str], None]
+    database_url: str, asked: list[None], opened: Opened
 ) -> None:
     with socket.socket() as gone:
         gone.bind(("127.0.0.1", 0))  # and nobody listens
         with pytest.raises((Unavailable, psycopg.OperationalError)):
-            opened(beside(database_url, gone.getsockname()[1]))
+            opened(beside(database_url, gone.getsockname()[1]), Histories(for_tests=True))
     assert len(asked) == 1
