@@ -131,6 +131,25 @@ async def test_failures_are_forgotten_a_lockout_after_the_first(
         time.tick(1)
 
 
+async def test_a_first_failure_after_forgotten_ones_locks_only_where_one_is_too_many(
+    db: Database, time: clock.Frozen
+) -> None:
+    lockout = timedelta(minutes=5)
+    for limit in (1, 2):
+        throttle = Throttle(ThrottleSettings(login_max_failures=limit, login_lockout=lockout))
+        account = f"of {limit}"
+        for _ in range(2):
+            with throttle.attempt(account, None) as attempt:
+                await attempt.check(db)
+                with attempt.turn():
+                    attempt.wrong = True
+                await db.write(attempt.failed)
+            time.tick(timedelta(minutes=6))
+    rows = await db.read(lambda session: session.exec(select(LoginFailure)).all())
+    of_accounts = [(row.count, row.locked) for row in rows if row.kind == "pair"]
+    assert sorted(of_accounts) == [(1, False), (1, True)]
+
+
 async def test_a_success_clears_the_failures_before_it(
     fail: Callable[..., Any], log_in: Callable[..., Any], time: clock.Frozen
 ) -> None:
