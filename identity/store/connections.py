@@ -8,18 +8,17 @@ import asyncio
 import os
 import socket
 import threading
-import time
-from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 
 from identity.errors import Unavailable
+from identity.store.choosing import AGAIN, Choice
 from identity.store.deadlines import CHORE
 from identity.store.histories import Histories, History, Unfit
 
@@ -34,16 +33,6 @@ DURABLE = "SET synchronous_commit = 'on'"
 FEED, WORK = "identity change feed 2", "identity 2"
 """What connections call themselves. The number says how the change feed is read: by transaction. A
 version that reads it by id says none (`store.contracting`)."""
-
-
-AGAIN = 0.2
-"""Seconds until it is considered to ask a host again that takes no writes, while another says
-nothing at all. The change feed does it then, for all of the process: a crowd that asks for
-connections would else fall upon the standby that is about to take over. All others do it once the
-feed has met another history."""
-PATIENCE = 0.5
-"""Seconds for which the silent ones are waited for, from when they were asked, once one of them
-will do."""
 
 
 class _Marked:
@@ -85,64 +74,6 @@ class _Marked:
             raise Unavailable(audit="the commit no longer waited for its standby")
 
 
-C = TypeVar("C", bound=_Marked)
-
-
-class Choice(Generic[C]):
-    """Which of several hosts, asked side by side: the one at the highest timeline that takes
-    writes. A host that is frozen says nothing, and one of the others may take its place meanwhile:
-    while somebody is silent, those that take no writes are asked again. `leads`: is the change
-    feed's."""
-
-    def __init__(
-        self, hosts: Sequence[str], histories: Histories, within: float, *, leads: bool
-    ) -> None:
-        self._histories = histories
-        self._generation = histories.generation
-        self._leads = leads
-        self._silent = {*hosts}
-        self._began = time.monotonic()
-        self._within = within
-        self._error: BaseException | None = None
-        self.found: C | None = None
-        self.kept: C | None = None
-
-    @property
-    def left(self) -> float:
-        """Seconds for which somebody is still waited for; none where it is decided."""
-        found = self.found
-        if not self._silent or (found and self._histories.is_newest(found.history)):
-            return 0.0
-        patience = self._within if found is None else PATIENCE
-        return max(self._began + patience - time.monotonic(), 0.0)
-
-    def heard(self, host: str, answer: Any) -> bool:
-        """What `host` has said, as a future that is done. Whether it will do."""
-        self._silent.discard(host)
-        if error := answer.exception():
-            self._error = error
-            return False
-        made: C = answer.result()
-        if self.found is None or made.history.timeline > self.found.history.timeline:
-            self.found = made
-        return True
-
-    @property
-    def worth_it(self) -> bool:
-        """Whether one that took no writes may take them now."""
-        return self._leads or self._histories.generation != self._generation
-
-    def decide(self) -> None:
-        """Nobody else is waited for; the others are closed by whoever asked them."""
-        self.kept = self.found
-
-    def taken(self) -> C:
-        """The one that was decided for, or why there is none."""
-        if self.kept is None:
-            raise self._error or Unavailable(audit="no answer in time")
-        return self.kept
-
-
 class Connection(_Marked, psycopg.Connection[Any]):
     """For threads. Made in autocommit mode."""
 
@@ -177,7 +108,7 @@ class Connection(_Marked, psycopg.Connection[Any]):
 
     def _joined(self, histories: Histories) -> Self:
         try:
-            histories.join(self, self.history, fragile=self.fragile)
+            histories.join(self)
         except BaseException:
             self.close()
             raise
@@ -223,12 +154,13 @@ class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
     """For the event loop, in autocommit mode."""
 
     @classmethod
-    async def open(cls, url: str, histories: Histories, **options: Any) -> Self:
-        """As `Connection.open`; the caller limits its time."""
+    async def open(
+        cls, url: str, histories: Histories, *, leads: bool = False, **options: Any
+    ) -> Self:
+        """As `Connection.open`; the caller limits its time. `leads`: see `Choice`."""
         hosts = hosts_of(url)
         if len(hosts) == 1:
             return await (await cls._ask(hosts[0], options))._joined(histories)
-        leads = options.get("application_name") == FEED
         choice: Choice[Self] = Choice(hosts, histories, CHORE, leads=leads)
         asked = {asyncio.create_task(cls._ask(host, options)): host for host in hosts}
         waiting = {*asked}
@@ -253,7 +185,7 @@ class AsyncConnection(_Marked, psycopg.AsyncConnection[Any]):
 
     async def _joined(self, histories: Histories) -> Self:
         try:
-            histories.join(self, self.history, fragile=self.fragile)
+            histories.join(self)
         except BaseException:
             await self.close()
             raise

@@ -52,7 +52,7 @@ class PostgresSource:
         await self.close()
         try:
             self._connection = await AsyncConnection.open(
-                self._url, self._histories, application_name=FEED
+                self._url, self._histories, leads=True, application_name=FEED
             )
             return await self._newest()
         except (self._psycopg.Error, OSError) as error:

@@ -27,9 +27,11 @@ class Unfit(Unavailable):
     """This server will never do; `audit` says why."""
 
 
-class Severable(Protocol):
-    """A connection, as far as histories need it."""
+class Connected(Protocol):
+    """A connection, as far as histories need it. `fragile`: its server has fsync=off."""
 
+    history: History
+    fragile: bool
     generation: int
 
     def sever(self) -> None:
@@ -48,18 +50,19 @@ class Histories:
 
     def __post_init__(self) -> None:
         self.highest: dict[str, int] = {}
-        self._joined: WeakSet[Severable] = WeakSet()
+        self._joined: WeakSet[Connected] = WeakSet()
         self._lock = threading.Lock()
 
     def is_newest(self, found: History) -> bool:
         """Whether no server of its cluster that is known of is ahead."""
         return found.timeline == self.highest.get(found.system)
 
-    def join(self, made: Severable, found: History, *, fragile: bool = False) -> None:
-        """`made` is of the history `found`. Raises as `meet`, where it must not be used."""
+    def join(self, made: Connected) -> None:
+        """`made` is of a generation from here on, and those of others end. Raises as `meet`, where
+        it must not be used."""
         with self._lock:
             before = self.generation
-            made.generation = self.meet(found, fragile=fragile)
+            made.generation = self.meet(made.history, fragile=made.fragile)
             if self.generation != before:
                 for other in self._joined:
                     other.sever()

@@ -12,7 +12,7 @@ import pytest
 from identity.errors import Unavailable
 from identity.settings import Settings, SettingsError
 from identity.store import connections, servers
-from identity.store.connections import FEED, WORK, AsyncConnection, Connection, hosts_of
+from identity.store.connections import AsyncConnection, Connection, hosts_of
 from identity.store.histories import Histories, History
 from tests.databases import wait_until
 
@@ -89,7 +89,8 @@ def test_whoever_waits_for_a_server_of_before_is_let_go_when_another_history_is_
         pid = [waits.info.backend_pid]
         wait_until(lambda: bool(watching.execute(asleep, pid).fetchall()), 30, lambda: "not yet")
         before = promoted.history
-        histories.join(promoted, before._replace(timeline=before.timeline + 1))
+        promoted.history = before._replace(timeline=before.timeline + 1)
+        histories.join(promoted)
         with pytest.raises(psycopg.OperationalError):
             waiting.result(60)
         assert promoted.execute("SELECT 1").fetchone() == (1,)
@@ -134,9 +135,9 @@ def opened_by_a_thread(url: str, histories: Histories) -> None:
         made.execute("SELECT 1")
 
 
-def opened_by_the_loop(url: str, histories: Histories, name: str = WORK) -> None:
+def opened_by_the_loop(url: str, histories: Histories, *, leads: bool = False) -> None:
     async def opened() -> None:
-        made = await AsyncConnection.open(url, histories, application_name=name)
+        made = await AsyncConnection.open(url, histories, leads=leads)
         await made.execute("SELECT 1")
         await made.close()
 
@@ -144,7 +145,7 @@ def opened_by_the_loop(url: str, histories: Histories, name: str = WORK) -> None
 
 
 def opened_by_the_feed(url: str, histories: Histories) -> None:
-    opened_by_the_loop(url, histories, FEED)
+    opened_by_the_loop(url, histories, leads=True)
 
 
 Opened = Callable[[str, Histories], None]
