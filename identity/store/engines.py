@@ -22,6 +22,9 @@ PRAGMAS = (
 )
 WRITES = "identity_write"
 """Execution option of a connection that will write: it takes SQLite's write lock at once."""
+BEGUN = "identity_begun"
+"""Execution option of a connection whose transactions are begun by its driver, before SQLAlchemy is
+told."""
 
 
 def sqlite(path: str) -> Engine:
@@ -47,8 +50,9 @@ def sqlite(path: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get(BEGUN):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES) else "BEGIN")
 
     return engine
 

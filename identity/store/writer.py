@@ -8,6 +8,7 @@ import contextvars
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -16,14 +17,19 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import Session
 
 from identity.errors import Unavailable
+from identity.store.deadlines import left
 from identity.store.driver import Plain, change_one_each, unusable
-from identity.store.engines import PRAGMAS, WRITES
+from identity.store.engines import BEGUN
 from identity.store.files import Files
 from identity.store.statements import Statement, Values
 
 T = TypeVar("T")
 GROUP = 64
 """What one commit carries at the most."""
+PATIENCE = 0.2
+"""Seconds that SQLite waits for another's lock before it is looked at who has waited too long."""
+LONGEST = 5.0
+"""Seconds that anybody waits for it; who is asked for a request has less, see `store.deadlines`."""
 
 
 class Job(Generic[T]):
@@ -34,6 +40,7 @@ class Job(Generic[T]):
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.error: Exception | None = None
         self.info: dict[Any, Any] = {}
+        self.until = time.monotonic() + min(left(), LONGEST)
 
     def run(self, connection: Connection) -> None:
         raise NotImplementedError
@@ -85,9 +92,7 @@ class DriverJob(Job[T]):
     """What SQLite's connection can do without SQLAlchemy."""
 
     def run(self, connection: Connection) -> None:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        self.run_on(driver)
+        self.run_on(_driver(connection))
 
     def run_on(self, driver: sqlite3.Connection) -> None:
         raise NotImplementedError
@@ -149,7 +154,7 @@ class Writer:
         thread, which then waits for Python's lock: all of a round go there together."""
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
-        self._driver: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
 
     def submit(self, job: Job[T]) -> "asyncio.Future[T]":
         if self._thread is None:
@@ -177,37 +182,46 @@ class Writer:
             self._thread = None
 
     def _run(self) -> None:
+        jobs: list[Job[Any]] = []
         closing = False
-        while not closing:
-            jobs: list[Job[Any]] = []
-            job = self._queue.get()
-            while job is not None:
-                jobs.append(job)
-                if len(jobs) == GROUP or self._queue.empty():
-                    break
-                job = self._queue.get()
-            closing = job is None
+        while jobs or not closing:
+            closing = self._gather(jobs) or closing
             jobs = [job for job in jobs if not job.future.cancelled()]
             if jobs:
-                self._commit(jobs)
-        if self._driver is not None:
-            self._driver.close()
+                jobs = self._commit(jobs)
+        if self._connection is not None:
+            self._connection.close()
 
-    def _commit(self, jobs: list[Job[Any]]) -> None:
+    def _gather(self, jobs: list[Job[Any]]) -> bool:
+        """Add to `jobs` what was submitted, one at the least; whether there will be no more."""
+        while len(jobs) < GROUP and not (jobs and self._queue.empty()):
+            job = self._queue.get()
+            if job is None:
+                return True
+            jobs.append(job)
+        return False
+
+    def _commit(self, jobs: list[Job[Any]]) -> list[Job[Any]]:
+        """Those that may go on waiting, where another process holds SQLite's lock."""
+        patient: list[Job[Any]] = []
         try:
             self._files.check()
-            if all(isinstance(job, DriverJob) for job in jobs):
-                self._commit_by_driver(jobs)
-            else:
-                writing = self._engine.connect().execution_options(**{WRITES: True})
-                with writing as connection, connection.begin():
-                    for job in jobs:
-                        job.run(connection)
+            if self._connection is None:
+                self._connection = self._connect()
+            driver = _driver(self._connection)
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                    patient = [job for job in jobs if job.until > time.monotonic()]
+                raise
+            self._carry_out(jobs, self._connection, driver)
             self._files.check()  # what went into a lost file has not been written
         except Exception as error:
             refusal = error
             if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
                 refusal = _refusal(error)
+            jobs = [job for job in jobs if job not in patient]
             for job in jobs:
                 job.error = refusal
         for job in jobs:
@@ -219,24 +233,40 @@ class Writer:
                 loop.call_soon_threadsafe(_answer, answered)
             except RuntimeError:  # the loop has gone, and with it whoever waited
                 continue
+        return patient
 
-    def _commit_by_driver(self, jobs: list[Any]) -> None:
-        """SQLAlchemy takes longer to begin and end a transaction than these take in all."""
-        if self._driver is None:
-            self._driver = sqlite3.connect(
-                self._engine.url.database or "", isolation_level=None, check_same_thread=False
-            )
-            for pragma in PRAGMAS:
-                self._driver.execute(f"PRAGMA {pragma}")
-        self._driver.execute("BEGIN IMMEDIATE")
+    def _carry_out(
+        self, jobs: Sequence[Job[Any]], connection: Connection, driver: sqlite3.Connection
+    ) -> None:
+        """All of them and the commit. SQLAlchemy takes longer to begin and end a transaction than
+        most of them take in all: it does so only where one of them needs a session."""
+        by_driver = [job for job in jobs if isinstance(job, DriverJob)]
+        if len(by_driver) < len(jobs):
+            with connection.begin():
+                for job in jobs:
+                    job.run(connection)
+            return
         try:
-            for job in jobs:
-                job.run_on(self._driver)
-            self._driver.execute("COMMIT")
+            for each in by_driver:
+                each.run_on(driver)
+            driver.execute("COMMIT")
         except BaseException:
-            if self._driver.in_transaction:
-                self._driver.execute("ROLLBACK")
+            if driver.in_transaction:
+                driver.execute("ROLLBACK")
             raise
+
+    def _connect(self) -> Connection:
+        """The writer's own, for good."""
+        connection = self._engine.connect().execution_options(**{BEGUN: True})
+        connection.detach()
+        _driver(connection).execute(f"PRAGMA busy_timeout={PATIENCE * 1000:.0f}")
+        return connection
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver: Any = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 def _refusal(error: Exception) -> Exception:

@@ -17,8 +17,6 @@ from tests.faults.stages import started
 from tests.trials.row import Outcome, Place
 
 AFTERWARDS = 2.0
-WAITS = 5.0
-"""Seconds that a write waits for SQLite's lock (`store.engines`)."""
 SIZE = "12m"
 ENDED = 15.0
 """Seconds in which a process that has lost its file ends."""
@@ -95,7 +93,7 @@ def locked(stage: OnFile, dice: random.Random) -> Outcome:
             time.sleep(dice.uniform(1, 7))
             other.execute("ROLLBACK")
 
-    seen = under_load(stage.replicas, dice, happen, AFTERWARDS, reads_go_on=True, longest=WAITS)
+    seen = under_load(stage.replicas, dice, happen, AFTERWARDS, reads_go_on=True)
     seen.see(whole(stage.path), "the file is spoilt")
     return seen
 

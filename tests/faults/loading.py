@@ -153,11 +153,10 @@ class Load:
 
 def under_load(
     replicas: Replicas, dice: random.Random, happen: Callable[[], None], afterwards: float,
-    reads_go_on: bool = False, longest: float = LONGEST,
+    reads_go_on: bool = False,
 ) -> Outcome:  # fmt: skip
     """`happen` takes the database away and gives it back; from its return on all is to be well
-    soon. `reads_go_on`: what only asks is answered all the while. `longest`: seconds within which
-    everything is answered."""
+    soon. `reads_go_on`: what only asks is answered all the while."""
     load, back = Load.on(replicas, dice), 0.0
 
     def and_return() -> None:
@@ -167,7 +166,7 @@ def under_load(
         time.sleep(afterwards)
 
     meanwhile(load, and_return)
-    seen = refusals(load, reads_go_on, longest)
+    seen = refusals(load, reads_go_on)
     seen.recovered(_judged(load, back)["recovery"][WAY])
     return seen
 
@@ -185,15 +184,15 @@ def meanwhile(load: Load, happen: Callable[[], None]) -> None:
         thread.join()
 
 
-def refusals(load: Load, reads_go_on: bool = False, longest: float = LONGEST) -> Outcome:
+def refusals(load: Load, reads_go_on: bool = False) -> Outcome:
     """What was promised of every answer, of whatever was taken away."""
     found, seen = _judged(load, time.monotonic()), Outcome()
     seen.see(not found["wrong"], f"{found['wrong']} wrong answers")
     seen.see(not found["odd_count"], f"{found['odd_count']} other answers: {found['odd']}")
     silent = found["without_retry_after"]
     seen.see(not silent, f"{silent} answers 503 without Retry-After")
-    late = sum(each.took > longest + ALLOWANCE for each in load.asked)
-    seen.strain(not late, f"{late} answers after {longest:g} seconds")
+    late = sum(each.took > LONGEST + ALLOWANCE for each in load.asked)
+    seen.strain(not late, f"{late} answers after {LONGEST:g} seconds")
     seen.see(not load.ended, f"{len(load.ended)} sessions were lost: {load.ended[:1]}")
     if reads_go_on:
         questions = [each for each in load.asked if each.what in READS]

@@ -112,8 +112,8 @@ ROWS = (
         lacking=reading_only.lacking,
     ),
     Row(
-        "SQLite locked", f"another process writes for up to 7 s: {SAID}, but a write may wait 5 s; "
-        "introspection goes on; the file is whole",
+        "SQLite locked", f"another process writes for up to 7 s: {SAID}; introspection goes on; "
+        "the file is whole",
         files.on_file, files.locked, 50, databases=SQLITE, goal=1.0,
     ),
     Row(

@@ -1,12 +1,17 @@
 """SQLite cannot be asked: a 503, and back by oneself."""
 
+import asyncio
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
+from sqlmodel import Session
 
-from identity.store import engines, writer
+from identity.directory.access.table import Role
+from identity.errors import Unavailable
+from identity.store import Database, deadlines, writer
 from tests.faults.refusing import says_try_again
 from tests.world import FORM, World
 
@@ -15,10 +20,10 @@ pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock is waited for 20 ms instead of five seconds."""
-    pragmas = (*engines.PRAGMAS, "busy_timeout=20")
-    for module in (engines, writer):
-        monkeypatch.setattr(module, "PRAGMAS", pragmas)
+    """A request waits for a lock for 20 ms instead of three seconds and a half."""
+    for name in ("BUDGET", "LEAST"):
+        monkeypatch.setattr(deadlines, name, 0.02)
+    monkeypatch.setattr(writer, "PATIENCE", 0.01)
 
 
 async def test_a_writer_that_does_not_let_go_is_a_503_for_writes_only(
@@ -46,6 +51,34 @@ async def test_a_writer_that_does_not_let_go_is_a_503_for_writes_only(
         assert await world.active((await world.act(shop))["access_token"])
         other.execute("ROLLBACK")
     assert (await world.refresh(known["refresh_token"])).status_code == 200
+
+
+async def test_who_waits_too_long_is_refused_and_who_came_later_is_not(
+    db: Database, database_url: str
+) -> None:
+    """One after the other they would each wait as long as the first one had."""
+
+    def add(session: Session) -> None:
+        session.add(Role(name="patient"))
+
+    async def by_request(unit: Callable[[Session], None]) -> None:
+        deadlines.arrived()
+        await db.write(unit)
+
+    path = database_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        early = asyncio.create_task(by_request(lambda session: None))
+        chore = asyncio.create_task(db.write(add))
+        with pytest.raises(Unavailable):
+            await early
+        with pytest.raises(Unavailable):
+            await by_request(lambda session: None)
+        assert not chore.done()
+        other.execute("ROLLBACK")
+    await chore
+    with db.transaction() as session:
+        assert session.get(Role, "patient") is not None
 
 
 async def test_a_change_feed_that_cannot_read_its_file_is_a_503(
