@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from identity.keys.ring import KeyRing
 from identity.tokens.id_tokens import TYPE
 from identity.verifier.gate.algorithms import ALGORITHMS
+from identity.verifier.gate.claims import MAX_LEEWAY
 from identity.verifier.gate.rules import RULES, Policy, Reading, VerificationKey
 
 _SHARED = (
@@ -19,7 +20,6 @@ _SHARED = (
     "signature", "payload", "iss", "aud", "iat", "sub", "sid",
 )  # fmt: skip
 _TESTS = [rule.test for rule in RULES if rule.name in _SHARED]
-SKEW = 5.0
 
 
 class Hint(NamedTuple):
@@ -36,7 +36,7 @@ class Hints:
         self._clock = clock
         self._ring = ring
         keys: Callable[[str], VerificationKey | None] = ring.find_former
-        self._policy = Policy(issuer, keys, None, frozenset(ALGORITHMS), 0.0, SKEW)
+        self._policy = Policy(issuer, keys, None, frozenset(ALGORITHMS), 0.0, MAX_LEEWAY)
 
     async def read(self, token: str) -> Hint | None:
         """None where it is no ID token of ours. The caller has awaited `feed.catch_up()`."""

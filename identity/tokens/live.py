@@ -30,6 +30,7 @@ from identity.tokens.sessions.table import LoginSession
 from identity.tokens.status.table import place_in
 from identity.tokens.subjects import Subjects
 from identity.tokens.table import RevokedToken
+from identity.verifier.gate.claims import MAX_LEEWAY
 from identity.verifier.gate.gate import Gate, Refused, VerifiedClaims
 
 Users = Remembered[UserSnapshot]
@@ -45,9 +46,6 @@ class InARow(Protocol):
 BY_PASSWORD = frozenset({"password", "refresh_token", "client_credentials"})
 """Grants by which a client acts for nobody who has not given it their password. Any other, and any
 to come, is for people who have said what it may know."""
-SKEW = 5.0
-"""Seconds by which the clocks of replicas may differ: what one has just issued is good at all."""
-
 _STATE = Statement(
     lambda: select(
         exists().where(col(RevokedToken.jti) == bindparam("jti")),
@@ -113,7 +111,7 @@ class LiveTokens:
         self._lookups = lookups
         self._known = KnownTokens(settings.tokens.token_cache)
         self._changes = 0
-        self.gate = Gate(settings.issuer, ring.find, audience=None, clock=now, skew=SKEW)
+        self.gate = Gate(settings.issuer, ring.find, audience=None, clock=now, skew=MAX_LEEWAY)
         feed.listen("token", self._token_changed)
         feed.listen("session", self._session_changed)
 
