@@ -81,10 +81,16 @@ async def list_events(
     outcome: Outcome | None = None,
     since: Annotated[Moment | None, Query(description="Included.")] = None,
     until: Annotated[Moment | None, Query(description="Not included.")] = None,
+    q: Annotated[
+        Text | None,
+        Query(max_length=200, description="How an event's name begins, or an actor or subject.",
+              examples=["user."]),
+    ] = None,
 ) -> Page[AuditEventOut]:  # fmt: skip
     query = matching(
-        actor=actor, subject=subject, event=event, outcome=outcome, since=since, until=until
-    )
+        actor=actor, subject=subject, event=event, outcome=outcome, since=since, until=until,
+        words=q,
+    )  # fmt: skip
 
     def unit(session: Session) -> Page[AuditEventOut]:
         rows, following = window.take(

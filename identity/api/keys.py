@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Security
+from fastapi import APIRouter, Query, Security
 from pydantic import BaseModel, ConfigDict, Field
 
 from identity.api.actor import Acting, acting
-from identity.api.bodies import Body, JsonRoute, PathId
+from identity.api.bodies import Body, JsonRoute, PathId, Text
 from identity.api.paging import Page, Paged, cursor
 from identity.api.problems import administrative
 from identity.errors import ValidationFailed
@@ -93,9 +93,14 @@ router = APIRouter(prefix="/keys", tags=["Keys"], route_class=JsonRoute)
 
 
 @router.get("", operation_id="list_keys", summary="List signing keys", responses=administrative())
-async def list_keys(actor: Reader, window: Paged) -> Page[KeyOut]:
+async def list_keys(
+    actor: Reader,
+    window: Paged,
+    q: Annotated[Text | None, Query(max_length=200, description="Part of a `kid`.")] = None,
+) -> Page[KeyOut]:
     """Newest first. There are few; most often they come on one page."""
     found, uptakes = await actor.services.db.read(administration.with_uptake)
+    found = [key for key in found if not q or q in key.kid]
     kids = [key.kid for key in found]
     if window.after is not None and window.after not in kids:
         raise ValidationFailed([("?after", "is not a cursor from this list")])

@@ -13,6 +13,10 @@ from identity.tokens.sessions import listing
 from identity.tokens.sessions.table import LoginSession
 
 AtClient = Annotated[Text | None, Query(max_length=64, description="Only those at this client.")]
+Words = Annotated[
+    Text | None,
+    Query(max_length=200, description="Part of a client's id, an address or a device's name."),
+]
 
 
 class SessionOut(BaseModel):
@@ -29,11 +33,11 @@ class SessionOut(BaseModel):
 
 
 def page(
-    session: Session, window: Window, user_id: str, client_id: str | None = None
+    session: Session, window: Window, user_id: str, client_id: str | None, words: str | None
 ) -> Page[SessionOut]:
     """The user's sessions that have neither ended nor expired, newest first; at one client alone
-    where it is named."""
-    query = listing.logins_of(user_id, client_id)
+    where it is named, and with `words` where there are any."""
+    query = listing.logins_of(user_id, client_id, words)
     rows, following = window.take(session, query, LoginSession.id, newest_first=True)
     items = [SessionOut.model_validate(row, from_attributes=True) for row in rows]
     return Page(items=items, next=following)

@@ -142,3 +142,36 @@ async def test_sessions_are_found_by_client(world: World) -> None:
             page = await asker.done("GET", path, params={"client_id": client})
             assert len(page["items"]) == count
         assert len((await asker.done("GET", path))["items"]) == 2
+
+
+async def test_every_list_of_the_contract_takes_limit_after_and_q(world: World) -> None:
+    """And what is asked for matters: nothing has these words in it."""
+    boss, user = await acting.admin(world), world.user()
+    for path in ("/users", "/clients", "/roles", "/scopes", "/keys", "/audit",
+                 f"/users/{user.id}/sessions", "/users/me/sessions"):  # fmt: skip
+        page = await boss.done("GET", path, params={"limit": 1, "q": "no-such-words"})
+        assert page == {"items": [], "next": None}, path
+
+
+async def test_keys_sessions_and_events_are_found_by_words(world: World) -> None:
+    boss, user = await acting.admin(world), world.user()
+    await world.log_in()
+    client = world.client()
+    (key, *_) = (await boss.done("GET", "/keys"))["items"]
+    assert await found_kids(boss, key["kid"][:8]) == [key["kid"]]
+    sessions = f"/users/{user.id}/sessions"
+    whole = await found(boss, sessions)
+    assert len(whole) == 1
+    assert await found(boss, sessions, q="FIRST-part") == whole
+    assert await found(boss, sessions, q=client.id) == []
+    await boss.done("PATCH", f"/users/{user.id}", json={"status": "disabled"})
+    for words in ("user.disabled", "user.dis"):
+        events = (await boss.done("GET", "/audit", params={"q": words}))["items"]
+        assert {event["event"] for event in events} == {"user.disabled"}
+    events = (await boss.done("GET", "/audit", params={"q": user.id}))["items"]
+    assert events
+    assert all(user.id in (event["actor"], event["subject"]) for event in events)
+
+
+async def found_kids(boss: Actor, words: str) -> list[str]:
+    return [key["kid"] for key in (await boss.done("GET", "/keys", params={"q": words}))["items"]]

@@ -14,7 +14,7 @@ from identity.api.bodies import JsonRoute, PathId
 from identity.api.merge_patch import IfMatch, check_unchanged, etag, merge_patch
 from identity.api.paging import Page, Paged, listed
 from identity.api.problems import administrative, problems
-from identity.api.sessions import AtClient, SessionOut
+from identity.api.sessions import AtClient, SessionOut, Words
 from identity.api.stepping_up import TOO_OLD, check_stepped_up
 from identity.api.users.schemas import MyPasswordChange, MyPatch, PasswordChange
 from identity.authentication import changing, leaving, levels
@@ -131,8 +131,12 @@ async def change_password(request: Request, body: PasswordChange) -> None:
     "/users/me/sessions", operation_id="list_my_sessions",
     summary="List my live sessions, newest first", responses=administrative(),
 )  # fmt: skip
-async def list_my_sessions(me: Me, window: Paged, client_id: AtClient = None) -> Page[MySession]:
-    found = await listed(me.services.db, lambda s: sessions.page(s, window, me.user.id, client_id))
+async def list_my_sessions(
+    me: Me, window: Paged, client_id: AtClient = None, q: Words = None
+) -> Page[MySession]:
+    found = await listed(
+        me.services.db, lambda s: sessions.page(s, window, me.user.id, client_id, q)
+    )
     current = me.live.claims.session
     items = [MySession(**item.model_dump(), current=item.id == current) for item in found.items]
     return Page(items=items, next=found.next)

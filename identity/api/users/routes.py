@@ -11,7 +11,7 @@ from identity.api.bodies import JsonRoute, PathId
 from identity.api.merge_patch import IfMatch, etag, merge_patch
 from identity.api.paging import Page, Paged, listed
 from identity.api.problems import administrative
-from identity.api.sessions import AtClient, SessionOut
+from identity.api.sessions import AtClient, SessionOut, Words
 from identity.api.users.schemas import (
     NewPassword,
     NewUser,
@@ -155,11 +155,11 @@ async def set_roles(
     summary="List the live sessions of a user, newest first", responses=administrative(404),
 )  # fmt: skip
 async def list_sessions(
-    actor: Reader, user_id: PathId, window: Paged, client_id: AtClient = None
+    actor: Reader, user_id: PathId, window: Paged, client_id: AtClient = None, q: Words = None
 ) -> Page[SessionOut]:
     def unit(session: Session) -> Page[SessionOut]:
         accounts.get(session, user_id)
-        return sessions.page(session, window, user_id, client_id)
+        return sessions.page(session, window, user_id, client_id, q)
 
     return await listed(actor.services.db, unit)
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import col, select
+from sqlmodel import col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from identity.records.audit.events import Outcome
@@ -18,8 +18,10 @@ def matching(
     outcome: Outcome | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    words: str | None = None,
 ) -> SelectOfScalar[AuditEvent]:
-    """`event`: its name, or `user.*` for all that begin so. `since` is included, `until` not."""
+    """`event`: its name, or `user.*` for all that begin so. `since` is included, `until` not.
+    `words`: how an event's name begins, or whoever did it, or to whom it was done."""
     filters: list[Any] = []
     if actor is not None:
         filters.append(AuditEvent.actor == actor)
@@ -33,6 +35,14 @@ def matching(
         filters.append(AuditEvent.at >= since)
     if until is not None:
         filters.append(AuditEvent.at < until)
+    if words is not None:
+        filters.append(
+            or_(
+                _named(f"{words}*"),
+                AuditEvent.actor == words,
+                AuditEvent.subject == words,
+            )
+        )
     return select(AuditEvent).where(*filters)
 
 

@@ -6,6 +6,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from identity.clock import utcnow
+from identity.store.searching import contains
 from identity.tokens.sessions.table import BrowserSession, LoginSession
 
 
@@ -18,14 +19,22 @@ def browsers_of(user_id: str) -> SelectOfScalar[BrowserSession]:
     )
 
 
-def logins_of(user_id: str, client_id: str | None = None) -> SelectOfScalar[LoginSession]:
-    """Their logins at clients; at one alone where it is named."""
+def logins_of(
+    user_id: str, client_id: str | None = None, words: str | None = None
+) -> SelectOfScalar[LoginSession]:
+    """Their logins at clients; at one alone where it is named, and where the client's id, the
+    address or the device has `words` in it."""
     query = select(LoginSession).where(
         LoginSession.user_id == user_id,
         col(LoginSession.ended_at).is_(None),
         LoginSession.expires_at > utcnow(),
     )
-    return query if client_id is None else query.where(LoginSession.client_id == client_id)
+    if client_id is not None:
+        query = query.where(LoginSession.client_id == client_id)
+    if words:
+        looked_at = (LoginSession.client_id, LoginSession.address, LoginSession.user_agent)
+        query = query.where(contains(words, *map(col, looked_at)))
+    return query
 
 
 def below(session: Session, browser_session_ids: Sequence[str]) -> dict[str, list[LoginSession]]:
