@@ -154,6 +154,21 @@ def _liveness(session: "Session", claims: dict[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 "client", False, f"{words}: the token is of before {cell(client.good_from)}"
             )
+        elif client and sid is None and _reserved_before(session, claims):
+            words = "it has been disabled since: the token's place is of before"
+            yield Finding("client", False, words)
+
+
+def _reserved_before(session: "Session", claims: dict[str, Any]) -> bool:
+    from identity.store import execute
+    from identity.tokens.status.questions import ENDED
+    from identity.tokens.status.table import block_of, place_in
+
+    place = place_in(claims)
+    if place is None:
+        return False
+    ((ended,),) = execute(session, ENDED, block_of(place)).fetchall()
+    return bool(ended)
 
 
 def _session(session: "Session", sid: str) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ class Known:
 
     __slots__ = (
         "answer", "audience", "bound", "client_id", "expires_at", "forwarded", "issued_at", "jti",
-        "kept", "kid", "revoked", "session", "spellings", "subject", "told",
+        "kept", "kid", "revoked", "session", "since", "spellings", "subject", "told",
     )  # fmt: skip
 
     def __init__(self, claims: VerifiedClaims, session: Session | None) -> None:
@@ -48,6 +48,8 @@ class Known:
         self.revoked = False
         self.spellings = 0
         """One signature can be written in several ways; all of them are this token."""
+        self.since: int | None = None
+        """Of a client's own token: the client's `good_from` behind which it was found to be."""
         self.answer: tuple[UserSnapshot | None, ClientSnapshot, bytes, tuple[str, ...]] | None = (
             None
         )

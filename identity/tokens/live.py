@@ -27,7 +27,8 @@ from identity.store.remembered import Lookups, Remembered
 from identity.tokens import exchanged
 from identity.tokens.known import Known, KnownTokens, session_of
 from identity.tokens.sessions.table import LoginSession
-from identity.tokens.status.table import place_in
+from identity.tokens.status.questions import ENDED
+from identity.tokens.status.table import block_of, place_in
 from identity.tokens.subjects import Subjects
 from identity.tokens.table import RevokedToken
 from identity.verifier.gate.claims import MAX_LEEWAY
@@ -160,6 +161,9 @@ class LiveTokens:
             client = await self._clients.get(known.client_id)
         if client is None or not client.active or known.issued_at < client.good_from:
             return None
+        own = known.session is None and known.since != client.good_from
+        if own and await self._ended_with(client, known, token):
+            return None
         user = None
         if known.session is not None:
             user = self._users.at_hand(known.session.user_id)
@@ -174,6 +178,17 @@ class LiveTokens:
         elif known.subject != known.client_id and not await self._principal_lives(known, token):
             return None
         return Live(known, client, user, token)
+
+    async def _ended_with(self, client: ClientSnapshot, known: Known, token: str) -> bool:
+        """Whether a client's own token died when the client was ended. Soon after `good_from`, by a
+        clock that is ahead, may have been before it: the token's place knows."""
+        good_from = client.good_from
+        if known.issued_at <= good_from + MAX_LEEWAY:
+            place = place_in(known.kept.unfold(token).claims)
+            if place is not None:
+                ((known.revoked,),) = await self._db.query(ENDED, block_of(place))
+        known.since = good_from
+        return known.revoked
 
     async def _principal_lives(self, known: Known, token: str) -> bool:
         """Of a token that one client got for another's own: whether that one is active, and may

@@ -287,6 +287,29 @@ async def test_a_clients_tokens_stay_dead_when_it_is_enabled_again(world: World)
         assert await world.active((await world.act(shop))["access_token"])
 
 
+async def test_by_a_clock_that_is_ahead_they_stay_dead_too(world: World) -> None:
+    """What a machine whose clock is ahead issued before seems to be of after; known or not."""
+    shop = world.client(scopes=())
+    with frozen() as clock:
+        clock.tick(28)
+        tokens = [(await world.act(shop))["access_token"] for _ in range(2)]
+        clock.tick(-28)
+        assert await world.active(tokens[0])
+        for status in ("disabled", "active"):
+            with world.change() as session:
+                _set_status(session, "shop", status)
+        clock.tick(1)
+        later = (await world.act(shop))["access_token"]
+        for token in tokens:
+            assert not await world.active(token)
+        assert await world.active(later)
+        clock.tick(60)
+        for token in tokens:
+            assert not await world.active(token)
+        assert await world.active(later)
+        assert await world.active((await world.act(shop))["access_token"])
+
+
 def _set_status(session: Session, client_id: str, status: str) -> None:
     client = clients.get(session, client_id, lock=True)
     clients.update(session, client, {"status": status}, known_grants=GRANTS, held=None)

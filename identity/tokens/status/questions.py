@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import bindparam, literal, select
+from sqlalchemy import bindparam, exists, literal, select
 from sqlmodel import col
 
 from identity.keys.table import SigningKey
@@ -70,6 +70,18 @@ LISTS = Statement(
 """The lists in which such a token has a place."""
 ALL = (_page_of(RevokedToken.status_index), _page_of(RevokedPlace.place))
 """The places after one and before another, a page at a time."""
+ENDED = Statement(
+    lambda: select(
+        exists().where(
+            col(StatusBlock.list_id) == bindparam("list"),
+            col(StatusBlock.number) == bindparam("number"),
+            col(Change.id) > col(StatusBlock.born),
+            col(Change.ref) == col(StatusBlock.owner),
+            col(Change.kind) == literal("client.revoked"),
+        )
+    )
+)
+"""Whether a block was reserved before its client was ended, whatever it is now."""
 
 
 def _dead_blocks() -> Any:

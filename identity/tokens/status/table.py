@@ -50,6 +50,11 @@ class RevokedPlace(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
+def block_of(place: int) -> dict[str, int]:
+    """The `list` and `number` of a place's block."""
+    return {"list": place // CAPACITY, "number": place % CAPACITY // BLOCK}
+
+
 def path_of(list_id: int) -> str:
     return f"/status-lists/{list_id}"
 
