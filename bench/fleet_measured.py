@@ -1,25 +1,20 @@
-"""What one request, one question, one change and one row cost on this machine.
-
-Processor time is taken from the kernel's accounts of each process, so neighbours hardly change it.
-"""
+"""What one request, one question, one change and one row cost on this machine, in processor time
+(`bench.cpu`)."""
 
 import asyncio
 import json
 import os
 import platform
-import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 
-from bench import processes, wrk
+from bench import cpu, processes, wrk
 from bench.jobs import JOBS, Job
 from bench.prepared import prepared
 from bench.siblings import SNAPSHOT
@@ -152,13 +147,13 @@ def _run(
     total: list[float] = [0.0] * 5
     for _ in range(rounds):
         requests = job.requests(world, min(seconds, 2) if job.once else seconds)
-        with _postmaster(url) as postmaster:
-            before = (_cpu(server.process.pid), _cpu(postmaster), _children())
+        with cpu.postmaster(url) as postmaster:
+            before = (cpu.spent(server.process.pid), cpu.spent(postmaster), cpu.buried())
             load = wrk.run(
                 server.port, requests, seconds=seconds, core=None, once=job.once,
                 connections=CONNECTIONS,
             )  # fmt: skip
-            after = (_cpu(server.process.pid), _cpu(postmaster), _children())
+            after = (cpu.spent(server.process.pid), cpu.spent(postmaster), cpu.buried())
         spent = [b - a for a, b in zip(before, after, strict=True)]
         row = (*spent, load.answered, load.answered / load.rate)
         total = [t + s for t, s in zip(total, row, strict=True)]
@@ -167,54 +162,13 @@ def _run(
     return Ran(name, count, answered / lasted, *each, sum(spent) / lasted)
 
 
-# --- The kernel's accounts ------------------------------------------------------------------
-
-_TICK = 1 / os.sysconf("SC_CLK_TCK")
-
-
-def _cpu(pid: int) -> float:
-    """Seconds of processor time of a process and all below it that live, and of those that it has
-    buried."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        below = "".join(
-            (task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()
-        )
-    except FileNotFoundError:
-        return 0.0
-    return sum(map(int, stat[11:15])) * _TICK + sum(_cpu(int(child)) for child in below.split())
-
-
-def _children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-@contextmanager
-def _postmaster(url: str) -> Iterator[int]:
-    """The server's first process, while a connection of ours is open that does nothing."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        stat = Path(f"/proc/{connection.info.backend_pid}/stat").read_text()
-        yield int(stat.rpartition(")")[2].split()[1])
-
-
 # --- One of each ----------------------------------------------------------------------------
 
 
 def _hashing() -> float:
     """ms"""
     hasher = PasswordHasher(12)
-    return min(_each(range(3), lambda _: hasher.hash("correct horse battery"))) * 1e3
-
-
-def _each(items: Sequence[Any], work: Callable[[Any], object]) -> list[float]:
-    """Seconds of processor time for each."""
-    taken = []
-    for item in items:
-        began = time.process_time()
-        work(item)
-        taken.append(time.process_time() - began)
-    return taken
+    return min(cpu.each(range(3), lambda _: hasher.hash("correct horse battery"))) * 1e3
 
 
 async def _asking(settings: Settings, url: str) -> dict[str, float]:
@@ -224,13 +178,13 @@ async def _asking(settings: Settings, url: str) -> dict[str, float]:
         with db.transaction() as session:
             changes.record(session, "user.changed", "newest")
         position = await source.begin()
-        with _postmaster(url) as postmaster:
-            before, began = _cpu(postmaster), time.perf_counter()
+        with cpu.postmaster(url) as postmaster:
+            before, began = cpu.spent(postmaster), time.perf_counter()
             for _ in range(QUESTIONS):
                 found = await source.follow(position, list)
                 assert found is not None
                 position = found
-            lasted, spent = time.perf_counter() - began, _cpu(postmaster) - before
+            lasted, spent = time.perf_counter() - began, cpu.spent(postmaster) - before
     finally:
         await source.close()
         await db.aclose()
@@ -242,14 +196,14 @@ async def _rotating(world: World, url: str) -> float:
     db = open_database(Settings.of(database_url=url))
     lifetimes = Lifetimes.of(world.settings)
     try:
-        with _postmaster(url) as postmaster:
+        with cpu.postmaster(url) as postmaster:
             tokens = world.refresh_tokens(ROTATED)
-            before = _cpu(postmaster)
+            before = cpu.spent(postmaster)
             for token in tokens:
                 login = await rotation.look(db, token)
                 assert login is not None
                 assert await rotation.swap(db, lifetimes, token, login, 0)
-            return (_cpu(postmaster) - before) / ROTATED * 1e6
+            return (cpu.spent(postmaster) - before) / ROTATED * 1e6
     finally:
         await db.aclose()
 
@@ -278,9 +232,9 @@ def _following(server: processes.Process, url: str, world: World) -> float:
             with db.transaction() as session:
                 for _ in range(1_000):
                     changes.record(session, "session.ended", new_id())
-        before = _cpu(server.process.pid)
+        before = cpu.spent(server.process.pid)
         ask()
-        return (_cpu(server.process.pid) - before) / FOLLOWED * 1e6
+        return (cpu.spent(server.process.pid) - before) / FOLLOWED * 1e6
     finally:
         db.close()
 
@@ -309,13 +263,13 @@ async def _revoking(
 ) -> float:
     """The service's processor time for `REVOKED` revocations that all the streams hear of."""
     tokens = world.access_tokens(REVOKED)
-    before = _cpu(server.process.pid)
+    before = cpu.spent(server.process.pid)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
         for token in tokens:
             heard = [reader.readuntil(b"event: revoked") for reader in streams]
             (await client.post("/revoke", data={"token": token})).raise_for_status()
             await asyncio.gather(*heard)
-    return _cpu(server.process.pid) - before
+    return cpu.spent(server.process.pid) - before
 
 
 async def _verifying(world: World) -> dict[str, float]:
@@ -325,7 +279,7 @@ async def _verifying(world: World) -> dict[str, float]:
     ) as verifier:
         tokens = world.access_tokens(2_000)
         await verifier.verify(tokens[0])
-        new, known = (sum(_each(tokens, verifier.check)) / len(tokens) * 1e6 for _ in range(2))
+        new, known = (sum(cpu.each(tokens, verifier.check)) / len(tokens) * 1e6 for _ in range(2))
     return {"verify": known, "verify_new": new}
 
 

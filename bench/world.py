@@ -24,7 +24,7 @@ from identity.opaque import digest, mint, new_id
 from identity.service.wiring import Services
 from identity.settings import Settings
 from identity.tokens.minting import Subject
-from identity.tokens.sessions.lifecycle import Begun
+from identity.tokens.sessions.beginning import Begun
 from identity.tokens.sessions.table import LoginSession, RefreshToken
 from identity.tokens.table import RevokedToken
 from identity.verifier.gate.algorithms import ALGORITHMS

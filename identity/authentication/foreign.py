@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from identity.verifier.gate.algorithms import ALGORITHMS, Verify
 from identity.verifier.gate.claims import expired, premature
-from identity.verifier.gate.rules import LAST_SECOND, RULES, Policy, Reading
+from identity.verifier.gate.reading import Policy, Reading
+from identity.verifier.gate.rules import LAST_SECOND, RULES
 
 SKEW: Final = 30.0
 """Seconds by which others' clocks may differ from ours."""

@@ -23,7 +23,7 @@ from identity.authentication.passwords.preparing import prepare
 from identity.authentication.throttle import Attempt, Throttle, account_key
 from identity.clock import utcnow
 from identity.directory.hashes import kinds
-from identity.directory.hashes.schemes import recognise
+from identity.directory.hashes.recognising import recognise
 from identity.directory.users import names
 from identity.directory.users.table import LoginName, Status, User
 from identity.errors import InvalidGrant, InvalidRequest, LockedDown, TooManyRequests

@@ -20,7 +20,7 @@ from identity.http.messages import Request, Response, json_bytes, json_response
 from identity.opaque import digest
 from identity.service.wiring import Services
 from identity.tokens.live import Live
-from identity.tokens.sessions import lifecycle, rotation
+from identity.tokens.sessions import beginning, rotation
 from identity.tokens.subjects import is_pairwise
 
 INACTIVE: dict[str, Any] = {"active": False}
@@ -64,7 +64,7 @@ class Introspection:
             raise InvalidRequest("token is missing")
         if JWT in (request.header(b"accept") or b""):
             return await self._signed(caller.client.id, await self._describe(token, caller))
-        if not token.startswith(lifecycle.PREFIX + "_"):
+        if not token.startswith(beginning.PREFIX + "_"):
             live = await self._services.live.look(token)
             return self._inactive if live is None else self._answer(live, caller)
         return json_response(await self._describe(token, caller))
@@ -101,7 +101,7 @@ class Introspection:
         return json_bytes(made[2])
 
     async def _describe(self, token: str, caller: _Caller) -> dict[str, Any]:
-        if token.startswith(lifecycle.PREFIX + "_"):
+        if token.startswith(beginning.PREFIX + "_"):
             return await self._refresh_token(token, caller)
         live = await self._services.live.look(token)
         if live is None or not caller.sees(live.client.id, live.claims.audience):

@@ -9,7 +9,7 @@ from identity.http.messages import Request, Response, json_response
 from identity.records import audit
 from identity.service.wiring import Services
 from identity.tokens.live import revoke
-from identity.tokens.sessions import lifecycle, rotation
+from identity.tokens.sessions import beginning, lifecycle, rotation
 
 
 class Revocation:
@@ -25,7 +25,7 @@ class Revocation:
         token = form.get("token")
         if token is None:
             raise InvalidRequest("token is missing")
-        if token.startswith(lifecycle.PREFIX + "_"):
+        if token.startswith(beginning.PREFIX + "_"):
             await self._services.db.write(lambda s: _refresh_token(s, client, token))
         else:
             await self._access_token(client, token)

@@ -19,7 +19,7 @@ from identity.errors import Conflict, InvalidScope, InvalidTarget, NotFound, Val
 from identity.service.wiring import Services
 from identity.tokens import rights, targets
 from identity.tokens.minting import Subject
-from identity.tokens.sessions.lifecycle import Begun
+from identity.tokens.sessions.beginning import Begun
 
 Level = Literal["aal1", "aal2", "phr"]
 PROOFS: dict[Level, Proof] = {

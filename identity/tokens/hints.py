@@ -13,7 +13,8 @@ from identity.keys.ring import KeyRing
 from identity.tokens.id_tokens import TYPE
 from identity.verifier.gate.algorithms import ALGORITHMS
 from identity.verifier.gate.claims import MAX_LEEWAY
-from identity.verifier.gate.rules import RULES, Policy, Reading, VerificationKey
+from identity.verifier.gate.reading import Policy, Reading, VerificationKey
+from identity.verifier.gate.rules import RULES
 
 _SHARED = (
     "token", "segments", "header", "header.members", "header.alg", "header.kid", "key.alg",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from threading import Lock
 
 from identity.verifier.gate.claims import VerifiedClaims
-from identity.verifier.gate.rules import VerificationKey
+from identity.verifier.gate.reading import VerificationKey
 from identity.verifier.revocations.denylist import Subject
 
 _SECOND_CHANCES = 64

@@ -15,7 +15,7 @@ from identity.directory.users.table import User
 from identity.records.audit import AuditEvent
 from identity.store import Database
 from identity.store.table import Change
-from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions import beginning
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.sessions.table import LoginSession
 
@@ -49,7 +49,7 @@ def log_in(db: Database, settings: Any, login: str) -> str:
 
     prepare_database(db, settings)
     with db.transaction() as session:
-        begun = lifecycle.start(
+        begun = beginning.start(
             session, Lifetimes.of(settings), user_id=user(session, login).id,
             client_id="first-party", scope="", audience="x", amr=["pwd"],
         )  # fmt: skip

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from identity.directory.access.granting import BUILT_IN, OPENID
 from identity.directory.access.table import Role, RoleScope, Scope
 from identity.directory.clients.table import Client, ClientSecret
-from identity.directory.hashes.schemes import recognise
+from identity.directory.hashes.recognising import recognise
 from identity.directory.users.table import User, UserRole
 from identity.tokens.sessions.table import LoginSession
 

@@ -14,7 +14,7 @@ from identity.store.histories import Histories
 from identity.store.remembered import Lookups, Remembered
 from identity.store.turns import Turns
 from identity.tokens.minting import Subject
-from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions import beginning, lifecycle
 from tests.world import World
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -171,7 +171,7 @@ async def _mint(world: World, user: User, count: int) -> tuple[str, list[str]]:
     await services.ring.refresh()
     audience = services.settings.audience
     with world.change() as session:
-        login = lifecycle.start(
+        login = beginning.start(
             session, services.lifetimes,
             user_id=user.id, client_id="first-party", scope="", audience=audience, amr=["pwd"],
         )  # fmt: skip

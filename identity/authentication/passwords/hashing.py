@@ -1,7 +1,7 @@
 """Storing and checking passwords: CPU-bound, so callers run these methods in the hashing pool.
 
 New hashes are bcrypt over HMAC-SHA-256 (`bcrypt_sha256`), which reads the whole password where
-bcrypt alone reads 72 bytes. Older and foreign hashes (see schemes.py) verify once more, and are
+bcrypt alone reads 72 bytes. Older and foreign hashes (`hashes.schemes`) verify once more, and are
 due for a rehash as soon as they do.
 
 The time of a refusal says nothing about the account. While all hashes are of today's kind, an
@@ -21,7 +21,8 @@ from threading import Lock
 from typing import Any
 
 from identity.authentication.passwords.preparing import prepare
-from identity.directory.hashes.schemes import CURRENT, Recognised, recognise, specimen
+from identity.directory.hashes.recognising import Recognised, recognise, specimen
+from identity.directory.hashes.schemes import CURRENT
 
 DEAREST = 1.0
 """Seconds of CPU time. A stored kind that costs more shows, rather than have every wrong password
@@ -64,7 +65,7 @@ class PasswordHasher:
 
     @property
     def kind(self) -> str:
-        """`schemes.specimen` of what `hash` makes."""
+        """`recognising.specimen` of what `hash` makes."""
         return self._nobody
 
     def hash(self, password: str) -> str:
@@ -75,7 +76,7 @@ class PasswordHasher:
     def verify(self, password: str, encoded: str, kinds: Collection[str] = ()) -> Verdict:
         """Whether `password` made `encoded`. Any text may come on either side; nothing raises.
 
-        `kinds`: `schemes.specimen` of all hashes that are stored. However long a wrong password
+        `kinds`: `recognising.specimen` of all hashes that are stored. However long a wrong password
         takes, it takes as long for every `encoded`.
         """
         try:
@@ -101,7 +102,7 @@ class PasswordHasher:
     def identify(self, encoded: str) -> str | None:
         """The scheme of a hash that may be imported; None when it must be refused.
 
-        Refused is what schemes.py does not recognise, and what its library cannot parse.
+        Refused is what `recognise` does not know, and what its library cannot parse.
         """
         known = recognise(encoded)
         if known is None:

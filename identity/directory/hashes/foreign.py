@@ -1,7 +1,8 @@
 """Checking hashes that passlib has no handler for, as the software that made them does.
 
-Each takes the password as octets and what the scheme's shape found; schemes.py has bounded the
-cost before. Whether what they decode is sound is theirs: what they raise counts as a mismatch.
+Each takes the password as octets and what the scheme's shape found; what it costs is bounded
+before (`costs`). Whether what they decode is sound is theirs: what they raise counts as a
+mismatch.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ from typing import Any
 
 Found = re.Match[str]
 
-_MEMORY = 2**28  # hashlib refuses more, which schemes.py has done before
+_MEMORY = 2**28  # hashlib refuses more, which `costs` has done before
 _CRYPT_DATA = 32_768  # sizeof(struct crypt_data)
 _PRF = ("sha1", "sha256", "sha512")
 _TRIMMED = b" \t\n\r\0\x0b"

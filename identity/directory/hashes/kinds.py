@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete
 from sqlmodel import Field, Session, SQLModel, col
 
 from identity.clock import utcnow
-from identity.directory.hashes.schemes import specimen
+from identity.directory.hashes.recognising import specimen
 from identity.directory.users.table import User
 from identity.store import (
     Database,
@@ -40,7 +40,7 @@ COUNTED = ""
 
 
 class PasswordKind(SQLModel, table=True):
-    """`specimen`: a hash of this kind, salt and digest zeroed (`schemes.specimen`)."""
+    """`specimen`: a hash of this kind, salt and digest zeroed (`recognising.specimen`)."""
 
     __tablename__ = "password_kind"
 

@@ -6,7 +6,7 @@ Its format is unknown; or known, but not supported, too weak or too costly; or i
 import re
 
 from identity.directory.hashes import foreign
-from identity.directory.hashes.schemes import MAX_ENCODED, fits, shaped
+from identity.directory.hashes.recognising import MAX_ENCODED, fits, shaped
 
 _WEAK = (
     (r"\{(?:noop|clear|cleartext|plain)\}.*", "plain text"),

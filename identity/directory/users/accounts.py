@@ -18,7 +18,7 @@ from identity.directory.access.authority import Held, check_roles, check_scopes
 from identity.directory.access.granting import ADMIN, EVERYBODYS, scopes_of_roles
 from identity.directory.access.table import Role, RoleScope
 from identity.directory.hashes import kinds
-from identity.directory.hashes.schemes import recognise
+from identity.directory.hashes.recognising import recognise
 from identity.directory.users import names, profile
 from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import Conflict, NotFound, ValidationFailed

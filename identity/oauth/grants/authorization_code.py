@@ -94,12 +94,12 @@ class AuthorizationCode:
         if begun is None:
             await self._replayed(code)
             raise InvalidGrant(NOT_VALID, audit="expired")
-        joined, refresh_token = begun
+        session, refresh_token = begun
         self.queue.put(
             "token.issued", subject=user.id, client_id=request.client.id,
-            grant=self.grant_type, scope=scope, sid=joined.id,
+            grant=self.grant_type, scope=scope, sid=session.id,
         )  # fmt: skip
-        subject = Subject(user.id, user.username, user.roles, joined)
+        subject = Subject(user.id, user.username, user.roles, session)
         return Issue(
             subject, audience, scope, place, request.asked_at, refresh_token,
             nonce=code.nonce, claims=code.claims, details=details,

@@ -25,8 +25,8 @@ from identity.tokens.devices import polling
 from identity.tokens.devices.polling import Device
 from identity.tokens.live import Users
 from identity.tokens.minting import Subject
-from identity.tokens.sessions import alone, joining, lifecycle
-from identity.tokens.sessions.joining import Joined
+from identity.tokens.sessions import alone, beginning, lifecycle
+from identity.tokens.sessions.beginning import Begun
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.places import Place, Places
 
@@ -88,7 +88,7 @@ class DeviceCode:
         scope = request.left_of(device.scope or "", user, audience)
         place = await self.places.take(None, audience)
 
-        def unit(work: Work) -> tuple[Joined, str | None] | None:
+        def unit(work: Work) -> tuple[Begun, str | None] | None:
             if not polling.spend(work, device):
                 return None
             return self._begin(work, request, device, scope, audience, place)
@@ -96,12 +96,12 @@ class DeviceCode:
         begun = await self.db.write_plain(unit)
         if begun is None:
             raise InvalidGrant(NOT_VALID, audit="used, taken back or expired meanwhile")
-        joined, refresh_token = begun
+        session, refresh_token = begun
         self.queue.put(
             "token.issued", subject=user.id, client_id=request.client.id,
-            grant=self.grant_type, scope=scope, sid=joined.id,
+            grant=self.grant_type, scope=scope, sid=session.id,
         )  # fmt: skip
-        subject = Subject(user.id, user.username, user.roles, joined)
+        subject = Subject(user.id, user.username, user.roles, session)
         return Issue(subject, audience, scope, place, request.asked_at, refresh_token)
 
     def _begin(
@@ -112,7 +112,7 @@ class DeviceCode:
         scope: str,
         audience: str,
         place: Place,
-    ) -> tuple[Joined, str | None]:
+    ) -> tuple[Begun, str | None]:
         assert device.user_id and device.authenticated_at and device.acr
         lifetimes = self.lifetimes.at(request.client.settings)
         begun = alone.begin(
@@ -132,7 +132,7 @@ class DeviceCode:
         polling.note_session(work, device, begun.id)
         if RefreshToken.grant_type not in request.client.grants:
             return begun, None
-        return begun, joining.first_refresh_token(work, lifetimes.idle, begun)
+        return begun, beginning.first_refresh_token(work, lifetimes.idle, begun)
 
     async def _check_lockout(self, user: UserSnapshot) -> None:
         """While guesses at the account's password are held up here, so is this: the device asks

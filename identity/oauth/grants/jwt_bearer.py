@@ -25,8 +25,9 @@ from identity.oauth.grants.request import Issue, TokenRequest
 from identity.records import audit
 from identity.store import Database
 from identity.tokens.minting import Subject
-from identity.tokens.sessions import lifecycle
-from identity.tokens.sessions.lifecycle import Begun, Lifetimes
+from identity.tokens.sessions import beginning
+from identity.tokens.sessions.beginning import Begun
+from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.places import Place, Places
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class JwtBearer:
         scope = request.granted(allowed)
         if agreed is not None and not agreed.issuperset(scope.split()):
             raise InvalidGrant("the user has not agreed to all of these scopes")
-        begun = lifecycle.start(
+        begun = beginning.start(
             session,
             self.lifetimes.at(request.client.settings),
             user_id=user.id,

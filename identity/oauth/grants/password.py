@@ -16,7 +16,7 @@ from identity.records import audit
 from identity.records.metrics import Metrics
 from identity.store import Database, Work
 from identity.tokens.minting import Subject
-from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions import beginning
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.places import Place, Places
 
@@ -94,7 +94,7 @@ class Password:
         roles, held = accounts.rights_of(work, user.id, proof.acr)
         scope = request.granted(held)
         lifetimes = self.lifetimes.at(client.settings)
-        begun = lifecycle.start(
+        begun = beginning.start(
             work,
             lifetimes,
             user_id=user.id,
@@ -110,6 +110,6 @@ class Password:
         audit.record(work, "login", subject=user.id, client_id=client.id, sid=begun.id, scope=scope)
         refresh_token = None
         if RefreshToken.grant_type in client.grants:
-            refresh_token = lifecycle.first_refresh_token(work, lifetimes, begun)
+            refresh_token = beginning.first_refresh_token(work, lifetimes.idle, begun)
         subject = Subject(user.id, user.username, roles, begun)
         return Issue(subject, request.audience, scope, place, known_at, refresh_token)

@@ -1,7 +1,7 @@
 """What Keycloak, Auth0 and Firebase export, read as they write it.
 
 Each function below makes of one of their users the record that a CSV row would be, and of its
-hash the text that `hashes.schemes` recognises. `ValidationFailed` where it cannot.
+hash the text that `hashes.recognising` knows. `ValidationFailed` where it cannot.
 """
 
 import json

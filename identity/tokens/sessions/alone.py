@@ -10,8 +10,8 @@ from sqlmodel import col
 from identity.directory.users.table import User
 from identity.errors import InvalidGrant
 from identity.store import Statement, Work, execute, select_of
-from identity.tokens.sessions import joining, lifecycle
-from identity.tokens.sessions.joining import Joined
+from identity.tokens.sessions import beginning, joining
+from identity.tokens.sessions.beginning import Begun
 from identity.tokens.sessions.lifecycle import Lifetimes
 
 _HOLD = Statement(
@@ -37,12 +37,12 @@ def begin(
     status_index: int,
     user_agent: str | None,
     jkt: str | None = None,
-) -> Joined:
+) -> Begun:
     """`jkt`: what its refresh tokens are bound to. `InvalidGrant` where user or client is
     gone or disabled by now."""
     if not execute(work, _HOLD, {"user_id": user_id}).fetchall():
         raise InvalidGrant("the grant is not valid any more", audit="user gone or disabled")
-    begun = lifecycle.start(
+    begun = beginning.start(
         work,
         lifetimes,
         user_id=user_id,
@@ -59,4 +59,4 @@ def begin(
         work, begun.id, scope=scope, audience=audience, authenticated_at=authenticated_at,
         amr=amr, acr=acr, status_index=status_index, jkt=jkt,
     )  # fmt: skip
-    return Joined(begun.id, family_id, authenticated_at, begun.expires_at, amr, acr)
+    return begun._replace(authenticated_at=authenticated_at, family_id=family_id)

@@ -7,8 +7,8 @@ nothing.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, case, update
 from sqlmodel import col
@@ -17,7 +17,7 @@ from identity.clock import utcnow
 from identity.directory.clients.table import Client
 from identity.directory.users.table import User
 from identity.errors import InvalidGrant
-from identity.opaque import digest, mint, new_id
+from identity.opaque import new_id
 from identity.store import (
     Statement,
     StatementBy,
@@ -29,8 +29,7 @@ from identity.store import (
     select_of,
     value_of,
 )
-from identity.tokens.sessions.lifecycle import PREFIX
-from identity.tokens.sessions.table import BrowserSession, Family, LoginSession, RefreshToken
+from identity.tokens.sessions.table import BrowserSession, Family, LoginSession
 
 _BELOW = (
     col(LoginSession.browser_session_id) == bindparam("below"),
@@ -127,26 +126,6 @@ OF_FAMILY: dict[Any, str] = {
     Family.jkt: "jkt",
 }
 FAMILY = Statement(lambda: insert_of(Family, OF_FAMILY))
-OF_TOKEN: dict[Any, str] = {
-    RefreshToken.digest: "token",
-    RefreshToken.session_id: "session_id",
-    RefreshToken.issued_at: "now",
-    RefreshToken.expires_at: "token_expires_at",
-    RefreshToken.family_id: "family_id",
-}
-FIRST = Statement(lambda: insert_of(RefreshToken, OF_TOKEN))
-"""The refresh token that opens a family."""
-
-
-class Joined(NamedTuple):
-    """A session as the tokens of one code tell of it."""
-
-    id: str
-    family_id: str
-    authenticated_at: datetime
-    expires_at: datetime
-    amr: list[str]
-    acr: str | None
 
 
 def join(work: Work, values: Mapping[str, Any]) -> tuple[str, datetime]:
@@ -195,17 +174,3 @@ def add_family(
     }
     execute(work, FAMILY, family)
     return family_id
-
-
-def first_refresh_token(work: Work, idle: timedelta, joined: Joined) -> str:
-    """The token that opens the family; shown once, its digest is kept."""
-    token, now = mint(PREFIX), utcnow()
-    values = {
-        "token": digest(token),
-        "session_id": joined.id,
-        "family_id": joined.family_id,
-        "now": now,
-        "token_expires_at": min(now + idle, joined.expires_at),
-    }
-    execute(work, FIRST, values)
-    return token

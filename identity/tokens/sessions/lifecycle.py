@@ -1,4 +1,4 @@
-"""How sessions begin and end. Each function is part of the caller's unit of work.
+"""How long sessions live, and how they end. Each function is part of the caller's unit of work.
 
 A session's row is the one lock of all that happens to it: a refresh and an end both begin with a
 conditional write to it, so whichever commits first decides.
@@ -6,27 +6,23 @@ conditional write to it, so whichever commits first decides.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import timedelta
 
-from sqlalchemy import ColumnElement, bindparam, delete, literal, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlmodel import Session, col
 
 from identity.clock import utcnow
 from identity.directory.clients.settings import ClientSettings
-from identity.directory.clients.table import Client
-from identity.errors import InvalidGrant, NotFound
-from identity.opaque import digest, mint, new_id
+from identity.errors import NotFound
 from identity.records import audit
 from identity.settings import Settings
-from identity.store import Statement, Work, changes, delete_some, execute, insert_of, select_of
+from identity.store import changes, delete_some, select_of
 from identity.tokens import logouts, pushed
 from identity.tokens.devices.table import DeviceAuthorization
 from identity.tokens.exchanged import revoke_of_client
 from identity.tokens.sessions.ends import show_ended
-from identity.tokens.sessions.table import BrowserSession, LoginSession, RefreshToken
+from identity.tokens.sessions.table import BrowserSession, LoginSession
 
-PREFIX = "rt"
 BROWSER_CHANGED = "browser_session.changed"
 """Its ref is the digest of a cookie, which says nothing to whoever reads it."""
 
@@ -67,112 +63,6 @@ class Lifetimes:
             retry=sessions.refresh_retry_window,
             online=sessions.browser_session_idle,
         )
-
-
-class Begun(NamedTuple):
-    """A session as its tokens tell of it."""
-
-    id: str
-    authenticated_at: datetime
-    expires_at: datetime
-    amr: list[str]
-    acr: str | None = None
-
-
-_CLIENT = Statement(
-    lambda: (
-        select(literal(1))
-        .select_from(Client)
-        .where(col(Client.id) == bindparam("client_id"), col(Client.status) == "active")
-        .with_for_update(read=True)
-    )  # so that it stays as it is until we commit
-)
-_BEGIN = Statement(
-    lambda: insert_of(
-        LoginSession,
-        {
-            LoginSession.id: "id",
-            LoginSession.user_id: "user_id",
-            LoginSession.client_id: "client_id",
-            LoginSession.scope: "scope",
-            LoginSession.audience: "audience",
-            LoginSession.amr: "amr",
-            LoginSession.acr: "acr",
-            LoginSession.created_at: "now",
-            LoginSession.last_used_at: "now",
-            LoginSession.expires_at: "expires_at",
-            LoginSession.access_expires_at: "access_expires_at",
-            LoginSession.status_index: "status_index",
-            LoginSession.address: "address",
-            LoginSession.user_agent: "user_agent",
-            LoginSession.jkt: "jkt",
-        },
-    )
-)
-_FIRST = Statement(
-    lambda: insert_of(
-        RefreshToken,
-        {
-            RefreshToken.digest: "digest",
-            RefreshToken.session_id: "session_id",
-            RefreshToken.issued_at: "now",
-            RefreshToken.expires_at: "expires_at",
-        },
-    )
-)
-
-
-def start(
-    work: Work,
-    lifetimes: Lifetimes,
-    *,
-    user_id: str,
-    client_id: str,
-    scope: str,
-    audience: str,
-    amr: list[str],
-    acr: str | None = None,
-    status_index: int | None = None,
-    user_agent: str | None = None,
-    jkt: str | None = None,
-) -> Begun:
-    """A new session of a user who has just been authenticated (`amr`: RFC 8176 names), and whose
-    row this transaction holds. `jkt`: what its refresh tokens are bound to (`tokens.binding`)."""
-    if not execute(work, _CLIENT, {"client_id": client_id}).fetchall():
-        raise InvalidGrant("the login is not valid any more", audit="client gone meanwhile")
-    now = utcnow()
-    begun = Begun(new_id(), now, now + lifetimes.absolute, amr, acr)
-    values = {
-        "id": begun.id,
-        "user_id": user_id,
-        "client_id": client_id,
-        "scope": scope,
-        "audience": audience,
-        "amr": amr,
-        "acr": acr,
-        "now": now,
-        "expires_at": begun.expires_at,
-        "access_expires_at": now + lifetimes.access,
-        "status_index": status_index,
-        "address": audit.origin.get().address,
-        "user_agent": user_agent[:200] if user_agent else None,
-        "jkt": jkt,
-    }
-    execute(work, _BEGIN, values)
-    return begun
-
-
-def first_refresh_token(work: Work, lifetimes: Lifetimes, begun: Begun) -> str:
-    """The token that opens the session's family; shown once, its digest is kept."""
-    token = mint(PREFIX)
-    values = {
-        "digest": digest(token),
-        "session_id": begun.id,
-        "now": begun.authenticated_at,
-        "expires_at": min(begun.authenticated_at + lifetimes.idle, begun.expires_at),
-    }
-    execute(work, _FIRST, values)
-    return token
 
 
 def end(session: Session, session_id: str, reason: str) -> bool:

@@ -31,9 +31,9 @@ from identity.store import (
 )
 from identity.tokens import codes
 from identity.tokens.codes import AuthorizationCode, Code
-from identity.tokens.sessions import joining
-from identity.tokens.sessions.joining import Joined
-from identity.tokens.sessions.lifecycle import PREFIX, Lifetimes
+from identity.tokens.sessions import beginning, joining
+from identity.tokens.sessions.beginning import PREFIX, Begun
+from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.sessions.table import Family, LoginSession, RefreshToken
 
 _SESSION = (col(LoginSession.id), col(LoginSession.expires_at))
@@ -74,8 +74,8 @@ def _at_once() -> Any:
     unused = value_of(RefreshToken.expires_at, "token_expires_at")
     of_token = {RefreshToken.session_id: id_, RefreshToken.expires_at: func.least(unused, ends)}
     first = insert(RefreshToken).from_select(
-        [*joining.OF_TOKEN],
-        _given(joining.OF_TOKEN, of_token).select_from(session).where(token.is_not(None)),
+        [*beginning.OF_TOKEN],
+        _given(beginning.OF_TOKEN, of_token).select_from(session).where(token.is_not(None)),
     )
     return (
         select(id_, ends)
@@ -99,7 +99,7 @@ async def redeem(
     status_index: int,
     user_agent: str | None,
     jkt: str | None,
-) -> tuple[Joined, str | None] | None:
+) -> tuple[Begun, str | None] | None:
     """The session, durable, with its refresh token, bound to `jkt`, where the client `refreshes`.
     None where the code is not good any more; `InvalidGrant` where its user, client or browser
     session is not. `offline`: in a session of its own, which hangs on no browser session."""
@@ -139,10 +139,9 @@ async def redeem(
         if session is None:
             return None
         session_id, expires_at = session
-    amr = list(code.amr)
-    family_id = values["family_id"]
-    joined = Joined(session_id, family_id, code.authenticated_at, expires_at, amr, code.acr)
-    return joined, token
+    amr, family_id = list(code.amr), values["family_id"]
+    begun = Begun(session_id, code.authenticated_at, expires_at, amr, code.acr, family_id)
+    return begun, token
 
 
 def _one_by_one(work: Work, values: Mapping[str, Any]) -> tuple[str, datetime] | None:
@@ -155,5 +154,5 @@ def _one_by_one(work: Work, values: Mapping[str, Any]) -> tuple[str, datetime] |
     execute(work, joining.FAMILY, below)
     execute(work, codes.NOTE, below)
     if values["token"] is not None:
-        execute(work, joining.FIRST, below)
+        execute(work, beginning.FIRST, below)
     return session_id, expires_at

@@ -43,7 +43,8 @@ from identity.store import (
 )
 from identity.store.moments import DatabaseClock, database_time
 from identity.tokens.sessions import lifecycle
-from identity.tokens.sessions.lifecycle import PREFIX, Lifetimes
+from identity.tokens.sessions.beginning import PREFIX
+from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.sessions.table import Family, LoginSession, RefreshToken
 
 CLOCKS_DIFFER = timedelta(seconds=5)

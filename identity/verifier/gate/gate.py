@@ -15,15 +15,8 @@ from typing import Any
 from identity.verifier.gate import shortcut
 from identity.verifier.gate.algorithms import ALGORITHMS
 from identity.verifier.gate.claims import MAX_LEEWAY, SEAL, VerifiedClaims
-from identity.verifier.gate.rules import (
-    BAD_SIGNATURE,
-    HEADERS_KEPT,
-    RULES,
-    Policy,
-    Reading,
-    Test,
-    VerificationKey,
-)
+from identity.verifier.gate.reading import HEADERS_KEPT, Policy, Reading, VerificationKey
+from identity.verifier.gate.rules import BAD_SIGNATURE, RULES, Test
 
 __all__ = ["Check", "Gate", "Refused", "VerificationKey", "VerifiedClaims"]
 

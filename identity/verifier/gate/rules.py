@@ -20,17 +20,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-from identity.verifier.gate.algorithms import Verify
 from identity.verifier.gate.claims import expired, premature
 from identity.verifier.gate.encoding import b64url_decode, json_object
+from identity.verifier.gate.reading import HEADERS_KEPT, Policy, Reading
 
 MAX_TOKEN_BYTES: Final = 8 * 1024
 _HEADER_MEMBERS: Final = {"alg", "typ", "kid"}
 _TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
-HEADERS_KEPT: Final = 64
 BAD_SIGNATURE: Final = "the signature is not the key's"
 LAST_SECOND: Final = 253402300799
 CONFIRMED_BY: Final = frozenset({"jkt", "x5t#S256"})
@@ -39,52 +38,6 @@ nobody here could tell its holder from a thief."""
 _DIGEST: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 # RFC 6749 §3.3. The spaces are single, so that splitting at them gives scopes and nothing else.
 SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
-
-
-@dataclass(frozen=True, slots=True)
-class VerificationKey:
-    """A public key that we trust: its id, its algorithm, and what checks a signature by it
-    (`ALGORITHMS[alg].verifier(...)`)."""
-
-    kid: str
-    alg: str
-    verify: Verify = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a gate was told to expect."""
-
-    issuer: str
-    keys: Callable[[str], VerificationKey | None]
-    audiences: frozenset[str] | None
-    algorithms: frozenset[str]
-    leeway: float
-    skew: float
-    """`leeway` for `iat` and `nbf`."""
-    headers: dict[bytes, tuple[bytes, dict[str, Any]]] = field(default_factory=dict)
-    """Headers of tokens whose signature was good: as base64url, which is canonical, to octets and
-    what they read. An issuer writes one a key, and nobody else can put one here. Saves a
-    twentieth of a check."""
-    usual: dict[bytes, tuple[str, str]] = field(default_factory=dict)
-    """Headers of tokens that have passed every rule, as base64url, to their `kid` and `alg`: for
-    `shortcut`, which does not look at such a header again."""
-
-
-class Reading:
-    """A token as far as it has been read. None: not yet, or it could not be."""
-
-    __slots__ = ("claims", "head", "header", "key", "now", "octets", "segments", "token")
-
-    def __init__(self, token: object, now: float) -> None:
-        self.token = token
-        self.now = now
-        self.octets: bytes | None = None
-        self.head: bytes | None = None  # the header's segment as it came
-        self.segments: tuple[bytes, bytes, bytes] | None = None  # decoded
-        self.header: dict[str, Any] | None = None
-        self.key: VerificationKey | None = None
-        self.claims: dict[str, Any] | None = None
 
 
 # Any: a rule is asked only when the part of the reading that it needs is there.
@@ -288,28 +241,21 @@ def _nbf(policy: Policy, reading: Any) -> str | None:
     return None
 
 
-@_rule("sub", "claims", "sub is {reading.claims[sub]!a}")
-def _sub(policy: Policy, reading: Any) -> str | None:
-    value = reading.claims.get("sub")
-    if type(value) is str and value:
-        return None
-    return _not_a_string("sub", value)
+def _string(name: str, default: str | None = None) -> Test:
+    """The claim is a string, and not empty. `default` stands for one that is not there."""
+
+    def test(policy: Policy, reading: Any) -> str | None:
+        value = reading.claims.get(name, default)
+        if type(value) is str and value:
+            return None
+        return f"{name} is {_quote(value)}, not a string"
+
+    return test
 
 
-@_rule("client_id", "claims", "client_id is {reading.claims[client_id]!a}")
-def _client_id(policy: Policy, reading: Any) -> str | None:
-    value = reading.claims.get("client_id")
-    if type(value) is str and value:
-        return None
-    return _not_a_string("client_id", value)
-
-
-@_rule("jti", "claims", "jti is {reading.claims[jti]!a}")
-def _jti(policy: Policy, reading: Any) -> str | None:
-    value = reading.claims.get("jti")
-    if type(value) is str and value:
-        return None
-    return _not_a_string("jti", value)
+_rule("sub", "claims", "sub is {reading.claims[sub]!a}")(_string("sub"))
+_rule("client_id", "claims", "client_id is {reading.claims[client_id]!a}")(_string("client_id"))
+_rule("jti", "claims", "jti is {reading.claims[jti]!a}")(_string("jti"))
 
 
 @_rule("scope", "claims", "scope is absent or well formed")
@@ -320,20 +266,8 @@ def _scope(policy: Policy, reading: Any) -> str | None:
     return f"scope is {_quote(scope)}, not scopes with single spaces between"
 
 
-@_rule("sid", "claims", "sid is absent or a string")
-def _sid(policy: Policy, reading: Any) -> str | None:
-    value = reading.claims.get("sid", "absent")
-    if type(value) is str and value:
-        return None
-    return _not_a_string("sid", value)
-
-
-@_rule("username", "claims", "username is absent or a string")
-def _username(policy: Policy, reading: Any) -> str | None:
-    value = reading.claims.get("username", "absent")
-    if type(value) is str and value:
-        return None
-    return _not_a_string("username", value)
+_rule("sid", "claims", "sid is absent or a string")(_string("sid", default="absent"))
+_rule("username", "claims", "username is absent or a string")(_string("username", default="absent"))
 
 
 @_rule("roles", "claims", "roles are absent or a list of strings")
@@ -367,10 +301,6 @@ def _cnf(policy: Policy, reading: Any) -> str | None:
     ):
         return None
     return f"cnf is {_quote(bound)}, not the digest of a key or a certificate"
-
-
-def _not_a_string(name: str, value: object) -> str:
-    return f"{name} is {_quote(value)}, not a string"
 
 
 def _are_strings(values: object) -> bool:

@@ -9,13 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from identity.verifier.gate.encoding import b64url_decode, json_object
-from identity.verifier.gate.rules import (
-    LAST_SECOND,
-    MAX_TOKEN_BYTES,
-    SCOPE,
-    Policy,
-    VerificationKey,
-)
+from identity.verifier.gate.reading import Policy, VerificationKey
+from identity.verifier.gate.rules import LAST_SECOND, MAX_TOKEN_BYTES, SCOPE
 
 
 def opened(policy: Policy, token: object) -> tuple[VerificationKey, bytes, bool] | None:

@@ -11,7 +11,7 @@ from typing import Any
 from identity.verifier.errors import IssuerUnavailable
 from identity.verifier.gate.algorithms import ALGORITHMS
 from identity.verifier.gate.encoding import json_object
-from identity.verifier.gate.rules import VerificationKey
+from identity.verifier.gate.reading import VerificationKey
 from identity.verifier.issuer.fetching import FetchFailed
 from identity.verifier.issuer.issuer import Issuer
 

@@ -12,7 +12,7 @@ import pytest
 
 from identity.authentication.passwords import hashing
 from identity.authentication.passwords.hashing import WRONG, PasswordHasher, Verdict
-from identity.directory.hashes.schemes import Recognised, recognise, specimen
+from identity.directory.hashes.recognising import Recognised, recognise, specimen
 from tests.directory.hashes.test_foreign_hashes import FOREIGN
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"

@@ -6,7 +6,8 @@ import bcrypt
 import pytest
 
 from identity.authentication.passwords.hashing import PasswordHasher
-from identity.directory.hashes.schemes import SCHEMES, recognise
+from identity.directory.hashes.recognising import recognise
+from identity.directory.hashes.schemes import SCHEMES
 
 PASSWORD = "correct horse é"
 

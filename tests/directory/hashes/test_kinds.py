@@ -9,7 +9,7 @@ from identity.authentication.passwords.hashing import PasswordHasher
 from identity.clock import frozen
 from identity.directory.hashes import kinds
 from identity.directory.hashes.kinds import PasswordKind
-from identity.directory.hashes.schemes import specimen
+from identity.directory.hashes.recognising import specimen
 from identity.directory.users.table import User
 from tests.world import World, refused
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity.authentication.passwords.hashing import PasswordHasher
+from identity.directory.hashes.recognising import recognise
 from identity.directory.hashes.refusing import reason
-from identity.directory.hashes.schemes import recognise
 from tests.directory.hashes.test_foreign_hashes import FOREIGN, REFUSED
 
 HASHER = PasswordHasher(4)
