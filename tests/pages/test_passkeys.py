@@ -15,7 +15,7 @@ from identity.directory.users import accounts
 from tests.authenticators import UP, Authenticator, encoded, given_passkey, with_passkey
 from tests.browsing import Browser, Flow, Page, code_client
 from tests.second_factors import App, at_once, given_app, log_in
-from tests.world import World, claims_of, granted
+from tests.world import PASSWORD, World, claims_of, granted
 
 FACTORS, PASSKEYS = "/account/factors", "/account/passkeys"
 
@@ -534,16 +534,29 @@ async def test_ids_and_names_are_bounded_and_shown_as_text(world: World) -> None
 
 
 async def test_anothers_passkey_is_not_there(world: World) -> None:
-    _, key = await with_passkey(world)
+    user, key = await with_passkey(world)
     _, hers = await with_passkey(world, "eve")
     browser = Browser(world.api)
     page = await browser.get(f"/sign-in?to={FACTORS}")
     page = await browser.answer(page, key.sign(page.asked))
     for act in ("name", "named", "remove", "removed", "trust"):
-        said = {"act": act, "passkey": hers.passkey_id, "name": "mine"}
+        said = {"user": user.id, "act": act, "passkey": hers.passkey_id, "name": "mine"}
         page = await browser.post(PASSKEYS, said)
         assert page.status == 200 and "Second factors" in page.title
     assert {row.name for row in stored(world)} == {"Key"} and len(stored(world)) == 2
+
+
+async def test_a_form_for_one_person_does_nothing_to_another_who_signed_in_meanwhile(
+    world: World,
+) -> None:
+    world.user("ada")
+    world.user("eve")
+    browser = Browser(world.api)
+    page = await adding(world, browser, "ada")
+    await browser.post("/sign-in", {"username": "eve", "password": PASSWORD})
+    answer = await browser.answer(page, Authenticator().make(page.asked), name="Ada's")
+    assert answer.status == 409 and "Somebody else has signed in" in answer.text
+    assert stored(world) == []
 
 
 def stored(world: World) -> list[Passkey]:
@@ -632,7 +645,8 @@ class TestAtAnAddress:
             page = await browser.sign_in(page) if page.title.startswith("Sign in") else page
             assert "IDENTITY_ISSUER=http://localhost:8000" in page.text
             assert "Add a passkey" not in page.text or path == PASSKEYS
-        page = await browser.post(PASSKEYS, {"act": "add", "name": "x", "credential": "{}"})
+        said = {"user": user.id, "act": "add", "name": "x", "credential": "{}"}
+        page = await browser.post(PASSKEYS, said)
         assert page.status == 422
         page = await browser.post("/sign-in", {"credential": "{}"})
         assert page.status == 422
