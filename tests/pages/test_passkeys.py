@@ -15,7 +15,7 @@ from identity.directory.users import accounts
 from tests.authenticators import UP, Authenticator, encoded, given_passkey, with_passkey
 from tests.browsing import Browser, Flow, Page, code_client
 from tests.second_factors import App, at_once, given_app, log_in
-from tests.world import World, claims_of, granted
+from tests.world import PASSWORD, World, claims_of, granted
 
 FACTORS, PASSKEYS = "/account/factors", "/account/passkeys"
 
@@ -534,16 +534,29 @@ async def test_ids_and_names_are_bounded_and_shown_as_text(world: World) -> None
 
 
 async def test_anothers_passkey_is_not_there(world: World) -> None:
-    _, key = await with_passkey(world)
+    user, key = await with_passkey(world)
     _, hers = await with_passkey(world, "eve")
     browser = Browser(world.api)
     page = await browser.get(f"/sign-in?to={FACTORS}")
     page = await browser.answer(page, key.sign(page.asked))
     for act in ("name", "named", "remove", "removed", "trust"):
-        said = {"act": act, "passkey": hers.passkey_id, "name": "mine"}
+        said = {"user": user.id, "act": act, "passkey": hers.passkey_id, "name": "mine"}
         page = await browser.post(PASSKEYS, said)
         assert page.status == 200 and "Second factors" in page.title
     assert {row.name for row in stored(world)} == {"Key"} and len(stored(world)) == 2
+
+
+async def test_a_form_for_one_person_does_nothing_to_another_who_signed_in_meanwhile(
+    world: World,
+) -> None:
+    world.user("ada")
+    world.user("eve")
+    browser = Browser(world.api)
+    page = await adding(world, browser, "ada")
+    await browser.post("/sign-in", {"username": "eve", "password": PASSWORD})
+    answer = await browser.answer(page, Authenticator().make(page.asked), name="Ada's")
+    assert answer.status == 409 and "Somebody else has signed in" in answer.text
+    assert stored(world) == []
 
 
 def stored(world: World) -> list[Passkey]:
@@ -556,18 +569,20 @@ def stored(world: World) -> list[Passkey]:
 # --- Where, and where not -------------------------------------------------------------------
 
 
-async def test_pages_with_a_script_run_that_one_alone(world: World) -> None:
+async def test_pages_with_scripts_run_those_alone(world: World) -> None:
     first, second = [await world.api.get("/sign-in") for _ in range(2)]
     policy = first.headers["content-security-policy"]
     nonce = policy.split("'nonce-")[1].split("'")[0]
     assert f'nonce="{nonce}"' in first.text and nonce not in second.text
     assert "require-trusted-types-for 'script'" in policy and "default-src 'none'" in policy
-    script = first.text.split('<script src="')[1].split('"')[0]
-    answer = await world.api.get(script)
-    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    loaded = [part.split('"')[0] for part in first.text.split('<script src="')[1:]]
+    scripts = [await world.api.get(each) for each in loaded]
+    assert len(scripts) == first.text.count("<script") == first.text.count(f'nonce="{nonce}"') == 2
+    for answer in scripts:
+        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
     style = await world.api.get(first.text.split('rel="stylesheet" href="')[1].split('"')[0])
     icon = await world.api.get(first.text.split('rel="icon" href="')[1].split('"')[0])
-    weight = sum(len(each.content) for each in (first, answer, style, icon))
+    weight = sum(len(each.content) for each in (first, *scripts, style, icon))
     assert weight <= 60_000
     browser = Browser(world.api)
     page = await browser.sign_in(await browser.get("/sign-in"), "nobody")
@@ -632,7 +647,8 @@ class TestAtAnAddress:
             page = await browser.sign_in(page) if page.title.startswith("Sign in") else page
             assert "IDENTITY_ISSUER=http://localhost:8000" in page.text
             assert "Add a passkey" not in page.text or path == PASSKEYS
-        page = await browser.post(PASSKEYS, {"act": "add", "name": "x", "credential": "{}"})
+        said = {"user": user.id, "act": "add", "name": "x", "credential": "{}"}
+        page = await browser.post(PASSKEYS, said)
         assert page.status == 422
         page = await browser.post("/sign-in", {"credential": "{}"})
         assert page.status == 422
