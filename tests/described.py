@@ -20,6 +20,7 @@ class Site:
     scheme: str = "http"
     document: Any = field(default_factory=dict)
     status: int = 200
+    media_type: str | None = "application/json"
     asked: int = 0
 
     @property
@@ -40,7 +41,8 @@ def site_of_a_client(tls: SSLContext | None = None) -> Iterator[Site]:
             body = site.document
             body = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(site.status)
-            self.send_header("content-type", "application/json")
+            if site.media_type is not None:
+                self.send_header("content-type", site.media_type)
             self.send_header("cache-control", "no-store")
             self.send_header("location", "/client.json?again")
             self.send_header("content-length", str(len(body)))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, or_
 from sqlmodel import Session, col
 
 from identity.authentication import browser
@@ -110,13 +110,14 @@ class Logout:
         return f"{uri}{'&' if '?' in uri else '?'}{urlencode({'state': state})}"
 
     async def _proves(self, wish: Wish, person: Person) -> bool:
-        """Whether the hint is of a session that this very person has below this browser session."""
+        """Whether the hint is of a session that this very person has below this browser session, or
+        has begun at it: one that outlives it says as surely who asks."""
         if wish.hint is None or wish.client is None:
             return False
         if wish.hint.subject != self._services.subjects.of(wish.client, person.user.id):
             return False
         values = {"sid": wish.hint.session_id, "browser": person.session.id}
-        return bool(await self._services.db.query(_BELOW, values))
+        return bool(await self._services.db.query(_HERE, values))
 
     def _ask(self, pairs: Pairs) -> Response:
         query = f"?{urlencode(pairs)}" if pairs else ""
@@ -139,10 +140,13 @@ class Logout:
         return await self._signed_out(request, applications, headers)
 
 
-_BELOW = Statement(
+_HERE = Statement(
     lambda: select_of(LoginSession.id).where(
         col(LoginSession.id) == bindparam("sid"),
-        col(LoginSession.browser_session_id) == bindparam("browser"),
+        or_(
+            col(LoginSession.browser_session_id) == bindparam("browser"),
+            col(LoginSession.signed_in_at) == bindparam("browser"),
+        ),
     )
 )
 _APPLICATIONS = Statement(

@@ -9,7 +9,7 @@ from identity import clock
 from tests.browsing import Browser, Flow, Page, code_client
 from tests.conformance.lines import line
 from tests.oauth.authorize.test_requests import told
-from tests.world import World, claims_of
+from tests.world import World, claims_of, granted
 
 AFTER = "https://shop.example/bye"
 
@@ -155,3 +155,19 @@ async def test_an_offline_session_outlives_signing_out(flow: Flow, browser: Brow
     await browser.submit(await browser.get("/sign-out"))
     answer = await flow.world.refresh(tokens["refresh_token"], flow.client)
     assert claims_of(answer.json()["id_token"])["sid"] == sid
+
+
+async def test_an_id_token_of_an_offline_session_proves_as_surely_who_asks(
+    flow: Flow, browser: Browser
+) -> None:
+    """It says who signed in at this browser; that its session outlives that is no reason to ask."""
+    asked = {"scope": "openid offline_access"}
+    tokens = await flow.tokens(browser, **asked)
+    elsewhere = await flow.tokens(Browser(flow.world.api), **asked)
+    page = await leave(browser, id_token_hint=elsewhere["id_token"])
+    assert page.title.startswith("Sign out") and await is_signed_in(flow, browser)
+    hint = tokens["id_token"]
+    page = await leave(browser, id_token_hint=hint, post_logout_redirect_uri=AFTER, state="x")
+    assert page.status == 303 and page.answer.headers["location"] == f"{AFTER}?state=x"
+    assert not await is_signed_in(flow, browser)
+    granted(await flow.world.refresh(tokens["refresh_token"], flow.client))

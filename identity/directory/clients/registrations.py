@@ -66,9 +66,7 @@ def register(
     locks.take(session, locks.Lock.REGISTRATIONS)
     _check_number(session, most, network)
     client = _create(session, described, known_grants, around, None)
-    secret = None
-    if accounts.takes_secret(client):
-        secret = accounts.add_secret(session, client, held=None).secret
+    secret = _first_secret(session, client)
     token = mint(PREFIX)
     session.add(
         ClientRegistration(
@@ -116,7 +114,8 @@ def update(
     around: Surroundings,
     statement: str | None = None,
 ) -> Registered:
-    """Make the client what it wants to be, as a whole (RFC 7592 §2.2), with another token."""
+    """Make the client what it wants to be, as a whole (RFC 7592 §2.2), with another token, and with
+    a secret where it comes to need one."""
     client = found.client
     if described.type != client.type:
         raise InvalidClientMetadata(
@@ -128,7 +127,7 @@ def update(
     registration.software_statement = statement
     session.add(registration)
     session.flush()
-    return Registered(client, token, statement=statement)
+    return Registered(client, token, _first_secret(session, client), statement)
 
 
 def keep_described(
@@ -202,6 +201,13 @@ def _change(
         )
     except ValidationFailed as mistakes:
         raise in_their_words(mistakes) from None
+
+
+def _first_secret(session: Session, client: Client) -> str | None:
+    """None where it needs none, or has one."""
+    if not accounts.takes_secret(client) or accounts.secrets_of(session, client.id):
+        return None
+    return accounts.add_secret(session, client, held=None).secret
 
 
 def _renew(registration: ClientRegistration, former: str | None) -> str:

@@ -108,6 +108,8 @@ class Documents:
             raise InvalidRequest(
                 "the client's document cannot be read", audit=str(failure)
             ) from None
+        if not _is_json(fetched.headers.get("content-type", "")):
+            raise InvalidRequest("the client's document must be served as application/json")
         opened = await self._services.db.read(self_described.open_scopes)
         try:
             document = json_object(fetched.body)
@@ -120,7 +122,7 @@ class Documents:
                 raise InvalidClientMetadata("token_endpoint_auth_method must be none")
             return self_described.read(document, opened, self._known, public=True)
         except ValueError as mistake:
-            raise InvalidRequest(f"the client's document is {mistake}") from None
+            raise InvalidRequest(f"the client's document: {mistake}") from None
         except IdentityError as mistake:
             raise _unusable(mistake) from None
 
@@ -134,6 +136,13 @@ def is_document(client_id: str) -> bool:
         return False
     path = urlsplit(client_id).path
     return path not in ("", "/") and not {".", ".."} & set(path.split("/"))
+
+
+def _is_json(content_type: str) -> bool:
+    """§4: `application/json`, or what an issuer has made of it. At an address where anybody may put
+    a text, as forges show files, nobody but its host says that a text is a document."""
+    kind, _, name = content_type.partition(";")[0].strip().lower().partition("/")
+    return kind == "application" and (name == "json" or name.endswith("+json"))
 
 
 def _unusable(mistake: IdentityError) -> InvalidRequest:

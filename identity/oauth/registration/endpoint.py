@@ -262,7 +262,7 @@ async def _document(request: Request) -> dict[str, Any]:
     try:
         return json_object(body)
     except ValueError as mistake:
-        raise InvalidClientMetadata(f"the body is {mistake}") from None
+        raise InvalidClientMetadata(f"the body: {mistake}") from None
 
 
 def _check_same(session: Session, client: Client, document: Mapping[str, Any]) -> None:

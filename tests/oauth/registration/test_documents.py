@@ -140,6 +140,24 @@ async def test_what_is_no_document_is_refused(flow: Flow, site: Site, document: 
     assert page.status == 400 and "location" not in page.answer.headers
 
 
+@pytest.mark.parametrize(
+    ("media_type", "is_one"),
+    [
+        ("application/json; charset=utf-8", True), ("Application/Client+JSON", True),
+        ("text/plain", False), ("text/html", False), ("text/json", False),
+        ("application/octet-stream", False), ("image/svg+json", False), (None, False),
+    ],
+)  # fmt: skip
+async def test_a_text_that_somebody_could_put_there_is_no_document(
+    flow: Flow, site: Site, media_type: str | None, is_one: bool
+) -> None:
+    """§4: a forge shows whatever its users write, as text."""
+    site.media_type = media_type
+    page = await start(flow)
+    assert page.status == (200 if is_one else 400) and "location" not in page.answer.headers
+    assert ("sign-in" in str(page.answer.url)) is is_one
+
+
 @pytest.mark.parametrize("status", [404, 500, 302, 204])
 async def test_an_answer_that_is_none_is_asked_for_again(
     flow: Flow, site: Site, status: int

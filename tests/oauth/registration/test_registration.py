@@ -20,6 +20,7 @@ from identity.service import unused_clients
 from tests.acting import admin
 from tests.browsing import Browser, Flow
 from tests.serving import running
+from tests.signing import Signer
 from tests.transport import served
 from tests.world import Caller, World, bearer, granted, refused
 
@@ -362,6 +363,25 @@ async def test_a_token_is_replaced_and_the_former_is_good_until_the_new_one_is_u
     with world.change() as session:
         row = session.get_one(ClientRegistration, client["client_id"])
         assert (row.digest, row.former) == (digest(token), None)
+
+
+@pytest.mark.parametrize("how", ["token"])
+async def test_a_client_that_comes_to_need_a_secret_is_given_one(world: World) -> None:
+    boss, key = await admin(world), Signer()
+    by_key = {"token_endpoint_auth_method": "private_key_jwt", "jwks": key.jwks}
+    client = (await boss("POST", "/register", {**NOTES, **by_key})).json()
+    assert "client_secret" not in client
+    changed = body_of(client, token_endpoint_auth_method="client_secret_post")
+    del changed["jwks"]
+    client = (await manage(world, "PUT", client, changed)).json()
+    assert client["client_secret"].startswith("cs_") and client["client_secret_expires_at"] == 0
+    form = {"client_id": client["client_id"], "client_secret": client["client_secret"]}
+    assert (await world.api.post("/revoke", data={**form, "token": "x"})).status_code == 200
+    # One that has a secret is not given another.
+    changed = body_of(client, client_name="Notes 2")
+    del changed["client_secret_expires_at"]
+    again = (await manage(world, "PUT", client, changed)).json()
+    assert again["client_name"] == "Notes 2" and "client_secret" not in again
 
 
 async def test_a_token_opens_its_own_client_and_nothing_else(world: World) -> None:
