@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import insert
-from sqlmodel import Session, SQLModel, select
+from sqlmodel import Session, select
 
 from bench import registered
 from identity.authentication.passwords.hashing import PasswordHasher
@@ -23,6 +23,7 @@ from identity.directory.users.table import LoginName, User, UserRole
 from identity.opaque import digest, mint, new_id
 from identity.service.wiring import Services
 from identity.settings import Settings
+from identity.store import Stored
 from identity.tokens.minting import Subject
 from identity.tokens.sessions.beginning import Begun
 from identity.tokens.sessions.table import LoginSession, RefreshToken
@@ -197,7 +198,7 @@ class World:
         while True:
             yield from self._users
 
-    def insert(self, table: type[SQLModel], rows: Iterator[dict[str, Any]]) -> None:
+    def insert(self, table: type[Stored], rows: Iterator[dict[str, Any]]) -> None:
         while batch := list(islice(rows, BATCH)):
             with self._services.db.transaction() as session:
                 session.execute(insert(table), batch)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import bindparam, select
-from sqlmodel import Field, Session, SQLModel, col
+from sqlmodel import Field, Session, col
 
 from identity.authentication.mail.outbox import Outbox
 from identity.clock import utcnow
@@ -17,6 +17,7 @@ from identity.records.audit.origins import network_of
 from identity.store import (
     Statement,
     StatementBy,
+    Stored,
     UtcDateTime,
     Work,
     delete_some,
@@ -36,7 +37,7 @@ BROWSERS: Final = ("Edg", "OPR", "Firefox", "Chrome", "Safari")
 SYSTEMS: Final = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "Linux")
 
 
-class KnownDevice(SQLModel, table=True):
+class KnownDevice(Stored, table=True):
     __tablename__ = "known_device"
 
     key: str = Field(primary_key=True)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import CursorResult, update
-from sqlmodel import Field, Session, SQLModel, col, delete, select
+from sqlmodel import Field, Session, col, delete, select
 
 from identity.authentication.second_factor import forget_all
 from identity.clock import utcnow
@@ -24,7 +24,7 @@ from identity.directory.users.table import User
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.opaque import digest, mint
 from identity.records import audit
-from identity.store import UtcDateTime, delete_some
+from identity.store import Stored, UtcDateTime, delete_some
 from identity.store.moments import database_time
 from identity.tokens import lockdown
 from identity.tokens.sessions import lifecycle
@@ -40,7 +40,7 @@ NOTHING_BESIDE: Final = "the user has no password: give them a one-time password
 REMEMBERED: Final = timedelta(days=30)
 
 
-class EnrolmentLink(SQLModel, table=True):
+class EnrolmentLink(Stored, table=True):
     __tablename__ = "enrolment_link"
 
     digest: str = Field(primary_key=True)

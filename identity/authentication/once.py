@@ -9,13 +9,14 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import bindparam
-from sqlmodel import Field, Session, SQLModel, col
+from sqlmodel import Field, Session, col
 
 from identity.clock import utcnow
 from identity.store import (
     Database,
     Statement,
     StatementBy,
+    Stored,
     UtcDateTime,
     delete_some,
     insert_for,
@@ -29,7 +30,7 @@ MARGIN = timedelta(seconds=60)
 """By which clocks of processes and databases may differ: a use is remembered so much longer."""
 
 
-class UsedOnce(SQLModel, table=True):
+class UsedOnce(Stored, table=True):
     __tablename__ = "used_once"
 
     digest: str = Field(primary_key=True)

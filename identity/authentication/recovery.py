@@ -9,12 +9,12 @@ from base64 import b32encode
 from datetime import datetime
 
 from sqlalchemy import bindparam, update
-from sqlmodel import Field, Session, SQLModel, col, delete, func, select
+from sqlmodel import Field, Session, col, delete, func, select
 
 from identity.clock import utcnow
 from identity.opaque import digest
 from identity.records import audit
-from identity.store import Statement, UtcDateTime, Work, execute
+from identity.store import Statement, Stored, UtcDateTime, Work, execute
 
 HOW_MANY = 10
 OCTETS = 14
@@ -22,7 +22,7 @@ GROUP = 4
 """Characters between two hyphens."""
 
 
-class RecoveryCode(SQLModel, table=True):
+class RecoveryCode(Stored, table=True):
     __tablename__ = "recovery_code"
 
     digest: str = Field(primary_key=True)

@@ -30,7 +30,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, case, delete, false, literal, select, union_all
-from sqlmodel import Field, Session, SQLModel, col
+from sqlmodel import Field, Session, col
 
 from identity.clock import utcnow
 from identity.errors import TooManyRequests
@@ -40,6 +40,7 @@ from identity.store import (
     Database,
     Statement,
     StatementBy,
+    Stored,
     UtcDateTime,
     Work,
     delete_some,
@@ -56,7 +57,7 @@ REMEMBERED = timedelta(days=180)
 """How long an address stays known to an account that no longer logs in from it."""
 
 
-class LoginFailure(SQLModel, table=True):
+class LoginFailure(Stored, table=True):
     """A counter. `key`: digest of what is counted; after `expires_at` it counts for nothing. What
     that is stands beside it for administrators (`blocks`), but for names that are nobody's: what
     was typed there may be a password."""
@@ -81,7 +82,7 @@ class Counted(NamedTuple):
     network: str | None = None
 
 
-class KnownAddress(SQLModel, table=True):
+class KnownAddress(Stored, table=True):
     """An account has logged in from an address. `key`: digest of the two."""
 
     __tablename__ = "known_address"

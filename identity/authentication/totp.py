@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sqlalchemy import bindparam, or_, update
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, Session, col, select
 
 from identity.clock import now, utcnow
 from identity.directory.users.table import User
@@ -27,6 +27,7 @@ from identity.store import (
     BIG,
     SOME,
     Statement,
+    Stored,
     UtcDateTime,
     Work,
     execute,
@@ -45,7 +46,7 @@ TO_CONFIRM = timedelta(minutes=15)
 LONGEST_LOCK = timedelta(days=1)
 
 
-class Totp(SQLModel, table=True):
+class Totp(Stored, table=True):
     __tablename__ = "totp"
 
     user_id: str = Field(foreign_key="user_account.id", primary_key=True, ondelete="CASCADE")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from sqlmodel import SQLModel
+    from identity.store import Stored
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -20,7 +20,7 @@ def as_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
 
 
-def ordered(row: "SQLModel", **options: Any) -> dict[str, Any]:
+def ordered(row: "Stored", **options: Any) -> dict[str, Any]:
     """`row.model_dump(**options)` in the order in which the class names them: that of a row which
     was read differs from process to process."""
     dumped = row.model_dump(**options)

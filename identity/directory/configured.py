@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from identity.clock import utcnow
-from identity.store import UtcDateTime
+from identity.store import Stored, UtcDateTime
 
 
-class Configured(SQLModel, table=True):
+class Configured(Stored, table=True):
     """A row tells of the thing that was made at `made_at`; of another one of that name, made after
     it was deleted, it says nothing."""
 

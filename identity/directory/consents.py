@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import JSON, CursorResult, bindparam, delete, update
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, Session, col, select
 
 from identity.clock import utcnow
 from identity.directory.clients.registry import ClientSnapshot
@@ -21,6 +21,7 @@ from identity.store import (
     Database,
     Statement,
     StatementBy,
+    Stored,
     UtcDateTime,
     Work,
     changes,
@@ -38,7 +39,7 @@ OF_CLIENT = "consents"
 forgets all that they remember."""
 
 
-class Consent(SQLModel, table=True):
+class Consent(Stored, table=True):
     __tablename__ = "consent"
 
     user_id: str = Field(foreign_key="user_account.id", primary_key=True, ondelete="CASCADE")

@@ -10,17 +10,17 @@ from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import String
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, Session, col, select
 
 from identity.directory.clients.table import Client
 from identity.directory.users.table import User
 from identity.errors import Conflict
-from identity.store import insert_on_conflict
+from identity.store import Stored, insert_on_conflict
 
 SubjectType = Literal["user", "client"]
 
 
-class Subject(SQLModel, table=True):
+class Subject(Stored, table=True):
     __tablename__ = "subject"
 
     id: str = Field(primary_key=True)

@@ -16,15 +16,15 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from sqlalchemy import JSON, CheckConstraint, String, text
-from sqlmodel import Field, SQLModel, col
+from sqlmodel import Field, col
 
-from identity.store import UtcDateTime
+from identity.store import Stored, UtcDateTime
 
 State = Literal["next", "active", "retired", "revoked"]
 PUBLISHED: tuple[State, ...] = ("active", "next", "retired")
 
 
-class SigningKey(SQLModel, table=True):
+class SigningKey(Stored, table=True):
     __tablename__ = "signing_key"
 
     kid: str = Field(primary_key=True)
@@ -54,7 +54,7 @@ class SigningKey(SQLModel, table=True):
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
-class KeyFollower(SQLModel, table=True):
+class KeyFollower(Stored, table=True):
     """One who follows the revocations, see `keys.followers`. Times are the database's."""
 
     __tablename__ = "key_follower"

@@ -10,18 +10,18 @@ from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Field, Session, SQLModel, col, delete, select
+from sqlmodel import Field, Session, col, delete, select
 
 from identity.clock import utcnow
 from identity.errors import Unavailable
 from identity.settings import Settings
-from identity.store import Database, UtcDateTime, insert_on_conflict
+from identity.store import Database, Stored, UtcDateTime, insert_on_conflict
 
 KEPT = 8
 """Issuers that are remembered."""
 
 
-class Served(SQLModel, table=True):
+class Served(Stored, table=True):
     """The latest start under this issuer."""
 
     __tablename__ = "served"

@@ -1,4 +1,4 @@
-"""Every table of the service, for migrations: importing this fills `SQLModel.metadata`.
+"""Every table of the service, for migrations: importing this fills the metadata of `Stored`.
 
 Partial indexes are here and not beside their tables. SQLAlchemy looks up what they say in the
 dialects of both databases, and PostgreSQL's is two megabytes that a service on SQLite, which does
@@ -8,7 +8,7 @@ not import this, can do without.
 from typing import Any
 
 from sqlalchemy import Index
-from sqlmodel import SQLModel, col
+from sqlmodel import col
 
 from identity.authentication.devices import KnownDevice
 from identity.authentication.enrolment import EnrolmentLink
@@ -32,6 +32,7 @@ from identity.keys import table as keys
 from identity.records.audit import AuditArchive, AuditEvent, AuditHead
 from identity.service.demonstration.table import Demonstration
 from identity.service.served import Served
+from identity.store import Stored
 from identity.store.table import Change
 from identity.tokens import table as tokens
 from identity.tokens.codes import AuthorizationCode
@@ -131,4 +132,4 @@ _partial("ix_logout_notice_due", LogoutNotice.due_at, where=_waits)
 _unsent = col(OutgoingMail.sent_at).is_(None) & col(OutgoingMail.given_up_at).is_(None)
 _partial("ix_mail_outbox_due", OutgoingMail.due_at, where=_unsent)
 
-metadata = SQLModel.metadata
+metadata = Stored.metadata

@@ -26,7 +26,7 @@ from identity.store.statements import (
     select_of,
     value_of,
 )
-from identity.store.types import BIG, UtcDateTime
+from identity.store.types import BIG, Stored, UtcDateTime
 
 __all__ = [
     "BIG",
@@ -34,6 +34,7 @@ __all__ = [
     "Database",
     "Statement",
     "StatementBy",
+    "Stored",
     "UtcDateTime",
     "Work",
     "delete_some",

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, cast
 
 from sqlalchemy import ColumnElement, CursorResult, Row, Table, inspect, update
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, Session, col, select
 
 from identity.clock import utcnow
 from identity.store.moments import database_time
 from identity.store.rows import delete_some
-from identity.store.types import UtcDateTime
+from identity.store.types import Stored, UtcDateTime
 
 LEASE = timedelta(seconds=30)
 """Longer than anybody takes to be told."""
@@ -27,7 +27,7 @@ KEPT = timedelta(days=7)
 """How long administrators see what was given up."""
 
 
-class Leased(SQLModel):
+class Leased(Stored):
     """Columns of a table whose rows wait so; it has one primary key."""
 
     noted_at: datetime = Field(sa_type=UtcDateTime)

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, literal_column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import UserDefinedType
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from identity.store.types import BIG, UtcDateTime
+from identity.store.types import BIG, Stored, UtcDateTime
 
 
 class _Random(ColumnElement[int]):
@@ -27,12 +27,12 @@ def _on_postgresql(element: _Random, compiler: Any, **options: Any) -> str:
     return "floor(random() * 4611686018427387904)::bigint"
 
 
-class Change(SQLModel, table=True):
+class Change(Stored, table=True):
     """On PostgreSQL there is one column more: `xid`, the transaction that wrote the row. The
     database fills in that and `nonce`, for writers that do not know of them too."""
 
     __tablename__ = "change"
-    __table_args__ = {"sqlite_autoincrement": True}
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     kind: str

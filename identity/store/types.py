@@ -1,22 +1,33 @@
-"""Column types that mean the same on both databases."""
+"""What tables are made of: what all of them are, and column types that mean the same on both
+databases."""
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData
+from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import SQLModel
 
 # Names by rule, so that a migration can name what it drops, on both databases.
-SQLModel.metadata.naming_convention = {
+_NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "ck": "ck_%(table_name)s_%(constraint_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
-# A row is never validated by its table: only what prints one (`cli.printing`) needs what pydantic
-# would build for each table at every start.
-SQLModel.model_config["defer_build"] = True
+
+
+class Stored(SQLModel, registry=registry(metadata=MetaData(naming_convention=_NAMES))):
+    """A row of a table of ours. A sibling's own tables, which may have the same names, are in
+    SQLModel's metadata; ours may be in the same process, in its tests (`identity.testing`).
+
+    A row is never validated by its table: only what prints one (`cli.printing`) needs what pydantic
+    would build for each table at every start.
+    """
+
+    model_config = {"defer_build": True}
+
 
 BIG = BigInteger().with_variant(Integer, "sqlite")
 """A 64-bit integer; SQLite's own are that, and only so named do they number rows."""

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import JSON, bindparam, insert, literal, update
-from sqlmodel import Field, Session, SQLModel, col
+from sqlmodel import Field, Session, col
 
 from identity.clock import utcnow
 from identity.directory.clients.table import Client
@@ -23,6 +23,7 @@ from identity.store import (
     Database,
     Statement,
     StatementBy,
+    Stored,
     UtcDateTime,
     Work,
     delete_some,
@@ -45,7 +46,7 @@ KEPT = timedelta(days=1)
 _JSON_OR_NULL: Any = JSON(none_as_null=True)
 
 
-class AuthorizationCode(SQLModel, table=True):
+class AuthorizationCode(Stored, table=True):
     __tablename__ = "authorization_code"
 
     digest: str = Field(primary_key=True)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import bindparam, exists, insert, select
-from sqlmodel import Field, Session, SQLModel, col
+from sqlmodel import Field, Session, col
 
 from identity.clock import utcnow
 from identity.directory.clients.table import Client
@@ -18,6 +18,7 @@ from identity.store import (
     BIG,
     Database,
     Statement,
+    Stored,
     UtcDateTime,
     Work,
     changes,
@@ -31,7 +32,7 @@ from identity.tokens.sessions.table import LoginSession
 from identity.tokens.table import RevokedToken
 
 
-class ExchangedToken(SQLModel, table=True):
+class ExchangedToken(Stored, table=True):
     __tablename__ = "exchanged_token"
 
     jti: str = Field(primary_key=True)

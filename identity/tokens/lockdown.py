@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import literal, update
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, Session, col, select
 
 from identity.clock import utcnow
 from identity.directory.access.granting import LOCKDOWN
@@ -23,6 +23,7 @@ from identity.records.audit import origin
 from identity.store import (
     Database,
     Statement,
+    Stored,
     UtcDateTime,
     Work,
     changes,
@@ -38,7 +39,7 @@ ONE: Final = 1
 ANY_LEVEL: Final = "phr"
 
 
-class Lockdown(SQLModel, table=True):
+class Lockdown(Stored, table=True):
     """The one row. None of it says anything while it is not active."""
 
     __tablename__ = "lockdown"

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import JSON, Index, bindparam, delete, func, insert, literal, select, update
-from sqlmodel import Field, Session, SQLModel, col
+from sqlmodel import Field, Session, col
 
 from identity.clock import utcnow
 from identity.directory.clients.table import Client
@@ -21,6 +21,7 @@ from identity.store import (
     Database,
     Statement,
     StatementBy,
+    Stored,
     UtcDateTime,
     Work,
     delete_some,
@@ -46,7 +47,7 @@ EACH = 30
 are described at an address of their own, whatever that is: there is no end to them."""
 
 
-class PushedRequest(SQLModel, table=True):
+class PushedRequest(Stored, table=True):
     __tablename__ = "pushed_request"
     __table_args__ = (Index("ix_pushed_request_client", "client_id", "expires_at"),)
 

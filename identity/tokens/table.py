@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from identity.clock import utcnow
-from identity.store import BIG, UtcDateTime
+from identity.store import BIG, Stored, UtcDateTime
 
 
-class RevokedToken(SQLModel, table=True):
+class RevokedToken(Stored, table=True):
     __tablename__ = "revoked_token"
 
     jti: str = Field(primary_key=True)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlmodel import SQLModel, func, select
+from sqlmodel import func, select
 
 from identity import clock
 from identity.authentication.throttle import (
@@ -18,7 +18,7 @@ from identity.authentication.throttle import (
 )
 from identity.errors import TooManyRequests
 from identity.settings import Settings, ThrottleSettings
-from identity.store import Database
+from identity.store import Database, Stored
 
 LIMIT = 3
 TOTAL = LIMIT * 10
@@ -34,8 +34,8 @@ def throttle() -> Throttle:
 @pytest.fixture
 async def db(empty_database_url: str) -> AsyncIterator[Database]:
     db = Database(Settings.of(database_url=empty_database_url))
-    tables = [SQLModel.metadata.tables[t.__tablename__] for t in (LoginFailure, KnownAddress)]
-    SQLModel.metadata.create_all(db.engine, tables=tables)
+    tables = [Stored.metadata.tables[t.__tablename__] for t in (LoginFailure, KnownAddress)]
+    Stored.metadata.create_all(db.engine, tables=tables)
     yield db
     await db.aclose()
 

@@ -78,8 +78,8 @@ def ask_as_siblings_do(url: str, secret: str) -> None:
 
 def test_no_table_has_a_validator_before_somebody_asks_for_one() -> None:
     script = (
-        "from identity.service.tables import metadata; from sqlmodel import SQLModel\n"
-        "tables = [each.class_ for each in SQLModel._sa_registry.mappers]\n"
+        "from identity.service.tables import metadata; from identity.store import Stored\n"
+        "tables = [each.class_ for each in Stored._sa_registry.mappers]\n"
         "assert {each.__tablename__ for each in tables} == set(metadata.tables)\n"
         "print(*[each.__name__ for each in tables if each.__pydantic_complete__])\n"
         "for each in tables: each.model_json_schema()\n"

@@ -14,18 +14,17 @@ from typing import Any
 import psycopg
 from sqlalchemy import ARRAY, JSON, Column, DateTime, Integer, create_engine, event, text
 from sqlalchemy.types import TypeDecorator, TypeEngine
-from sqlmodel import SQLModel
 
 from identity.clock import utcnow
 from identity.settings import Settings
-from identity.store import migrating
+from identity.store import Stored, migrating
 from identity.store.statements import STATEMENTS, Statement
 
 XID = "ALTER TABLE change ADD COLUMN xid xid8 NOT NULL DEFAULT pg_current_xact_id()"
 
 
 def rename(column: Column[Any], table: Any) -> None:
-    if getattr(table, "metadata", None) is SQLModel.metadata:
+    if getattr(table, "metadata", None) is Stored.metadata:
         column.key, column.name = column.key, f"{column.name}_renamed"
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import bindparam, literal, select
-from sqlmodel import Field, SQLModel, col
+from sqlmodel import Field, col
 
 from identity.directory.access.table import Role
 from identity.service.tables import metadata
-from identity.store import Database, Statement, insert_of, moment, select_of
+from identity.store import Database, Statement, Stored, insert_of, moment, select_of
 from identity.store.statements import STATEMENTS
 from tests.databases import ROOT
 
@@ -200,7 +200,7 @@ async def test_a_parameter_that_is_missing_is_an_error(asked: Database, made: No
 def test_a_value_that_python_would_make_once_for_all_is_refused(made: None) -> None:
     """A default of the model would be computed for each execution, which nobody does here."""
 
-    class Note(SQLModel, table=True):
+    class Note(Stored, table=True):
         id: str = Field(primary_key=True)
         number: int = Field(sa_column_kwargs={"default": lambda: 7})
 
@@ -209,7 +209,7 @@ def test_a_value_that_python_would_make_once_for_all_is_refused(made: None) -> N
         with pytest.raises(TypeError, match="number"):
             _ = statement.sqlite
     finally:
-        SQLModel.metadata.remove(Note.__table__)  # type: ignore[attr-defined]
+        Stored.metadata.remove(Note.__table__)  # type: ignore[attr-defined]
 
 
 def test_it_is_put_together_once_for_each_dialect(made: None) -> None:

@@ -92,6 +92,22 @@ def test_the_real_service(identity_service):
         assert verifier.verify(identity_service.token("alice"), "orders:read").username == "alice"
 """
 
+OWN_TABLES = """
+from sqlmodel import Field, SQLModel
+
+
+class Client(SQLModel, table=True):
+    id: int = Field(primary_key=True)
+
+
+def test_tables_of_this_service(identity_service):
+    class Session(SQLModel, table=True):
+        id: int = Field(primary_key=True)
+
+    assert {*SQLModel.metadata.tables} == {"client", "session"}
+    assert Session.__pydantic_complete__
+"""
+
 FORMER_NAME = """
 import pytest
 
@@ -139,6 +155,11 @@ def test_a_siblings_suite_needs_no_network_and_no_server(tmp_path: Path) -> None
 
 def test_the_real_service_is_a_fixture_away(tmp_path: Path) -> None:
     ran = pytest_run(tmp_path, SERVICE)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_real_service_leaves_tables_of_the_same_names_alone(tmp_path: Path) -> None:
+    ran = pytest_run(tmp_path, OWN_TABLES)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

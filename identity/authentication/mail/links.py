@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import CursorResult, bindparam, update
-from sqlmodel import Field, Session, SQLModel, col, delete, select
+from sqlmodel import Field, Session, col, delete, select
 
 from identity.authentication.mail.kinds import PURPOSES, RESET, UNDO, Purpose
 from identity.clock import utcnow
@@ -24,6 +24,7 @@ from identity.keys.master import MasterKey
 from identity.opaque import digest, mint
 from identity.store import (
     Statement,
+    Stored,
     UtcDateTime,
     Work,
     delete_some,
@@ -41,7 +42,7 @@ REMEMBERED: Final = timedelta(days=30)
 """How long one that is good no longer is known, so that its page can offer another."""
 
 
-class MailLink(SQLModel, table=True):
+class MailLink(Stored, table=True):
     __tablename__ = "mail_link"
 
     digest: str = Field(primary_key=True)

@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from identity.clock import utcnow
 from identity.opaque import new_id
-from identity.store import BIG, UtcDateTime
+from identity.store import BIG, Stored, UtcDateTime
 
 
-class Passkey(SQLModel, table=True):
+class Passkey(Stored, table=True):
     __tablename__ = "passkey"
 
     id: str = Field(default_factory=new_id, primary_key=True)

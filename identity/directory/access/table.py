@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from sqlalchemy import false
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from identity.clock import utcnow
-from identity.store import UtcDateTime
+from identity.store import Stored, UtcDateTime
 
 RESOURCE = (
     r"[A-Za-z][A-Za-z0-9+.-]*:(//)?[A-Za-z0-9._~:@!$&'()*+,;=%\[\]-]"
@@ -15,7 +15,7 @@ RESOURCE = (
 """A resource indicator: an absolute URI without a fragment (RFC 8707 §2, RFC 3986 §4.3)."""
 
 
-class Scope(SQLModel, table=True):
+class Scope(Stored, table=True):
     __tablename__ = "scope"
 
     name: str = Field(primary_key=True)
@@ -30,7 +30,7 @@ class Scope(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
 
 
-class Role(SQLModel, table=True):
+class Role(Stored, table=True):
     __tablename__ = "role"
 
     name: str = Field(primary_key=True)
@@ -43,7 +43,7 @@ class Role(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
 
 
-class RoleScope(SQLModel, table=True):
+class RoleScope(Stored, table=True):
     __tablename__ = "role_scope"
 
     role: str = Field(foreign_key="role.name", primary_key=True, ondelete="CASCADE")

@@ -2,16 +2,16 @@
 
 from datetime import datetime
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from identity.clock import utcnow
 from identity.opaque import new_id
-from identity.store import UtcDateTime
+from identity.store import Stored, UtcDateTime
 
 ONE = 1
 
 
-class Branding(SQLModel, table=True):
+class Branding(Stored, table=True):
     """The one row. What is not set is as the pages come."""
 
     __tablename__ = "branding"
@@ -29,7 +29,7 @@ class Branding(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
 
 
-class Logo(SQLModel, table=True):
+class Logo(Stored, table=True):
     """A picture that this service has drawn anew (`logos`)."""
 
     __tablename__ = "logo"

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import JSON, Index, String, false
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from identity.clock import utcnow
 from identity.opaque import new_id
-from identity.store import UtcDateTime
+from identity.store import Stored, UtcDateTime
 
 ClientType = Literal["confidential", "public"]
 Status = Literal["active", "disabled"]
@@ -17,7 +17,7 @@ FIRST_PARTY = "first-party"
 _JSON_OR_NULL: Any = JSON(none_as_null=True)
 
 
-class Client(SQLModel, table=True):
+class Client(Stored, table=True):
     __tablename__ = "client"
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -47,7 +47,7 @@ class Client(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
 
 
-class ClientSecret(SQLModel, table=True):
+class ClientSecret(Stored, table=True):
     __tablename__ = "client_secret"
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -59,7 +59,7 @@ class ClientSecret(SQLModel, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
-class ClientRegistration(SQLModel, table=True):
+class ClientRegistration(Stored, table=True):
     __tablename__ = "client_registration"
     __table_args__ = (Index("ix_client_registration_network", "network", "created_at"),)
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, delete
-from sqlmodel import Field, Session, SQLModel, col
+from sqlmodel import Field, Session, col
 
 from identity.clock import utcnow
 from identity.directory.hashes.recognising import specimen
@@ -20,6 +20,7 @@ from identity.store import (
     Database,
     Statement,
     StatementBy,
+    Stored,
     UtcDateTime,
     Work,
     changes,
@@ -39,7 +40,7 @@ COUNTED = ""
 """The row that says when all were counted."""
 
 
-class PasswordKind(SQLModel, table=True):
+class PasswordKind(Stored, table=True):
     """`specimen`: a hash of this kind, salt and digest zeroed (`recognising.specimen`)."""
 
     __tablename__ = "password_kind"

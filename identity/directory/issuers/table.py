@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import JSON, String, false
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from identity.clock import utcnow
 from identity.opaque import new_id
-from identity.store import UtcDateTime
+from identity.store import Stored, UtcDateTime
 
 Status = Literal["active", "disabled"]
 UserMatch = Literal["none", "id", "username", "email"]
@@ -17,7 +17,7 @@ UserMatch = Literal["none", "id", "username", "email"]
 _JSON_OR_NULL: Any = JSON(none_as_null=True)
 
 
-class TrustedIssuer(SQLModel, table=True):
+class TrustedIssuer(Stored, table=True):
     __tablename__ = "trusted_issuer"
 
     id: str = Field(default_factory=new_id, primary_key=True)

@@ -4,18 +4,18 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import JSON, String, false, true
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from identity.clock import utcnow
 from identity.opaque import new_id
-from identity.store import UtcDateTime
+from identity.store import Stored, UtcDateTime
 
 Status = Literal["active", "disabled"]
 
 _OBJECT_OR_NULL: Any = JSON(none_as_null=True)
 
 
-class User(SQLModel, table=True):
+class User(Stored, table=True):
     __tablename__ = "user_account"  # "user" is a reserved word in PostgreSQL
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -56,7 +56,7 @@ class User(SQLModel, table=True):
     last_login_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
-class LoginName(SQLModel, table=True):
+class LoginName(Stored, table=True):
     """What can be typed to log in: a username, or an e-mail address in lower case. One table for
     both, so that no one's username can be another's e-mail address."""
 
@@ -66,7 +66,7 @@ class LoginName(SQLModel, table=True):
     user_id: str = Field(foreign_key="user_account.id", ondelete="CASCADE", index=True)
 
 
-class UserRole(SQLModel, table=True):
+class UserRole(Stored, table=True):
     __tablename__ = "user_role"
 
     user_id: str = Field(foreign_key="user_account.id", primary_key=True, ondelete="CASCADE")

@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from identity.store import BIG, UtcDateTime
+from identity.store import BIG, Stored, UtcDateTime
 
 
-class AuditEvent(SQLModel, table=True):
+class AuditEvent(Stored, table=True):
     __tablename__ = "audit_event"
     __table_args__ = (
         Index("ix_audit_event_event_at", "event", "at", "outcome"),
@@ -40,7 +40,7 @@ class AuditEvent(SQLModel, table=True):
     digest: str | None = None
 
 
-class AuditHead(SQLModel, table=True):
+class AuditHead(Stored, table=True):
     """The end of the chain, signed. One row."""
 
     __tablename__ = "audit_head"
@@ -52,7 +52,7 @@ class AuditHead(SQLModel, table=True):
     at: datetime = Field(sa_type=UtcDateTime)
 
 
-class AuditArchive(SQLModel, table=True):
+class AuditArchive(Stored, table=True):
     """A stretch of the chain that is in a file and no longer here."""
 
     __tablename__ = "audit_archive"

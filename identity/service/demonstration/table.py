@@ -2,13 +2,15 @@
 
 from typing import Literal
 
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, Session, col, select
+
+from identity.store import Stored
 
 Kind = Literal["itself", "at", "user", "client", "role", "scope"]
 """`at`: when all of it had been made, in ISO 8601. What bears the same name since is not of it."""
 
 
-class Demonstration(SQLModel, table=True):
+class Demonstration(Stored, table=True):
     __tablename__ = "demonstration"
 
     kind: str = Field(primary_key=True)

@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import JSON
-from sqlmodel import Field, Session, SQLModel, col
+from sqlmodel import Field, Session, col
 
 from identity.clock import utcnow
-from identity.store import UtcDateTime, delete_some
+from identity.store import Stored, UtcDateTime, delete_some
 
 PREFIX: Final = "dc"
 LIFE: Final = timedelta(minutes=10)
@@ -20,7 +20,7 @@ LONGEST_PAUSE: Final = 60
 _JSON_OR_NULL: Any = JSON(none_as_null=True)
 
 
-class DeviceAuthorization(SQLModel, table=True):
+class DeviceAuthorization(Stored, table=True):
     """Nobody is known when it is made; it waits until somebody has allowed or declined it."""
 
     __tablename__ = "device_authorization"

@@ -9,17 +9,17 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import JSON, Index, String
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from identity.clock import utcnow
 from identity.opaque import new_id
-from identity.store import BIG, UtcDateTime
+from identity.store import BIG, Stored, UtcDateTime
 
 Spent = Literal["rotated", "superseded"]
 _JSON_OR_NULL: Any = JSON(none_as_null=True)
 
 
-class BrowserSession(SQLModel, table=True):
+class BrowserSession(Stored, table=True):
     __tablename__ = "browser_session"
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -40,7 +40,7 @@ class BrowserSession(SQLModel, table=True):
     user_agent: str | None = None
 
 
-class LoginSession(SQLModel, table=True):
+class LoginSession(Stored, table=True):
     __tablename__ = "session"
     __table_args__ = (Index("ix_session_user", "user_id", "ended_at"),)
 
@@ -79,7 +79,7 @@ class LoginSession(SQLModel, table=True):
         return self.browser_session_id is not None
 
 
-class Family(SQLModel, table=True):
+class Family(Stored, table=True):
     """What one code granted: of several, each has its own scope and audience."""
 
     __tablename__ = "refresh_family"
@@ -101,7 +101,7 @@ class Family(SQLModel, table=True):
     """What the code's redemption proved to hold, as a session's."""
 
 
-class RefreshToken(SQLModel, table=True):
+class RefreshToken(Stored, table=True):
     __tablename__ = "refresh_token"
 
     digest: str = Field(primary_key=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from identity.store import BIG, UtcDateTime
+from identity.store import BIG, Stored, UtcDateTime
 
 CAPACITY = 2**20
 """Bits of a list."""
@@ -17,7 +17,7 @@ BLOCK = 256
 """Bits that are reserved together."""
 
 
-class StatusBlock(SQLModel, table=True):
+class StatusBlock(Stored, table=True):
     """`BLOCK` places of a list, reserved by one process for the tokens it is going to issue.
 
     Never deleted before its whole list: no place is given away twice.
@@ -38,7 +38,7 @@ class StatusBlock(SQLModel, table=True):
     """When the last token with a place here has expired."""
 
 
-class RevokedPlace(SQLModel, table=True):
+class RevokedPlace(Stored, table=True):
     """The place of an access token that ended with something else. Written together with that
     end, for a session may be gone with its user before anybody asks for the list."""
 
