@@ -4,15 +4,16 @@ A counter's key is a digest. What it counts stands beside it since this was buil
 the user whom the name typed belongs to. What was typed is not kept: it may be a password.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import delete, func, literal, null, union_all
+from sqlalchemy import delete, func, literal, null, select, union_all
 from sqlmodel import Session, col
 
 from identity.authentication import totp
-from identity.authentication.throttle import LoginFailure
+from identity.authentication.throttle import TOTAL_FACTOR, LoginFailure, account_key, key_of
 from identity.authentication.totp import Totp
 from identity.clock import utcnow
 from identity.directory.access.authority import Held
@@ -20,6 +21,7 @@ from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.errors import NotFound
 from identity.records import audit
+from identity.records.audit.origins import network_of
 from identity.store import select_of
 
 Kind = Literal["pair", "account", "address", "user_code", "second_factor"]
@@ -121,3 +123,39 @@ def _blocks() -> tuple[Any, Any]:
     c = found.c
     query = select_of(c.id, c.kind, c.user_id, User.username, c.address, c.failures, c.until)
     return query.join_from(found, User, col(User.id) == c.user_id, isouter=True), c
+
+
+# --- Of one account, by its names -----------------------------------------------------------
+
+
+def locks_of(
+    session: Session, names: Iterable[str], addresses: Iterable[str | None], limit: int
+) -> list[tuple[str | None, datetime]]:
+    """What is locked of an account with these login names: (address, until), None for the account
+    as a whole. Found by their keys, for which the addresses must be known."""
+    keys = _keys(names, addresses)
+    running = select(LoginFailure).where(
+        col(LoginFailure.key).in_(keys), col(LoginFailure.expires_at) > utcnow()
+    )
+    return [
+        (keys[row.key], row.expires_at)
+        for row in session.scalars(running)
+        if row.count >= (limit if keys[row.key] else limit * TOTAL_FACTOR)
+    ]
+
+
+def unlock(session: Session, names: Iterable[str], addresses: Iterable[str | None]) -> int:
+    """Forget what failed for this account, at these addresses and in total; how many counters.
+    What an address has failed in total concerns others too, and stays."""
+    keys = list(_keys(names, addresses))
+    return session.execute(delete(LoginFailure).where(col(LoginFailure.key).in_(keys))).rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def _keys(names: Iterable[str], addresses: Iterable[str | None]) -> dict[str, str | None]:
+    """Counter → its address."""
+    typed = [account_key(name) for name in names]
+    places = {network_of(address): address for address in addresses}
+    keys: dict[str, str | None] = {key_of("account", name): None for name in typed}
+    for name in typed:
+        keys |= {key_of("pair", name, place): place for place in places}
+    return keys

@@ -23,7 +23,7 @@ Other processes can exceed a limit by the number of their hashing threads, no mo
 import hashlib
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Lock
@@ -172,8 +172,8 @@ class Attempt:
         name, place = account_key(account), network_of(address)
         self._throttle = throttle
         self._place = place
-        self._pair = _key("pair", name, place)
-        self._totals = {"account": _key("account", name), "address": _key("address", place)}
+        self._pair = key_of("pair", name, place)
+        self._totals = {"account": key_of("account", name), "address": key_of("address", place)}
         self._left: dict[str, int] = {}
         self._known_before: dict[str, int] = {}
         self.wrong = False
@@ -288,46 +288,11 @@ def _refusal(locked_until: datetime, what: str) -> TooManyRequests:
     return TooManyRequests(seconds, audit=f"too many failed logins by {what}")
 
 
-def _key(*parts: str) -> str:
+def key_of(*parts: str) -> str:
+    """A counter's key: its kind, and what it counts."""
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def account_key(name: str) -> str:
     """One counter for all spellings that might reach one account."""
     return unicodedata.normalize("NFKC", name).strip().casefold()
-
-
-# --- For administrators ---------------------------------------------------------------------
-
-
-def locks_of(
-    session: Session, names: Iterable[str], addresses: Iterable[str | None], limit: int
-) -> list[tuple[str | None, datetime]]:
-    """What is locked of an account with these login names: (address, until), None for the account
-    as a whole. Counters do not say whose they are, so the addresses must be known."""
-    keys = _keys(names, addresses)
-    running = select(LoginFailure).where(
-        col(LoginFailure.key).in_(keys), col(LoginFailure.expires_at) > utcnow()
-    )
-    return [
-        (keys[row.key], row.expires_at)
-        for row in session.scalars(running)
-        if row.count >= (limit if keys[row.key] else limit * TOTAL_FACTOR)
-    ]
-
-
-def unlock(session: Session, names: Iterable[str], addresses: Iterable[str | None]) -> int:
-    """Forget what failed for this account, at these addresses and in total; how many counters.
-    What an address has failed in total concerns others too, and stays."""
-    keys = list(_keys(names, addresses))
-    return session.execute(delete(LoginFailure).where(col(LoginFailure.key).in_(keys))).rowcount  # type: ignore[attr-defined, no-any-return]
-
-
-def _keys(names: Iterable[str], addresses: Iterable[str | None]) -> dict[str, str | None]:
-    """Counter → its address."""
-    accounts = [account_key(name) for name in names]
-    places = {network_of(address): address for address in addresses}
-    keys: dict[str, str | None] = {_key("account", name): None for name in accounts}
-    for name in accounts:
-        keys |= {_key("pair", name, place): place for place in places}
-    return keys

@@ -32,11 +32,11 @@ def unlock(user: UserName) -> None:
 
 def state_of(operation: Operation, session: "Session", user: "User") -> dict[str, Any]:
     """Beside what the API shows: password, lockout, last failure, live sessions."""
-    from identity.authentication import throttle
+    from identity.authentication import blocks
     from identity.tokens.sessions.lifecycle import live_of
 
     limit = operation.settings.throttle.login_max_failures
-    locks = throttle.locks_of(session, _names(user), failing_from(operation, session, user), limit)
+    locks = blocks.locks_of(session, _names(user), failing_from(operation, session, user), limit)
     return {
         "password": _password_state(user),
         "locked": [{"address": address, "until": until} for address, until in locks],
@@ -62,11 +62,11 @@ def _password_state(user: "User") -> str:
 
 def _unlock(operation: Operation, session: "Session", user: "User") -> int:
     """Let the user try again at once; how many counters were forgotten."""
-    from identity.authentication import throttle, totp
+    from identity.authentication import blocks, totp
     from identity.records import audit
 
     totp.forgive(session, user.id)
-    count = throttle.unlock(session, _names(user), failing_from(operation, session, user))
+    count = blocks.unlock(session, _names(user), failing_from(operation, session, user))
     audit.record(session, "user.unlocked", subject=user.id, counters=count)
     return count
 

@@ -9,13 +9,8 @@ import pytest
 from sqlmodel import func, select
 
 from identity import clock
-from identity.authentication.throttle import (
-    KnownAddress,
-    LoginFailure,
-    Throttle,
-    locks_of,
-    unlock,
-)
+from identity.authentication.blocks import locks_of, unlock
+from identity.authentication.throttle import KnownAddress, LoginFailure, Throttle
 from identity.errors import TooManyRequests
 from identity.settings import Settings, ThrottleSettings
 from identity.store import Database, Stored
