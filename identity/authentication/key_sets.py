@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 from identity.authentication.foreign import Refused
 from identity.clock import now
 from identity.http.fetching import Fetched, Fetcher, FetchFailed
-from identity.verifier.gate.algorithms import ALGORITHMS, Verify, thumbprint
+from identity.verifier.gate.algorithms import ALGORITHMS, Verify
 from identity.verifier.gate.encoding import json_object
+from identity.verifier.gate.jwk import thumbprint
 
 ACCEPT: Final = "application/jwk-set+json, application/json"
 METADATA: Final = "/.well-known/openid-configuration"

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
 from identity.keys.master import MasterKey
 from identity.keys.table import SigningKey
 from identity.settings import SettingsError
-from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey, thumbprint
+from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey
+from identity.verifier.gate.jwk import thumbprint
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from functools import cache
 from typing import Any
 
 from identity.verifier import Gate, VerificationKey
-from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey, thumbprint
+from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey
+from identity.verifier.gate.jwk import thumbprint
 from tests.verifier.forger import Forger
 
 ISSUER = "https://identity.example"

@@ -73,7 +73,8 @@ def _is_certified(key: dict[str, Any]) -> bool:
     """RFC 7517 §4.7."""
     from cryptography import x509  # only who brings certificates needs it
 
-    from identity.verifier.gate.algorithms import ALGORITHMS, thumbprint
+    from identity.verifier.gate.algorithms import ALGORITHMS
+    from identity.verifier.gate.jwk import thumbprint
 
     chain = key["x5c"]
     try:

@@ -7,8 +7,6 @@ python-jose and joserfc are the oracles of the tests.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -21,12 +19,19 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
-from identity.verifier.gate.encoding import b64url_decode, b64url_encode
+from identity.verifier.gate.encoding import b64url_encode
+from identity.verifier.gate.jwk import (
+    PRIVATE_MEMBERS,
+    Jwk,
+    base64url_uint,
+    expect,
+    octets_of,
+    thumbprint,
+)
 from identity.verifier.roca import is_roca
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
-Jwk = Mapping[str, Any]
 
 RSA_BITS: Final = 3072
 """Modulus of a key that we generate; keys brought along may have 2048 to 8192."""
@@ -46,7 +51,6 @@ _HALF: Final = 32
 """Octets of each of the two integers in an ECDSA signature."""
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of P-256's base point (FIPS 186-4 §D.1.2.3)."""
-_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
 class Algorithm(ABC):
@@ -120,7 +124,7 @@ class Algorithm(ABC):
         operations = jwk.get("key_ops", ["verify"])
         if not isinstance(operations, list) or "verify" not in operations:
             raise ValueError("JWK is not for verifying")
-        if not _PRIVATE_MEMBERS.isdisjoint(jwk):
+        if not PRIVATE_MEMBERS.isdisjoint(jwk):
             raise ValueError("JWK is a private or secret key")
         return self._public_key(jwk)
 
@@ -147,8 +151,8 @@ class ECDSA(Algorithm):
         }
 
     def _public_key(self, jwk: Jwk) -> PublicKey:
-        _expect(jwk, kty="EC", crv="P-256")
-        x, y = (int.from_bytes(_octets(jwk, name, 32), "big") for name in ("x", "y"))
+        expect(jwk, kty="EC", crv="P-256")
+        x, y = (int.from_bytes(octets_of(jwk, name, 32), "big") for name in ("x", "y"))
         return ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
 
     def _sign(self, key: ec.EllipticCurvePrivateKey) -> Sign:
@@ -206,11 +210,11 @@ class RSA(Algorithm):
 
     def _members(self, key: rsa.RSAPublicKey) -> dict[str, str]:
         numbers = key.public_numbers()
-        return {"kty": "RSA", "n": _integer(numbers.n), "e": _integer(numbers.e)}
+        return {"kty": "RSA", "n": base64url_uint(numbers.n), "e": base64url_uint(numbers.e)}
 
     def _public_key(self, jwk: Jwk) -> PublicKey:
-        _expect(jwk, kty="RSA")
-        n, e = _octets(jwk, "n"), _octets(jwk, "e")
+        expect(jwk, kty="RSA")
+        n, e = octets_of(jwk, "n"), octets_of(jwk, "e")
         if n[0] == 0 or e[0] == 0:
             raise ValueError("JWK has an integer with leading zeros")
         return rsa.RSAPublicNumbers(int.from_bytes(e, "big"), int.from_bytes(n, "big")).public_key()
@@ -256,8 +260,8 @@ class EdDSA(Algorithm):
         }
 
     def _public_key(self, jwk: Jwk) -> PublicKey:
-        _expect(jwk, kty="OKP", crv="Ed25519")
-        return ed25519.Ed25519PublicKey.from_public_bytes(_octets(jwk, "x", 32))
+        expect(jwk, kty="OKP", crv="Ed25519")
+        return ed25519.Ed25519PublicKey.from_public_bytes(octets_of(jwk, "x", 32))
 
     def _sign(self, key: ed25519.Ed25519PrivateKey) -> Sign:
         return key.sign
@@ -285,40 +289,6 @@ ALGORITHMS: Final[dict[str, Algorithm]] = {
     )
 }
 
-_THUMBPRINT_MEMBERS: Final = {
-    "EC": ("crv", "kty", "x", "y"),
-    "RSA": ("e", "kty", "n"),
-    "OKP": ("crv", "kty", "x"),
-}
-
-
-def thumbprint(jwk: Jwk) -> str:
-    """RFC 7638 with SHA-256, 43 base64url characters. Used as `kid`."""
-    members = {name: jwk[name] for name in _THUMBPRINT_MEMBERS[jwk["kty"]]}
-    canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
-    return b64url_encode(hashlib.sha256(canonical).digest()).decode()
-
 
 def _public_half(key: Any) -> Any:
     return key.public_key() if isinstance(key, PrivateKey) else key
-
-
-def _integer(number: int) -> str:
-    """Base64urlUInt (RFC 7518 §2): the fewest octets."""
-    return b64url_encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).decode()
-
-
-def _expect(jwk: Jwk, **members: str) -> None:
-    for name, value in members.items():
-        if jwk.get(name) != value:
-            raise ValueError(f"JWK member {name} is not {value}")
-
-
-def _octets(jwk: Jwk, name: str, length: int | None = None) -> bytes:
-    value = jwk.get(name)
-    if not isinstance(value, str) or not value.isascii():
-        raise ValueError(f"JWK member {name} is not base64url")
-    octets = b64url_decode(value.encode())
-    if not octets or (length is not None and len(octets) != length):
-        raise ValueError(f"JWK member {name} has the wrong length")
-    return octets

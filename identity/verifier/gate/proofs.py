@@ -17,9 +17,10 @@ from collections.abc import Callable, Collection
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from identity.verifier.gate.algorithms import ALGORITHMS, Verify, thumbprint
+from identity.verifier.gate.algorithms import ALGORITHMS, Verify
 from identity.verifier.gate.encoding import b64url_decode, b64url_encode, json_object
 from identity.verifier.gate.gate import Refused
+from identity.verifier.gate.jwk import thumbprint
 from identity.verifier.gate.rules import BAD_SIGNATURE, LAST_SECOND, MAX_TOKEN_BYTES
 
 WINDOW: Final = 60.0

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
-from identity.verifier.gate.algorithms import ALGORITHMS, thumbprint
+from identity.verifier.gate.algorithms import ALGORITHMS
 from identity.verifier.gate.encoding import b64url_encode
+from identity.verifier.gate.jwk import thumbprint
 
 
 class ProofKey:

@@ -18,7 +18,8 @@ from joserfc import jws as joserfc_jws
 from joserfc.errors import JoseError
 from joserfc.jwk import import_key
 
-from identity.verifier.gate.algorithms import ALGORITHMS, thumbprint
+from identity.verifier.gate.algorithms import ALGORITHMS
+from identity.verifier.gate.jwk import thumbprint
 from tests.verifier.forger import b64, unb64
 from tests.verifier.roca import roca_key
 from tests.verifier.sample import private_key
