@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -24,14 +23,10 @@ from identity.authentication.passwords.hashing import PasswordHasher
 from identity.clock import utcnow
 from identity.directory.access.authority import Held, beyond_roles
 from identity.directory.access.table import Role
-from identity.directory.hashes import kinds
-from identity.directory.subjects import Subject
-from identity.directory.users import accounts, profile
+from identity.directory.users import accounts
 from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import IdentityError
-from identity.opaque import new_id
-from identity.records import audit
-from identity.records.audit import AuditEvent
+from identity.service.importing.inserting import insert_all
 from identity.service.importing.reading import Lines, Record, records
 from identity.service.importing.rows import Bad, Row, read_row
 from identity.store import Database
@@ -191,7 +186,7 @@ class Import:
                 bad.append(Bad(row.line, "the e-mail address belongs to another user"))
             else:
                 self._meet(session, owner, held[owner.id], row, outcome, bad)
-        _insert(session, sorted(fresh, key=lambda row: row.line))
+        insert_all(session, sorted(fresh, key=lambda row: row.line))
         outcome.created += len(fresh)
         self._created = {row.key for row in fresh}
 
@@ -263,47 +258,3 @@ def _roles_of(session: Session, owners: Mapping[str, User]) -> dict[str, list[st
     for user_id, role in session.exec(query.order_by(UserRole.role)):
         held[user_id].append(role)
     return held
-
-
-def _insert(session: Session, rows: list[Row]) -> None:
-    if not rows:
-        return
-    now = utcnow()
-    users, logins, roles, events = [], [], [], []
-    for row in rows:
-        user_id = new_id()
-        users.append(
-            {
-                "id": user_id,
-                "username": row.username,
-                "email": row.email,
-                "email_verified": bool(row.email_verified),
-                "name": row.name,
-                **profile.UNKNOWN,
-                **row.known,
-                "status": row.status or "active",
-                "password_hash": row.password_hash,
-                "must_change_password": row.must_change,
-                "password_expires_at": row.password_expires_at,
-                "version": 1,
-                "created_at": now,
-                "updated_at": now,
-            }
-        )
-        logins += [
-            {"name": key, "user_id": user_id}
-            for key in dict.fromkeys((row.key, row.email_key))
-            if key
-        ]
-        roles += [{"user_id": user_id, "role": role} for role in row.roles or ()]
-        created: dict[str, Any] = {"username": row.username, "roles": row.roles, "imported": True}
-        events.append(audit.event("user.created", subject=user_id, **created))
-    kinds.note(session, *(row.password_hash for row in rows))
-    subjects = [{"id": user["id"], "type": "user"} for user in users]
-    users.sort(key=lambda user: user["username"])
-    logins.sort(key=lambda login: login["name"])
-    tables = ((Subject, subjects), (User, users), (LoginName, logins), (UserRole, roles))
-    for model, values in tables:
-        if values:
-            session.execute(insert(model), values)
-    session.execute(insert(AuditEvent), events)
