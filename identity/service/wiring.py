@@ -193,45 +193,7 @@ class Services:
             token_endpoint=f"{settings.issuer.rstrip('/')}/token",
         )
         dpop = DPoP(settings, db, master_key)
-        metrics.watch(
-            "password_hashing_queue", "Logins that wait for a hashing thread.", lambda: pool.depth
-        )
-        metrics.watch("audit_queue", "Audit events not yet written.", lambda: queue.depth)
-        metrics.watch(
-            "change_feed_lag_seconds",
-            "What the last look at the change feed took.",
-            lambda: feed.lag,
-            across_workers="max",
-        )
-        feed.on_reset = metrics.feed_reset
-        metrics.watch(
-            "change_feed_open_writers",
-            "Transactions of the database that are older than the newest change, and still open.",
-            lambda: len(feed.position.open) if feed.position else 0,
-            across_workers="max",
-        )
-        metrics.watch(
-            "change_feed_floor_distance",
-            "Transactions between the oldest open writer and the newest change.",
-            lambda: feed.position.newest.xid - feed.position.floor if feed.position else 0,
-            across_workers="max",
-        )
-        metrics.watch(
-            "database_timeline",
-            "PostgreSQL's timeline; it grows with each failover.",
-            lambda: db.histories.current.timeline if db.histories.current else 0,
-            across_workers="max",
-        )
-        metrics.watch(
-            "signing_key_followers_missing",
-            "Followers of the revocations whom a key waits for that is due to sign.",
-            lambda: followers.missing,
-            across_workers="max",
-        )
-        metrics.watch(
-            "database_connections_in_use", "Database connections at work.", lambda: db.in_use
-        )
-        return cls(
+        services = cls(
             settings=settings,
             db=db,
             master=master_key,
@@ -284,6 +246,8 @@ class Services:
                 live, dpop, queue, {settings.issuer, settings.audience}, settings.issuer
             ),
         )  # fmt: skip
+        _watch(services)
+        return services
 
     async def close(self) -> None:
         await self.fetcher.close()
@@ -291,3 +255,45 @@ class Services:
         await self.feed.close()
         self.pool.close()
         await self.db.aclose()
+
+
+def _watch(services: Services) -> None:
+    """What numbers say of the parts, looked at when somebody asks for them."""
+    metrics, db, feed = services.metrics, services.db, services.feed
+    pool, queue, followers = services.pool, services.queue, services.followers
+    metrics.watch(
+        "password_hashing_queue", "Logins that wait for a hashing thread.", lambda: pool.depth
+    )
+    metrics.watch("audit_queue", "Audit events not yet written.", lambda: queue.depth)
+    metrics.watch(
+        "change_feed_lag_seconds",
+        "What the last look at the change feed took.",
+        lambda: feed.lag,
+        across_workers="max",
+    )
+    feed.on_reset = metrics.feed_reset
+    metrics.watch(
+        "change_feed_open_writers",
+        "Transactions of the database that are older than the newest change, and still open.",
+        lambda: len(feed.position.open) if feed.position else 0,
+        across_workers="max",
+    )
+    metrics.watch(
+        "change_feed_floor_distance",
+        "Transactions between the oldest open writer and the newest change.",
+        lambda: feed.position.newest.xid - feed.position.floor if feed.position else 0,
+        across_workers="max",
+    )
+    metrics.watch(
+        "database_timeline",
+        "PostgreSQL's timeline; it grows with each failover.",
+        lambda: db.histories.current.timeline if db.histories.current else 0,
+        across_workers="max",
+    )
+    metrics.watch(
+        "signing_key_followers_missing",
+        "Followers of the revocations whom a key waits for that is due to sign.",
+        lambda: followers.missing,
+        across_workers="max",
+    )
+    metrics.watch("database_connections_in_use", "Database connections at work.", lambda: db.in_use)
