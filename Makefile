@@ -1,4 +1,4 @@
-# Identity. `make help` is the index. Needs Python 3.11 or later, make, and for the tests gcc and git.
+# Identity. `make help` is the index. Needs Python 3.11 or later, make, and for the tests git.
 
 PYTHON ?= $(shell scripts/python)
 VENV ?= .venv
