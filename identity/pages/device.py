@@ -19,6 +19,7 @@ from identity.service.interactions import Device, Person
 from identity.service.people import person_at
 
 UNKNOWN = _("No device waits with this code. Compare it with what the device shows.")
+CHANGED = _("Something has changed since you were asked. Please look again.")
 GONE = _("This code is not good any more. Start again on the device.")
 
 
@@ -53,6 +54,8 @@ class Devices:
             return found
         if found.must_prove:
             return self._to_sign_in(typed, again=True)
+        if form.get("user") != person.user.id:  # signed in meanwhile, in another tab
+            return await self._ask(person, found, problem=CHANGED)
         answer = form.get("answer")
         if answer == "agree":
             done = await self._house.devices.allow(person, found)
@@ -123,6 +126,7 @@ class Devices:
             client=device.client,
             user_code=device.user_code,
             username=person.user.username,
+            user_id=person.user.id,
             scopes=[words[name] for name in names if name in words],
             problem=problem,
             request_id=audit.origin.get().request_id,

@@ -16,7 +16,8 @@ class Words(str):
     __slots__ = ()
 
     def __mod__(self, values: Any) -> str:
-        text: str = said(self) % values
+        """Words that are put into words are of the same language."""
+        text: str = said(self) % (said(values) if type(values) is Words else values)
         return text
 
     def __format__(self, spec: str) -> str:

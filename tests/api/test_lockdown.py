@@ -191,7 +191,7 @@ async def test_no_second_factor_is_set_up_that_its_user_does_not_hear_of(world: 
     browser = Browser(world.api)
     await browser.sign_in(await browser.get("/sign-in"))
     page = await browser.get("/account/factors")
-    page = await browser.post("/account/factors", {"act": "begin"})
+    page = await browser.submit(page, "begin")
     app = App(page.answer.text.partition('<code id="key">')[2].partition("<")[0].replace(" ", ""))
     boss = await acting.admin(world)
     await begin(boss)

@@ -305,9 +305,7 @@ async def test_nobody_ends_a_session_or_takes_back_a_consent_of_another(world: W
 
 
 @only
-@pytest.mark.parametrize(
-    "path", [path for path in PAGES if path not in ("", "/history", "/factors")]
-)
+@pytest.mark.parametrize("path", [path for path in PAGES if path not in ("", "/history")])
 async def test_a_form_of_somebody_who_was_here_before_does_nothing_to_who_is_now(
     world: World, path: str
 ) -> None:

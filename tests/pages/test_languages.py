@@ -221,6 +221,7 @@ async def test_the_console_is_german_to_its_hints_and_refusals(world: World) -> 
     browser._api.headers["accept-language"] = "de"
     page = await browser.get(at("/client-new", do="create", kind="web"))
     assert "Wird ausgedacht, wenn Sie es leer lassen." in page.text
+    assert page.title.startswith("Neuer Client: Webanwendung")
     page = await browser.get(at("/issuer", id="nobody"))
     assert "Nicht gefunden" in page.text and "Diesen Aussteller gibt es nicht." in page.text
     page = await browser.get(at("/scope", name="users:read"))

@@ -15,7 +15,7 @@ from identity.directory.users import accounts
 from tests.authenticators import UP, Authenticator, encoded, given_passkey, with_passkey
 from tests.browsing import Browser, Flow, Page, code_client
 from tests.second_factors import App, at_once, given_app, log_in
-from tests.world import World, claims_of, granted
+from tests.world import PASSWORD, World, claims_of, granted
 
 FACTORS, PASSKEYS = "/account/factors", "/account/passkeys"
 
@@ -468,11 +468,12 @@ async def test_what_is_not_right_is_not_added(world: World, lie: str) -> None:
 
 
 async def test_a_challenge_makes_one_passkey_for_whom_it_was_made(world: World) -> None:
-    world.user()
+    ada = world.user()
     world.user("eve")
     browser, hers = Browser(world.api), Browser(world.api)
     page, theirs = await adding(world, browser), await adding(world, hers, "eve")
-    stolen = await browser.answer(theirs, Authenticator().make(theirs.asked), name="x")
+    made = Authenticator().make(theirs.asked)
+    stolen = await browser.answer(theirs, made, name="x", user=ada.id)
     assert stolen.status == 422
     made = Authenticator().make(page.asked)
     assert (await browser.answer(page, made, name="x")).status == 200
@@ -534,16 +535,29 @@ async def test_ids_and_names_are_bounded_and_shown_as_text(world: World) -> None
 
 
 async def test_anothers_passkey_is_not_there(world: World) -> None:
-    _, key = await with_passkey(world)
+    user, key = await with_passkey(world)
     _, hers = await with_passkey(world, "eve")
     browser = Browser(world.api)
     page = await browser.get(f"/sign-in?to={FACTORS}")
     page = await browser.answer(page, key.sign(page.asked))
     for act in ("name", "named", "remove", "removed", "trust"):
-        said = {"act": act, "passkey": hers.passkey_id, "name": "mine"}
+        said = {"user": user.id, "act": act, "passkey": hers.passkey_id, "name": "mine"}
         page = await browser.post(PASSKEYS, said)
         assert page.status == 200 and "Second factors" in page.title
     assert {row.name for row in stored(world)} == {"Key"} and len(stored(world)) == 2
+
+
+async def test_a_form_for_one_person_does_nothing_to_another_who_signed_in_meanwhile(
+    world: World,
+) -> None:
+    world.user("ada")
+    world.user("eve")
+    browser = Browser(world.api)
+    page = await adding(world, browser, "ada")
+    await browser.post("/sign-in", {"username": "eve", "password": PASSWORD})
+    answer = await browser.answer(page, Authenticator().make(page.asked), name="Ada's")
+    assert answer.status == 409 and "Somebody else has signed in" in answer.text
+    assert stored(world) == []
 
 
 def stored(world: World) -> list[Passkey]:
@@ -632,7 +646,8 @@ class TestAtAnAddress:
             page = await browser.sign_in(page) if page.title.startswith("Sign in") else page
             assert "IDENTITY_ISSUER=http://localhost:8000" in page.text
             assert "Add a passkey" not in page.text or path == PASSKEYS
-        page = await browser.post(PASSKEYS, {"act": "add", "name": "x", "credential": "{}"})
+        said = {"user": user.id, "act": "add", "name": "x", "credential": "{}"}
+        page = await browser.post(PASSKEYS, said)
         assert page.status == 422
         page = await browser.post("/sign-in", {"credential": "{}"})
         assert page.status == 422

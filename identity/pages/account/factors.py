@@ -19,6 +19,7 @@ from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
 from identity.pages import fresh, returning
+from identity.pages.account.own import ALONE, SOMEBODY_ELSE
 from identity.pages.beginning import Beginning, stepped_up
 from identity.pages.by_passkey import SCRIPT
 from identity.pages.registry import House
@@ -30,7 +31,6 @@ from identity.service.people import person_at
 from identity.verifier.levels import meets
 
 T = TypeVar("T")
-ALONE: Header = (b"cross-origin-opener-policy", b"same-origin")
 WRONG_CODE = _("The code is wrong. Is the clock of your telephone right?")
 BEGIN_AGAIN = _("That took too long. Begin once more.")
 
@@ -54,18 +54,21 @@ class Factors:
         person = await self._person(request)
         if person is None:
             return self._to_sign_in()
+        if form.get("user") != person.user.id:
+            return await self._overview(person, SOMEBODY_ELSE)
         act = form.get("act")
         try:
             if act == "begin":
                 begin = self._services.second_factor.begin_totp
-                return self._enrolment(await self._change(person, begin))
+                return self._enrolment(person, await self._change(person, begin))
             if act == "confirm":
                 return await self._confirm(request, person, form.get("code", ""))
             if act == "codes":
                 renew = second_factor.renew_recovery
-                return self._page("recovery_codes", codes=await self._change(person, renew))
+                codes = await self._change(person, renew)
+                return self._page(person, "recovery_codes", codes=codes)
             if act == "remove":
-                return self._page("remove_totp", last=not person.user.passkey)
+                return self._page(person, "remove_totp", last=not person.user.passkey)
             if act == "removed":
                 await self._change(person, second_factor.remove_totp)
         except NotFound:  # in another tab, a moment ago
@@ -113,11 +116,11 @@ class Factors:
             waiting = await self._change(person, factors.waiting_totp)
             if waiting is None:
                 return await self._overview(person, BEGIN_AGAIN)
-            return self._enrolment(waiting, WRONG_CODE)
+            return self._enrolment(person, waiting, WRONG_CODE)
         headers = [self._beginning.set(cookie)]
         if codes is None:
             return see_other(self._here, headers)
-        return self._page("recovery_codes", headers=headers, codes=codes)
+        return self._page(person, "recovery_codes", headers=headers, codes=codes)
 
     # --- What is shown ------------------------------------------------------------------------
 
@@ -131,10 +134,10 @@ class Factors:
 
         user, app, passkeys, left = await self._services.db.read(look)
         return self._page(
+            person,
             "factors",
             status=409 if problem else 200,
             script=SCRIPT if party.possible else None,
-            username=user.username,
             second_factor=user.second_factor,
             party=party,
             example=self._example,
@@ -146,10 +149,13 @@ class Factors:
             problem=problem,
         )
 
-    def _enrolment(self, enrolment: Enrolment, problem: str | None = None) -> Response:
+    def _enrolment(
+        self, person: Person, enrolment: Enrolment, problem: str | None = None
+    ) -> Response:
         key = enrolment.secret
         side, path = drawn(enrolment.uri)
         return self._page(
+            person,
             "totp",
             status=422 if problem else 200,
             side=side,
@@ -160,6 +166,7 @@ class Factors:
 
     def _page(
         self,
+        person: Person,
         name: str,
         *,
         status: int = 200,
@@ -175,6 +182,8 @@ class Factors:
             forms_stay=True,
             here="factors",
             action=self._here,
+            username=person.user.username,
+            user_id=person.user.id,
             request_id=audit.origin.get().request_id,
             **said,
         )

@@ -17,7 +17,8 @@ from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.http.messages import Request, Response
 from identity.http.origins import see_other
 from identity.pages import fresh, returning
-from identity.pages.account.factors import ALONE, by_name
+from identity.pages.account.factors import by_name
+from identity.pages.account.own import ALONE, SOMEBODY_ELSE
 from identity.pages.beginning import Beginning, stepped_up
 from identity.pages.by_passkey import LATE, SCRIPT
 from identity.pages.registry import House
@@ -50,13 +51,15 @@ class OwnPasskeys:
         person = await self._person(request)
         if person is None:
             return self._to_sign_in()
+        if form.get("user") != person.user.id:
+            return await self._adding(person, problem=SOMEBODY_ELSE, status=409)
         act, named = form.get("act"), form.get("passkey", "")
         try:
             if act == "add":
                 return await self._add(request, person, form)
             if act == "name":
                 passkey = await self._look(person, named)
-                return self._page("passkey_name", passkey=passkey, name=passkey.name)
+                return self._page(person, "passkey_name", passkey=passkey, name=passkey.name)
             if act == "named":
                 return await self._rename(person, named, form.get("name", ""))
             if act == "trust":
@@ -120,7 +123,9 @@ class OwnPasskeys:
         headers = [self._beginning.set(cookie)]
         if codes is None:
             return see_other(self._overview, headers)
-        return self._page("recovery_codes", headers=headers, codes=codes, action=self._overview)
+        return self._page(
+            person, "recovery_codes", headers=headers, codes=codes, action=self._overview
+        )
 
     def _added(
         self, session: Session, request: Request, person: Person, user: User, made: Made, name: str
@@ -142,7 +147,7 @@ class OwnPasskeys:
         except ValidationFailed:
             passkey = await self._look(person, passkey_id)
             return self._page(
-                "passkey_name", status=422, passkey=passkey, name=name, problem=A_NAME
+                person, "passkey_name", status=422, passkey=passkey, name=name, problem=A_NAME
             )
         return see_other(self._overview)
 
@@ -152,11 +157,14 @@ class OwnPasskeys:
             return passkey, second_factor.is_last(session, passkey)
 
         passkey, last = await self._services.db.read(look)
-        return self._page("passkey_remove", passkey=passkey, last=last)
+        return self._page(person, "passkey_remove", passkey=passkey, last=last)
 
     # --- What is shown ------------------------------------------------------------------------
 
-    async def _adding(self, person: Person, name: str = "", problem: str | None = None) -> Response:
+    async def _adding(
+        self, person: Person, name: str = "", problem: str | None = None, *, status: int = 422
+    ) -> Response:
+        """`status`: where there is a problem."""
         passkeys = self._services.passkeys
         options: Options | None = None
         if passkeys.possible:
@@ -169,8 +177,9 @@ class OwnPasskeys:
             except Conflict:
                 problem = problem or THERE
         return self._page(
+            person,
             "passkey_add",
-            status=422 if problem else 200,
+            status=status if problem else 200,
             script=SCRIPT if options else None,
             options=options,
             name=name,
@@ -179,6 +188,7 @@ class OwnPasskeys:
 
     def _page(
         self,
+        person: Person,
         template: str,
         *,
         status: int = 200,
@@ -189,6 +199,8 @@ class OwnPasskeys:
     ) -> Response:
         shown = {
             "action": self._here,
+            "username": person.user.username,
+            "user_id": person.user.id,
             "overview": self._overview,
             "party": self._services.passkeys.party,
             "example": by_name(self._services.settings.issuer),

@@ -289,6 +289,25 @@ async def test_only_the_first_answer_counts(
     assert claims_of(tokens["access_token"])["username"] == who
 
 
+async def test_an_answer_counts_for_whom_the_page_named(
+    world: World, television: Caller, browser: Browser
+) -> None:
+    """Another has signed in meanwhile, in another tab of the same browser."""
+    world.user("bob")
+    codes = await asked(world, television, scope="openid")
+    page = await opened(browser, codes)
+    assert "ada" in page.text
+    await browser.post("/sign-in", {"username": "bob", "password": PASSWORD})
+    for button in ("agree", "decline"):
+        again = await browser.submit(page, button)
+        assert again.status == 422 and "Something has changed" in again.text
+        refused(await poll(world, television, codes), 400, "authorization_pending")
+    assert "bob" in again.text
+    await browser.submit(again, "agree")
+    tokens = granted(await poll(world, television, codes))
+    assert claims_of(tokens["access_token"])["username"] == "bob"
+
+
 async def test_nothing_happens_without_a_session_a_form_of_ours_and_a_button(
     world: World, television: Caller, browser: Browser
 ) -> None:
