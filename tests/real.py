@@ -34,6 +34,7 @@ FIXTURES = (
     "tests.pages.console.test_in_chromium:chromium",
     "tests.pages.console.test_stopping_in_chromium:chromium",
     "tests.pages.test_account_in_chromium:chromium",
+    "tests.pages.test_conveniences_in_chromium:chromium",
     "tests.pages.test_docs_in_chromium:chromium",
     "tests.pages.test_in_chromium:chromium",
     "tests.pages.test_looks_in_chromium:chromium",

@@ -155,7 +155,7 @@ class CodeStep:
             "second_factor.html",
             status=status,
             headers=headers or (),
-            script=SCRIPT if options else None,
+            scripts=[SCRIPT] if options else [],
             client=step.asked.waiting.client if step.asked.waiting else None,
             username=step.login,
             proof=step.seal,

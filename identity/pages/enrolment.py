@@ -5,6 +5,7 @@ carry from step to step, in this browser. With it one factor is set up, and noth
 whoever has proved both is signed in.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlmodel import Session
@@ -35,7 +36,7 @@ from identity.pages.account.passkeys import A_NAME, NOT_MADE, THERE
 from identity.pages.beginning import Asked, Beginning
 from identity.pages.by_passkey import LATE, SCRIPT
 from identity.pages.registry import House
-from identity.pages.rendering import Header, Rendering
+from identity.pages.rendering import CONVENIENCES, Header, Rendering
 from identity.pages.signing_in import LOCKED, STOPPED
 from identity.pages.words import _
 from identity.records import audit
@@ -210,8 +211,8 @@ class EnrolmentPage:
         headers: tuple[Header, ...] = (),
     ) -> Response:  # fmt: skip
         return self._page(
-            "ask", status=status, headers=headers, token=token, username=user.username,
-            problem=problem,
+            "ask", status=status, headers=headers, scripts=[CONVENIENCES], token=token,
+            username=user.username, problem=problem,
         )  # fmt: skip
 
     def _ask_later(self, user: User, token: str, words: str, refusal: IdentityError) -> Response:
@@ -229,7 +230,7 @@ class EnrolmentPage:
         return self._page(
             "choose", status=422 if problem else 200, headers=headers or (), ticket=step.ticket,
             username=step.user.username, party=party, options=options, name=name, problem=problem,
-            script=SCRIPT if options else None,
+            scripts=[SCRIPT] if options else [],
         )  # fmt: skip
 
     def _options(self, session: Session, user: User) -> Options | None:
@@ -252,18 +253,18 @@ class EnrolmentPage:
         on = "/account" if cookie is not None else "/sign-in"
         return self._page(
             "done", headers=headers, codes=codes, on=f"{self._rendering.base}{on}",
-            username=user.username,
+            username=user.username, scripts=[CONVENIENCES],
         )  # fmt: skip
 
     def _dead(self) -> Response:
         return self._page("dead", status=410)
 
     def _page(
-        self, template: str, /, *, status: int = 200, headers: Any = (), script: str | None = None,
-        **said: Any,
+        self, template: str, /, *, status: int = 200, headers: Any = (),
+        scripts: Sequence[str] = (), **said: Any,
     ) -> Response:  # fmt: skip
         return self._rendering.page(
-            f"enrolment/{template}.html", status=status, headers=headers, script=script,
+            f"enrolment/{template}.html", status=status, headers=headers, scripts=scripts,
             forms_stay=True, action=self._action, request_id=audit.origin.get().request_id, **said,
         )  # fmt: skip
 

@@ -30,6 +30,8 @@ SAID = (
     _("Send mails again, and test ones"),
     _("See what the pages look like"),
     _("Change the name, the logo and the colours of the pages"),
+    # What the role that comes with the service is.
+    _("Holds every built-in scope"),
     # What may not become a password (`authentication.passwords`).
     _("The password must have at least %(num)s characters."),
     _("The password must not be longer than %(num)s characters."),
@@ -59,6 +61,23 @@ SAID = (
     _("The service is busy"),
     _("The database cannot be reached"),
     _("Too many failed attempts"),
+    # Why a request of an application's leads nowhere (`oauth.authorize`, `oauth.logout`).
+    _("this client is not known here"),
+    _("an administrator has disabled this client"),
+    _("the client's document cannot be read"),
+    _("redirect_uri is missing, and the client has not exactly one"),
+    _("redirect_uri is not registered for this client"),
+    _("redirect_uri is none that codes may be sent to"),
+    _("request and request_uri exclude each other"),
+    _("this request has expired, or was never made: go back to the application"),
+    _("This request has been answered already: go back to the application and begin again."),
+    _("the request is too long for an address"),
+    _("the request is too long to wait for a person"),
+    _("a parameter is repeated"),
+    _("id_token_hint is no ID token of this service"),
+    _("id_token_hint is another client's"),
+    _("post_logout_redirect_uri came without a client that is known"),
+    _("post_logout_redirect_uri is not registered for this client"),
     # What is not there.
     _("no such user"),
     _("no such role"),

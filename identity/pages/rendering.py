@@ -24,6 +24,8 @@ from identity.records.audit import origin
 from identity.settings import Settings
 
 Header = tuple[bytes, bytes]
+CONVENIENCES = "conveniences.js"
+"""The script of pages on which passwords are typed or recovery codes shown."""
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -87,17 +89,17 @@ class Rendering:
         status: int = 200,
         headers: Iterable[Header] = (),
         forms_stay: bool = False,
-        script: str | None = None,
+        scripts: Sequence[str] = (),
         **context: Any,
     ) -> Response:
-        """`script`: the one file of `static/` that this page may run."""
+        """`scripts`: the files of `static/` that this page may run."""
         nonce = token_urlsafe(16)
-        context |= {"script": script, "nonce": nonce}
+        context |= {"scripts": scripts, "nonce": nonce}
         body = self._template(template).render(
             context, language=speech.get().language, brand=brand.get()
         )
         policy = POLICY + FORMS_STAY if forms_stay else POLICY
-        if script is not None:
+        if scripts:
             policy += f"; script-src 'nonce-{nonce}'; connect-src 'self'"
         said = [
             (b"content-type", b"text/html; charset=utf-8"),

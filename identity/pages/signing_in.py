@@ -27,7 +27,7 @@ from identity.pages.by_passkey import SCRIPT, ByPasskey, words_of
 from identity.pages.code_step import CodeStep, TooLate
 from identity.pages.from_below import words
 from identity.pages.registry import House
-from identity.pages.rendering import Header, Rendering
+from identity.pages.rendering import CONVENIENCES, Header, Rendering
 from identity.pages.words import _
 from identity.records import audit
 from identity.service.interactions import Person
@@ -197,7 +197,7 @@ class SigningIn:
             "sign_in.html",
             status=status,
             headers=[*headers, *more],
-            script=SCRIPT if options else None,
+            scripts=[SCRIPT, CONVENIENCES] if options else [CONVENIENCES],
             client=asked.waiting.client if asked.waiting else None,
             username=username,
             problem=problem,
@@ -236,6 +236,7 @@ class SigningIn:
     ) -> Response:
         return self._rendering.page(
             "change_password.html",
+            scripts=[CONVENIENCES],
             status=422 if problem else 200,
             client=asked.waiting.client if asked.waiting else None,
             username=username,

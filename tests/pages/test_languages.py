@@ -226,3 +226,21 @@ async def test_the_console_is_german_to_its_hints_and_refusals(world: World) -> 
     assert "Nicht gefunden" in page.text and "Diesen Aussteller gibt es nicht." in page.text
     page = await browser.get(at("/scope", name="users:read"))
     assert "Benutzer und deren Sitzungen sehen" in page.text
+    for path in ("/roles", "/users?do=create", "/role?name=admin"):
+        assert "Hat jeden mitgelieferten Scope" in (await browser.get(at(path))).text, path
+    page = await browser.get(at("/client", id="first-party"))
+    assert "öffentlich" in page.text
+
+
+@only
+async def test_what_is_wrong_with_a_request_is_said_in_the_language_of_who_sees_it(
+    world: World,
+) -> None:
+    flow, browser = Flow(world, code_client(world)), Browser(world.api)
+    browser._api.headers["accept-language"] = "de"
+    page, _verifier = await flow.start(browser, client_id="nobody")
+    assert page.status == 400 and "Diese Anwendung ist hier nicht bekannt." in page.text
+    page, _verifier = await flow.start(browser, redirect_uri="https://elsewhere.example/")
+    assert "ist für diese Anwendung nicht eingetragen" in page.text
+    page = await browser.get("/logout?id_token_hint=x")
+    assert "kein ID-Token dieses Dienstes" in page.text

@@ -69,6 +69,29 @@ async def test_a_password_is_reset_by_mail(world: World, api: Any) -> None:
     assert notice.subject == "Your password was changed"
 
 
+async def test_a_password_chosen_by_a_link_is_as_long_as_what_alone_lets_in(
+    world: World, api: Any
+) -> None:
+    """As on the account's pages: the page says how long, and with a second factor 8 will do."""
+    user = world.user(email="ada@example.com")
+    browser = Browser(api)
+    link = await reset_link(world, browser, "ada", "ada@example.com")
+    page = await browser.get(link)
+    assert "At least 15 characters" in page.text
+    refused = await browser.submit(page, new_password="violet dune 77")
+    assert refused.status == 422 and "at least 15 characters" in refused.text
+    assert "violet dune 77" not in refused.answer.text and await can_log_in(world, PASSWORD)
+    browser._api.headers["accept-language"] = "de"
+    refused = await browser.submit(page, new_password="violet dune 77")
+    assert "mindestens 15 Zeichen" in refused.text
+    given_app(world, user)
+    del browser._api.headers["accept-language"]
+    page = await browser.get(link)
+    assert "At least 8 characters" in page.text
+    page = await browser.submit(page, new_password="violet dune 77")
+    assert page.title.startswith("Your password is set")
+
+
 async def test_a_link_is_good_once_and_for_half_an_hour(world: World, api: Any) -> None:
     world.user(email="ada@example.com")
     browser = Browser(api)
@@ -118,7 +141,7 @@ async def test_a_password_that_will_not_do_leaves_the_link_good(world: World, ap
     browser = Browser(api)
     page = await browser.get(await reset_link(world, browser, "ada", "ada@example.com"))
     page = await browser.submit(page, new_password="short")
-    assert page.status == 422 and "at least 8" in page.text
+    assert page.status == 422 and "at least 15" in page.text
     page = await browser.submit(page, new_password=NEW)
     assert page.status == 200 and await can_log_in(world, NEW)
 

@@ -1,6 +1,6 @@
 """`/account/factors`: one's own second factors. Shown to whoever has just proved who they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from identity.pages.account.own import ALONE, SOMEBODY_ELSE
 from identity.pages.beginning import Beginning, stepped_up
 from identity.pages.by_passkey import SCRIPT
 from identity.pages.registry import House
-from identity.pages.rendering import Header, Rendering
+from identity.pages.rendering import CONVENIENCES, Header, Rendering
 from identity.pages.words import _
 from identity.records import audit
 from identity.service.interactions import Person
@@ -66,7 +66,7 @@ class Factors:
             if act == "codes":
                 renew = second_factor.renew_recovery
                 codes = await self._change(person, renew)
-                return self._page(person, "recovery_codes", codes=codes)
+                return self._page(person, "recovery_codes", scripts=[CONVENIENCES], codes=codes)
             if act == "remove":
                 return self._page(person, "remove_totp", last=not person.user.passkey)
             if act == "removed":
@@ -120,7 +120,9 @@ class Factors:
         headers = [self._beginning.set(cookie)]
         if codes is None:
             return see_other(self._here, headers)
-        return self._page(person, "recovery_codes", headers=headers, codes=codes)
+        return self._page(
+            person, "recovery_codes", headers=headers, scripts=[CONVENIENCES], codes=codes
+        )
 
     # --- What is shown ------------------------------------------------------------------------
 
@@ -137,7 +139,7 @@ class Factors:
             person,
             "factors",
             status=409 if problem else 200,
-            script=SCRIPT if party.possible else None,
+            scripts=[SCRIPT] if party.possible else [],
             second_factor=user.second_factor,
             party=party,
             example=self._example,
@@ -171,13 +173,13 @@ class Factors:
         *,
         status: int = 200,
         headers: list[Header] | None = None,
-        script: str | None = None,
+        scripts: Sequence[str] = (),
         **said: Any,
     ) -> Response:
         return self._rendering.page(
             f"account/{name}.html",
             status=status,
-            script=script,
+            scripts=scripts,
             headers=[*(headers or ()), ALONE],
             forms_stay=True,
             here="factors",

@@ -1,6 +1,6 @@
 """`/account/passkeys`: adding, naming and removing one's own. `/account/factors` lists them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sqlmodel import Session
@@ -22,7 +22,7 @@ from identity.pages.account.own import ALONE, SOMEBODY_ELSE
 from identity.pages.beginning import Beginning, stepped_up
 from identity.pages.by_passkey import LATE, SCRIPT
 from identity.pages.registry import House
-from identity.pages.rendering import Header, Rendering
+from identity.pages.rendering import CONVENIENCES, Header, Rendering
 from identity.pages.words import _
 from identity.records import audit
 from identity.service.interactions import Person
@@ -124,8 +124,9 @@ class OwnPasskeys:
         if codes is None:
             return see_other(self._overview, headers)
         return self._page(
-            person, "recovery_codes", headers=headers, codes=codes, action=self._overview
-        )
+            person, "recovery_codes", headers=headers, scripts=[CONVENIENCES], codes=codes,
+            action=self._overview,
+        )  # fmt: skip
 
     def _added(
         self, session: Session, request: Request, person: Person, user: User, made: Made, name: str
@@ -180,7 +181,7 @@ class OwnPasskeys:
             person,
             "passkey_add",
             status=status if problem else 200,
-            script=SCRIPT if options else None,
+            scripts=[SCRIPT] if options else [],
             options=options,
             name=name,
             problem=problem,
@@ -193,7 +194,7 @@ class OwnPasskeys:
         *,
         status: int = 200,
         headers: list[Header] | None = None,
-        script: str | None = None,
+        scripts: Sequence[str] = (),
         problem: str | None = None,
         **said: object,
     ) -> Response:
@@ -212,7 +213,7 @@ class OwnPasskeys:
             status=status,
             headers=[*(headers or ()), ALONE],
             forms_stay=True,
-            script=script,
+            scripts=scripts,
             **shown | said,
         )
 

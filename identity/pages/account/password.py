@@ -13,6 +13,7 @@ from identity.http.origins import see_other
 from identity.pages.account.own import FINE, Errors, OwnPage
 from identity.pages.from_below import words
 from identity.pages.registry import House
+from identity.pages.rendering import CONVENIENCES
 from identity.pages.words import _
 from identity.service.interactions import Person
 
@@ -29,7 +30,10 @@ class NewPassword(OwnPage):
     async def show(
         self, request: Request, person: Person, errors: Errors = FINE, *, status: int = 200
     ) -> Response:
-        return self.page(request, person, status=status, errors=errors, least=self._least(person))
+        return self.page(
+            request, person, status=status, errors=errors, least=self._least(person),
+            scripts=[CONVENIENCES],
+        )  # fmt: skip
 
     async def act(self, request: Request, person: Person, form: dict[str, str]) -> Response:
         new = form.get("new_password", "")

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from sqlmodel import Session
 from sqlmodel.sql.expression import SelectOfScalar
 
+from identity.clock import utcnow
 from identity.http.messages import Response
 from identity.pages.console import lists, naming
 from identity.pages.console.desk import Desk, Query, Seat
@@ -19,6 +20,9 @@ from identity.records.audit.reading import matching
 from identity.store.paging import listed
 
 FILTERS = ("actor", "subject", "event", "outcome", "since", "until")
+EVERY = 10
+ANEW = (b"refresh", str(EVERY).encode())
+"""Browsers ask for the page again after so many seconds, with scripts or without."""
 FAMILIES = (
     "login", "user.*", "users.*", "client.*", "role.*", "scope.*", "key.*", "session*", "factor*",
     "consent.*", "token.*", "trusted_issuer.*", "access", "audit.*",
@@ -53,9 +57,12 @@ class Audit(Desk):
         rows, cursor = await listed(self.services.db, unit)
         path = self.screen.path
         kept = {name: query[name] for name in FILTERS if query.get(name)}
+        live = bool(query.get("live")) and not query.get("after")  # what is new stands first
         return self.page(
-            seat, "audit", title=_("Audit"), rows=rows, families=FAMILIES,
-            chosen={name: query.get(name, "") for name in FILTERS},
+            seat, "audit", headers=[ANEW] if live else [], live=live, now=utcnow(),
+            follow=seat.at("/audit", **kept, live="1"), stop=seat.at("/audit", **kept),
+            title=_("Audit"), rows=rows, families=FAMILIES,
+            every=EVERY, chosen={name: query.get(name, "") for name in FILTERS},
             export=f"{seat.base}/console/audit-export?{urlencode(kept)}",
             following=lists.following(seat, path, query, cursor),
             first=lists.first(seat, path, query), done=query.get("done", ""),

@@ -5,7 +5,7 @@ same, and the scope that it takes; whoever does not hold that neither sees it no
 follows from a mistake is on the form that was sent, at the status that the API would answer.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, ClassVar
@@ -205,7 +205,14 @@ class Desk:
     # --- What is shown --------------------------------------------------------------------------
 
     def page(
-        self, seat: Seat, template: str, *, status: int = 200, title: str = "", **said: Any
+        self,
+        seat: Seat,
+        template: str,
+        *,
+        status: int = 200,
+        headers: Sequence[Header] = (),
+        title: str = "",
+        **said: Any,
     ) -> Response:
         may_see = [
             each
@@ -215,9 +222,9 @@ class Desk:
         return self.rendering.page(
             f"console/{template}.html",
             status=status,
-            headers=[ALONE],
+            headers=[*headers, ALONE],
             forms_stay=True,
-            script="console.js",
+            scripts=["console.js"],
             seat=seat,
             may=seat.may,
             at=seat.at,

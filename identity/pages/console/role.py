@@ -13,6 +13,7 @@ from identity.directory.users.table import User
 from identity.errors import ValidationFailed
 from identity.http.messages import Response
 from identity.http.preconditions import etag
+from identity.pages import from_below
 from identity.pages.console import lists
 from identity.pages.console.desk import Deed, Desk, Query, Seat
 from identity.pages.console.forms import Field, Form, Sheet, changed
@@ -45,7 +46,7 @@ class RoleScreen(Desk):
         found = await listed(self.services.db, unit)
         path = self.screen.path
         return self.page(
-            seat, "role", title=name, done=query.get("done", ""),
+            seat, "role", title=name, told=from_below.words, done=query.get("done", ""),
             following=lists.following(seat, path, query, found.pop("cursor")),
             first=lists.first(seat, path, query), **found,
         )  # fmt: skip

@@ -34,7 +34,8 @@ class Roles(Desk):
         rows, cursor, holds = await listed(self.services.db, unit)
         path = self.screen.path
         return self.page(
-            seat, "roles", title=_("Roles"), rows=rows, holds=holds, q=q, scope=scope,
+            seat, "roles", title=_("Roles"), rows=rows, told=from_below.words,
+            holds=holds, q=q, scope=scope,
             following=lists.following(seat, path, query, cursor),
             first=lists.first(seat, path, query), done=query.get("done", ""),
         )  # fmt: skip

@@ -13,6 +13,7 @@ from identity.directory.users.table import User
 from identity.errors import ValidationFailed
 from identity.http.messages import Response
 from identity.http.preconditions import etag
+from identity.pages import from_below
 from identity.pages.account.browsers import words
 from identity.pages.console import enrolment, naming, user_profile
 from identity.pages.console.desk import Deed, Desk, Query, Seat
@@ -113,8 +114,12 @@ class UserScreen(Desk):
 
         user, granted, names = await self.services.db.read(unit)
         options = [
-            Option(name, name, words + (f" · {_('takes a second factor')}" if acr else ""))
-            for name, words, acr in names
+            Option(
+                name,
+                name,
+                from_below.words(about) + (f" · {_('takes a second factor')}" if acr else ""),
+            )
+            for name, about, acr in names
         ]
         return Sheet(
             title=_("Roles of %s") % user.username, button=_("Save"),

@@ -15,6 +15,7 @@ from identity.directory.users.lines import Line
 from identity.directory.users.table import User
 from identity.errors import Conflict, ValidationFailed
 from identity.http.messages import Response, Stream
+from identity.pages import from_below
 from identity.pages.beginning import stepped_up
 from identity.pages.console import bulk_acts, lists
 from identity.pages.console.bulk_acts import BULK, MOST_AT_ONCE
@@ -71,7 +72,7 @@ class Users(Desk):
         names = await self.services.db.read(
             lambda s: s.exec(select(Role.name, Role.description).order_by(Role.name)).all()
         )
-        roles = [Option(name, name, words) for name, words in names]
+        roles = [Option(name, name, from_below.words(about)) for name, about in names]
         invited = [Option("invite", _("with a link in a mail"))] if self.services.mails.on else []
         given = [Field("roles", _("Roles"), "checks", [], options=roles)]
         return Sheet(

@@ -10,8 +10,9 @@ from identity.authentication.passwords import policy
 from identity.directory.users.table import User
 from identity.errors import NotFound, ValidationFailed
 from identity.http.messages import Response
+from identity.pages.from_below import words
 from identity.pages.registry import House
-from identity.pages.rendering import Rendering
+from identity.pages.rendering import CONVENIENCES, Rendering
 from identity.records import audit
 
 
@@ -36,18 +37,27 @@ class LinkPage:
 
     async def _hash(self, user: User, password: str) -> str:
         """What to store. Raises `ValidationFailed`."""
-        policy.check(password, username=user.username, email=user.email)
+        least = self._least(user)
+        policy.check(password, username=user.username, email=user.email, least=least)
         return await self._services.login.hash(user.username, password)
+
+    def _least(self, user: User) -> int:
+        """How many characters a new password of theirs has."""
+        if user.second_factor:
+            return policy.MIN_CHARACTERS
+        return self._services.settings.passwords.password_min_length
 
     def _set_form(
         self, user: User, token: str, refusal: ValidationFailed | None = None
     ) -> Response:
         return self._page(
             "new_password",
+            scripts=[CONVENIENCES],
             status=422 if refusal else 200,
             username=user.username,
             token=token,
-            problem=refusal.detail if refusal else None,
+            least=self._least(user),
+            problem=words(refusal.errors[0][1]) if refusal else None,
         )
 
     def _dead(self, token: str = "", *, again: bool = False) -> Response:

@@ -13,7 +13,7 @@ from identity.http.messages import Request, Response
 from identity.pages.from_below import words
 from identity.pages.languages import speech
 from identity.pages.registry import House
-from identity.pages.rendering import Rendering
+from identity.pages.rendering import CONVENIENCES, Rendering
 from identity.pages.signing_in import LOCKED, STOPPED
 from identity.pages.words import _
 from identity.records import audit
@@ -131,8 +131,9 @@ class SignUp:
         status: int = 200,
     ) -> Response:  # fmt: skip
         return self._page(
-            "choose", status=status, token=text, address=address, username=username,
-            errors=wrong or {}, least=self._services.settings.passwords.password_min_length,
+            "choose", status=status, scripts=[CONVENIENCES], token=text, address=address,
+            username=username, errors=wrong or {},
+            least=self._services.settings.passwords.password_min_length,
         )  # fmt: skip
 
     def _dead(self) -> Response:

@@ -14,7 +14,7 @@ from identity.directory.clients.settings import load
 from identity.directory.users import accounts, listing
 from identity.directory.users.table import User
 from tests.browsing import code_client
-from tests.pages.console.sitting import act, administrator, at, post, role, seated, sheet_of
+from tests.pages.console.sitting import act, administrator, at, locked, post, role, seated, sheet_of
 from tests.second_factors import given_app
 from tests.world import PASSWORD, World
 
@@ -485,6 +485,26 @@ async def test_the_audit_names_people_and_is_exported(world: World) -> None:
         (root.id, {"format": "ndjson", "filters": {"subject": "ada"}}),
         (root.id, {"format": "csv", "filters": {}}),
     ]
+
+
+async def test_the_audit_is_followed_with_scripts_or_without_until_one_stops(world: World) -> None:
+    """The address says so, as it says all else of a list: browsers ask for it again."""
+    world.user("ada")
+    administrator(world)
+    browser = await seated(world)
+    page = await browser.get(at("/audit", subject="ada"))
+    assert "refresh" not in page.answer.headers and "autofocus" in page.answer.text
+    follow = at("/audit", subject="ada", live="1")
+    assert follow.replace("&", "&amp;") in page.answer.text
+    page = await browser.get(follow)
+    assert page.answer.headers["refresh"] == "10" and "every 10 seconds" in page.text
+    assert "autofocus" not in page.answer.text, "the focus would jump with each look"
+    assert page.forms[1].fields["live"] == "1", "a filter goes on following"
+    assert f'href="{at("/audit", subject="ada")}"' in page.answer.text
+    older = await browser.get(at("/audit", live="1", after="999999"))
+    assert "refresh" not in older.answer.headers, "an older page has nothing new"
+    await locked(world, "ada")
+    assert "login" in (await browser.get(follow)).text
 
 
 async def test_an_export_of_the_audit_takes_a_fresh_proof(world: World) -> None:
