@@ -108,8 +108,8 @@ class ClientAuthentication:
                 await self._clients.look_up(NOBODY)
             raise self._refused(client_id, refusal, known=client is not None) from None
         assert client is not None
-        if header is not None and client.confidential:
-            self._remember(header, client, expires)
+        if header is not None and client.confidential and given.secret is not None:
+            self._remember(header, client, expires)  # without a secret it has proved nothing
         audit.act_as("client", client.id)
         return client
 

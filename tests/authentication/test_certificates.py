@@ -97,6 +97,19 @@ async def test_a_client_proves_itself_by_its_certificate(
 
 
 @SQLITE
+async def test_a_header_that_came_with_a_certificate_proves_nothing_without_it(
+    world: World, authority: Authority
+) -> None:
+    """A client may name itself by Basic credentials without a secret (RFC 6749 §2.3.1)."""
+    said = basic(named(world), "")
+    for path in ("/token", "/introspect"):
+        form = OWN | {"token": "x"}
+        proven = await world.api.post(path, data=form, headers=authority.issue().headers | said)
+        assert proven.status_code == 200, proven.text
+        refused(await world.api.post(path, data=form, headers=said), 401, "invalid_client")
+
+
+@SQLITE
 @pytest.mark.parametrize(
     ("setting", "value", "name"),
     [
