@@ -13,6 +13,7 @@ from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
+from identity.directory.clients.settings import ClientSettings
 from identity.settings import described
 
 ROOT = Path(__file__).parent.parent
@@ -35,10 +36,13 @@ def marked() -> dict[Key, str]:
 
 
 def _settings() -> Iterator[tuple[Key, str]]:
-    """What settings mean, and what groups of them are called: the console shows it."""
+    """What settings mean, the service's and clients', and what groups of them are called: the
+    console shows it."""
     for name, group, field in described():
         yield group, "settings"
         yield field.description or "", f"settings: {name}"
+    for name, of_client in ClientSettings.model_fields.items():
+        yield of_client.description or "", f"settings of clients: {name}"
 
 
 def findings() -> dict[Key, str]:

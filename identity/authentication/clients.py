@@ -11,6 +11,7 @@ from identity.authentication.certificates import Certificates
 from identity.authentication.foreign import Refused, Unverified
 from identity.clock import now
 from identity.directory.clients.registry import Clients, ClientSnapshot
+from identity.directory.clients.secrets_used import Secret, SecretsUsed
 from identity.directory.clients.table import FIRST_PARTY
 from identity.errors import InvalidClient, InvalidRequest, UnauthorizedClient
 from identity.http.forms import parse_basic
@@ -63,6 +64,7 @@ class ClientAuthentication:
         queue: AuditQueue,
         assertions: Assertions,
         certificates: Certificates,
+        secrets_used: SecretsUsed,
         *,
         default_client: bool,
     ) -> None:
@@ -70,8 +72,9 @@ class ClientAuthentication:
         self._queue = queue
         self._assertions = assertions
         self._certificates = certificates
+        self._used = secrets_used
         self._default = default_client
-        self._proven: dict[bytes, tuple[ClientSnapshot, float | None]] = {}
+        self._proven: dict[bytes, tuple[ClientSnapshot, _Matched]] = {}
 
     async def __call__(self, request: Request, form: dict[str, str]) -> ClientSnapshot:
         """The client, authenticated where it has something to do so with.
@@ -101,15 +104,17 @@ class ClientAuthentication:
         if client is not None:
             readers.belongs_to(client)
         try:
-            expires = await self._prove(client, given, request)
+            matched = await self._prove(client, given, request)
         except Refused as refusal:
             if not looked_up:
                 # What is remembered exists: without this the time would say so.
                 await self._clients.look_up(NOBODY)
             raise self._refused(client_id, refusal, known=client is not None) from None
         assert client is not None
-        if header is not None and client.confidential and given.secret is not None:
-            self._remember(header, client, expires)  # without a secret it has proved nothing
+        if matched is not None:
+            self._used.note(matched.secret)
+            if header is not None:
+                self._remember(header, client, matched)
         audit.act_as("client", client.id)
         return client
 
@@ -135,8 +140,8 @@ class ClientAuthentication:
 
     async def _prove(
         self, client: ClientSnapshot | None, given: "_Credentials", request: Request
-    ) -> float | None:
-        """When that proof expires, None for never. Raises `Refused`."""
+    ) -> "_Matched | None":
+        """By which secret, None for another way. Raises `Refused`."""
         assertion = given.assertion
         if assertion is None and (given.secret is not None or not _has_certificate(client)):
             return self._check(client, given.secret, given.method)
@@ -151,20 +156,26 @@ class ClientAuthentication:
         return None
 
     def _known_again(self, header: bytes) -> ClientSnapshot | None:
-        client, expires = self._proven.get(header, (None, None))
-        if client is None or self._clients.at_hand(client.id) is not client:
+        known = self._proven.get(header)
+        if known is None:
             return None
-        return client if expires is None or expires > now() else None
+        client, matched = known
+        if self._clients.at_hand(client.id) is not client:
+            return None
+        if matched.expires is not None and matched.expires <= now():
+            return None
+        self._used.note(matched.secret)
+        return client
 
-    def _remember(self, header: bytes, client: ClientSnapshot, expires: float | None) -> None:
+    def _remember(self, header: bytes, client: ClientSnapshot, matched: "_Matched") -> None:
         if len(self._proven) >= PROVEN:
             del self._proven[next(iter(self._proven))]
-        self._proven[header] = (client, expires)
+        self._proven[header] = (client, matched)
 
     def _check(
         self, client: ClientSnapshot | None, secret: str | None, method: str
-    ) -> float | None:
-        """When the secret expires, None for never. As much work for a client that is not there."""
+    ) -> "_Matched | None":
+        """None for a public client. As much work for a client that is not there."""
         given, moment = digest(secret or ""), now()
         secrets = client.secrets if client is not None else ((NOBODY, None),)
         matches = [expires for known, expires in secrets if compare_digest(known, given)]
@@ -182,7 +193,7 @@ class ClientAuthentication:
         for expires in matches:
             if expires is None or expires > moment:
                 _check_method(client, method)
-                return expires
+                return _Matched((client.id, given), expires)
         raise Refused("expired secret" if matches else "wrong secret")
 
     def _refused(self, client_id: str, refusal: Refused, *, known: bool = False) -> InvalidClient:
@@ -205,6 +216,13 @@ def _check_method(client: ClientSnapshot, method: str) -> None:
     if registered not in (None, method):
         words = f"the client is registered to authenticate by {registered}"
         raise Refused(f"by {method} instead of {registered}", public=words)
+
+
+class _Matched(NamedTuple):
+    """The secret that proved a client. `expires`: None for never."""
+
+    secret: Secret
+    expires: float | None
 
 
 class _Credentials(NamedTuple):

@@ -73,7 +73,8 @@ def show(client: ClientName, json: AsJson = False) -> None:
     facts((name, value) for name, value in shown.items() if name not in of_their_own)
     for secret in secrets:
         until = f", good until {cell(secret['expires_at'])}" if secret["expires_at"] else ""
-        print(f"secret ..{secret['hint']} of {cell(secret['created_at'])}{until}")
+        used = f", last used {cell(secret['last_used_at'])}" if secret["last_used_at"] else ""
+        print(f"secret ..{secret['hint']} of {cell(secret['created_at'])}{until}{used}")
 
 
 @commands.command()

@@ -39,7 +39,8 @@ PATIENCE = 3.0  # seconds that a chore under way may take when the service stops
 
 class Housekeeping:
     """Seconds between chores: SQLite's files 0.2, what clients and users are told 0.4, the audit
-    and late changes 1, the keys 5, pruning, archiving, partitions, deleting accounts about 60."""
+    and late changes 1, the keys 5, pruning, used secrets, archiving, partitions, deleting accounts
+    about 60."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -56,6 +57,7 @@ class Housekeeping:
             (1.0, self.record_late),
             (5.0, self.tend_keys),
             (60.0, self.prune),
+            (60.0, self.note_secrets),
             (60.0, self.delete_left),
         ]
         if self._services.db.dialect == "postgresql":
@@ -80,6 +82,7 @@ class Housekeeping:
                 task.cancel()
         await self._logouts.stop(PATIENCE)
         await self._mails.stop(PATIENCE)
+        await self._attempt(self.note_secrets)
         self._services.queue.close()
         await self._attempt(self.write_audit)
         if lost := self._services.queue.depth:
@@ -109,6 +112,9 @@ class Housekeeping:
 
     async def record_late(self) -> None:
         await changes.record_late(self._services.db)
+
+    async def note_secrets(self) -> None:
+        await self._services.secrets_used.write()
 
     async def tend_keys(self) -> None:
         services = self._services

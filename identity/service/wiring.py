@@ -28,6 +28,7 @@ from identity.directory.access.granting import home_of_scopes
 from identity.directory.branding import current as branding
 from identity.directory.branding.current import Brands, Logos
 from identity.directory.clients import built_in, registry
+from identity.directory.clients.secrets_used import SecretsUsed
 from identity.directory.consents import Consents
 from identity.directory.details import DetailTypes
 from identity.directory.hashes import kinds
@@ -111,6 +112,7 @@ class Services:
     consents: Consents
     detail_types: DetailTypes
     live: LiveTokens
+    secrets_used: SecretsUsed
     client_authentication: ClientAuthentication
     dpop: DPoP
     bearer: BearerAuthentication
@@ -127,6 +129,7 @@ class Services:
         queue = AuditQueue()
         ring = KeyRing(db, feed, master_key, settings.keys.audience_algorithms)
         followers = Followers(db, ring)
+        secrets_used = SecretsUsed(db)
         passkeys = Passkeys(db, RelyingParty.of(settings), Challenges(db, master_key))
         users = Remembered(
             feed, lambda ref: snapshot.load(db, ref, passkeys=passkeys.possible),
@@ -237,8 +240,9 @@ class Services:
             consents=agreed,
             detail_types=DetailTypes.load(settings.tokens.authorization_details),
             live=live,
+            secrets_used=secrets_used,
             client_authentication=ClientAuthentication(
-                clients, queue, assertions, Certificates(settings, key_sets),
+                clients, queue, assertions, Certificates(settings, key_sets), secrets_used,
                 default_client=settings.sessions.default_client,
             ),
             dpop=dpop,

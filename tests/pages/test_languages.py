@@ -230,6 +230,8 @@ async def test_the_console_is_german_to_its_hints_and_refusals(world: World) -> 
         assert "Hat jeden mitgelieferten Scope" in (await browser.get(at(path))).text, path
     page = await browser.get(at("/client", id="first-party"))
     assert "öffentlich" in page.text
+    page = await browser.get(at("/client", id="first-party", do="settings"))
+    assert "Seine Startseite." in page.text and "nicht unter jwks_uri stehen. JSON." in page.text
 
 
 @only

@@ -141,7 +141,7 @@ async def test_a_password_that_will_not_do_leaves_the_link_good(world: World, ap
     browser = Browser(api)
     page = await browser.get(await reset_link(world, browser, "ada", "ada@example.com"))
     page = await browser.submit(page, new_password="short")
-    assert page.status == 422 and "at least 8" in page.text
+    assert page.status == 422 and "at least 15" in page.text
     page = await browser.submit(page, new_password=NEW)
     assert page.status == 200 and await can_log_in(world, NEW)
 

@@ -468,11 +468,12 @@ async def test_what_is_not_right_is_not_added(world: World, lie: str) -> None:
 
 
 async def test_a_challenge_makes_one_passkey_for_whom_it_was_made(world: World) -> None:
-    world.user()
+    ada = world.user()
     world.user("eve")
     browser, hers = Browser(world.api), Browser(world.api)
     page, theirs = await adding(world, browser), await adding(world, hers, "eve")
-    stolen = await browser.answer(theirs, Authenticator().make(theirs.asked), name="x")
+    made = Authenticator().make(theirs.asked)
+    stolen = await browser.answer(theirs, made, name="x", user=ada.id)
     assert stolen.status == 422
     made = Authenticator().make(page.asked)
     assert (await browser.answer(page, made, name="x")).status == 200

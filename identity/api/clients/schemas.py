@@ -93,6 +93,7 @@ class SecretOut(BaseModel):
     hint: str = Field(description="Its last four characters.", examples=["x9Qc"])
     created_at: datetime
     expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="To a minute; null: not seen in use.")
 
     @classmethod
     def of(cls, row: ClientSecret) -> "SecretOut":

@@ -57,6 +57,8 @@ class ClientSecret(Stored, table=True):
     """The last four characters, to tell one from another."""
     created_at: datetime = Field(default_factory=utcnow, sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """To a minute (`secrets_used`)."""
 
 
 class ClientRegistration(Stored, table=True):

@@ -67,7 +67,8 @@ def _field(name: str, value: Any) -> Field:
         made.value = "\n".join(value or ())
     elif kind == "textarea":
         made.value = json.dumps(value, indent=1, ensure_ascii=False) if value else ""
-        made.hint += " " + _("JSON.")
+        form = _("JSON.")
+        made.hint = f"{_(said)} {form}"
     else:
         made.value = "" if value is None else str(value)
     return made
