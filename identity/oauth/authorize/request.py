@@ -31,7 +31,8 @@ Parameters = tuple[tuple[str, str], ...]
 MARK = "mark"
 """The parameter of our own on the way back from a page."""
 REPEATABLE = frozenset({"resource"})
-PROMPTS = ("none", "login", "consent", "select_account", "create")
+CREATE = "create"
+PROMPTS = ("none", "login", "consent", "select_account", CREATE)
 _ADDRESS = ("client_id", "redirect_uri", "state")
 _SHA256 = re.compile(r"[A-Za-z0-9_-]{43}")  # in base64url
 _SECONDS = re.compile(r"[0-9]{1,9}")
