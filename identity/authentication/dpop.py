@@ -4,6 +4,7 @@ A proof names the address that the settings have for us, never the request's `Ho
 used up last, when all else is right: whoever is nobody writes nothing.
 """
 
+import re
 from datetime import UTC, datetime
 from functools import partial
 
@@ -11,7 +12,13 @@ from identity.authentication.once import first_use, used
 from identity.clock import now
 from identity.directory.clients.consistency import FAPI2_ALGORITHMS
 from identity.directory.clients.registry import ClientSnapshot
-from identity.errors import InvalidProof, NonceNeeded, TokenNonceNeeded, TokenProofRefused
+from identity.errors import (
+    InvalidProof,
+    InvalidRequest,
+    NonceNeeded,
+    TokenNonceNeeded,
+    TokenProofRefused,
+)
 from identity.http.messages import Request
 from identity.http.wire.in_a_row import Batched
 from identity.keys.master import MasterKey
@@ -24,6 +31,20 @@ from identity.verifier.nonces import Nonces
 KIND = "dpop"
 MISSING = "this needs a DPoP proof"
 REPLAYED = "the DPoP proof was used before"
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def key_of_code(named: str | None, proof: Proof | None) -> str | None:
+    """The key that alone may redeem a code (RFC 9449 §10): the one that `dpop_jkt` has `named`, or
+    that of the proof which the client has sent along (§10.1). Raises `InvalidProof`,
+    `InvalidRequest`."""
+    if proof is not None:
+        if named not in (None, proof.jkt):
+            raise InvalidProof("dpop_jkt names another key than the proof's")
+        return proof.jkt
+    if named is not None and not _THUMBPRINT.fullmatch(named):
+        raise InvalidRequest("dpop_jkt must be the SHA-256 thumbprint of a key (RFC 7638)")
+    return named
 
 
 class _NoNonce(Exception):

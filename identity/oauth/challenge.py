@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, Field
 
 from identity.authentication import browser, levels
+from identity.authentication.dpop import key_of_code
 from identity.authentication.levels import BY_PASSWORD, BY_PASSWORD_AND_CODE, Proof
 from identity.authentication.passkeys.errors import PasskeyRefused
 from identity.authentication.passkeys.proving import Shown
@@ -61,6 +62,8 @@ class AuthorizeChallenge:
         client = await services.client_authentication(request, form)
         self._check(client)
         challenge = code_challenge(form, needed=True)
+        proof = await services.dpop.at_endpoint(request, client)
+        jkt = key_of_code(form.get("dpop_jkt"), proof)
         login = await self._login(form, client)
         _check_level(form, client, login.proof)
         user = await services.users.get(login.user_id)
@@ -68,6 +71,8 @@ class AuthorizeChallenge:
             raise InsufficientAuthorization(WRONG)
         scopes, resources = await self._wanted(form, client, user.at(login.proof.acr))
         session = await self._sign_in(request, client, login)
+        if proof is not None:
+            await services.dpop.spend(proof)
         code = await codes.issue(
             services.db,
             Authorized(
@@ -84,6 +89,7 @@ class AuthorizeChallenge:
                 authenticated_at=session.authenticated_at,
                 amr=session.amr,
                 acr=session.acr,
+                dpop_jkt=jkt,
             ),
             None,
         )
@@ -225,6 +231,7 @@ def words() -> describing.Node:
         "scope": text,
         "nonce": text,
         "acr_values": text,
+        "dpop_jkt": text,
         "resource": {"type": "string", "format": "uri"},
         **describing.CLIENT,
     }
@@ -242,6 +249,7 @@ def words() -> describing.Node:
         "summary": "Sign somebody in by an app's own form (draft-ietf-oauth-first-party-apps)",
         "description": "For first-party clients, where `IDENTITY_FIRST_PARTY_CHALLENGE` is on.",
         "security": describing.BY_CLIENT,
+        "parameters": [describing.DPOP],
         "requestBody": describing.form(members, required, example),
         "responses": {
             "200": {"description": "A code.", "content": describing.body(ChallengeResponse)},

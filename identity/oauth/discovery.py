@@ -17,7 +17,7 @@ from identity.directory.users.claims import CLAIMS
 from identity.http import describing
 from identity.http.conditional import Published
 from identity.http.messages import Request, Response
-from identity.oauth.authorize.request import PROMPTS
+from identity.oauth.authorize.request import CREATE, PROMPTS
 from identity.oauth.authorize.response_modes import RESPONSE_MODES
 from identity.oauth.registration import endpoint as registration
 from identity.service.wiring import Services
@@ -82,7 +82,7 @@ def metadata(
         "authorization_response_iss_parameter_supported": True,
         "authorization_signing_alg_values_supported": algorithms,
         "require_pushed_authorization_requests": False,
-        "prompt_values_supported": [name for name in PROMPTS if name != "create"],
+        "prompt_values_supported": _prompts(settings),
         "acr_values_supported": list(reachable(passkeys=RelyingParty.of(settings).possible)),
         "ui_locales_supported": list(LANGUAGES),
         "scopes_supported": list(OPENID),
@@ -110,6 +110,12 @@ def metadata(
         **_by_certificate(settings),
         "service_documentation": f"{base}/docs",
     }
+
+
+def _prompts(settings: Settings) -> list[str]:
+    """`create` where somebody can make an account (OpenID Connect Prompt Create §4)."""
+    made = settings.accounts.sign_up
+    return [name for name in PROMPTS if made or name != CREATE]
 
 
 def _by_certificate(settings: Settings) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def words() -> describing.Node:
         subject_type: Literal["user", "client"] | None = Field(
             default=None, description="Whose `sub` is: `client` where one acts for itself."
         )
-        aud: str | None = None
+        aud: str | list[str] | None = None
         iss: str | None = None
         jti: str | None = None
         sid: str | None = None

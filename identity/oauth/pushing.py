@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
+from identity.authentication.dpop import key_of_code
 from identity.authentication.levels import reachable
 from identity.clock import now
 from identity.directory.clients.grant_kinds import GrantKind
 from identity.directory.clients.registry import ClientSnapshot
-from identity.errors import InvalidProof, InvalidRequest, OAuthError, TooManyRequests
+from identity.errors import InvalidRequest, OAuthError, TooManyRequests
 from identity.http import describing
 from identity.http.forms import parse_pairs, require_form
 from identity.http.messages import Request, Response, json_response
@@ -23,6 +24,7 @@ from identity.oauth.authorize.request_objects import RequestObjects, signs
 from identity.records.audit.origins import network_of
 from identity.service.wiring import Services
 from identity.tokens import pushed
+from identity.verifier.gate.proofs import Proof
 
 LONGEST = 24 * 1024
 """Octets of a request. It need not fit into an address, but many of them into the database."""
@@ -51,8 +53,7 @@ class Pushing:
                 raise InvalidRequest("a request that is pushed cannot name another by request_uri")
             parameters = await self._asked(client, form, pairs)
             proof = await self._services.dpop.at_endpoint(request, client)
-            if proof is not None:
-                parameters = _bound(parameters, proof.jkt)
+            parameters = _bound(parameters, proof)
             await self._check(parameters, client)
             if proof is not None:
                 await self._services.dpop.spend(proof)
@@ -114,12 +115,11 @@ class Pushing:
         )
 
 
-def _bound(parameters: Parameters, jkt: str) -> Parameters:
-    """The code will be for this key alone (RFC 9449 §10.1)."""
+def _bound(parameters: Parameters, proof: Proof | None) -> Parameters:
+    """With the key that the code will be for alone."""
     named = requests.only(parameters, "dpop_jkt")
-    if named not in (None, jkt):
-        raise InvalidProof("dpop_jkt names another key than the proof's")
-    return parameters if named else (*parameters, ("dpop_jkt", jkt))
+    key = key_of_code(named, proof)
+    return parameters if key == named else (*parameters, ("dpop_jkt", str(key)))
 
 
 def words() -> describing.Node:
@@ -154,6 +154,7 @@ def words() -> describing.Node:
         "summary": "Hand in an authorization request (RFC 9126)",
         "description": "The parameters are those of `/authorize`; what is wrong is said at once.",
         "security": describing.BY_CLIENT,
+        "parameters": [describing.DPOP],
         "requestBody": describing.form(members, ["response_type"], example),
         "responses": {
             "201": {

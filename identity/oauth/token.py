@@ -251,6 +251,9 @@ def words() -> describing.Node:
         id_token: str | None = Field(
             default=None, description="With the scope `openid`: who has signed in."
         )
+        authorization_details: list[dict[str, Any]] | None = Field(
+            default=None, description="What was granted of them (RFC 9396)."
+        )
         issued_token_type: str | None = Field(
             default=None, description="Of a token exchange (RFC 8693).", examples=[ACCESS_TOKEN]
         )

@@ -207,6 +207,7 @@ class SigningIn:
             unknown=unknown,
             request_id=audit.origin.get().request_id,
             action=asked.action,
+            making=returning.with_to(f"{self._rendering.base}/sign-up", asked.to),
         )
 
     def _choice(self, asked: Asked, client: ClientSnapshot, person: Person) -> Response:

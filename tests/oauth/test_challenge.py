@@ -9,6 +9,7 @@ import pytest
 from identity.app import create_app
 from identity.clock import frozen
 from tests.browsing import Flow, code_client, verifier_and_challenge
+from tests.holding import NO_PROOF, Holder
 from tests.second_factors import with_app
 from tests.serving import running
 from tests.transport import served
@@ -28,14 +29,17 @@ def flow(world: World) -> Flow:
     return Flow(world, code_client(world, "app", public=True, first_party=True))
 
 
-async def challenge(flow: Flow, **changed: str | None) -> tuple[httpx.Response, str]:
+async def challenge(
+    flow: Flow, headers: dict[str, str] | None = None, **changed: str | None
+) -> tuple[httpx.Response, str]:
     verifier, code_challenge = verifier_and_challenge()
     form: dict[str, str | None] = {
         "client_id": "app", "username": "ada", "password": PASSWORD, "scope": "openid email",
         "code_challenge": code_challenge, "code_challenge_method": "S256", **changed,
     }  # fmt: skip
     said = {name: value for name, value in form.items() if value is not None}
-    return await flow.world.api.post("/authorize-challenge", data=said), verifier
+    answer = await flow.world.api.post("/authorize-challenge", data=said, headers=headers)
+    return answer, verifier
 
 
 async def redeem(flow: Flow, code: str, verifier: str, **form: str) -> httpx.Response:
@@ -156,3 +160,22 @@ async def test_whoever_has_a_second_factor_gives_its_code_along(flow: Flow) -> N
     assert (told["amr"], told["acr"]) == (["pwd", "otp", "mfa"], "aal2")
     answer, _ = await challenge(flow, username="bob", otp=code)  # once
     refused(answer, 400, "insufficient_authorization")
+
+
+async def test_the_code_is_for_the_key_that_the_app_proves_or_names(flow: Flow) -> None:
+    """RFC 9449 §10, §10.1: as at `/authorize` and `/par`."""
+    app, thief = Holder(flow.world, flow.client), Holder(flow.world, flow.client)
+    address = app.address("/authorize-challenge")
+    refused((await challenge(flow, dpop_jkt="short"))[0], 400, "invalid_request")
+    named, proven = {"dpop_jkt": app.key.jkt}, {"dpop": app.key.proof("POST", address)}
+    other = {"dpop": thief.key.proof("POST", address)}
+    refused((await challenge(flow, other, **named))[0], *NO_PROOF)
+    elsewhere = {"dpop": app.key.proof("POST", app.token_endpoint)}
+    refused((await challenge(flow, elsewhere))[0], *NO_PROOF)
+    for answer, verifier in (await challenge(flow, **named), await challenge(flow, proven)):
+        code = granted(answer)["authorization_code"]
+        form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+        refused(await redeem(flow, code, verifier), 400, "invalid_grant")
+        refused(await thief.token(**form), 400, "invalid_grant")
+        assert granted(await app.token(**form))["token_type"] == "DPoP"
+    refused((await challenge(flow, proven))[0], *NO_PROOF)  # once

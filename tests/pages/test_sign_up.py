@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from identity import clock
 from identity.directory.users import accounts
 from identity.settings import SettingsError
 from identity.tokens import lockdown
-from tests.browsing import Browser, Page
+from tests.browsing import Browser, Flow, Page, code_client
 from tests.mailbox import last, sent
 from tests.second_factors import at_once
-from tests.world import World
+from tests.world import World, bearer, granted
 
 NEW = "marmalade lighthouse 33"
 ADDRESS = "ada@example.com"
@@ -74,6 +75,34 @@ async def test_somebody_makes_an_account_and_signs_in(world: World) -> None:
         assert user is not None and (user.email, user.email_verified) == (ADDRESS, True)
         assert accounts.roles_of(session, user.id) == []
     assert [each.subject for each in await world.events("user.signed_up")] == [user.id]
+
+
+async def test_an_application_that_asks_for_an_account_gets_whoever_has_made_one(
+    world: World,
+) -> None:
+    """`prompt=create` (OpenID Connect Prompt Create §4): the way back goes along."""
+    world.user("ada", email="ada@elsewhere.example")
+    metadata = (await world.api.get("/.well-known/openid-configuration")).json()
+    assert "create" in metadata["prompt_values_supported"]
+    flow, browser = Flow(world, code_client(world, first_party=True)), Browser(world.api)
+    await flow.tokens(browser)  # somebody is signed in already
+    page, verifier = await flow.start(browser, prompt="create")
+    assert page.title.startswith("Make an account")
+    assert (await browser.submit(page, email="no address")).status == 422
+    page = await browser.submit(page, email="eve@example.com")
+    assert page.title.startswith("Look into your mail")
+    onwards = unescape(page.answer.text.partition('class="button" href="')[2].partition('"')[0])
+    path = (await last(world, to="eve@example.com")).path
+    assert (await make(world, path, username="eve")).title.startswith("Your account is there")
+    page = await browser.get(onwards)
+    assert page.title.startswith("Sign in")
+    assert 'href="/sign-up?to=%2Fauthorize' in page.answer.text
+    page = await browser.submit(page, username="eve", password=NEW)
+    tokens = granted(await flow.redeem(page.sent_to["code"], verifier))
+    about = await world.api.get("/userinfo", headers=bearer(tokens["access_token"]))
+    assert about.json()["preferred_username"] == "eve"
+    page = await browser.get("/sign-up", params={"to": "https://evil.example/"})
+    assert page.status == 400
 
 
 async def test_taken_and_free_addresses_are_answered_alike(world: World) -> None:

@@ -15,13 +15,13 @@ from identity.directory.users.claims import scopes_of
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import LoginRequired, UnmetAuthenticationRequirements
 from identity.oauth.authorize.documents import is_document
-from identity.oauth.authorize.request import AuthorizationRequest
+from identity.oauth.authorize.request import CREATE, AuthorizationRequest
 from identity.service.interactions import Person, Step
 from identity.tokens import rights, targets
 from identity.verifier.levels import meets
 
 CHOSEN = "chosen"
-ASKS_TO_PROVE = frozenset({"login", "create"})
+ASKS_TO_PROVE = frozenset({"login", CREATE})
 
 
 @dataclass(frozen=True, slots=True)

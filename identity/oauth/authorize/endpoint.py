@@ -65,6 +65,7 @@ class Authorize:
         self._documents = Documents(services, grants)
         self._refusing = refusing
         self._issuer = services.settings.issuer
+        self._sign_up = services.settings.accounts.sign_up
         self._origin = origin_of(self._issuer)
         self._base = urlsplit(self._issuer).path.rstrip("/")
         self._own = frozenset({services.settings.audience, self._issuer})
@@ -182,10 +183,15 @@ class Authorize:
         if step is not None and silent:
             raise SILENTLY[step]()
         if step is not None:
-            return self._to_page(
-                request, interaction, "consent" if step == "consent" else "sign-in"
-            )
+            return self._to_page(request, interaction, self._page_of(step, interaction))
         return await self._issue(interaction)
+
+    def _page_of(self, step: Step, interaction: Interaction) -> str:
+        """Whoever is to make an account is led there once: they come back by signing in."""
+        if step == "consent":
+            return "consent"
+        creates = self._sign_up and requests.CREATE in interaction.request.prompt
+        return "sign-up" if creates and interaction.mark is None else "sign-in"
 
     def _to_page(self, request: Request, interaction: Interaction, page: str) -> Response:
         jar, headers = self._services.cookies, []

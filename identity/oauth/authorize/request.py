@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from identity.authentication.dpop import key_of_code
 from identity.directory import uris
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.details import Details, DetailTypes
@@ -31,7 +32,8 @@ Parameters = tuple[tuple[str, str], ...]
 MARK = "mark"
 """The parameter of our own on the way back from a page."""
 REPEATABLE = frozenset({"resource"})
-PROMPTS = ("none", "login", "consent", "select_account", "create")
+CREATE = "create"
+PROMPTS = ("none", "login", "consent", "select_account", CREATE)
 _ADDRESS = ("client_id", "redirect_uri", "state")
 _SHA256 = re.compile(r"[A-Za-z0-9_-]{43}")  # in base64url
 _SECONDS = re.compile(r"[0-9]{1,9}")
@@ -169,7 +171,7 @@ def read(parameters: Parameters, back: ReturnAddress, types: DetailTypes) -> Aut
         claims=_claims(asked.get("claims")),
         id_token_hint=asked.get("id_token_hint"),
         login_hint=asked.get("login_hint"),
-        dpop_jkt=_thumbprint(asked.get("dpop_jkt")),
+        dpop_jkt=key_of_code(asked.get("dpop_jkt"), None),
         details=types.parse(asked.get("authorization_details"), back.client),
     )
 
@@ -226,12 +228,6 @@ def _max_age(text: str | None, client: ClientSnapshot) -> int | None:
 
 def _acr_values(text: str | None, client: ClientSnapshot) -> tuple[str, ...]:
     return tuple(text.split()) if text is not None else client.settings.default_acr_values
-
-
-def _thumbprint(text: str | None) -> str | None:
-    if text is not None and not _SHA256.fullmatch(text):
-        raise InvalidRequest("dpop_jkt must be the SHA-256 thumbprint of a key (RFC 7638)")
-    return text
 
 
 def _claims(text: str | None) -> AskedClaims:

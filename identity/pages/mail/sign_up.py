@@ -1,5 +1,6 @@
 """`/sign-up`: an account of one's own, where that is allowed: first the e-mail address, which has
-to be shown to be theirs, then a name and a password."""
+to be shown to be theirs, then a name and a password. A request that waits for whoever makes one
+stays in the address: from there they sign in, once their mail has come."""
 
 from typing import Any
 
@@ -10,6 +11,7 @@ from identity.authentication.passwords import policy
 from identity.directory.users import names
 from identity.errors import Conflict, LockedDown, NotFound, TooManyRequests, ValidationFailed
 from identity.http.messages import Request, Response
+from identity.pages import returning
 from identity.pages.from_below import words
 from identity.pages.languages import speech
 from identity.pages.registry import House
@@ -33,7 +35,7 @@ class SignUp:
         self._check()
         text = request.query.get("token")
         if text is None:
-            return self._page("ask", email="", problem=None)
+            return self._page("ask", to=self._to(request), email="", problem=None)
         address = await self._address(text)
         return self._dead() if address is None else self._choose(text, address)
 
@@ -41,7 +43,7 @@ class SignUp:
         self._check()
         form = await request.form()
         if "token" not in form:
-            return await self._ask(form.get("email", "").strip())
+            return await self._ask(form.get("email", "").strip(), self._to(request))
         text = form["token"]
         address = await self._address(text)
         if address is None:
@@ -52,6 +54,9 @@ class SignUp:
         if not self._services.settings.accounts.sign_up:
             raise NotFound
 
+    def _to(self, request: Request) -> str | None:
+        return returning.to(request.query, self._rendering.base)
+
     async def _address(self, text: str) -> str | None:
         """Of a link that is good, and whose address has no account yet."""
         address = signing_up.address_of(self._services.master, text)
@@ -60,7 +65,7 @@ class SignUp:
         taken = await self._services.db.read(lambda s: signing_up.is_taken(s, address))
         return None if taken else address
 
-    async def _ask(self, email: str) -> Response:
+    async def _ask(self, email: str, to: str | None) -> Response:
         """The same for every address, whoever has it."""
         mails = self._services.mails
         try:
@@ -68,12 +73,12 @@ class SignUp:
                 raise ValidationFailed([("/email", NO_ADDRESS)])
             address = names.email(email)
         except ValidationFailed:
-            return self._page("ask", status=422, email=email, problem=NO_ADDRESS)
+            return self._page("ask", status=422, to=to, email=email, problem=NO_ADDRESS)
         locale = speech.get().language.tag
         await self._services.db.write_plain(
             lambda work: signing_up.ask(work, mails, address, locale)
         )
-        return self._page("asked")
+        return self._page("asked", to=to)
 
     async def _make(self, text: str, address: str, form: dict[str, str]) -> Response:
         username, password = form.get("username", "").strip(), form.get("password", "")
@@ -139,10 +144,14 @@ class SignUp:
     def _dead(self) -> Response:
         return self._page("dead", status=410)
 
-    def _page(self, name: str, *, status: int = 200, **said: Any) -> Response:
+    def _page(
+        self, name: str, *, status: int = 200, to: str | None = None, **said: Any
+    ) -> Response:
+        base = self._rendering.base
         return self._rendering.page(
             f"sign_up/{name}.html", status=status, forms_stay=True,
-            action=f"{self._rendering.base}/sign-up",
+            action=returning.with_to(f"{base}/sign-up", to),
+            sign_in=returning.with_to(f"{base}/sign-in", to),
             request_id=audit.origin.get().request_id, **said,
         )  # fmt: skip
 
