@@ -13,14 +13,22 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 
 def _duration(value: object) -> object:
-    """`900`, `90s`, `15m`, `12h`, `30d` as a timedelta."""
+    """`900`, `90s`, `15m`, `12h`, `30d` as a timedelta. Longer ones would end behind the last day
+    that there is: they are added to the time it is."""
     if not isinstance(value, str):
         return value
     found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", value.strip())
     if not found:
         raise ValueError("is not a duration such as 900, 15m, 12h or 30d")
     unit = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
-    return timedelta(seconds=int(found[1]) * unit)
+    seconds = int(found[1]) * unit
+    if seconds > LONGEST_DAYS * 86400:
+        raise ValueError(f"must be {LONGEST_DAYS}d at the most")
+    return timedelta(seconds=seconds)
+
+
+LONGEST_DAYS = 36_500
+"""A hundred years."""
 
 
 def _listed(value: object) -> object:

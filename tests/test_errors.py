@@ -119,7 +119,7 @@ def test_members_of_their_own() -> None:
     problem = ValidationFailed([("/name", "is missing"), ("/roles/0", "no such role")])
     status, _, document = rendered(problem, oauth=False)
     assert status == 422
-    assert document["detail"] == "is missing; no such role"
+    assert document["detail"] == "/name: is missing; /roles/0: no such role"
     assert document["errors"] == [
         {"pointer": "/name", "detail": "is missing"},
         {"pointer": "/roles/0", "detail": "no such role"},

@@ -20,17 +20,15 @@ OFFERED = 50
 
 
 def find_user(session: "Session", text: str, *, lock: bool = False) -> "User":
-    """By username, e-mail address or id. `NotFound`, or `Conflict` with the candidates."""
+    """By id, username or e-mail address; `NotFound`. An id means its user alone, even if somebody
+    has it for a username: nobody would be found by it otherwise."""
     from identity.directory.users import accounts
     from identity.directory.users.table import User
     from identity.errors import NotFound
 
-    candidates = {u.id: u for u in (accounts.find_by_login(session, text), session.get(User, text))
-                  if u is not None}  # fmt: skip
-    if not candidates:
+    found = session.get(User, text) or accounts.find_by_login(session, text)
+    if found is None:
         raise NotFound(f"there is no user {text}")
-    _only_one(text, {user.id: user.username for user in candidates.values()})
-    (found,) = candidates.values()
     return accounts.get(session, found.id, lock=True) if lock else found
 
 

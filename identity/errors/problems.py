@@ -53,12 +53,18 @@ class ValidationFailed(IdentityError):
 
     status, title = 422, "Invalid input"
 
-    def __init__(self, errors: Sequence[tuple[str, str]], detail: str | None = None) -> None:
-        super().__init__(detail or "; ".join(text for _, text in errors))
+    def __init__(self, errors: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(text for _, text in errors))
         self.errors = list(errors)
 
     def members(self) -> dict[str, Any]:
-        return {"errors": [{"pointer": where, "detail": text} for where, text in self.errors]}
+        """In the document the first few are named where they are, for whoever reads `detail`
+        alone."""
+        first = (f"{where}: {text}" if where else text for where, text in self.errors[:3])
+        return {
+            "detail": "; ".join(first)[:500],
+            "errors": [{"pointer": where, "detail": text} for where, text in self.errors],
+        }
 
 
 class RequestTimeout(IdentityError):

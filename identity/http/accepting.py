@@ -1,5 +1,7 @@
 """What a client would rather read (RFC 9110 §12.5.1)."""
 
+from collections.abc import Collection
+
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _JSON = frozenset({"application/json", "application/problem+json"})
 LONGEST = 1000
@@ -9,14 +11,24 @@ LONGEST = 1000
 def prefers_page(accept: bytes | None) -> bool:
     """Whether it shows people pages, as browsers do when somebody goes to an address: it names
     HTML, and JSON, if at all, after that. A program that takes anything names neither."""
-    html = json = 0.0
+    html = _wish(accept, _HTML)
+    return html > 0 and html > _wish(accept, _JSON)
+
+
+def asks_for(media_type: str, accept: bytes) -> bool:
+    """Whether it names `media_type`, and does not rather have JSON."""
+    wish = _wish(accept, {media_type})
+    return wish > 0 and wish >= _wish(accept, _JSON)
+
+
+def _wish(accept: bytes | None, media_types: Collection[str]) -> float:
+    """How much it would like to have one of these, by name; 0: not at all."""
+    most = 0.0
     for each in (accept or b"")[:LONGEST].decode("latin-1").lower().split(","):
         name, *parameters = (part.strip() for part in each.split(";"))
-        if name in _HTML:
-            html = max(html, _quality(parameters))
-        elif name in _JSON:
-            json = max(json, _quality(parameters))
-    return html > 0 and html > json
+        if name in media_types:
+            most = max(most, _quality(parameters))
+    return most
 
 
 def _quality(parameters: list[str]) -> float:

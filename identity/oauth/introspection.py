@@ -16,6 +16,7 @@ from identity.clock import now
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import InvalidClient, InvalidRequest
 from identity.http import describing
+from identity.http.accepting import asks_for
 from identity.http.messages import Request, Response, json_bytes, json_response
 from identity.opaque import digest
 from identity.service.wiring import Services
@@ -62,7 +63,8 @@ class Introspection:
         token = form.get("token")
         if token is None:
             raise InvalidRequest("token is missing")
-        if JWT in (request.header(b"accept") or b""):
+        accept = request.header(b"accept")
+        if accept is not None and JWT in accept and asks_for(JWT.decode(), accept):
             return await self._signed(caller.client.id, await self._describe(token, caller))
         if not token.startswith(beginning.PREFIX + "_"):
             live = await self._services.live.look(token)

@@ -23,21 +23,36 @@ def check(settings: "Settings") -> None:
 
 
 def _issuer(settings: "Settings") -> None:
-    if not _is_address(settings.issuer, "http", "https"):
+    if _is_address(settings.issuer, "http", "https"):
+        return
+    if not settings.tokens.issuer:
         raise SettingsError(
-            "IDENTITY_ISSUER: must be an http(s) address without query or fragment "
-            f"(it is {settings.issuer!r})"
+            "IDENTITY_HOST: must be a host or an address without brackets "
+            f"(it is {settings.server.host!r})"
         )
+    raise SettingsError(
+        "IDENTITY_ISSUER: must be an http(s) address in ASCII without user, query or fragment"
+        + _unless_secret(settings.issuer)
+    )
 
 
 def _is_address(url: str, *schemes: str) -> bool:
-    """With a host, and without query or fragment."""
+    """With a host, and nothing that would not stand in front of a path and in a header."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # brackets around what is no IPv6 address
+        _ = parts.port
+    except ValueError:  # brackets around what is no IPv6 address, or a port that is none
         return False
-    whole = parts.scheme in schemes and bool(parts.hostname)
-    return whole and not parts.query and not parts.fragment
+    return parts.scheme in schemes and bool(parts.hostname) and not _NOT_IN_BASE.search(url)
+
+
+_NOT_IN_BASE = re.compile(r"""[^!-~]|[?#@"<>\\^`{|}]""")
+"""What RFC 3986 has in no address, and what a base of addresses must not have."""
+
+
+def _unless_secret(url: str) -> str:
+    """A password is not told, wherever it was put."""
+    return "" if "@" in url else f" (it is {url!r})"
 
 
 def _passkeys(settings: "Settings") -> None:
@@ -115,8 +130,8 @@ def _certificates(settings: "Settings") -> None:
     _authorities("CERTIFICATE_CA", chosen.certificate_ca)
     if chosen.mtls_address is not None and not _is_address(chosen.mtls_address, "https"):
         raise SettingsError(
-            "IDENTITY_MTLS_ADDRESS: must be an https address without query or fragment "
-            f"(it is {chosen.mtls_address!r})"
+            "IDENTITY_MTLS_ADDRESS: must be an https address in ASCII without user, query or "
+            "fragment" + _unless_secret(chosen.mtls_address)
         )
 
 

@@ -104,7 +104,7 @@ class RegistrationSettings(Group):
         "holds `clients:write`; `open`: anybody, a public one",
     )
     registration_most: int = setting(
-        10_000, "clients that may have registered themselves at a time", ge=1
+        10_000, "clients that may have registered themselves at a time", ge=1, le=1_000_000_000
     )
     registration_unused: Duration = setting(
         "7d", "age at which such a client is deleted that nobody has ever used"

@@ -30,7 +30,9 @@ class PasswordSettings(Group):
 
 
 class ThrottleSettings(Group):
-    login_max_failures: int = setting(10, "failed logins per account and address", ge=1)
+    login_max_failures: int = setting(
+        10, "failed logins per account and address", ge=1, le=1_000_000
+    )
     login_lockout: Duration = setting("5m", "how long further attempts answer 429")
 
 

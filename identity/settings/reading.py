@@ -28,11 +28,16 @@ def named(fields: Mapping[str, Any]) -> dict[str, Any]:
 def environment() -> dict[str, str]:
     """What is ours in the environment, which wins, and in the file `.env`; names in capitals."""
     try:
-        found = {k.upper(): v for k, v in dotenv_values(".env").items() if v is not None}
+        found = {k.upper(): v for k, v in _file().items() if v is not None}
     except (OSError, ValueError) as error:
         raise SettingsError(f".env: cannot be read: {error}") from None
     found |= {k.upper(): v for k, v in os.environ.items()}
     return {k: v for k, v in found.items() if k.startswith(PREFIX)}
+
+
+def _file() -> dict[str, str | None]:
+    """Some editors begin a file with a byte order mark, which is no part of the first name."""
+    return dotenv_values(".env", encoding="utf-8-sig")
 
 
 def nest(flat: Mapping[str, Any], known: Known) -> dict[str, dict[str, Any]]:
@@ -54,7 +59,7 @@ def first_mistake(error: ValidationError, known: Known) -> str:
     mistake = error.errors(include_url=False)[0]
     name = PREFIX + str(mistake["loc"][1] if len(mistake["loc"]) > 1 else mistake["loc"][0]).upper()
     secret = any(n == name and "SecretStr" in str(field.annotation) for n, _, field in known)
-    words = mistake["msg"].removeprefix("Value error, ")
+    words = mistake["msg"].removeprefix("Value error, ").replace("datetime.timedelta(0)", "0")
     value = mistake["input"]
     shown = str(value) if isinstance(value, timedelta) else repr(value)
     given = "" if secret else f" (it is {shown})"

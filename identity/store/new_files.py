@@ -21,12 +21,16 @@ class Draft(NamedTuple):
 def new_file(path: Path, *, replace: bool = False) -> Iterator[Draft]:
     """What to write to; `path` (0600) appears when the block ends without an error.
 
-    `FileExistsError` where it is there already and `replace` is not set.
+    `FileExistsError` where it is there already and `replace` is not set; whatever else the system
+    refuses is told of `path`.
     """
     if not replace and os.path.lexists(path):
         raise FileExistsError(17, "exists already; nothing was written", str(path))
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         yield Draft(draft, descriptor)
         os.fsync(descriptor)

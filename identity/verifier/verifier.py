@@ -39,6 +39,10 @@ VerifiedToken = VerifiedClaims
 
 _STALENESS: Final = 5.0
 _READY_WITHIN: Final = 5.0
+_NUMBERS: Final = (
+    "max_staleness", "introspection_ttl", "honour_keys_for", "key_cooldown", "cache_size",
+    "http_timeout",
+)  # fmt: skip
 
 
 class Verifier:
@@ -101,13 +105,15 @@ class Verifier:
     ) -> None:
         if on_stale not in ("introspect", "refuse", "accept"):
             raise ValueError(f"on_stale is introspect, refuse or accept, not {on_stale!r}")
-        if isinstance(scopes, str):
-            raise ValueError("scopes are a list of scopes, not one text")
+        lists = {"scopes": scopes, "algorithms": algorithms, "nonce_keys": nonce_keys}
+        for name, several in lists.items():
+            if isinstance(several, str | bytes):
+                raise ValueError(f"{name} are a list, not one of them")
         self.issuer = issuer
         self.audience = audience
         self.scopes = frozenset(scopes)
         self._on_stale = on_stale
-        self._options = {
+        self._options: dict[str, Any] = {
             "algorithms": frozenset(algorithms),
             "max_staleness": max_staleness,
             "introspection_ttl": introspection_ttl,
@@ -118,6 +124,10 @@ class Verifier:
             "http_timeout": http_timeout,
             "nonce_keys": tuple(nonce_keys),
         }
+        for name in _NUMBERS:
+            number = self._options[name]
+            if number is not None and number < 0:
+                raise ValueError(f"{name} is 0 or more, not {number}")
         self.certificates = certificates
         self.address = address.rstrip("/") if address else origin_of(audience)
         self._credentials = Credentials(client_id, client_secret, token)
@@ -135,7 +145,7 @@ class Verifier:
         self._build(transport, clock or SystemClock())
 
     def _build(self, transport: httpx.AsyncBaseTransport | None, clock: Clock) -> None:
-        options: dict[str, Any] = self._options
+        options = self._options
         self._transport = transport
         self.clock = clock
         fetcher = Fetcher(transport, options["http_timeout"])

@@ -165,12 +165,15 @@ def test_a_name_that_means_several_is_refused_with_the_candidates(
     with db.transaction() as session:
         session.add(Client(id="Twin", name="An id goes first"))
     assert shown(identity, "clients", "show", "Twin")["name"] == "An id goes first"
-    # Somebody took another's id as a name.
+
+
+def test_an_id_means_its_user_even_if_somebody_took_it_for_a_name(
+    identity: Identity, ada: str
+) -> None:
     identity("users", "create", ada, "--generate")
-    done = identity("users", "delete", ada, "--yes")
-    assert done.code == 1
-    assert f"{ada} may be any of " in done.err
-    assert "(ada)" in done.err
+    assert shown(identity, "users", "show", ada)["username"] == "ada"
+    assert identity("users", "delete", ada, "--yes").code == 0
+    assert shown(identity, "users", "show", ada)["username"] == ada
 
 
 def test_events_are_found_by_names(identity: Identity, ada: str) -> None:

@@ -125,7 +125,7 @@ def test_bad_rows_are_told_by_line_and_the_rest_goes_on(identity: Identity, file
         "13": "username",
         "14": "fields",
         "15": "the username belongs to another user",
-        "16": "no CSV",
+        "16": "begins a text in quotation marks that ends nowhere: nothing below this line",
     }.items():
         assert words in told.pop(line), line
     assert not told

@@ -223,7 +223,8 @@ async def test_a_signed_answer_is_given_to_whoever_asks_for_it(
             claims = claims_of(answer.text)
             assert claims["token_introspection"] == await world.introspect(token)
             assert (claims["iss"], claims["aud"]) == (settings.issuer, "checker")
-        for accept in ("application/json", "*/*", "application/jwt"):
+        unwanted = (f"{SIGNED};q=0", f"application/json, {SIGNED};q=0.5", f"x{SIGNED}")
+        for accept in ("application/json", "*/*", "application/jwt", *unwanted):
             assert (await ask(token, accept)).headers["content-type"] == "application/json"
     refused(
         await world.api.post("/introspect", data={"token": "x"}, headers={"accept": SIGNED}),

@@ -75,13 +75,40 @@ def test_passkeys_belong_to_the_issuers_domain_or_one_above() -> None:
     [
         {"issuer": "http://["},
         {"issuer": "https://[id.example]"},
-        {"host": "id:example"},
     ],
 )
 def test_brackets_around_what_is_no_ipv6_address_are_refused_like_any_address(
     fields: dict[str, str],
 ) -> None:
     assert refusal(**fields).startswith("IDENTITY_ISSUER: must be an http(s) address")
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://id.example:99999", "https://id.example:x", "https://id.example?",
+        "https://id.example#", " https://id.example", "https://id.example\n",
+        "https://id.example/a b", "https://bücher.example", 'https://id.example/"x', "https://id.example\\x",
+    ],
+)  # fmt: skip
+def test_an_issuer_that_no_address_can_begin_with_is_refused(issuer: str) -> None:
+    words = refusal(issuer=issuer)
+    assert words.startswith("IDENTITY_ISSUER: must be an http(s) address in ASCII")
+    assert words.endswith(f"(it is {issuer!r})")
+
+
+def test_an_issuer_with_a_password_is_refused_without_telling_it() -> None:
+    """It would stand in every token and in the metadata."""
+    words = refusal(issuer="https://ada:hunter2@id.example")
+    assert words.startswith("IDENTITY_ISSUER: ") and "hunter2" not in words
+    proxies = {"trusted_proxies": "10.0.0.1", "certificate_proxies": "10.0.0.1"}
+    words = refusal(**proxies, mtls_address="https://ada:hunter2@mtls.example")
+    assert words.startswith("IDENTITY_MTLS_ADDRESS: ") and "hunter2" not in words
+
+
+@pytest.mark.parametrize("host", ["", "[::1]", "id:example", "a b", "http://a"])
+def test_a_host_that_is_none_is_refused_by_its_own_name(host: str) -> None:
+    assert refusal(host=host).startswith("IDENTITY_HOST: ")
 
 
 def test_so_they_are_where_clients_are_asked_for_certificates() -> None:

@@ -147,6 +147,11 @@ def test_the_environment_wins_over_the_env_file_and_arguments_over_both(
         Settings.load()
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("IDENTITY_PORT=9001\n", encoding="utf-8-sig")
+    assert Settings.load().server.port == 9001
+
+
 def test_settings_of_ignores_environment_and_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

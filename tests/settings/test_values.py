@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from identity.settings import Settings, SettingsError
+from identity.settings import Settings, SettingsError, described
 from tests.settings.refusing import refusal
 
 
@@ -64,6 +64,25 @@ def test_who_may_scrape_is_never_told() -> None:
         words = refusal(metrics_allow=f"10.0.0.0/8 {wrong}")
         assert words.startswith("IDENTITY_METRICS_ALLOW: entry 2")
         assert secret not in words and "short" not in words
+
+
+DURATIONS = [name for name, _, field in described() if "timedelta" in str(field.annotation)]
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+def test_no_duration_leads_beyond_the_calendar(name: str) -> None:
+    field = name.removeprefix("IDENTITY_").lower()
+    assert refusal(**{field: "36501d"}).startswith(f"{name}: must be 36500d at the most")
+
+
+def test_a_duration_of_none_is_refused_in_words() -> None:
+    assert refusal(login_lockout="0").endswith("input should be greater than 0 (it is '0')")
+
+
+@pytest.mark.parametrize("name", ["login_max_failures", "registration_most"])
+def test_a_number_that_no_database_can_hold_is_refused(name: str) -> None:
+    words = refusal(**{name: 10**20})
+    assert words.startswith(f"IDENTITY_{name.upper()}: input should be less than or equal to")
 
 
 def test_a_duration_too_long_is_shown_as_people_read_it() -> None:

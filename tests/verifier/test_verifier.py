@@ -300,6 +300,10 @@ def test_a_loop_that_ended_without_close_is_left_behind(issuer: Issuer) -> None:
         {"issuer": "identity.example"},
         {"issuer": "https://identity.example/?a=b"},
         {"audience": ""},
+        {"max_staleness": -1},
+        {"introspection_ttl": -0.1},
+        {"cache_size": -1},
+        {"http_timeout": -1},
     ],
     ids=str,
 )
@@ -307,6 +311,17 @@ def test_what_makes_no_sense_is_refused_at_once(options: dict[str, Any]) -> None
     usual = {"issuer": "https://identity.example", "audience": "https://api.example"}
     with pytest.raises(ValueError, match=r"."):
         Verifier(**{**usual, **options})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"scopes": "orders:read"}, {"algorithms": "ES256"}, {"nonce_keys": b"x" * 32}],
+    ids=str,
+)
+def test_one_where_several_are_expected_is_refused_by_name(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name} are a list, not one of them"):
+        Verifier("https://identity.example", "https://api.example", **options)
 
 
 async def test_an_issuer_that_has_no_keys_for_us_is_unavailable(issuer: Issuer) -> None:

@@ -32,7 +32,7 @@ def _refuse_parameters(request: Request) -> None:
         raise ValidationFailed([("?", error.detail)]) from None
     if names:
         asked = [f"?{name[:100]}" for name in names]
-        raise ValidationFailed([(name, f"no such parameter: {name}") for name in asked])
+        raise ValidationFailed([(name, "no such parameter; there are none") for name in asked])
 
 
 def words() -> describing.Node:

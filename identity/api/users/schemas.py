@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag
 from identity.api.bodies import LIST, OBJECT, Body, Line, Text
 from identity.api.merge_patch import Patch, omitted
 from identity.api.users.profile import OwnProfile, Profile
+from identity.authentication.passwords.preparing import MAX_CHARACTERS
 from identity.directory.users.table import Status
 
 Name = Annotated[Text, Field(min_length=1, max_length=256, examples=["ada"])]
@@ -15,7 +16,7 @@ Email = Annotated[Text, Field(max_length=320, examples=["ada@example.com"])]
 RoleNames = Annotated[list[Line], Field(max_length=100, examples=[["clerk"]])]
 # SecretStr: a password stays out of reprs and logs. What it may hold, `passwords` decides.
 Password = Annotated[
-    SecretStr, Field(strict=False, max_length=8192, examples=["correct horse battery"])
+    SecretStr, Field(strict=False, max_length=MAX_CHARACTERS, examples=["correct horse battery"])
 ]
 
 

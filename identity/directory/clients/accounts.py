@@ -85,6 +85,7 @@ def create(
         )
     if client_id is not None and client_id != subjects.spelling(client_id):
         raise ValidationFailed([("/id", "must spell a UUID in small letters, 8-4-4-4-12")])
+    rules.check_name(name)
     client = Client(
         name=name,
         type=type,
@@ -146,6 +147,8 @@ def update(
     now_set = client.settings or {}
     if not changed and was == now_set:
         return
+    if "name" in changed:
+        rules.check_name(changed["name"])
     client.sqlmodel_update(changed)
     if changed.get("status") == "disabled":
         # Its tokens stay dead when it is enabled again. They know whole seconds only.

@@ -24,6 +24,12 @@ def valid_audience(audience: str) -> bool:
     return _AUDIENCE.fullmatch(audience) is not None
 
 
+def check_name(name: str) -> None:
+    """People are asked to consent by it, and it stands in lists. Raises `ValidationFailed`."""
+    if not name.isprintable() or not name.strip():
+        raise ValidationFailed([("/name", "must be one line of printable characters")])
+
+
 def choose(client: Client, chosen: Mapping[str, Any], around: Surroundings = UNSEEN) -> None:
     """Give a client settings, None for the default. What a newer version has stored stays."""
     client.settings = settled(client.settings, chosen, client.type, around)

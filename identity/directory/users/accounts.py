@@ -26,6 +26,9 @@ from identity.records import audit
 from identity.store import Statement, Work, changes, execute, insert_unique, select_of
 from identity.verifier.levels import meets
 
+PROVEN = ("email", "phone_number")
+"""Members beside each of which stands whether it has been verified."""
+
 _RIGHTS = Statement(
     lambda: (
         select_of(UserRole.role, RoleScope.scope, Role.acr)
@@ -95,12 +98,15 @@ def create(
         username=names.username(username),
         email=names.email(email) if email else None,
         email_verified=email_verified,
-        name=name,
+        name=profile.name(name),
         password_hash=password_hash,
         must_change_password=must_change_password,
         password_expires_at=password_expires_at if must_change_password else None,
         **profile.checked(known or {}),
     )
+    for proven in PROVEN:
+        if getattr(user, proven) is None:  # what is not there has not been verified
+            setattr(user, f"{proven}_verified", False)
     if user_id is not None:
         user.id = user_id
     subjects.claim(session, user.id, "user")
@@ -121,14 +127,16 @@ def update(session: Session, user: User, fields: dict[str, Any], held: Held) -> 
         changed["username"] = names.username(fields["username"])
     if "email" in fields:
         changed["email"] = names.email(fields["email"]) if fields["email"] else None
-    for plain in ("name", "email_verified"):
-        if plain in fields:
-            changed[plain] = fields[plain]
+    if "name" in fields:
+        changed["name"] = profile.name(fields["name"])
+    if "email_verified" in fields:
+        changed["email_verified"] = fields["email_verified"]
     changed |= profile.checked(fields)
+    _check_verified(user, changed)
     changed = {key: value for key, value in changed.items() if getattr(user, key) != value}
     if not changed:
         return
-    for proven in ("email", "phone_number"):
+    for proven in PROVEN:
         if proven in changed and f"{proven}_verified" not in fields:
             changed[f"{proven}_verified"] = False
     if "username" in changed:
@@ -141,6 +149,15 @@ def update(session: Session, user: User, fields: dict[str, Any], held: Held) -> 
         _set_login_names(session, user)
     touch(session, user)
     audit.record(session, "user.updated", subject=user.id, changed=sorted(changed))
+
+
+def _check_verified(user: User, changed: Mapping[str, Any]) -> None:
+    """Raises `ValidationFailed` where something is to be verified that is not there."""
+    for proven in PROVEN:
+        verified = changed.get(f"{proven}_verified")
+        if verified and not changed.get(proven, getattr(user, proven)):
+            words = "cannot be true of a user who has none"
+            raise ValidationFailed([(f"/{proven}_verified", words)])
 
 
 def other_email(user: User, fields: Mapping[str, Any]) -> bool:

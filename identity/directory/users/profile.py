@@ -122,6 +122,14 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def name(text: str | None) -> str | None:
+    """What people call the user, one line; what is empty is None. Raises `ValidationFailed`."""
+    try:
+        return _line(text) or None if text is not None else None
+    except ValueError as mistake:
+        raise ValidationFailed([("/name", str(mistake))]) from None
+
+
 def patched(user: "User", patch: Mapping[str, Any]) -> dict[str, Any]:
     """`patch` with its objects as they are once it is applied to those of `user`."""
     return merging.patched({name: getattr(user, name) for name in OBJECTS}, patch, OBJECTS)

@@ -119,6 +119,9 @@ def _exported(
                 yield line, {k: v for k, v in record.items() if v not in (None, "", [])}
 
 
+_ENDLESS = "begins a text in quotation marks that ends nowhere: nothing below this line was read"
+
+
 def _csv(lines: Lines) -> Iterator[Record | Bad]:
     reader = csv.reader(iter(lines), strict=True)
     header: list[str] = []
@@ -131,7 +134,8 @@ def _csv(lines: Lines) -> Iterator[Record | Bad]:
         except csv.Error as error:
             if not header:
                 raise ValidationFailed([("/file", f"the first line is no CSV: {error}")]) from None
-            yield Bad(line, f"is no CSV: {error}")
+            words = _ENDLESS if str(error) == "unexpected end of data" else f"is no CSV: {error}"
+            yield Bad(line, words)
             continue
         if not header:
             header = _checked_header([cell.strip().lower() for cell in cells])

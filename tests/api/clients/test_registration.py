@@ -63,6 +63,8 @@ async def test_a_public_client_has_no_secret_and_cannot_get_one(world: World) ->
 
 BAD_CLIENTS: list[tuple[dict[str, Any], set[str]]] = [
     ({"name": None}, {"/name"}),
+    ({"name": " "}, {"/name"}),
+    ({"name": "Nightly\nreport"}, {"/name"}),
     ({"id": ""}, {"/id"}),
     ({"id": "a:b"}, {"/id"}),
     ({"id": "-a"}, {"/id"}),

@@ -156,3 +156,56 @@ async def test_attributes_of_who_holds_more_are_not_written(world: World) -> Non
     await clerk.done("PATCH", path, {"attributes": {"department": "Sales"}})
     admin = (await world.me(boss.token)).json()["id"]
     problem(await clerk("PATCH", f"/users/{admin}", {"attributes": {"department": "Sales"}}), 403)
+
+
+async def test_a_name_is_one_line_and_none_where_it_is_empty(world: World) -> None:
+    boss = await acting.admin(world)
+    path = await make(boss, name="  Grace  ")
+    assert (await boss.done("GET", path))["name"] == "Grace"
+    for nothing in ("", "  ", None):
+        await boss.done("PATCH", path, {"name": "Grace"})
+        assert (await boss.done("PATCH", path, {"name": nothing}))["name"] is None
+    for address, body in (
+        (path, {"name": "Grace\nHopper"}),
+        ("/users/me", {"name": "a\x1bb"}),
+    ):
+        assert pointers(await boss("PATCH", address, body)) == {"/name"}
+    assert pointers(await boss("POST", "/users", {"username": "x", "name": "a\nb"})) == {"/name"}
+
+
+async def test_what_a_user_has_not_cannot_have_been_verified(world: World) -> None:
+    boss = await acting.admin(world)
+    path = await make(boss, phone_number_verified=True)
+    assert (await boss.done("GET", path))["phone_number_verified"] is False
+    for proven, value in (("email", "grace@example.com"), ("phone_number", "+14255550100")):
+        verified = f"{proven}_verified"
+        assert pointers(await boss("PATCH", path, {verified: True})) == {f"/{verified}"}
+        both = {proven: value, verified: True}
+        assert (await boss.done("PATCH", path, both))[verified] is True
+        both = {proven: None, verified: True}
+        assert pointers(await boss("PATCH", path, both)) == {f"/{verified}"}
+        assert (await boss.done("PATCH", path, {proven: None}))[verified] is False
+
+
+async def test_what_is_wrong_with_a_text_is_said_of_its_characters(world: World) -> None:
+    boss = await acting.admin(world)
+    long, short = "may be 200 characters long at the most", "must not be empty"
+    body = {"username": "", "name": "x" * 201, "password": "x" * 1025}
+    refusal = problem(await boss("POST", "/users", body), 422)
+    assert refusal["errors"] == [
+        {"pointer": "/username", "detail": short},
+        {"pointer": "/name", "detail": long},
+        {"pointer": "/password", "detail": "may be 1024 characters long at the most"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("member", "value"), [("username", "a b"), ("email", "x"), ("locale", "?"), ("roles", ["nix"])]
+)
+async def test_detail_alone_says_which_member_is_wrong(
+    world: World, member: str, value: Any
+) -> None:
+    boss = await acting.admin(world)
+    refusal = problem(await boss("POST", "/users", {"username": "grace", member: value}), 422)
+    (error,) = refusal["errors"]
+    assert refusal["detail"] == f"/{member}: {error['detail']}"
