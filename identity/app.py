@@ -33,6 +33,7 @@ from identity.oauth import (
     status_lists,
     token,
     userinfo,
+    webfinger,
 )
 from identity.oauth.authorize import endpoint as authorize
 from identity.oauth.grants import registry
@@ -80,7 +81,9 @@ class Identity(Edge):
         self._add_hot_addresses()
         stages = Router(lifespan=self._run)
         issuer = services.settings.issuer
-        addresses = [*discovery.addresses(issuer), *protected_resource.addresses(issuer)]
+        addresses = [
+            *discovery.addresses(issuer), *protected_resource.addresses(issuer), webfinger.ADDRESS
+        ]  # fmt: skip
         if services.settings.registration.registration == "open":
             addresses.append("/register")
         found: dict[str, Readers] = dict.fromkeys(addresses, "everybody")
@@ -144,6 +147,7 @@ class Identity(Edge):
                 ("GET", path, described, False, protected_resource.words)
                 for path in protected_resource.addresses(services.settings.issuer)
             ),
+            ("GET", webfinger.ADDRESS, webfinger.WebFinger(services), True, webfinger.words),
             ("GET", "/", welcome.Welcome(services).answer, False, welcome.words),
             ("GET", "/healthz", checks.alive, False, health.alive_words),
             ("GET", "/readyz", checks.ready, False, health.ready_words),

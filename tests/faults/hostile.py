@@ -106,7 +106,7 @@ def bout(stage: Besieged, dice: random.Random, seen: Outcome) -> None:
 
 def _strike(line: Line, dice: random.Random, token: str, seen: Outcome) -> None:
     """A token that is none, in one of the places for tokens."""
-    at = dice.randrange(len(token))
+    at = dice.randrange(1, len(token))
     forged = dice.choice(
         (
             token[:at] + dice.choice("abcXYZ019_-.") + token[at + 1 :] + "A",

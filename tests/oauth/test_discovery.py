@@ -24,6 +24,7 @@ def id_token_algorithms() -> str:
 JWKS = "/.well-known/jwks.json"
 METADATA = "/.well-known/oauth-authorization-server"
 RESOURCE = "/.well-known/oauth-protected-resource"
+FINGER = "/.well-known/webfinger"
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
 
 
@@ -145,3 +146,40 @@ async def test_a_new_key_changes_the_key_set_and_its_etag_at_once(
     world.user()
     token = (await world.log_in())["access_token"]
     assert pyjwt.get_unverified_header(token)["kid"] == first.json()["keys"][0]["kid"]
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    "resource",
+    ["acct:ada@example.com", "acct:nobody@example.com", "mailto:ada@example.com", "{issuer}",
+     "{issuer}/ada"],
+)  # fmt: skip
+async def test_who_asks_about_an_account_is_led_to_the_issuer(
+    api: httpx.AsyncClient, settings: Any, resource: str
+) -> None:
+    """RFC 7033, as Tailscale asks, from wherever. Whether there is such an account is not told."""
+    resource = resource.format(issuer=settings.issuer)
+    link = {"rel": "http://openid.net/specs/connect/1.0/issuer", "href": settings.issuer}
+    asked = {"resource": resource, "rel": link["rel"]}
+    answer = await api.get(FINGER, params=asked, headers={"origin": "https://app.example"})
+    assert answer.headers["content-type"] == "application/jrd+json"
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.json() == {"subject": resource, "links": [link]}
+    assert (await api.get(FINGER, params={"resource": resource})).json() == answer.json()
+    several = [("resource", resource), ("rel", "avatar"), ("rel", link["rel"])]
+    assert (await api.get(FINGER, params=several)).json() == answer.json()
+    other = await api.get(FINGER, params={"resource": resource, "rel": "avatar"})
+    assert other.json() == {"subject": resource, "links": []}
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("", 400), ("resource=", 400), ("resource=ada", 400), ("resource=acct:a%20b@c", 400),
+     ("resource=acct:a@b&resource=acct:c@d", 400), ("resource=acct:ada", 404),
+     ("resource=https://elsewhere.example/ada", 404), ("resource=http://testserver.evil/", 404)],
+)  # fmt: skip
+async def test_what_is_no_account_is_no_resource(
+    api: httpx.AsyncClient, query: str, status: int
+) -> None:
+    assert (await api.get(f"{FINGER}?{query}")).status_code == status
