@@ -6,6 +6,8 @@ import traceback
 import typer
 
 _NO_SUCH = ("no such table", "no such column", "has no column named")
+_NO_DATABASE = ("file is not a database", "disk image is malformed")
+"""SQLite, of another file, and of a broken one."""
 _PREDICATES = ("may ", "must ", "is ", "has ", "cannot ", "goes ", "takes ")
 _KINDS = ("Input ", "Tuple ", "List ", "Dictionary ", "String ")
 """How what pydantic says of a value begins."""
@@ -79,7 +81,8 @@ def _database(error: BaseException) -> str | None:
         return "identity: the database's schema is behind this version: run `identity migrate`"
     if "locked" in first:
         return "identity: the database is busy with another writer; try again"
-    if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
+    unreachable = isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError)
+    if unreachable or any(words in first for words in _NO_DATABASE):
         return f"identity: the database of IDENTITY_DATABASE_URL cannot be used: {first}"
     return None
 

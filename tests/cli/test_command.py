@@ -119,6 +119,7 @@ def test_no_command_at_all_shows_the_help_and_is_a_usage_mistake(tmp_path: Path)
         ({}, ["var/identity.db", "identity migrate"]),
         ({"DATABASE_URL": "sqlite:////proc/no/such.db"}, ["/proc/no/such.db"]),
         ({"DATABASE_URL": "postgresql://root:hunter2@db:port/x"}, ["IDENTITY_DATABASE_URL"]),
+        ({"DATABASE_URL": f"sqlite:///{__file__}"}, ["IDENTITY_DATABASE_URL", "not a database"]),
     ],
 )
 def test_wrong_settings_and_a_missing_database_are_one_line(

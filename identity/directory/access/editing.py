@@ -21,9 +21,6 @@ from identity.verifier.levels import meets
 
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _RESOURCE = re.compile(RESOURCE)
-NO_NAMES = (ALL, ".", "..")
-"""Scopes that cannot be: `*` means all, and the others no path can end with (RFC 3986 §5.2.4), so
-that nobody could show or delete them."""
 
 
 def get_role(session: Session, name: str, *, lock: bool = False) -> Role:
@@ -159,11 +156,8 @@ def create_scope(
 
     Raises `Conflict` where there is such a scope, `ValidationFailed`.
     """
-    if not valid_name(name) or name in NO_NAMES:
-        words = (
-            "must be 1 to 100 printable ASCII characters without space, '\"' and '\\', and none of "
-            "* . .."
-        )
+    if not valid_name(name) or name == ALL:
+        words = "must be 1 to 100 printable ASCII characters without space, '\"' and '\\', not *"
         raise ValidationFailed([("/name", words)])
     _check_resource(audience)
     scope = Scope(

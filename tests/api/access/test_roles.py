@@ -321,9 +321,3 @@ async def test_a_role_given_while_it_is_deleted_is_given_or_not_but_never_half(
         )
         assert {answer.status_code for answer in answers} <= {200, 204, 404, 409, 422}
         assert (await boss.done("GET", f"/users/{user.id}"))["roles"] == []
-
-
-@pytest.mark.parametrize("name", [".", "..", "*"])
-async def test_a_scope_that_no_address_could_name_is_not_made(world: World, name: str) -> None:
-    boss = await acting.admin(world)
-    assert pointers(await boss("POST", "/scopes", {"name": name})) == {"/name"}
