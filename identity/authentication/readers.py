@@ -11,3 +11,11 @@ def belongs_to(client: ClientSnapshot) -> None:
     page = elsewhere.page.get()
     if page is not None and uris.may_come_from(page.origin, client.settings.redirect_uris):
         page.welcome = True
+
+
+def of_nobody() -> None:
+    """What was sent is no client's, or no more: any page may read that it is refused, so that one
+    whose token has expired hears of that and not of a broken network."""
+    page = elsewhere.page.get()
+    if page is not None:
+        page.welcome = True

@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from identity.authentication import readers
 from identity.directory.users import claims
 from identity.errors import InsufficientScope, InvalidToken, Unavailable
 from identity.http import describing
@@ -29,7 +30,11 @@ class Userinfo:
         self._audiences = frozenset({*own, userinfo_address(services.settings)})
 
     async def __call__(self, request: Request) -> Response:
-        live = await self._bearer(request, of_any_audience=True)
+        try:
+            live = await self._bearer(request, of_any_audience=True)
+        except InvalidToken:
+            readers.of_nobody()
+            raise
         if self._audiences.isdisjoint(live.known.audience):
             raise self._bearer.ours(InvalidToken("the token is for another audience"))
         known, client, user, _ = live

@@ -100,6 +100,10 @@ async def test_an_answer_is_for_the_pages_of_its_client_alone(world: World) -> N
         about = await world.api.get("/userinfo", headers=headers)
         assert about.status_code == 200
         assert_readable_by(about, readable)
+        refused = {**asking(origin), **bearer("no-token-of-ours")}
+        answer = await world.api.get("/userinfo", headers=refused)
+        assert answer.status_code == 401
+        assert_readable_by(answer, origin)
     stranger = await world.api.post("/token", data={"client_id": "nobody"}, headers=asking(SHOP))
     assert_readable_by(stranger, None)
     wrong = other.post | {"client_secret": "wrong"}
