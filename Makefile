@@ -52,8 +52,8 @@ screens: $(VENV)/.dev ## Pictures of every page, into docs/screens/ (needs Chrom
 mutants: $(VENV)/.dev ## Does a test notice each small change to the code? ARGS=PLACE; all take hours
 	$(BIN)/python -m scripts.mutants $(ARGS)
 
-test-plain: $(VENV)/.dev ## The same on uvicorn as it comes (IDENTITY_HTTP=plain); `make test` has a short form
-	TEST_HTTP=plain $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not wire" $(ARGS)
+test-plain: $(VENV)/.dev ## All that starts servers, on uvicorn as it comes; `make test` has a short form
+	TEST_HTTP=plain $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "real and not wire" $(ARGS)
 
 ha: $(VENV)/.dev ## A real cluster loses its primary, under load (root and Debian's patroni): ROW=killed N=3; hours
 	$(BIN)/python -m tests.ha $(if $(ROW),--row "$(ROW)") --count $(if $(filter file,$(origin N)),20,$(N)) $(ARGS)

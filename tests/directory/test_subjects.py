@@ -77,7 +77,7 @@ async def test_of_a_user_and_a_client_who_take_an_id_at_once_one_gets_it(world: 
         return users.create(session, username=name, user_id=name).id
 
     def client(session: Session) -> str:
-        return clients.create(session, name="", client_id=name, known_grants=(), held=None).id
+        return clients.create(session, name=name, client_id=name, known_grants=(), held=None).id
 
     for number in range(10):
         name = f"id{number}"

@@ -1,5 +1,5 @@
 """`IDENTITY_HTTP=plain`: the same service on uvicorn as everybody runs it. In short; `make
-test-plain` runs every other test so."""
+test-plain` runs every other test so that starts a server."""
 
 import http.client
 import inspect
