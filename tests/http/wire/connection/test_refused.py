@@ -105,6 +105,7 @@ async def test_nothing_is_logged_of_streams_that_are_dropped(
     assert "unfinished" not in said.out + said.err
 
 
+@pytest.mark.wire
 def test_a_thousand_that_send_and_never_read_take_next_to_no_memory() -> None:
     """Each as much as the network between takes, up to 256 KiB."""
     flood = get("/slow", close=False) + get("/pid", close=False) * 7000
