@@ -186,8 +186,9 @@ async def _say(send: Any, status: int, body: bytes) -> None:
 
 
 def told(method: str, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
-    """What the application says it was asked. Upgrades are left out: they are read away."""
-    unread = {b"connection", b"upgrade"}
+    """What the application says it was asked. Upgrades are left out: they are read away. So is how
+    the body came, whose coding h11 writes in small letters."""
+    unread = {b"connection", b"upgrade", b"transfer-encoding"}
     fields = repr([(name, value) for name, value in headers if name not in unread])
     digest = hashlib.md5(fields.encode() + b"\0" + body).hexdigest()
     return json.dumps([method, path.decode(), len(body), digest]).encode()
