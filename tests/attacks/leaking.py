@@ -66,7 +66,7 @@ class Talkative:
 @contextmanager
 def talkative(database: str, place: Place) -> Iterator[Talkative]:
     with (
-        started(database, place, 1, LOG_LEVEL="debug") as replicas,
+        started(database, place, 1, LOG_LEVEL="debug", LOGIN_MAX_FAILURES="10000") as replicas,
         replicas.lines() as (line,),
     ):
         yield Talkative(replicas, line, replicas.url)
