@@ -97,11 +97,11 @@ def algorithms(client: ClientSnapshot) -> Collection[str]:
 
 
 def _parameters(claims: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """As in an address: what is no text there is JSON, and `resource` may come several times.
-    Raises `Refused`."""
+    """As in an address: what is no text there is JSON, and `resource` may come several times; what
+    is null is not there, as libraries write what they have no value for. Raises `Refused`."""
     found: list[tuple[str, str]] = []
     for name, value in claims.items():
-        if name in _OF_TOKENS:
+        if name in _OF_TOKENS or value is None:
             continue
         if name in ("request", "request_uri"):
             raise Refused(f"holds {name}")

@@ -189,6 +189,13 @@ async def test_claims_that_are_no_texts_are_read_as_json(world: World) -> None:
         told(await bring(browser, flow, signed(claims(flow, **changed)[0])), "invalid_request")
 
 
+async def test_a_claim_that_is_null_is_not_there(world: World) -> None:
+    flow, browser = bank(world), await signed_in(world)
+    absent = dict.fromkeys(("max_age", "prompt", "claims", "resource", "acr_values"))
+    page = await bring(browser, flow, signed({**claims(flow)[0], **absent}))
+    assert page.title.startswith("Allow")
+
+
 async def test_its_time_is_judged_when_it_was_first_seen(world: World) -> None:
     world.user()
     flow, browser = bank(world), Browser(world.api)
