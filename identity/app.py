@@ -147,7 +147,7 @@ class Identity(Edge):
                 ("GET", path, described, False, protected_resource.words)
                 for path in protected_resource.addresses(services.settings.issuer)
             ),
-            ("GET", webfinger.ADDRESS, webfinger.WebFinger(services), True, webfinger.words),
+            ("GET", webfinger.ADDRESS, webfinger.WebFinger(services), False, webfinger.words),
             ("GET", "/", welcome.Welcome(services).answer, False, welcome.words),
             ("GET", "/healthz", checks.alive, False, health.alive_words),
             ("GET", "/readyz", checks.ready, False, health.ready_words),

@@ -69,7 +69,7 @@ def words() -> describing.Node:
                 "description": "Where to ask.",
                 "content": describing.body(ResourceDescriptor, MEDIA_TYPE),
             },
-            **describing.oauth_errors(400),
+            **describing.problem(400, "The resource is missing, comes twice, or is no URI."),
             **describing.problem(404, "Neither an account nor an address of this service."),
         },
     }

@@ -182,4 +182,6 @@ async def test_who_asks_about_an_account_is_led_to_the_issuer(
 async def test_what_is_no_account_is_no_resource(
     api: httpx.AsyncClient, query: str, status: int
 ) -> None:
-    assert (await api.get(f"{FINGER}?{query}")).status_code == status
+    answer = await api.get(f"{FINGER}?{query}")
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
