@@ -47,6 +47,7 @@ class InARow(Protocol):
 BY_PASSWORD = frozenset({"password", "refresh_token", "client_credentials"})
 """Grants by which a client acts for nobody who has not given it their password. Any other, and any
 to come, is for people who have said what it may know."""
+
 _STATE = Statement(
     lambda: select(
         exists().where(col(RevokedToken.jti) == bindparam("jti")),
@@ -186,9 +187,12 @@ class LiveTokens:
         if known.issued_at <= good_from + MAX_LEEWAY:
             place = place_in(known.kept.unfold(token).claims)
             if place is not None:
-                ((known.revoked,),) = await self._db.query(ENDED, block_of(place))
-        known.since = good_from
-        return known.revoked
+                ((ended,),) = await self._db.query(ENDED, block_of(place))
+                if ended:
+                    known.revoked = True
+        if self._feed.steady:
+            known.since = good_from
+        return known.revoked  # by whoever was quicker, too
 
     async def _principal_lives(self, known: Known, token: str) -> bool:
         """Of a token that one client got for another's own: whether that one is active, and may

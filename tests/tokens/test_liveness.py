@@ -21,6 +21,7 @@ from identity.oauth.grants.registry import GRANTS
 from identity.store import changes
 from identity.tokens import live
 from identity.tokens.sessions import lifecycle
+from identity.tokens.status.questions import ENDED
 from identity.tokens.table import RevokedToken
 from tests.serving import running
 from tests.world import World, bearer, claims_of, granted, refused
@@ -308,6 +309,51 @@ async def test_by_a_clock_that_is_ahead_they_stay_dead_too(world: World) -> None
             assert not await world.active(token)
         assert await world.active(later)
         assert await world.active((await world.act(shop))["access_token"])
+
+
+async def test_what_is_revoked_while_its_place_is_asked_for_stays_revoked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = (await world.act(world.client(scopes=())))["access_token"]
+    db, ask = world.services.db, world.services.db.query
+
+    async def revoking(statement: Any, values: Any) -> Any:
+        found = await ask(statement, values)
+        if statement is ENDED:
+            await db.write(
+                lambda session: live.revoke(session, world.services.live.gate.check(token))
+            )
+            await world.services.feed.catch_up()
+        return found
+
+    monkeypatch.setattr(db, "query", revoking)
+    assert not await world.active(token)  # it ended before the answer
+    monkeypatch.undo()
+    assert not await world.active(token)
+
+
+async def test_where_a_token_stands_is_not_remembered_of_another_history(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has been asked of a primary of before may be otherwise by now."""
+    token = (await world.act(world.client(scopes=())))["access_token"]
+    db, ask, asked = world.services.db, world.services.db.query, []
+
+    async def noted(statement: Any, values: Any) -> Any:
+        asked.append(statement)
+        return await ask(statement, values)
+
+    monkeypatch.setattr(db, "query", noted)
+    known = await world.services.live.find(token)
+    assert known is not None and ENDED in asked
+    known.known.since = None
+    with monkeypatch.context() as unsteady:
+        unsteady.setattr(type(world.services.feed), "steady", property(lambda _: False))
+        assert await world.services.live.find(token)
+    asked.clear()
+    assert await world.services.live.find(token) and asked == [ENDED]
+    asked.clear()
+    assert await world.services.live.find(token) and asked == []
 
 
 def _set_status(session: Session, client_id: str, status: str) -> None:
