@@ -212,7 +212,7 @@ class Writer:
             try:
                 driver.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:  # of whatever kind
                     patient = [job for job in jobs if job.until > time.monotonic()]
                 raise
             self._carry_out(jobs, self._connection, driver)

@@ -81,6 +81,28 @@ async def test_who_waits_too_long_is_refused_and_who_came_later_is_not(
         assert session.get(Role, "patient") is not None
 
 
+async def test_a_log_that_another_process_recovers_is_waited_for_too(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's word for that is a kind of its own of being busy."""
+    await db.write(lambda session: None)
+    drive, refused = writer._driver, []
+
+    class Recovering:
+        def execute(self, text: str) -> None:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY_RECOVERY
+            refused.append(text)
+            raise error
+
+    def driver(connection: Any) -> Any:
+        return drive(connection) if refused else Recovering()
+
+    monkeypatch.setattr(writer, "_driver", driver)
+    await db.write(lambda session: None)
+    assert refused == ["BEGIN IMMEDIATE"]
+
+
 async def test_a_change_feed_that_cannot_read_its_file_is_a_503(
     world: World, database_url: str
 ) -> None:
