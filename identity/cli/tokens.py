@@ -92,10 +92,10 @@ def _issuer(operation: Operation, token: str) -> str:
 def _gate(issuer: str, session: "Session") -> "Gate":
     from sqlmodel import col, select
 
-    from identity.clock import now
     from identity.keys.table import PUBLISHED, SigningKey
+    from identity.tokens.live import own_gate
     from identity.verifier.gate.algorithms import ALGORITHMS
-    from identity.verifier.gate.gate import Gate, VerificationKey
+    from identity.verifier.gate.gate import VerificationKey
 
     query = select(SigningKey).where(
         col(SigningKey.state).in_(PUBLISHED), col(SigningKey.withdrawn_at).is_(None)
@@ -106,7 +106,7 @@ def _gate(issuer: str, session: "Session") -> "Gate":
         )
         for row in session.exec(query)
     }
-    return Gate(issuer, keys.get, audience=None, clock=now)
+    return own_gate(issuer, keys.get)
 
 
 def _clearer(session: "Session", check: "Check") -> str:

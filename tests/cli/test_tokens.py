@@ -14,6 +14,7 @@ from identity.keys.table import SigningKey
 from identity.oauth.grants.registry import GRANTS
 from identity.store import Database
 from tests.serving import ADMIN_PASSWORD
+from tests.world import World
 
 Identity = Callable[..., Any]
 LOGIN = {"grant_type": "password", "username": "admin", "password": ADMIN_PASSWORD}
@@ -82,6 +83,26 @@ async def test_a_token_of_before_its_client_was_disabled_is_explained_as_dead(
     done = identity("tokens", "explain", tokens["access_token"])
     assert (done.code, done.err) == (1, "The token is not good.\n")
     assert "it has been disabled since" in failed(done)["client"]
+
+
+async def test_a_clients_token_of_before_is_dead_by_whatever_clock(
+    identity: Identity, db: Database, world: World
+) -> None:
+    shop = world.client(scopes=())
+    with frozen() as clock:
+        clock.tick(20)
+        token = (await world.act(shop))["access_token"]
+        clock.tick(-20)
+        good = identity("tokens", "explain", token)
+        assert (good.code, failed(good)) == (0, {})
+        for status in ("disabled", "active"):
+            with db.transaction() as session:
+                client = accounts.get(session, shop.id, lock=True)
+                accounts.update(session, client, {"status": status}, known_grants=GRANTS, held=None)
+        done = identity("tokens", "explain", token)
+        assert not await world.active(token)
+    assert done.code == 1
+    assert failed(done)["client"].startswith("it has been disabled since")
 
 
 async def test_an_expired_token_of_a_revoked_key_shows_both(
