@@ -1,6 +1,7 @@
 """When a client's secret was last used. A request costs an entry in a set, which has no more of
 them than there are secrets; a chore writes them once a minute, so the time is known to a minute."""
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, update
 
 from identity.clock import utcnow
@@ -29,10 +30,9 @@ class SecretsUsed:
 
 def _write(session: Session, used: list[Secret]) -> None:
     """In one order in all processes, which else would wait for each other."""
-    now = utcnow()
-    for client_id, digest in used:
-        session.execute(
-            update(ClientSecret)
-            .where(col(ClientSecret.client_id) == client_id, col(ClientSecret.digest) == digest)
-            .values(last_used_at=now)
-        )
+    mine = (
+        col(ClientSecret.client_id) == bindparam("of"),
+        col(ClientSecret.digest) == bindparam("secret"),
+    )
+    noted = update(ClientSecret).where(*mine).values(last_used_at=utcnow())
+    session.connection().execute(noted, [{"of": of, "secret": secret} for of, secret in used])
