@@ -40,24 +40,28 @@ _CLIENT = Statement(
         .with_for_update(read=True)
     )  # so that it stays as it is until we commit
 )
+OF_SESSION: dict[Any, str] = {
+    LoginSession.id: "id",
+    LoginSession.user_id: "user_id",
+    LoginSession.client_id: "client_id",
+    LoginSession.scope: "scope",
+    LoginSession.audience: "audience",
+    LoginSession.amr: "amr",
+    LoginSession.created_at: "now",
+    LoginSession.last_used_at: "now",
+    LoginSession.expires_at: "expires_at",
+    LoginSession.access_expires_at: "access_expires_at",
+    LoginSession.address: "address",
+    LoginSession.user_agent: "user_agent",
+}
+"""Of every session, however it begins."""
 _BEGIN = Statement(
     lambda: insert_of(
         LoginSession,
         {
-            LoginSession.id: "id",
-            LoginSession.user_id: "user_id",
-            LoginSession.client_id: "client_id",
-            LoginSession.scope: "scope",
-            LoginSession.audience: "audience",
-            LoginSession.amr: "amr",
+            **OF_SESSION,
             LoginSession.acr: "acr",
-            LoginSession.created_at: "now",
-            LoginSession.last_used_at: "now",
-            LoginSession.expires_at: "expires_at",
-            LoginSession.access_expires_at: "access_expires_at",
             LoginSession.status_index: "status_index",
-            LoginSession.address: "address",
-            LoginSession.user_agent: "user_agent",
             LoginSession.jkt: "jkt",
         },
     )

@@ -29,6 +29,7 @@ from identity.store import (
     select_of,
     value_of,
 )
+from identity.tokens.sessions import beginning
 from identity.tokens.sessions.table import BrowserSession, Family, LoginSession
 
 _BELOW = (
@@ -37,18 +38,7 @@ _BELOW = (
     col(LoginSession.ended_at).is_(None),
 )
 OF_SESSION: dict[Any, str] = {
-    LoginSession.id: "id",
-    LoginSession.user_id: "user_id",
-    LoginSession.client_id: "client_id",
-    LoginSession.scope: "scope",
-    LoginSession.audience: "audience",
-    LoginSession.amr: "amr",
-    LoginSession.created_at: "now",
-    LoginSession.last_used_at: "now",
-    LoginSession.expires_at: "expires_at",
-    LoginSession.access_expires_at: "access_expires_at",
-    LoginSession.address: "address",
-    LoginSession.user_agent: "user_agent",
+    **beginning.OF_SESSION,
     LoginSession.browser_session_id: "below",
     LoginSession.signed_in_at: "browser_session_id",
 }
