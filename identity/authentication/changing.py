@@ -97,7 +97,7 @@ async def renew(
 
 
 def _check(new: str, user: Account, alone: int) -> None:
-    least = policy.MIN_CHARACTERS if user.second_factor else alone
+    least = policy.least_of(second_factor=user.second_factor, alone=alone)
     policy.check(
         new, username=user.username, email=user.email, pointer="/new_password", least=least
     )

@@ -7,6 +7,11 @@ from identity.errors import ValidationFailed
 MIN_CHARACTERS = 8
 
 
+def least_of(*, second_factor: bool, alone: int) -> int:
+    """How many characters a new password has; `alone`: where it is all that lets its user in."""
+    return MIN_CHARACTERS if second_factor else alone
+
+
 def check(
     password: str,
     *,

@@ -5,7 +5,7 @@ from sqlmodel import Session
 
 from identity.authentication import browser, changing, securing
 from identity.authentication.levels import Proof
-from identity.authentication.passwords.policy import MIN_CHARACTERS
+from identity.authentication.passwords import policy
 from identity.directory.users.table import User
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.http.messages import Request, Response
@@ -67,9 +67,8 @@ class NewPassword(OwnPage):
         return see_other(f"{base}/account?done={self.leads_to}", [self.beginning.set(cookie)])
 
     def _least(self, person: Person) -> int:
-        if person.user.second_factor:
-            return MIN_CHARACTERS
-        return self.services.settings.passwords.password_min_length
+        alone = self.services.settings.passwords.password_min_length
+        return policy.least_of(second_factor=person.user.second_factor, alone=alone)
 
 
 class Password(NewPassword):

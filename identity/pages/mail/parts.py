@@ -42,10 +42,8 @@ class LinkPage:
         return await self._services.login.hash(user.username, password)
 
     def _least(self, user: User) -> int:
-        """How many characters a new password of theirs has."""
-        if user.second_factor:
-            return policy.MIN_CHARACTERS
-        return self._services.settings.passwords.password_min_length
+        alone = self._services.settings.passwords.password_min_length
+        return policy.least_of(second_factor=user.second_factor, alone=alone)
 
     def _set_form(
         self, user: User, token: str, refusal: ValidationFailed | None = None
