@@ -17,6 +17,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic_core import PydanticCustomError
 
 from identity.errors import NotFound, UnsupportedMediaType, ValidationFailed, pointer
+from identity.http.accepting import is_json
 from identity.store.texts import storable
 
 LONGEST_ID = 200
@@ -94,7 +95,8 @@ class JsonRoute(APIRoute):
         takes_body = self.body_field is not None
 
         async def handle(request: Request) -> Response:
-            if takes_body and _has_body(request) and not _is_json(request):
+            kind = request.headers.get("content-type", "")
+            if takes_body and _has_body(request) and not is_json(kind):
                 raise UnsupportedMediaType("send application/json")
             return await answer(JsonRequest(request.scope, request.receive))
 
@@ -129,13 +131,6 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 def _has_body(request: Request) -> bool:
     headers = request.headers
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-
-
-def _is_json(request: Request) -> bool:
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return media == "application/json" or (
-        media.startswith("application/") and media.endswith("+json")
-    )
 
 
 def validation_failed(refusal: RequestValidationError) -> ValidationFailed:

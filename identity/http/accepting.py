@@ -1,4 +1,4 @@
-"""What a client would rather read (RFC 9110 §12.5.1)."""
+"""Media types: what a client would rather read (RFC 9110 §12.5.1), and what is JSON."""
 
 from collections.abc import Collection
 
@@ -19,6 +19,12 @@ def asks_for(media_type: str, accept: bytes) -> bool:
     """Whether it names `media_type`, and does not rather have JSON."""
     wish = _wish(accept, {media_type})
     return wish > 0 and wish >= _wish(accept, _JSON)
+
+
+def is_json(content_type: str) -> bool:
+    """`application/json`, or a type that ends in `+json` (RFC 6839 §3.1)."""
+    kind, _, name = content_type.partition(";")[0].strip().lower().partition("/")
+    return kind == "application" and (name == "json" or name.endswith("+json"))
 
 
 def _wish(accept: bytes | None, media_types: Collection[str]) -> float:

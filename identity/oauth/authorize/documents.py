@@ -21,6 +21,7 @@ from identity.directory.clients.settings import load
 from identity.directory.clients.surroundings import Surroundings
 from identity.directory.clients.table import Client
 from identity.errors import IdentityError, InvalidClientMetadata, InvalidRequest, ValidationFailed
+from identity.http.accepting import is_json
 from identity.http.fetching import FetchFailed
 from identity.service.wiring import Services
 from identity.verifier.gate.encoding import json_object
@@ -108,7 +109,9 @@ class Documents:
             raise InvalidRequest(
                 "the client's document cannot be read", audit=str(failure)
             ) from None
-        if not _is_json(fetched.headers.get("content-type", "")):
+        # §4. At an address where anybody may put a text, as forges show files, nobody but its host
+        # says that a text is a document.
+        if not is_json(fetched.headers.get("content-type", "")):
             raise InvalidRequest("the client's document must be served as application/json")
         opened = await self._services.db.read(self_described.open_scopes)
         try:
@@ -136,13 +139,6 @@ def is_document(client_id: str) -> bool:
         return False
     path = urlsplit(client_id).path
     return path not in ("", "/") and not {".", ".."} & set(path.split("/"))
-
-
-def _is_json(content_type: str) -> bool:
-    """§4: `application/json`, or what an issuer has made of it. At an address where anybody may put
-    a text, as forges show files, nobody but its host says that a text is a document."""
-    kind, _, name = content_type.partition(";")[0].strip().lower().partition("/")
-    return kind == "application" and (name == "json" or name.endswith("+json"))
 
 
 def _unusable(mistake: IdentityError) -> InvalidRequest:
