@@ -55,9 +55,10 @@ def figures(
 
 
 def _verifying_each(world: World, rounds: int) -> list[Figure]:
-    """New tokens of every algorithm against the bare check of their signatures, in turn, in
-    processor time. The claims are the service's own, written as it writes them; the keys are of
-    the size that it makes."""
+    """New tokens of every algorithm against the bare check of their signatures, fifty of each in
+    turn, in processor time: the least of all turns over the least, for neighbours only ever add.
+    The claims are the service's own, written as it writes them; the keys are of the size that it
+    makes."""
     (token,) = world.access_tokens(1)
     claims = json.loads(_decoded(token.split(".")[1].encode()))
     figures = []
@@ -67,21 +68,24 @@ def _verifying_each(world: World, rounds: int) -> list[Figure]:
         key = VerificationKey(jwk["kid"], name, algorithm.verifier(jwk))
         gate = Gate(claims["iss"], {key.kid: key}.get, claims["aud"])
         bare = _bare(name, private.public_key())
-        ratios = []
-        for _ in range(rounds + 1):  # the first one warms
+        ours, floor = [], []
+        for turn in range(20 * rounds):
             tokens, signed = [], []
-            for _ in range(1_000):
+            for _ in range(50):
                 claims |= {"jti": new_id(), "sid": new_id()}
                 head = {"alg": name, "typ": "at+jwt", "kid": key.kid}
                 message = b".".join(b64url_encode(_compact(part)) for part in (head, claims))
                 signature = sign(message)
                 tokens.append((message + b"." + b64url_encode(signature)).decode())
                 signed.append((_as_der(signature) if name == "ES256" else signature, message))
-            ratios.append(_each(tokens, gate.check) / _each(signed, bare))
+            work = [(ours, tokens, gate.check), (floor, signed, bare)]
+            # The first finds the processor's caches as signing left them.
+            for times, items, check in work if turn % 2 else reversed(work):
+                times.append(_each(items, check))
         figures.append(
             Figure(
                 f"gate: a new {name} token, × bare signature check",
-                statistics.median(ratios[1:]),
+                min(ours) / min(floor),
                 "×",
                 at_most=1.3,
             )

@@ -49,8 +49,24 @@ _ECDSA: Final = ec.ECDSA(_SHA256)
 _PSS: Final = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=_SHA256.digest_size)
 _HALF: Final = 32
 """Octets of each of the two integers in an ECDSA signature."""
-_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_ORDER: Final = bytes.fromhex("FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551")
+_ZERO: Final = bytes(_HALF)
 """Of P-256's base point (FIPS 186-4 §D.1.2.3)."""
+
+
+def _der(r: bytes, s: bytes) -> bytes:
+    """An ECDSA signature as OpenSSL reads it (RFC 3279 §2.2.3), of two integers of 32 octets that
+    are not zero. An octet of zeros keeps a first bit from being a sign; none may stand there else,
+    which is rare enough to be left to `cryptography`."""
+    if r[0] == 0 or s[0] == 0:
+        return encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
+    if r[0] < 0x80:
+        if s[0] < 0x80:
+            return b"\x30\x44\x02\x20" + r + b"\x02\x20" + s
+        return b"\x30\x45\x02\x20" + r + b"\x02\x21\x00" + s
+    if s[0] < 0x80:
+        return b"\x30\x45\x02\x21\x00" + r + b"\x02\x20" + s
+    return b"\x30\x46\x02\x21\x00" + r + b"\x02\x21\x00" + s
 
 
 class Algorithm(ABC):
@@ -167,15 +183,15 @@ class ECDSA(Algorithm):
             message: bytes,
             signature: bytes,
             check: Callable[..., None] = key.verify,
-            integer: Callable[..., int] = int.from_bytes,
         ) -> bool:
             if len(signature) != 2 * _HALF:
                 return False
-            r, s = integer(signature[:_HALF], "big"), integer(signature[_HALF:], "big")
-            if not (0 < r < _ORDER and 0 < s < _ORDER):
+            r, s = signature[:_HALF], signature[_HALF:]
+            # As long as each other, so octets are in the order of the integers they spell.
+            if not (_ZERO < r < _ORDER and _ZERO < s < _ORDER):
                 return False
             try:
-                check(encode_dss_signature(r, s), message, _ECDSA)
+                check(_der(r, s), message, _ECDSA)
             except InvalidSignature:
                 return False
             return True

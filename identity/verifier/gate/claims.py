@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, final
 
 from identity.verifier.gate.encoding import b64url_decode, json_object
 
@@ -28,6 +28,14 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
 
 def _roles(claims: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(claims.get("roles", ()))
+
+
+class Terms(NamedTuple):
+    """By which key, and with which leeway in seconds, the gate let a token through."""
+
+    kid: str
+    algorithm: str
+    leeway: float
 
 
 _put: Final = object.__setattr__
@@ -57,35 +65,23 @@ class VerifiedClaims:
     # What the token says is read from `claims` when asked for: setting sixteen slots on every
     # check cost more than reading its JSON. `audience`, `scopes` and `roles` are made when they are
     # first asked for, and stay.
-    __slots__ = ("algorithm", "audience", "claims", "kid", "leeway", "payload", "roles", "scopes")
+    __slots__ = ("audience", "claims", "payload", "roles", "scopes", "terms")
 
     audience: tuple[str, ...]
     scopes: frozenset[str]
     roles: tuple[str, ...]
-    kid: str
-    algorithm: str
-    leeway: float
     claims: Mapping[str, Any]
     payload: bytes
     """The JSON that was signed."""
+    terms: Terms
 
-    def __init__(
-        self,
-        seal: object,
-        payload: bytes,
-        claims: dict[str, Any],
-        kid: str,
-        algorithm: str,
-        leeway: float,
-    ) -> None:
+    def __init__(self, seal: object, payload: bytes, claims: dict[str, Any], terms: Terms) -> None:
         if seal is not SEAL:
             raise TypeError("only the gate makes VerifiedClaims")
         put = _put
-        put(self, "kid", kid)
-        put(self, "algorithm", algorithm)
-        put(self, "leeway", leeway)
         put(self, "claims", MappingProxyType(claims))
         put(self, "payload", payload)
+        put(self, "terms", terms)
 
     if not TYPE_CHECKING:  # a type checker would take every name for an attribute
 
@@ -97,6 +93,18 @@ class VerifiedClaims:
             value = made(self.claims)
             object.__setattr__(self, name, value)
             return value
+
+    @property
+    def kid(self) -> str:
+        return self.terms.kid
+
+    @property
+    def algorithm(self) -> str:
+        return self.terms.algorithm
+
+    @property
+    def leeway(self) -> float:
+        return self.terms.leeway
 
     @property
     def issuer(self) -> str:
@@ -159,7 +167,7 @@ class VerifiedClaims:
 
     def valid_at(self, now: float, leeway: float | None = None) -> bool:
         """Whether the token is good at `now`; `leeway` in seconds, the gate's own by default."""
-        leeway = self.leeway if leeway is None else leeway
+        leeway = self.terms.leeway if leeway is None else leeway
         return not (
             expired(self.expires_at, now, leeway) or premature(self.not_before, now, leeway)
         )
@@ -198,21 +206,17 @@ class KeptClaims:
     """`VerifiedClaims` folded up: only they make it, and nothing can be put into it. What the token
     said is read from its text again; the digest of that is kept."""
 
-    __slots__ = ("_algorithm", "_digest", "_kid", "_leeway")
+    __slots__ = ("_digest", "_terms")
 
     _digest: bytes
-    _kid: str
-    _algorithm: str
-    _leeway: float
+    _terms: Terms
 
     def __init__(self, seal: object, claims: VerifiedClaims) -> None:
         if seal is not SEAL:
             raise TypeError("only VerifiedClaims make KeptClaims")
         put = object.__setattr__
         put(self, "_digest", sha256(claims.payload).digest())
-        put(self, "_kid", claims.kid)
-        put(self, "_algorithm", claims.algorithm)
-        put(self, "_leeway", claims.leeway)
+        put(self, "_terms", claims.terms)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("KeptClaims do not change")
@@ -235,14 +239,7 @@ class KeptClaims:
         payload = b64url_decode(token.split(".")[1].encode())
         if sha256(payload).digest() != self._digest:
             raise ValueError("these are not the claims that were kept")
-        claims = VerifiedClaims(
-            SEAL,
-            payload,
-            json_object(payload),
-            kid=self._kid,
-            algorithm=self._algorithm,
-            leeway=self._leeway,
-        )
+        claims = VerifiedClaims(SEAL, payload, json_object(payload), self._terms)
         _unfolded = self, claims
         return claims
 

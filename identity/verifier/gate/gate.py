@@ -14,7 +14,7 @@ from typing import Any
 
 from identity.verifier.gate import shortcut
 from identity.verifier.gate.algorithms import ALGORITHMS
-from identity.verifier.gate.claims import MAX_LEEWAY, SEAL, VerifiedClaims
+from identity.verifier.gate.claims import MAX_LEEWAY, SEAL, Terms, VerifiedClaims
 from identity.verifier.gate.reading import HEADERS_KEPT, Policy, Reading, VerificationKey
 from identity.verifier.gate.rules import BAD_SIGNATURE, RULES, Test
 
@@ -97,18 +97,17 @@ class Gate:
         Whatever `token` is, nothing else is raised.
         """
         policy, now = self._policy, self._clock()
-        found = shortcut.opened(policy, token)
+        found = shortcut.read(policy, token, now)
         if found is None:
             return self._by_the_rules(Reading(token, now), _TESTS)
-        key, payload, signed = found
+        terms, key, payload, signed, claims = found
+        if claims is not None:
+            return VerifiedClaims(SEAL, payload, claims, terms)
         if not signed:
             raise Refused("signature", BAD_SIGNATURE)
-        claims = shortcut.fitting(policy, payload, now)
-        if claims is None:
-            reading = Reading(token, now)
-            reading.key, reading.segments = key, (b"", payload, b"")
-            return self._by_the_rules(reading, _TESTS_AFTER_SIGNATURE)
-        return VerifiedClaims(SEAL, payload, claims, key.kid, key.alg, policy.leeway)
+        reading = Reading(token, now)
+        reading.key, reading.segments = key, (b"", payload, b"")
+        return self._by_the_rules(reading, _TESTS_AFTER_SIGNATURE)
 
     def _by_the_rules(self, reading: Any, tests: tuple[tuple[str, Test], ...]) -> VerifiedClaims:
         policy = self._policy
@@ -117,18 +116,12 @@ class Gate:
             if problem is not None:
                 raise Refused(name, problem)
         key = reading.key
+        terms = Terms(key.kid, key.alg, policy.leeway)
         if reading.head is not None:
             if len(policy.usual) >= HEADERS_KEPT:
                 policy.usual.clear()
-            policy.usual[reading.head] = (key.kid, key.alg)
-        return VerifiedClaims(
-            SEAL,
-            reading.segments[1],
-            reading.claims,
-            kid=key.kid,
-            algorithm=key.alg,
-            leeway=policy.leeway,
-        )
+            policy.usual[reading.head] = terms
+        return VerifiedClaims(SEAL, reading.segments[1], reading.claims, terms)
 
     def explain(self, token: object) -> list[Check]:
         """Every rule, in order. It goes on after a failure where there is something to look at,

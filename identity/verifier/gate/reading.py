@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from identity.verifier.gate.algorithms import Verify
+from identity.verifier.gate.claims import Terms
 
 HEADERS_KEPT: Final = 64
 
@@ -37,8 +38,8 @@ class Policy:
     """Headers of tokens whose signature was good: as base64url, which is canonical, to octets and
     what they read. An issuer writes one a key, and nobody else can put one here. Saves a
     twentieth of a check."""
-    usual: dict[bytes, tuple[str, str]] = field(default_factory=dict)
-    """Headers of tokens that have passed every rule, as base64url, to their `kid` and `alg`: for
+    usual: dict[bytes, Terms] = field(default_factory=dict)
+    """Headers of tokens that have passed every rule, as base64url, to what they passed by: for
     `shortcut`, which does not look at such a header again."""
 
 

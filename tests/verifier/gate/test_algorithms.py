@@ -10,6 +10,7 @@ import jwt as pyjwt
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 from jose import jwk as jose_jwk
@@ -18,7 +19,7 @@ from joserfc import jws as joserfc_jws
 from joserfc.errors import JoseError
 from joserfc.jwk import import_key
 
-from identity.verifier.gate.algorithms import ALGORITHMS
+from identity.verifier.gate.algorithms import ALGORITHMS, _der
 from identity.verifier.gate.jwk import thumbprint
 from tests.verifier.forger import b64, unb64
 from tests.verifier.roca import roca_key
@@ -124,6 +125,13 @@ def test_the_integers_of_an_ecdsa_signature_lie_within_the_order(spoil: Any) -> 
     r, s = spoil(*(int.from_bytes(half, "big") for half in (signature[:32], signature[32:])))
     forged = (r % 2**256).to_bytes(32, "big") + (s % 2**256).to_bytes(32, "big")
     assert not ALGORITHMS["ES256"].verifier(private.public_key())(b"m", forged)
+
+
+@given(*[st.integers(1, 2**256 - 1) | st.integers(0, 255).map(lambda n: 1 << n)] * 2)
+def test_an_ecdsa_signature_is_spelled_for_openssl_as_cryptography_spells_it(
+    r: int, s: int
+) -> None:
+    assert _der(r.to_bytes(32, "big"), s.to_bytes(32, "big")) == encode_dss_signature(r, s)
 
 
 @given(message=st.binary(max_size=50), signature=st.binary(max_size=600))

@@ -11,7 +11,7 @@ import pytest
 
 import identity
 from identity.verifier import VerifiedClaims
-from identity.verifier.gate.claims import KeptClaims
+from identity.verifier.gate.claims import KeptClaims, Terms
 from tests.verifier.forger import Forger
 from tests.verifier.sample import CLAIMS, NOW, forger, gate, kid_of, private_key
 
@@ -24,7 +24,7 @@ def claims() -> VerifiedClaims:
 @pytest.mark.parametrize("seal", [None, object(), True, "seal"])
 def test_nobody_but_the_gate_makes_verified_claims(seal: object) -> None:
     with pytest.raises(TypeError, match="only the gate"):
-        VerifiedClaims(seal, b"{}", dict(CLAIMS), kid="k", algorithm="EdDSA", leeway=0)
+        VerifiedClaims(seal, b"{}", dict(CLAIMS), Terms("k", "EdDSA", 0))
 
 
 def test_verified_claims_made_without_their_constructor_say_nothing() -> None:

@@ -46,6 +46,22 @@ def test_whatever_is_decoded_has_that_one_spelling(segment: bytes) -> None:
     assert b64url_encode(octets) == segment
 
 
+@given(st.binary() | st.from_regex(rb"[A-Za-z0-9_=+/ \n-]*={0,3}", fullmatch=True))
+def test_base64url_reads_the_same_whether_pybase64_is_installed_or_not(segment: bytes) -> None:
+    pytest.importorskip("pybase64")
+    assert encoding._decode is not encoding._a2b
+    with mock.patch.object(encoding, "_decode", encoding._a2b):
+        without = octets_or_refusal(segment)
+    assert octets_or_refusal(segment) == without
+
+
+def octets_or_refusal(segment: bytes) -> bytes | str:
+    try:
+        return b64url_decode(segment)
+    except ValueError as problem:
+        return f"refused: {problem}"
+
+
 @pytest.mark.parametrize("byte", [bytes([byte]) for byte in range(256)])
 def test_only_the_64_characters_are_base64url(byte: bytes) -> None:
     segment = b"AAA" + byte
@@ -116,7 +132,7 @@ def test_json_reads_the_same_whether_orjson_is_installed_or_not(octets: bytes) -
     ],
 )
 def test_what_has_two_readings_is_never_left_to_orjson(octets: bytes) -> None:
-    assert encoding._compact(octets) is None
+    assert encoding.compact_object(octets) is None
 
 
 @given(st.text(alphabet='[]{}",:\\a1 ', max_size=60))

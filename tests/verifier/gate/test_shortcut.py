@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from identity.verifier import Gate, Refused, VerificationKey
 from identity.verifier.gate.algorithms import ALGORITHMS
-from identity.verifier.gate.shortcut import opened
+from identity.verifier.gate.shortcut import read
 from tests.verifier import forge
 from tests.verifier.forger import GONE
 from tests.verifier.gate.test_oracles import CHANGES, CLAIM_NAMES, RAW
@@ -28,7 +28,7 @@ def warm(alg: str, **changes: Any) -> Gate:
     """A gate that has seen a good token of this algorithm."""
     warmed = gate(**changes)
     warmed.check(forger(alg).token())
-    assert opened(warmed._policy, forger(alg).token()) is not None
+    assert read(warmed._policy, forger(alg).token(), NOW) is not None
     return warmed
 
 
