@@ -93,10 +93,11 @@ def predicted(found: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
     answers = []
     for each in found["ran"]:
         one, count = alone[each["job"]], each["processes"]
-        database = one["database"]
+        service, database = one["service"], one["database"]
         if each["job"] == "introspect":
+            service += shared(costs.ask, count, waiting) - shared(costs.ask, 1, waiting)
             database = shared(costs.question, count, waiting)
-        said = rate(one["service"], one["load"], database, count, each["cores"])
+        said = rate(service, one["load"], database, count, each["cores"])
         answers.append((each, said))
     return answers
 

@@ -5,6 +5,7 @@ process asks the one database whether anything has changed, and each follows eve
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -19,13 +20,17 @@ def _given(meaning: str, unit: str = "") -> Any:
 class Costs:
     """Measured. Times are of one core."""
 
-    introspect: float = _given("the service's for an introspection of a token it knows", "µs")
+    introspect: float = _given(
+        "the service's for an introspection of a token it knows, but for the question below",
+        "µs",
+    )
     verify: float = _given("a sibling's for checking a token it knows itself", "µs")
     verify_new: float = _given("the same for a token never seen", "µs")
     refresh: float = _given("the service's for a refresh", "µs")
     refresh_database: float = _given("PostgreSQL's for a refresh", "µs")
     login: float = _given("of hashing, for a login", "ms")
     question: float = _given("PostgreSQL's for asking whether anything has changed", "µs")
+    ask: float = _given("the service's for asking it", "µs")
     asking: float = _given("from such a question to its answer: a process has one under way", "µs")
     follow: float = _given("of each process for each change that it hears of", "µs")
     tell: float = _given("of a process for telling one follower of one revocation", "µs")
@@ -93,17 +98,19 @@ def need(costs: Costs, demand: Demand, limits: Limits) -> Need:
         daily * each for each in (demand.refreshes, demand.logins, demand.ends)
     )
     introspections = demand.validations * demand.introspected
+    asked = introspections + refreshes
     telling = ends * demand.followers * costs.tell / 1e6
     work = (introspections * costs.introspect + refreshes * costs.refresh) / 1e6 + telling
     hashing = logins * costs.login / 1e3
-    # Following takes the same share of every process, so that more of them are needed for the rest.
     following = ends * costs.follow / 1e6
-    left = limits.busy - following
-    service = work / left if left > 0 else math.inf
-    processes = max(2, math.ceil(service)) if service < math.inf else 0
-    each = (introspections + refreshes) / processes if processes else math.inf
-    # Requests that come while a question is under way share the next one.
-    questions = processes * min(each, 1e6 / costs.asking)
+
+    def busy(processes: float) -> float:
+        """Share of a core that each of so many is busy. Following takes as much of every one."""
+        asking = questions_of_one(costs, asked / processes) * costs.ask / 1e6
+        return work / processes + asking + following
+
+    processes = _fewest(lambda count: busy(count) <= limits.busy) if following < limits.busy else 0
+    questions = processes * questions_of_one(costs, asked / processes) if processes else 0.0
     commits = refreshes + logins + ends + processes
     database = refreshes * costs.refresh_database + questions * costs.question
     kept = demand.users * demand.active
@@ -117,7 +124,7 @@ def need(costs: Costs, demand: Demand, limits: Limits) -> Need:
         * costs.audit_event,
     }
     return Need(
-        service_cores=service,
+        service_cores=processes * busy(processes) if processes else math.inf,
         sibling_cores=demand.validations * (1 - demand.introspected) * costs.verify / 1e6,
         hashing_cores=hashing / limits.busy,
         processes=processes,
@@ -130,6 +137,23 @@ def need(costs: Costs, demand: Demand, limits: Limits) -> Need:
         connections=processes * limits.pool,
         storage=stored,
     )
+
+
+def questions_of_one(costs: Costs, asked: float) -> float:
+    """A second, of a process that is asked so often: requests that come while a question is under
+    way share the next one."""
+    return min(asked, 1e6 / costs.asking)
+
+
+def _fewest(enough: Callable[[int], bool]) -> int:
+    """Processes, two at least: one may be lost."""
+    low, high = 1, 2
+    while not enough(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def strain(found: Need, limits: Limits) -> dict[str, float]:
@@ -171,8 +195,8 @@ def rate(service: float, load: float, database: float, processes: int, cores: fl
 
 
 def shared(question: float, processes: int, waiting: int) -> float:
-    """PostgreSQL's µs a request, where `waiting` requests wait for an answer at any time, divided
-    over the processes: those that wait in one process share its question."""
+    """µs of each request for the question that it shares, where `waiting` requests wait for an
+    answer at any time, divided over the processes: those that wait in one process share one."""
     return question / max(1.0, waiting / processes)
 
 

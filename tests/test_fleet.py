@@ -8,12 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import fleet
-from bench.fleet_model import Costs, Demand, Limits, cells, need, of_one, rate, shared, strain
+from bench.fleet_model import (
+    Costs,
+    Demand,
+    Limits,
+    cells,
+    need,
+    of_one,
+    questions_of_one,
+    rate,
+    shared,
+    strain,
+)
 
 SAMPLE = fleet.NOTHING | {
     "costs": {
         "introspect": 100, "verify": 4, "verify_new": 120, "refresh": 500, "refresh_database": 400,
-        "login": 250, "question": 30, "asking": 100, "follow": 8, "tell": 6, "user": 700,
+        "login": 250, "question": 30, "ask": 60, "asking": 100, "follow": 8, "tell": 6, "user": 700,
         "session": 700, "refresh_token": 420, "audit_event": 700,
     }
 }  # fmt: skip
@@ -59,7 +70,8 @@ def test_the_check_foretells_from_one_process_what_more_of_them_do() -> None:
     said = [each for _, each in fleet.predicted(found)]
     assert said[0] == pytest.approx(10_000)  # one process: it alone is busy
     for count, rate_ in ((2, said[1]), (8, said[2])):
-        assert rate_ == pytest.approx(2e6 / (150 + COSTS.question * count / 64))
+        more = COSTS.question * count / 64 + COSTS.ask * (count - 1) / 64
+        assert rate_ == pytest.approx(2e6 / (150 + more))
 
 
 @given(users, st.floats(1, 1e6), shares)
@@ -98,6 +110,14 @@ def test_a_fleet_that_nobody_asks_has_two_processes_in_one_cell() -> None:
     found = need(COSTS, idle, LIMITS)
     assert (found.processes, found.questions, sum(found.storage.values())) == (2, 0, 0)
     assert cells(COSTS, idle, LIMITS) == 1
+
+
+def test_a_process_that_is_not_hurried_asks_for_every_request() -> None:
+    """So it takes more of them than the same requests would that waited for one another."""
+    hurried = need(replace(COSTS, asking=1e9), DEMAND, LIMITS)
+    assert hurried.processes < need(COSTS, DEMAND, LIMITS).processes
+    assert questions_of_one(COSTS, 10) == 10
+    assert questions_of_one(COSTS, 1e9) == pytest.approx(1e6 / COSTS.asking)
 
 
 def test_processes_that_do_nothing_but_follow_changes_are_no_fleet() -> None:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
@@ -98,29 +99,45 @@ def scene(ttl: int) -> Iterator[tuple[Cluster, list[Service]]]:
 
 
 async def trials(options: argparse.Namespace, wanted: list[tuple[str, int]]) -> None:
+    """On one cluster, as long as it keeps what it has acknowledged: one that took back its old
+    primary may find no other afterwards."""
+    left = deque(wanted)
+    while left:
+        with scene(options.ttl) as (cluster, services):
+            await _on_one(options, left, cluster, services)
+
+
+async def _on_one(
+    options: argparse.Namespace,
+    left: deque[tuple[str, int]],
+    cluster: Cluster,
+    services: list[Service],
+) -> None:
     rows = {row.name: row for row in ROWS}
     about = {"date": f"{date.today():%d %B %Y}", "loop_wait": LOOP_WAIT, "versions": versions()}
-    with scene(options.ttl) as (cluster, services):
-        load = Load(services, random.Random())
-        await load.prepare()
-        try:
-            for name, number in wanted:
-                seed = options.seed + number
-                trial = about | await conduct(cluster, services, load, rows[name], number, seed)
-                lines.append(options.file, trial)
-                broken = "; ".join(records.violations(trial)) or "kept"
-                print(
-                    f"{name} {number}: new primary after {trial['promoted_after']} s, "
-                    f"well again {trial['recovery']}, {broken}",
-                    flush=True,
-                )
-        finally:
-            load.close()
-            if options.keep_logs:
-                for log in cluster.nodes[0].folder.parent.rglob("*.log"):
-                    target = Path(options.keep_logs) / f"{log.parent.name}-{log.name}"
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(log, target)
+    load = Load(services, random.Random())
+    await load.prepare()
+    try:
+        whole = True
+        while left and whole:
+            name, number = left.popleft()
+            seed = options.seed + number
+            trial = about | await conduct(cluster, services, load, rows[name], number, seed)
+            lines.append(options.file, trial)
+            broken = "; ".join(records.violations(trial)) or "kept"
+            print(
+                f"{name} {number}: new primary after {trial['promoted_after']} s, "
+                f"well again {trial['recovery']}, {broken}",
+                flush=True,
+            )
+            whole = not trial.get("led_again")
+    finally:
+        load.close()
+        if options.keep_logs:
+            for log in cluster.nodes[0].folder.parent.rglob("*.log"):
+                target = Path(options.keep_logs) / f"{log.parent.name}-{log.name}"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(log, target)
 
 
 def main() -> int:
