@@ -6,6 +6,7 @@ import ast
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,14 +107,31 @@ def test_a_token_is_good_from_its_nbf_or_else_its_iat() -> None:
         ({"sub": "shop", "client_id": "shop", "sid": "s"}, False),
         ({"sub": "ada", "client_id": "shop"}, False),
         ({"sub": "ada", "client_id": "shop", "sid": "s"}, False),
+        ({"sub": "shop", "client_id": "gateway", "act": {"sub": "gateway"}}, True),
+        ({"sub": "ada", "client_id": "gateway", "sid": "s", "act": {"sub": "gateway"}}, False),
     ],
 )
 def test_a_client_acts_for_itself_where_it_is_the_subject_and_nobody_logged_in(
-    changes: dict[str, str], itself: bool
+    changes: dict[str, Any], itself: bool
 ) -> None:
     claims = {name: value for name, value in CLAIMS.items() if name != "sid"} | changes
     token = Forger(private_key("EdDSA"), kid_of("EdDSA"), "EdDSA", claims).token()
     assert gate().check(token).is_client is itself
+
+
+def test_what_a_token_says_of_others_is_said_or_nothing() -> None:
+    digest = "c" * 43
+    acted = forger("EdDSA").with_claims(
+        act={"sub": "gateway", "act": {"sub": "before"}}, cnf={"jkt": digest}
+    )
+    said = gate().check(acted)
+    assert (said.actor, said.confirmation) == ("gateway", {"jkt": digest})
+    plain = gate().check(forger("EdDSA").token())
+    assert (plain.actor, plain.confirmation) == (None, None)
+
+
+def test_what_the_gate_let_a_token_through_by_is_said(claims: VerifiedClaims) -> None:
+    assert (claims.kid, claims.algorithm, claims.leeway) == (kid_of("EdDSA"), "EdDSA", 10)
 
 
 def test_kept_claims_unfold_when_nobody_has_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
