@@ -1,13 +1,12 @@
 """Ground rule 4: a form that was not ours does nothing, whatever page it is for."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-import identity
 from identity.pages.registry import PAGES
 from tests.browsing import Browser
+from tests.sources import PACKAGE, nodes, trees
 from tests.world import PASSWORD, World
 
 only = pytest.mark.parametrize("dialect", ["sqlite"])
@@ -87,13 +86,12 @@ def test_nobody_else_reads_the_cookie_of_a_session() -> None:
     """What it authenticates is behind the guard, or is not told anything by POST: `/authorize` and
     `/logout` turn a form from elsewhere into a GET, which its cookie does not follow."""
     readers = set()
-    root = Path(identity.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path in trees():
+        for node in nodes(path):
             if isinstance(node, ast.Name | ast.Attribute):
                 name = node.id if isinstance(node, ast.Name) else node.attr
                 if name in ("person_at", "looking"):
-                    readers.add(str(path.relative_to(root)))
+                    readers.add(str(path.relative_to(PACKAGE)))
     assert {each for each in readers if not each.startswith("pages/")} == {
         "service/people.py", "oauth/authorize/endpoint.py", "oauth/logout.py",
     }, "a reader more: say here why no form from elsewhere gets there"  # fmt: skip
