@@ -107,6 +107,7 @@ def _made_once(templates: Templates) -> Iterator[made_once.RsaKeys]:
         made_once.routes(),
         made_once.descriptions(),
         made_once.templates(),
+        made_once.commands(),
         started,
         keys.generated(),
         parked.connections(),

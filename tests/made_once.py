@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from operator import is_
 from threading import Lock
@@ -100,6 +100,16 @@ def templates() -> Iterator[None]:
         return compiled[key]
 
     with mock.patch.object(Spoken, "compile", compile_once):
+        yield
+
+
+@contextmanager
+def commands() -> Iterator[None]:
+    """Typer makes all commands with all their options for each that is run; they keep nothing of
+    one run for the next."""
+    from typer import main
+
+    with mock.patch.object(main, "get_command", cache(main.get_command)):
         yield
 
 

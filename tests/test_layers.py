@@ -6,12 +6,13 @@ other import, and where they are given no name that can be read, that is a mista
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "identity"
+from tests.sources import PACKAGE, nodes, trees
 
 FLOORS = [
     ["__init__", "setting_types", "settings", "errors", "clock", "opaque", "verifier"],
@@ -35,7 +36,7 @@ NOUNS = ("directory", "keys", "tokens", "store", "records", "authentication")
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in trees():
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         yield ".".join(parts), path
 
@@ -44,10 +45,10 @@ class Unreadable(Exception):
     """A module that is loaded by a name nobody can read in the source."""
 
 
-def imported(source: str, module: str = "") -> Iterator[str]:
-    """What `source`, the text of `identity.<module>`, imports of identity, anywhere in it:
+def imported(source: Iterable[ast.AST], module: str = "") -> Iterator[str]:
+    """What `source`, the nodes of `identity.<module>`, imports of identity, anywhere in it:
     `users.routes.router`."""
-    for node in ast.walk(ast.parse(source)):
+    for node in source:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -77,11 +78,10 @@ def _named(call: ast.Call, module: str) -> str:
     raise Unreadable(f"{module}: {ast.unparse(call)}")
 
 
-def imports() -> Iterator[tuple[str, str]]:
+@cache
+def imports() -> list[tuple[str, str]]:
     """(importer, imported) of every import within identity."""
-    for module, path in modules():
-        for name in imported(path.read_text(), module):
-            yield module, name
+    return [(module, name) for module, path in modules() for name in imported(nodes(path), module)]
 
 
 def room(name: str) -> str:
@@ -129,10 +129,10 @@ def test_nouns_hold_no_response_and_no_route() -> None:
     for module, path in modules():
         if room(module) not in NOUNS:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.ImportFrom) and node.module:
                 assert room(node.module) not in foreign, f"{module} imports {node.module}"
-        for name in imported(path.read_text(), module):
+        for name in imported(nodes(path), module):
             assert not name.startswith(answers), f"{module} imports {name}"
 
 
@@ -149,7 +149,7 @@ def late(part):
     importlib.import_module(f"{__name__}.{part}")
     __import__("identity.keys.ring")
 """
-    assert sorted(imported(source, "verifier.__init__")) == [
+    assert sorted(imported(ast.walk(ast.parse(source)), "verifier.__init__")) == [
         "clock",
         "keys.ring",
         "records.logs",
@@ -163,10 +163,10 @@ def late(part):
 @pytest.mark.parametrize("call", ["import_module(name)", '__import__("a" + b)', 'f("x")'])
 def test_a_name_that_cannot_be_read_is_a_mistake(call: str) -> None:
     if call.startswith("f("):
-        assert list(imported(call)) == []
+        assert list(imported(ast.walk(ast.parse(call)))) == []
         return
     with pytest.raises(Unreadable):
-        list(imported(call))
+        list(imported(ast.walk(ast.parse(call))))
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,8 @@ import inspect
 import json
 import tomllib
 from collections.abc import Callable
-from functools import cache
 from importlib import metadata
 from importlib.util import find_spec, module_from_spec
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -27,6 +25,7 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from tests.databases import ROOT
+from tests.sources import nodes, trees
 
 PINNED = "0.54.0"
 OF_UVICORN = {
@@ -38,12 +37,6 @@ OF_UVICORN = {
     "uvicorn.server": "ServerState",
 }
 """Module to names: all that identity/ takes of it."""
-
-
-@cache
-def trees() -> dict[Path, ast.Module]:
-    """Every module of ours."""
-    return {path: ast.parse(path.read_text()) for path in (ROOT / "identity").rglob("*.py")}
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:
@@ -61,12 +54,12 @@ def test_uvicorn_is_the_version_that_was_read() -> None:
 
 def test_whatever_is_taken_of_uvicorn_is_named_here() -> None:
     taken: dict[str, set[str]] = {}
-    for tree in trees().values():
-        for node in ast.walk(tree):
+    for path in trees():
+        for node in nodes(path):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("uvicorn"):
                 names = {alias.name for alias in node.names}
                 taken.setdefault(node.module or "", set()).update(names)
-            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "uvicorn":
+            elif isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "uvicorn":
                 taken.setdefault("", set()).add(node.attr)
     assert taken == {module: set(names.split()) for module, names in OF_UVICORN.items()}
 
@@ -239,8 +232,8 @@ def test_no_other_private_attribute_of_anybody_is_touched() -> None:
     """`_asdict` and `_replace` are a named tuple's own words, `_exit` is os's."""
     own = {"_asdict", "_replace", "_exit", "_asyncio_future_blocking", "_json"}
     touched: dict[str, str] = {}
-    for path, tree in trees().items():
-        for node in ast.walk(tree):
+    for path in trees():
+        for node in nodes(path):
             match node:
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                     own.add(name)

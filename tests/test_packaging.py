@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from tests.databases import ROOT, environment
 from tests.serving import ADMIN_PASSWORD
+from tests.sources import nodes, trees
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -67,8 +68,11 @@ def test_what_the_service_imports_is_what_it_declares() -> None:
     }
     declared.add("pydantic-core")  # pydantic's other half, pinned by it
     brought = metadata.packages_distributions()
-    for path in [*(ROOT / "identity").rglob("*.py"), *(ROOT / "migrations").rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text())):
+    migrations = {path: ast.parse(path.read_text()) for path in (ROOT / "migrations").rglob("*.py")}
+    sources = {path: nodes(path) for path in trees()}
+    sources |= {path: tuple(ast.walk(tree)) for path, tree in migrations.items()}
+    for path, found in sources.items():
+        for node in found:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for top in {name.partition(".")[0] for name in names} - {"identity"}:

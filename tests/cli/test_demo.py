@@ -40,7 +40,7 @@ def first_start() -> bool:
     return True
 
 
-FEW = 40
+FEW = 12
 
 
 def build(db: Database, settings: Settings, seed: int = 1) -> building.Built:
@@ -214,7 +214,7 @@ def test_the_same_seed_makes_the_same_people_who_do_the_same(
             build(db, settings, seed)
             with db.transaction() as session:
                 happened = what_happened(session)
-                made.append((people(session), happened[-1000:]))
+                made.append((people(session), happened[-500:]))
                 removing.remove(session)
             hand.tick(0)
     assert made[0][0] == made[1][0] and made[0][1] == made[1][1]

@@ -2,9 +2,11 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from sqlalchemy import update
 from sqlmodel import select
 
 from identity.authentication.passkeys.table import Passkey
+from identity.cli.doctor import checkup
 from identity.clock import frozen, utcnow
 from identity.directory.clients.table import Client
 from identity.directory.users.table import User
@@ -27,6 +30,12 @@ from tests.serving import ADMIN_PASSWORD
 
 Identity = Callable[..., Any]
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"])
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here has a clock that jumps but the one that says so."""
+    monkeypatch.setattr(checkup, "WATCHED", 0.0)
 
 
 @pytest.fixture
@@ -165,6 +174,17 @@ def test_a_clock_that_is_behind_is_a_problem(identity: Identity) -> None:
         assert "clock" in problems(examine(identity))
     with frozen(utcnow() - timedelta(days=3650)):
         assert "clock" in problems(examine(identity))
+
+
+@SQLITE
+@pytest.mark.usefixtures("prepared")
+def test_a_clock_that_jumps_while_it_is_watched_is_a_problem(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter([1000.0, 1000.5])
+    jumping = SimpleNamespace(time=lambda: next(said), sleep=time.sleep, monotonic=time.monotonic)
+    monkeypatch.setattr(checkup, "time", jumping)
+    assert "it jumped by +" in problems(examine(identity))["clock"]
 
 
 @pytest.mark.usefixtures("prepared")

@@ -1,13 +1,12 @@
 """Ground rule 4: a form that was not ours does nothing, whatever page it is for."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-import identity
 from identity.pages.registry import PAGES
 from tests.browsing import Browser
+from tests.sources import PACKAGE, nodes, trees
 from tests.world import PASSWORD, World
 
 only = pytest.mark.parametrize("dialect", ["sqlite"])
@@ -37,7 +36,8 @@ OURS: list[dict[str, str]] = [
 async def signed_in(world: World) -> Browser:
     world.user()
     browser = Browser(world.api)
-    await browser.post("/sign-in", {"username": "ada", "password": PASSWORD})
+    form = {"username": "ada", "password": PASSWORD}
+    await browser._api.post("/sign-in", data=form, headers={"origin": OWN})
     assert "identity" in browser.cookies
     return browser
 
@@ -65,7 +65,8 @@ async def test_every_page_takes_its_own(world: World, path: str) -> None:
         form = {"username": "ada", "password": PASSWORD}
         answer = await browser._api.post(path, data=form, headers=said)
         assert answer.status_code != 403 or "not sent" not in answer.text, (path, said)
-        await browser.post("/sign-in", form)
+        again = await browser._api.post("/sign-in", data=form, headers={"origin": OWN})
+        assert again.status_code == 303
 
 
 @only
@@ -87,13 +88,12 @@ def test_nobody_else_reads_the_cookie_of_a_session() -> None:
     """What it authenticates is behind the guard, or is not told anything by POST: `/authorize` and
     `/logout` turn a form from elsewhere into a GET, which its cookie does not follow."""
     readers = set()
-    root = Path(identity.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path in trees():
+        for node in nodes(path):
             if isinstance(node, ast.Name | ast.Attribute):
                 name = node.id if isinstance(node, ast.Name) else node.attr
                 if name in ("person_at", "looking"):
-                    readers.add(str(path.relative_to(root)))
+                    readers.add(str(path.relative_to(PACKAGE)))
     assert {each for each in readers if not each.startswith("pages/")} == {
         "service/people.py", "oauth/authorize/endpoint.py", "oauth/logout.py",
     }, "a reader more: say here why no form from elsewhere gets there"  # fmt: skip

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from identity.service.tables import metadata
 from identity.store import Database, Statement, Stored, insert_of, moment, select_of
 from identity.store.statements import STATEMENTS
 from tests.databases import ROOT
+from tests.sources import PACKAGE, nodes, trees
 
 TEXT = {
     "cli/backup.py": "SQLite's pragmas and catalog, and the name of PostgreSQL's snapshot",
@@ -72,7 +74,7 @@ def test_every_statement_is_explained(explained: Explain) -> None:
     makers, inside, modules = set[str](), dict[str, str](), set[str]()
     for file in files():
         module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
-        for function, call in calls(ast.parse(file.read_text())):
+        for function, call in calls(trees()[file]):
             if call in {"Statement", "StatementBy"}:
                 modules.add(module)
                 makers |= {function} - {""}
@@ -110,9 +112,8 @@ def test_what_is_looked_up_has_an_index(explained: Explain) -> None:
 
 
 def test_only_what_core_cannot_say_is_text() -> None:
-    package = ROOT / "identity"
     found = {
-        str(file.relative_to(package)) for file in files() if any(map(SQL.match, strings(file)))
+        str(file.relative_to(PACKAGE)) for file in files() if any(map(SQL.match, strings(file)))
     }
     assert found == TEXT.keys()
 
@@ -132,7 +133,7 @@ def test_no_text_names_a_table_of_ours() -> None:
 
 def files() -> list[Path]:
     """The service's; whoever verifies offline has no database."""
-    return [file for file in (ROOT / "identity").rglob("*.py") if "verifier" not in file.parts]
+    return [file for file in trees() if "verifier" not in file.parts]
 
 
 def calls(tree: ast.AST, function: str = "") -> Iterator[tuple[str, str]]:
@@ -144,17 +145,19 @@ def calls(tree: ast.AST, function: str = "") -> Iterator[tuple[str, str]]:
         yield from calls(node, node.name if inner else function)
 
 
-def strings(file: Path) -> Iterator[str]:
+@cache
+def strings(file: Path) -> list[str]:
     """Those in the code, not what describes it."""
-    tree = ast.parse(file.read_text())
     said = {
         id(node.value)
-        for node in ast.walk(tree)
+        for node in nodes(file)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
-            yield node.value
+    return [
+        node.value
+        for node in nodes(file)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said
+    ]
 
 
 # --- How they are spelt ---------------------------------------------------------------------

@@ -18,6 +18,8 @@ from identity.settings import Settings, SettingsError, loopback
 from identity.verifier import namesake
 
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
+WATCHED = 0.05
+"""Seconds for which the clock is watched."""
 
 
 def examine(*, ask_service: bool) -> Findings:
@@ -114,7 +116,7 @@ def _machine(settings: Settings) -> Findings:
             "problem", "clock", f"it cannot be {utcnow():%Y-%m-%d}", "set the clock (NTP)"
         )
     before, monotonic = time.time(), time.monotonic()
-    time.sleep(0.05)
+    time.sleep(WATCHED)
     drift = (time.time() - before) - (time.monotonic() - monotonic)
     if abs(drift) > 0.01:
         yield Finding(
