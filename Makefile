@@ -19,6 +19,8 @@ OLD_NAME := identity
 GUARDED := tokens keys authentication directory oauth
 
 .DEFAULT_GOAL := help
+# Each process of the tests would compile what another has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help run test test-real test-proofs conformance parties chart screens mutants test-plain ha faults attacks fleet check format coverage fuzz bench bench-smoke bench-against bench-peers test-all lock sbom build clean
 
 help: ## This list

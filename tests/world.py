@@ -8,12 +8,14 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import quote_plus
 
 import httpx
 from sqlmodel import Session, select
 
+from identity.authentication.passwords.hashing import PasswordHasher
 from identity.directory.access.table import Role, RoleScope, Scope
 from identity.directory.clients.table import Client, ClientSecret
 from identity.directory.users import accounts
@@ -44,6 +46,12 @@ def services_of(app: Any) -> Services:
     """What the service in this process is made of."""
     services: Services = app.services
     return services
+
+
+@cache
+def hashed(password: str, rounds: int) -> str:
+    """As the service keeps it: made once, since nothing is told by two that are alike."""
+    return PasswordHasher(rounds).hash(password)
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,8 @@ class World:
         **fields: Any,
     ) -> User:
         """An active user without roles, unless said otherwise."""
-        password_hash = password_hash or self.services.hasher.hash(password)
+        rounds = self.services.settings.passwords.bcrypt_rounds
+        password_hash = password_hash or hashed(password, rounds)
         with self.change() as session:
             user = accounts.create(
                 session, username=username, password_hash=password_hash, **fields

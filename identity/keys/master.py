@@ -87,17 +87,17 @@ def load(session: Session, settings: Settings) -> MasterKey:
 
     `SettingsError` names the file or setting and says why the start is refused.
     """
-    needed = bool(_encrypted(session))  # asked first: whoever wrote these made the file before
+    rows = _encrypted(session)  # asked first: whoever wrote these made the file before
     file = settings.keys.keys_dir / FILE
     if settings.keys.master_key is None and _absent(file):
-        if needed:
+        if rows:
             raise SettingsError(
                 f"{file}: is missing, but the database holds signing keys encrypted under it; "
                 f"restore it from its backup, or give the key as {SETTING}"
             )
         _make(file)
     master = read(settings)
-    check(session, master)
+    _decrypt(rows or _encrypted(session), master)  # another machine may have written the first
     return master
 
 
@@ -112,7 +112,11 @@ def read(settings: Settings) -> MasterKey:
 
 def check(session: Session, master: MasterKey) -> None:
     """`SettingsError` unless `master` decrypts everything that the database holds."""
-    for row in _encrypted(session):
+    _decrypt(_encrypted(session), master)
+
+
+def _decrypt(rows: Sequence[SigningKey], master: MasterKey) -> None:
+    for row in rows:
         assert row.private is not None
         master.decrypt(row.private)
 

@@ -99,6 +99,8 @@ class Housekeeping:
             if sealed is None:
                 break  # another process is at it
             _log_sealed(sealed)
+            if sealed.all_of_it:
+                break
             await self._make_way(began)
             began = monotonic()
 

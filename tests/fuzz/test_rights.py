@@ -12,7 +12,7 @@ from identity.oauth import introspection
 from tests.fuzz.administering import House, housed, search
 from tests.proofs import LONG, effort
 
-EXAMPLES = {"sqlite": effort(12, 50, 600), "postgresql": effort(4, 15, 600)}
+EXAMPLES = {"sqlite": effort(6, 50, 600), "postgresql": effort(3, 15, 600)}
 
 
 @pytest.fixture

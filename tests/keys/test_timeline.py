@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import pytest
 from cryptography.fernet import Fernet
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine, delete
 from sqlalchemy.pool import StaticPool
@@ -18,6 +20,7 @@ from identity.keys.table import PUBLISHED, KeyFollower, SigningKey
 from identity.records import audit
 from identity.service.tables import metadata
 from identity.settings import Settings
+from tests.proofs import effort
 
 MASTER = MasterKey([Fernet.generate_key().decode()], "tests")
 MAX_AGE = timedelta(minutes=5)
@@ -103,6 +106,8 @@ STEPS = st.tuples(
 )
 
 
+@pytest.mark.proof
+@hypothesis_settings(max_examples=effort(20, 100, 20_000))
 @given(st.lists(STEPS, min_size=5, max_size=40))
 def test_a_verifier_with_a_cached_key_set_never_meets_an_unknown_key(
     steps: list[tuple[int, object, Settings]],

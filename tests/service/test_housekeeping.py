@@ -11,7 +11,8 @@ from sqlmodel import Session, col, func, select
 from identity.clock import frozen, utcnow
 from identity.errors import Unavailable
 from identity.keys.table import SigningKey
-from identity.records.audit import AuditEvent, AuditHead
+from identity.records import audit
+from identity.records.audit import AuditEvent, AuditHead, chain
 from identity.service.housekeeping import Housekeeping
 from identity.service.opening import audit_keys
 from identity.store import SOME, Statement, Work, execute
@@ -87,6 +88,17 @@ async def test_stopping_writes_and_seals_what_the_audit_holds(world: World) -> N
         assert len(events) == 5
         assert None not in [event.seq for event in events]
         assert session.get_one(AuditHead, 1).seq >= 5
+
+
+async def test_stopping_seals_all_that_has_gathered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "BATCH", 3)
+    with world.change() as session:
+        for n in range(10):
+            audit.record(session, "test", subject=f"subject {n}")
+    await Housekeeping(world.services).stop()
+    assert not await world.services.db.read(audit.unsealed)
 
 
 @pytest.mark.usefixtures("hurried")

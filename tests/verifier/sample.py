@@ -1,14 +1,19 @@
-"""An issuer for these tests: a key of every algorithm, made once, and gates whose clock stands."""
+"""An issuer for these tests: a key of every algorithm, made once, what its forger makes of it, and
+gates whose clock stands. Its RSA keys have 2048 bits, the fewest that the gate takes: thousands of
+tokens are signed with them."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from identity.verifier import Gate, VerificationKey
 from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey
 from identity.verifier.gate.jwk import thumbprint
-from tests.verifier.forger import Forger
+from tests.verifier import forge
+from tests.verifier.forger import Attack, Forger
 
 ISSUER = "https://identity.example"
 AUDIENCE = "https://api.example"
@@ -31,6 +36,8 @@ CLAIMS: dict[str, Any] = {
 
 @cache
 def private_key(alg: str) -> PrivateKey:
+    if alg in ("RS256", "PS256"):
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return ALGORITHMS[alg].generate()
 
 
@@ -52,6 +59,18 @@ def kid_of(alg: str) -> str:
 @cache
 def forger(alg: str) -> Forger:
     return Forger(private_key(alg), kid_of(alg), alg, CLAIMS)
+
+
+@cache
+def good(alg: str) -> str:
+    """A token with nothing wrong about it."""
+    return forger(alg).token()
+
+
+@cache
+def every_attack(alg: str) -> tuple[Attack, ...]:
+    signer = (private_key(alg), kid_of(alg), alg, CLAIMS)
+    return *forge.attacks(*signer), *forge.unprintable_attacks(*signer)
 
 
 def gate(**changes: Any) -> Gate:

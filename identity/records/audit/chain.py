@@ -102,6 +102,11 @@ class Sealed:
     seq: int
     digest: str
 
+    @property
+    def all_of_it(self) -> bool:
+        """Whether nothing was left that had been committed before."""
+        return self.count < BATCH
+
 
 def unsealed(session: Session) -> bool:
     """Whether there is anything to seal."""

@@ -1,6 +1,5 @@
 """What a refusal costs says nothing about the account: neither that it exists, nor its hash."""
 
-import os
 import random
 import statistics
 import time
@@ -14,8 +13,8 @@ from identity.authentication.passwords import hashing
 from identity.authentication.passwords.hashing import WRONG, PasswordHasher, Verdict
 from identity.directory.hashes.recognising import Recognised, recognise, specimen
 from tests.directory.hashes.test_foreign_hashes import FOREIGN
+from tests.proofs import LONG, effort
 
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 PREPARED = "battery\u00a0staple"  # changes when it is prepared, so that others compare it twice
 
 STORED = {
@@ -119,7 +118,7 @@ def told_apart(taken: dict[str, list[float]]) -> dict[str, float]:
 
 @pytest.mark.parametrize("password", ["battery staple", PREPARED, "x" * 1000])
 def test_refusals_do_as_much_work_whoever_they_are_for(work: Clock, password: str) -> None:
-    taken = costs(PasswordHasher(rounds=5), password, 400, work)
+    taken = costs(PasswordHasher(rounds=5), password, 150, work)
     medians = {name: statistics.median(values) for name, values in taken.items()}
     assert max(medians.values()) < 1.02 * min(medians.values()), medians
     assert max(told_apart(taken).values()) < 0.6
@@ -142,13 +141,14 @@ def test_what_makes_refusals_alike_would_be_missed(
             monkeypatch.setattr(
                 PasswordHasher, "_usual", lambda self, kind, *_: usual(self, kind, "x", "x")
             )
-    told = told_apart(costs(PasswordHasher(rounds=5), PREPARED, 400, work))
+    told = told_apart(costs(PasswordHasher(rounds=5), PREPARED, 150, work))
     assert max(told.values()) > 0.65, told
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("password", ["battery staple", PREPARED, "x" * 1000])
 def test_refusals_take_the_same_time_on_this_machine(password: str) -> None:
-    taken = costs(PasswordHasher(rounds=5), password, 31)
+    taken = costs(PasswordHasher(rounds=5), password, effort(11, 31))
     medians = {name: statistics.median(values) for name, values in taken.items()}
     assert max(medians.values()) < 1.25 * min(medians.values()), medians
 

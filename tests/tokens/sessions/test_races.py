@@ -8,9 +8,10 @@ from sqlmodel import Session
 
 from identity.directory.users import accounts
 from identity.tokens.sessions import lifecycle
+from tests.proofs import effort
 from tests.world import World, claims_of, granted
 
-ROUNDS = 20
+ROUNDS = effort(6, 20)
 
 
 async def test_sixteen_uses_at_once_make_one_lineage(world: World) -> None:
@@ -30,6 +31,7 @@ async def test_sixteen_uses_at_once_make_one_lineage(world: World) -> None:
     granted(await world.refresh(alive[0]))
 
 
+@pytest.mark.proof
 async def test_a_spent_token_used_at_once_with_its_successor_leaves_at_most_one_lineage(
     world: World,
 ) -> None:
@@ -86,6 +88,7 @@ async def log_out(world: World, tokens: dict[str, Any]) -> None:
     await world.services.db.write(unit)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("end", [revoke, disable, change_password, delete, log_out])
 async def test_a_refresh_that_races_with_an_end_leaves_no_survivor(world: World, end: Any) -> None:
     outcomes = set()
@@ -109,6 +112,7 @@ async def test_a_refresh_that_races_with_an_end_leaves_no_survivor(world: World,
     assert 400 in outcomes
 
 
+@pytest.mark.proof
 async def test_logins_that_race_with_a_disable_leave_no_survivor(world: World) -> None:
     for number in range(ROUNDS // 2):
         username = f"user-{number}"

@@ -18,18 +18,12 @@ from tests.verifier.sample import (
     CLAIMS,
     ISSUER,
     NOW,
+    every_attack,
     forger,
     gate,
     kid_of,
-    private_key,
     trusted,
 )
-
-
-def every_attack(alg: str) -> list[tuple[str, str]]:
-    signer = (private_key(alg), kid_of(alg), alg, CLAIMS)
-    return forge.attacks(*signer) + forge.unprintable_attacks(*signer)
-
 
 ON_ES256 = [
     pytest.param(name, token, id=name.encode("ascii", "backslashreplace").decode())
