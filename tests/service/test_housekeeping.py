@@ -90,6 +90,17 @@ async def test_stopping_writes_and_seals_what_the_audit_holds(world: World) -> N
         assert session.get_one(AuditHead, 1).seq >= 5
 
 
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service that the test has does no chores of its own: two who seal at once take turns."""
+
+    async def never(self: Housekeeping, seconds: float, chore: Any) -> None:
+        pass
+
+    monkeypatch.setattr(Housekeeping, "_every", never)
+
+
+@pytest.mark.usefixtures("alone")
 async def test_stopping_seals_all_that_has_gathered(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
