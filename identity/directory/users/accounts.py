@@ -23,7 +23,15 @@ from identity.directory.users import names, profile
 from identity.directory.users.table import LoginName, User, UserRole
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.records import audit
-from identity.store import Statement, Work, changes, execute, insert_unique, select_of
+from identity.store import (
+    Statement,
+    Work,
+    changes,
+    execute,
+    insert_on_conflict,
+    insert_unique,
+    select_of,
+)
 from identity.verifier.levels import meets
 
 PROVEN = ("email", "phone_number")
@@ -146,6 +154,7 @@ def update(session: Session, user: User, fields: dict[str, Any], held: Held) -> 
     user.sqlmodel_update(changed)
     insert_unique(session, user, Conflict("the username is taken"))
     if changed.keys() & {"username", "email"}:
+        session.exec(delete(LoginName).where(col(LoginName.user_id) == user.id))
         _set_login_names(session, user)
     touch(session, user)
     audit.record(session, "user.updated", subject=user.id, changed=sorted(changed))
@@ -287,13 +296,14 @@ def touch(session: Session, user: User) -> None:
 
 
 def _set_login_names(session: Session, user: User) -> None:
-    session.exec(delete(LoginName).where(col(LoginName.user_id) == user.id))
     keys = {names.login_key(name): what for name, what in
             ((user.email, "e-mail address"), (user.username, "username")) if name}  # fmt: skip
+    rows = [{"name": key, "user_id": user.id} for key in keys]
+    free = insert_on_conflict(session, LoginName).values(rows).on_conflict_do_nothing()
+    mine = set(session.execute(free.returning(col(LoginName.name))).scalars())
     for key, what in keys.items():
-        insert_unique(
-            session, LoginName(name=key, user_id=user.id), Conflict(f"the {what} is taken")
-        )
+        if key not in mine:
+            raise Conflict(f"the {what} is taken")
 
 
 def _check_may_give(session: Session, held: Held, roles: Collection[str]) -> None:
@@ -304,6 +314,8 @@ def _check_may_give(session: Session, held: Held, roles: Collection[str]) -> Non
 
 def _set_roles(session: Session, user: User, roles: Collection[str], held: Held) -> None:
     wanted = sorted(set(roles))
+    if not wanted:
+        return
     have = set(session.exec(select(Role.name).where(col(Role.name).in_(wanted))).all())
     missing = [role for role in wanted if role not in have]
     if missing:
