@@ -49,6 +49,11 @@ class Machine:
         )  # fmt: skip
 
     def remove(self) -> None:
+        """Its wires first: the kernel takes them away with their network whenever it comes to it,
+        and another machine of this name is to have some."""
+        for outside in (f"e-{self.name}", f"w-{self.name}"):
+            with suppress(subprocess.CalledProcessError):
+                run("ip", "link", "delete", outside)
         with suppress(subprocess.CalledProcessError):
             run("ip", "netns", "delete", self._space)
 
