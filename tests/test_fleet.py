@@ -121,7 +121,7 @@ def test_a_process_that_is_not_hurried_asks_for_every_request() -> None:
 
 
 def test_processes_that_do_nothing_but_follow_changes_are_no_fleet() -> None:
-    drowned = replace(DEMAND, ends=1e6)
+    drowned = replace(DEMAND, ends=1e5)
     assert need(COSTS, drowned, LIMITS).service_cores == float("inf")
     assert not fits(drowned)
     assert cells(COSTS, drowned, LIMITS) > 1
