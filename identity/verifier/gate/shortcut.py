@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from identity.verifier.gate.claims import Terms
-from identity.verifier.gate.encoding import b64url_decode, compact_object, json_object
+from identity.verifier.gate.encoding import b64url_decode, json_object
 from identity.verifier.gate.reading import Policy, VerificationKey
 from identity.verifier.gate.rules import LAST_SECOND, MAX_TOKEN_BYTES, SCOPE
 
@@ -56,9 +56,7 @@ def read(policy: Policy, token: object, now: float) -> Found | None:
     except Exception:  # whatever a backend raises, this signature is not the key's
         return terms, key, payload, False, None
     try:
-        claims = compact_object(payload)
-        if claims is None:
-            claims = json_object(payload)
+        claims = json_object(payload)
         return terms, key, payload, True, claims if _fits(policy, claims, now) else None
     except (ValueError, KeyError):
         return terms, key, payload, True, None

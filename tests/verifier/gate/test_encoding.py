@@ -132,7 +132,7 @@ def test_json_reads_the_same_whether_orjson_is_installed_or_not(octets: bytes) -
     ],
 )
 def test_what_has_two_readings_is_never_left_to_orjson(octets: bytes) -> None:
-    assert encoding.compact_object(octets) is None
+    assert encoding._compact(octets) is None
 
 
 @given(st.text(alphabet='[]{}",:\\a1 ', max_size=60))
