@@ -27,7 +27,8 @@ from identity.service.demonstration.table import marked
 from identity.service.tables import metadata
 from identity.settings import Settings, SettingsError
 from identity.store import Database
-from identity.tokens.sessions.table import BrowserSession
+from identity.store.table import Change
+from identity.tokens.sessions.table import BrowserSession, LoginSession
 
 Identity = Callable[..., Any]
 STAY = {"audit_event", "audit_head", "change", "subject", "password_kind", "served"}
@@ -130,6 +131,25 @@ def test_it_goes_as_it_came_and_takes_nothing_along(
     assert again.code == 1 and "no demonstration" in again.err
     built = build(db, settings)
     assert built.users == FEW, "and it can come again"
+
+
+def test_sessions_of_its_users_have_ended_for_siblings_too(
+    db: Database, settings: Settings
+) -> None:
+    """Whom nobody asks about a user, only about a session's place in the lists."""
+    build(db, settings)
+    with db.transaction() as session:
+        user = session.get_one(User, marked(session, "user")[0])
+        opened = LoginSession(
+            user_id=user.id, client_id="demo-shop", scope="", audience="shop", amr=["pwd"],
+            expires_at=utcnow() + timedelta(days=1), access_expires_at=utcnow() + timedelta(hours=1),
+        )  # fmt: skip
+        session.add(opened)
+    with db.transaction() as session:
+        removing.remove(session)
+    with db.snapshot() as session:
+        told = session.exec(select(Change.ref).where(Change.kind == "session.ended")).all()
+    assert opened.id in told
 
 
 def test_what_somebody_deleted_or_made_of_it_meanwhile_is_no_trouble(

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from identity.clock import Frozen, utcnow
 from identity.errors import NotFound
-from identity.keys import rotation, transitions, upkeep
+from identity.keys import master, rotation, transitions, upkeep
 from identity.keys.master import MasterKey
 from identity.keys.material import Material, prepare
 from identity.keys.table import SigningKey
@@ -232,6 +233,25 @@ async def test_of_two_machines_with_different_master_keys_one_refuses_to_start(
     with pytest.raises(SettingsError, match="was encrypted under another master key"):
         await start(db, settings, other)
     assert list(keys().values()) == ["active"]
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])  # on SQLite nobody writes meanwhile
+def test_a_master_key_made_while_another_machine_wrote_the_first_signing_key_is_refused(
+    db: Database, make_settings: Make, act: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = MasterKey([Fernet.generate_key().decode()], "IDENTITY_MASTER_KEY")
+    make = master._make
+
+    def make_meanwhile(file: Path) -> None:
+        make(file)
+        act(rotation.ensure, {"": prepare("ES256", elsewhere)})
+
+    monkeypatch.setattr(master, "_make", make_meanwhile)
+    with (
+        pytest.raises(SettingsError, match="was encrypted under another master key"),
+        db.transaction() as session,
+    ):
+        master.load(session, make_settings(keys_dir=tmp_path / "empty"))
 
 
 def test_a_key_stays_published_for_the_longest_token_it_signed(

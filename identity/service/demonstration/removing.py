@@ -44,7 +44,6 @@ def remove(session: Session) -> Removed:
         access.delete_scope(session, scope.name, None, None)
     session.exec(delete(Demonstration))
     audit.record(session, "demonstration.removed", users=len(users), clients=len(clients))
-    audit.happened(session).clear()
     return Removed(len(users), len(clients))
 
 
