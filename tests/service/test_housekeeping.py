@@ -94,10 +94,11 @@ async def test_stopping_writes_and_seals_what_the_audit_holds(world: World) -> N
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The service that the test has does no chores of its own: two who seal at once take turns."""
 
-    async def never(self: Housekeeping, seconds: float, chore: Any) -> None:
+    async def never(self: Housekeeping, *chore: Any) -> None:
         pass
 
-    monkeypatch.setattr(Housekeeping, "_every", never)
+    for name in ("_every", "_relieve_queue"):
+        monkeypatch.setattr(Housekeeping, name, never)
 
 
 @pytest.mark.usefixtures("alone")

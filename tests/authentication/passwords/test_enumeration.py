@@ -149,8 +149,8 @@ def test_what_makes_refusals_alike_would_be_missed(
 @pytest.mark.parametrize("password", ["battery staple", PREPARED, "x" * 1000])
 def test_refusals_take_the_same_time_on_this_machine(password: str) -> None:
     taken = costs(PasswordHasher(rounds=5), password, effort(11, 31))
-    medians = {name: statistics.median(values) for name, values in taken.items()}
-    assert max(medians.values()) < 1.25 * min(medians.values()), medians
+    least = {name: min(values) for name, values in taken.items()}  # others take of the rest
+    assert max(least.values()) < 1.25 * min(least.values()), least
 
 
 @pytest.mark.fuzz
