@@ -98,7 +98,7 @@ Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_line)
 _few, _many = Field(max_length=20, strict=False), Field(max_length=MOST_URIS, strict=False)
 Redirects = Annotated[tuple[Redirect, ...], _many, AfterValidator(_once)]
 RequestUris = Annotated[tuple[RequestUri, ...], _many, AfterValidator(_once)]
-ResponseTypes = Annotated[tuple[Literal["code"]], Field(strict=False)]
+ResponseTypes = Annotated[tuple[Literal["code"], ...], Field(max_length=1, strict=False)]
 Contacts = Annotated[tuple[Short, ...], _few]
 Acrs = Annotated[tuple[Acr, ...], _few, AfterValidator(_once)]
 DetailTypes = Annotated[tuple[Name, ...], _many, AfterValidator(_once)]

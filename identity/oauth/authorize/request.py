@@ -155,7 +155,7 @@ def read(parameters: Parameters, back: ReturnAddress, types: DetailTypes) -> Aut
         raise UnsupportedResponseType("response_type must be code")
     if asked.get("response_mode", "query") not in RESPONSE_MODES:
         raise InvalidRequest(f"response_mode must be one of {', '.join(RESPONSE_MODES)}")
-    if "authorization_code" not in back.client.grants:
+    if "authorization_code" not in back.client.grants or not back.client.settings.response_types:
         raise UnauthorizedClient("the client may not use the grant authorization_code")
     return AuthorizationRequest(
         back=back,

@@ -229,10 +229,11 @@ def _said(client: Client) -> dict[str, Any]:
     chosen = load(client.settings)
     stored = {name: value for name, value in (client.settings or {}).items() if name in MAY_SAY}
     return {
-        "response_types": list(chosen.response_types),
         "id_token_signed_response_alg": chosen.id_token_signed_response_alg,
         "subject_type": chosen.subject_type,
         **stored,
+        # RFC 7591 §2.1: the type `code` is there for the grant, and for no other.
+        "response_types": chosen.response_types if "authorization_code" in client.grants else (),
     }
 
 

@@ -139,7 +139,7 @@ BAD: list[tuple[dict[str, Any], set[str]]] = [
     ({"contacts": ["\u202etxt"]}, {"/contacts/0"}),
     ({"token_endpoint_auth_method": "none"}, {"/token_endpoint_auth_method"}),
     ({"token_endpoint_auth_method": "client_secret_jwt"}, {"/token_endpoint_auth_method"}),
-    ({"response_types": []}, {"/response_types/0"}),
+    ({"response_types": ["code", "code"]}, {"/response_types"}),
     ({"response_types": ["token"]}, {"/response_types/0"}),
     ({"backchannel_logout_uri": "javascript:x"}, {"/backchannel_logout_uri"}),
     ({"id_token_signed_response_alg": "none"}, {"/id_token_signed_response_alg"}),

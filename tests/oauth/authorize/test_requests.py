@@ -1,10 +1,12 @@
 """What a client may ask for, and how it is told what is wrong."""
 
 import json
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
+from identity.directory.clients.table import Client
 from tests.browsing import CALLBACK, Browser, Flow, Page, code_client
 from tests.conformance.lines import line
 from tests.world import World
@@ -162,9 +164,15 @@ async def test_a_client_may_do_without_pkce_only_where_it_is_set_so_and_has_a_se
     told((await app.start(browser, **without))[0], "invalid_request")
 
 
-async def test_a_client_without_the_grant_is_told_so(world: World) -> None:
+@pytest.mark.parametrize(
+    "left", [{"grants": ["password"]}, {"settings": {"response_types": []}}], ids=str
+)
+async def test_a_client_without_the_grant_is_told_so(world: World, left: dict[str, Any]) -> None:
     flow = Flow(world, code_client(world))
-    world.change_client("shop", grants=["password"])
+    with world.change() as session:
+        settings = session.get_one(Client, "shop").settings or {}
+    left = {name: settings | value if name == "settings" else value for name, value in left.items()}
+    world.change_client("shop", **left)
     told((await flow.start(Browser(world.api)))[0], "unauthorized_client")
 
 

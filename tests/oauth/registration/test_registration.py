@@ -26,6 +26,7 @@ from tests.world import Caller, World, bearer, granted, refused
 
 CALLBACK = "https://notes.example/callback"
 NOTES = {"client_name": "Notes", "redirect_uris": [CALLBACK]}
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 WEEK = timedelta(days=7)
 
 
@@ -104,6 +105,14 @@ async def test_who_registers_gets_a_public_client_that_can_sign_people_in(world:
     assert tokens["id_token"] and tokens["refresh_token"]
     (event,) = await world.events("client.registered")
     assert event.subject == client["client_id"] and event.actor_type == "anonymous"
+
+
+@pytest.mark.parametrize("said", [{}, {"response_types": []}, {"response_types": ["code"]}], ids=str)
+async def test_a_device_is_told_that_it_gets_no_codes(world: World, said: dict[str, Any]) -> None:
+    client = await registered(world, grant_types=[DEVICE_CODE], redirect_uris=[], **said)
+    assert client["grant_types"] == [DEVICE_CODE] and client["response_types"] == []
+    again = await manage(world, "PUT", client, body_of(client))
+    assert again.status_code == 200 and again.json()["response_types"] == []
 
 
 async def test_metadata_names_the_address(world: World) -> None:
