@@ -7,6 +7,7 @@ sent to: they disagree about `@`, `\\` and `;`, and whoever finds out where gets
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
 from urllib.parse import unquote_plus
@@ -54,6 +55,7 @@ def web(uri: str) -> Web | None:
     return Web(found["scheme"], found["host"], port, found["rest"] or "")
 
 
+@lru_cache(4096)
 def redirect_problem(uri: str) -> str | None:
     """What is wrong with a redirect URI, or an address to go to after signing out; None if
     nothing is."""

@@ -123,11 +123,11 @@ def _decoded_pair(pair: bytes) -> list[str]:
 
 
 def _decoded(text: bytes) -> str:
-    head, *rest = text.replace(b"+", b" ").split(b"%")
-    pieces = [head]
     try:
-        if not rest:
-            return head.decode()
+        if b"%" not in text:
+            return text.replace(b"+", b" ").decode()
+        head, *rest = text.replace(b"+", b" ").split(b"%")
+        pieces = [head]
         for piece in rest:
             pieces += (_DECODED[piece[:2]], piece[2:])
         return b"".join(pieces).decode()

@@ -5,7 +5,7 @@ address has one parameter beside `client_id`: what a browser adds neither comple
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from identity.authentication.marks import Mark, digest_of
 from identity.clock import now
@@ -28,9 +28,13 @@ class Carried:
     """What stands in the address, and has to on the way back from a page."""
 
     parameters: Parameters
-    digest: bytes
+    marked: Parameters
     """What a mark is of."""
     mark: Mark | None
+
+    @property
+    def digest(self) -> bytes:
+        return digest_of(self.marked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,9 @@ class Arrivals:
         text: str | None,
         marked: Parameters | None = None,
     ) -> Carried:
-        digest = digest_of(marked or parameters)
+        carried = Carried(parameters, marked or parameters, None)
         if text is None:
-            return Carried(parameters, digest, None)
+            return carried
         known = self._services.cookies.read(request, cookies.BROWSER)
-        return Carried(parameters, digest, self._services.marks.open(text, digest, known))
+        mark = self._services.marks.open(text, carried.digest, known)
+        return replace(carried, mark=mark)

@@ -178,10 +178,12 @@ def read(parameters: Parameters, back: ReturnAddress, types: DetailTypes) -> Aut
 
 def single(parameters: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Of what may come once the value. Raises `InvalidRequest` for what came twice."""
-    for name, count in Counter(name for name, _ in parameters).items():
-        if count > 1 and name not in REPEATABLE:
-            raise InvalidRequest("a parameter is repeated")
-    return dict(parameters)
+    asked = dict(parameters)
+    if len(asked) < len(parameters):
+        for name, count in Counter(name for name, _ in parameters).items():
+            if count > 1 and name not in REPEATABLE:
+                raise InvalidRequest("a parameter is repeated")
+    return asked
 
 
 def _refuse_unsupported(asked: Mapping[str, str]) -> None:
