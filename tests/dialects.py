@@ -74,7 +74,7 @@ ONCE = (
 )
 """How their names begin."""
 AT_ONCE = ("_at_once", "_while_", "one_wins")
-"""What happens to two at once is asked of both databases all the same: each has locks of its own."""
+"""Two at once are asked of both databases all the same: each has locks of its own."""
 
 OF_ITS_OWN = (
     "tests/api/users/test_searching.py",

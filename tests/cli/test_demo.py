@@ -142,7 +142,7 @@ def test_sessions_of_its_users_have_ended_for_siblings_too(
         user = session.get_one(User, marked(session, "user")[0])
         opened = LoginSession(
             user_id=user.id, client_id="demo-shop", scope="", audience="shop", amr=["pwd"],
-            expires_at=utcnow() + timedelta(days=1), access_expires_at=utcnow() + timedelta(hours=1),
+            expires_at=utcnow() + timedelta(1), access_expires_at=utcnow() + timedelta(1),
         )  # fmt: skip
         session.add(opened)
     with db.transaction() as session:

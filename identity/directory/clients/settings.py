@@ -57,8 +57,8 @@ class ClientSettings(BaseModel):
         ["https://app.example.com/"],
     )  # fmt: skip
     response_types: ResponseTypes = _said(
-        ("code",), "What it may ask `/authorize` for: codes, or with `[]` nothing, as a device or a "
-        "program without people has it."
+        ("code",), "What it may ask `/authorize` for: codes, or with `[]` nothing, as a device or "
+        "a program without people has it."
     )  # fmt: skip
     token_endpoint_auth_method: AuthMethod | None = _said(
         None, "How it proves who it is: by this method and no other. Null: with a secret in "

@@ -107,7 +107,9 @@ async def test_who_registers_gets_a_public_client_that_can_sign_people_in(world:
     assert event.subject == client["client_id"] and event.actor_type == "anonymous"
 
 
-@pytest.mark.parametrize("said", [{}, {"response_types": []}, {"response_types": ["code"]}], ids=str)
+@pytest.mark.parametrize(
+    "said", [{}, {"response_types": []}, {"response_types": ["code"]}], ids=str
+)
 async def test_a_device_is_told_that_it_gets_no_codes(world: World, said: dict[str, Any]) -> None:
     client = await registered(world, grant_types=[DEVICE_CODE], redirect_uris=[], **said)
     assert client["grant_types"] == [DEVICE_CODE] and client["response_types"] == []
