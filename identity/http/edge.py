@@ -125,7 +125,7 @@ class Edge:
                 await asyncio.sleep(0)  # frameworks want a task of their own (`wire.eager`)
                 await app(scope, receive, exchange.send)
             elif (
-                response.plain
+                response.whole
                 and WHOLE_ANSWERS in scope.get("extensions", ())
                 and not self._leaving.is_set()
             ):
@@ -230,17 +230,21 @@ class _Exchange:
         await self._send(message)
 
     async def send_whole(self, response: Response) -> None:
-        """A hot answer in one message, its headers written already."""
+        """In one message, its headers written already."""
         if "failure" in self.scope:
             await self.refuse(self.scope["failure"])
             return
-        request_id = self.request_id.encode()
+        edge = self._edge
+        if response.plain:
+            request_id = self.request_id.encode()
+            lines = b"%b%bx-request-id: %b\r\n" % (response.lines, edge.lines, request_id)
+        else:
+            lines = header_lines(edge.complete(response.headers, self.request_id))
         await self._send(
             {
                 "type": WHOLE_ANSWERS,
                 "status": response.status,
-                "lines": b"%b%bx-request-id: %b\r\n"
-                % (response.lines, self._edge.lines, request_id),
+                "lines": lines,
                 "body": response.body,
             }
         )

@@ -128,6 +128,8 @@ class Response:
     """
 
     __slots__ = ("body", "lines", "plain", "status")
+    whole = True
+    """Whether all of it is there."""
 
     def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         self.status = status
@@ -141,7 +143,7 @@ class Response:
         self.lines = header_lines(said)
         """The headers as they go over the wire."""
         self.plain = names.isdisjoint(EDGE_SAYS)
-        """Whether it can leave whole, with the edge's own lines behind these."""
+        """Whether the edge's own lines stand behind these as they are."""
 
     @property
     def headers(self) -> Headers:
@@ -163,11 +165,11 @@ class Stream(Response):
     """An answer that goes on until its source ends or the client leaves. Sent once."""
 
     __slots__ = ("source",)
+    whole = False
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]], source: Source) -> None:
         super().__init__(200, headers, b"")
         self.lines = self.lines.replace(b"content-length: 0\r\n", b"")
-        self.plain = False
         self.source = source
 
 
