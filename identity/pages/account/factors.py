@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import segno
@@ -17,17 +17,12 @@ from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.errors import Conflict, NotFound, ValidationFailed
 from identity.http.messages import Request, Response
-from identity.http.origins import see_other
-from identity.pages import fresh, returning
-from identity.pages.account.own import ALONE, SOMEBODY_ELSE
-from identity.pages.beginning import Beginning, stepped_up
+from identity.pages.account.own import FINE, Errors, OwnPage
 from identity.pages.by_passkey import SCRIPT
 from identity.pages.registry import House
-from identity.pages.rendering import CONVENIENCES, Header, Rendering
+from identity.pages.rendering import CONVENIENCES, Header
 from identity.pages.words import _
-from identity.records import audit
 from identity.service.interactions import Person
-from identity.service.people import person_at
 from identity.verifier.levels import meets
 
 T = TypeVar("T")
@@ -35,61 +30,13 @@ WRONG_CODE = _("The code is wrong. Is the clock of your telephone right?")
 BEGIN_AGAIN = _("That took too long. Begin once more.")
 
 
-class Factors:
-    def __init__(self, house: House, rendering: Rendering) -> None:
-        self._services = house.services
-        self._rendering = rendering
-        self._beginning = Beginning(house, rendering.base)
-        self._here = f"{rendering.base}/account/factors"
-        self._example = by_name(house.services.settings.issuer)
+class FactorPage(OwnPage):
+    """One that changes what its owner signs in with."""
 
-    async def get(self, request: Request) -> Response:
-        person = await self._person(request)
-        if person is None:
-            return self._to_sign_in()
-        return await self._overview(person)
+    fresh = True
 
-    async def post(self, request: Request) -> Response:
-        form = await request.form()
-        person = await self._person(request)
-        if person is None:
-            return self._to_sign_in()
-        if form.get("user") != person.user.id:
-            return await self._overview(person, SOMEBODY_ELSE)
-        act = form.get("act")
-        try:
-            if act == "begin":
-                begin = self._services.second_factor.begin_totp
-                return self._enrolment(person, await self._change(person, begin))
-            if act == "confirm":
-                return await self._confirm(request, person, form.get("code", ""))
-            if act == "codes":
-                renew = second_factor.renew_recovery
-                codes = await self._change(person, renew)
-                return self._page(person, "recovery_codes", scripts=[CONVENIENCES], codes=codes)
-            if act == "remove":
-                return self._page(person, "remove_totp", last=not person.user.passkey)
-            if act == "removed":
-                await self._change(person, second_factor.remove_totp)
-        except NotFound:  # in another tab, a moment ago
-            pass
-        except Conflict:
-            return await self._overview(person, BEGIN_AGAIN)
-        return see_other(self._here)
-
-    # --- Steps ------------------------------------------------------------------------------
-
-    async def _person(self, request: Request) -> Person | None:
-        """Who sits there, if they have just proved it."""
-        await fresh.catch_up(self._services, request)
-        person = await person_at(self._services, request)
-        return person if person is not None and stepped_up(person) else None
-
-    def _to_sign_in(self) -> Response:
-        return see_other(returning.with_to(f"{self._rendering.base}/sign-in", self._here))
-
-    async def _change(self, person: Person, change: Callable[[Session, User], T]) -> T:
-        """`person` has stepped up; what they have may have grown since."""
+    async def change(self, person: Person, change: Callable[[Session, User], T]) -> T:
+        """`person` has stepped up; what they have may have grown since. Raises `Conflict` then."""
 
         def unit(session: Session) -> T:
             user = accounts.get(session, person.user.id, lock=True)
@@ -97,66 +44,90 @@ class Factors:
                 raise Conflict("changed meanwhile")
             return change(session, user)
 
-        return await self._services.db.write(unit)
+        return await self.services.db.write(unit)
 
-    async def _confirm(self, request: Request, person: Person, code: str) -> Response:
-        """The browser session rises with it, and gets another name."""
-        factors = self._services.second_factor
 
-        def change(session: Session, user: User) -> tuple[list[str] | None, str]:
-            codes = factors.confirm_totp(session, user, code)
-            proof = BY_PASSWORD_AND_CODE
-            if meets(person.session.acr, proof.acr):  # by a passkey, which is more
-                proof = Proof(person.session.amr, person.session.acr)
-            return codes, self._beginning.raised(session, request, user.id, proof, person)
+class Factors(FactorPage):
+    name = "factors"
 
-        try:
-            codes, cookie = await self._change(person, change)
-        except ValidationFailed:
-            waiting = await self._change(person, factors.waiting_totp)
-            if waiting is None:
-                return await self._overview(person, BEGIN_AGAIN)
-            return self._enrolment(person, waiting, WRONG_CODE)
-        headers = [self._beginning.set(cookie)]
-        if codes is None:
-            return see_other(self._here, headers)
-        return self._page(
-            person, "recovery_codes", headers=headers, scripts=[CONVENIENCES], codes=codes
-        )
-
-    # --- What is shown ------------------------------------------------------------------------
-
-    async def _overview(self, person: Person, problem: str | None = None) -> Response:
-        party = self._services.passkeys.party
+    async def show(
+        self, request: Request, person: Person, errors: Errors = FINE, *, status: int = 200
+    ) -> Response:
+        party = self.services.passkeys.party
 
         def look(session: Session) -> tuple[User, Totp | None, list[Passkey], int]:
             user = accounts.get(session, person.user.id)
             left, _made = recovery.left(session, user.id)
             return user, totp.find(session, user.id), keeping.of_user(session, user.id), left
 
-        user, app, passkeys, left = await self._services.db.read(look)
-        return self._page(
+        user, app, passkeys, left = await self.services.db.read(look)
+        return self.page(
+            request,
             person,
-            "factors",
-            status=409 if problem else 200,
+            status=status,
             scripts=[SCRIPT] if party.possible else [],
             second_factor=user.second_factor,
             party=party,
-            example=self._example,
+            example=by_name(self.services.settings.issuer),
             passkeys=passkeys,
             keep=enrolling.to_keep(party, user, passkeys) if party.possible else None,
             since=app.confirmed_at if app else None,
             used=app.last_used_at if app else None,
             left=left,
-            problem=problem,
+            problem=errors.get(""),
         )
 
+    async def act(self, request: Request, person: Person, form: dict[str, str]) -> Response:
+        act = form.get("act")
+        try:
+            if act == "begin":
+                begin = self.services.second_factor.begin_totp
+                return self._enrolment(request, person, await self.change(person, begin))
+            if act == "confirm":
+                return await self._confirm(request, person, form.get("code", ""))
+            if act == "codes":
+                codes = await self.change(person, second_factor.renew_recovery)
+                return self._codes(request, person, codes)
+            if act == "remove":
+                return self.page(request, person, "remove_totp", last=not person.user.passkey)
+            if act == "removed":
+                await self.change(person, second_factor.remove_totp)
+        except NotFound:  # in another tab, a moment ago
+            pass
+        except Conflict:
+            return await self.show(request, person, {"": BEGIN_AGAIN}, status=409)
+        return self.back()
+
+    async def _confirm(self, request: Request, person: Person, code: str) -> Response:
+        """The browser session rises with it, and gets another name."""
+        factors = self.services.second_factor
+
+        def change(session: Session, user: User) -> tuple[list[str] | None, str]:
+            codes = factors.confirm_totp(session, user, code)
+            proof = BY_PASSWORD_AND_CODE
+            if meets(person.session.acr, proof.acr):  # by a passkey, which is more
+                proof = Proof(person.session.amr, person.session.acr)
+            return codes, self.beginning.raised(session, request, user.id, proof, person)
+
+        try:
+            codes, cookie = await self.change(person, change)
+        except ValidationFailed:
+            waiting = await self.change(person, factors.waiting_totp)
+            if waiting is None:
+                return await self.show(request, person, {"": BEGIN_AGAIN}, status=409)
+            return self._enrolment(request, person, waiting, WRONG_CODE)
+        headers = [self.beginning.set(cookie)]
+        if codes is None:
+            return self.back(headers=headers)
+        return self._codes(request, person, codes, headers)
+
     def _enrolment(
-        self, person: Person, enrolment: Enrolment, problem: str | None = None
+        self, request: Request, person: Person, enrolment: Enrolment, problem: str | None = None
     ) -> Response:
         key = enrolment.secret
         side, path = drawn(enrolment.uri)
-        return self._page(
+        return self.page(
+            request,
             person,
             "totp",
             status=422 if problem else 200,
@@ -166,28 +137,11 @@ class Factors:
             problem=problem,
         )
 
-    def _page(
-        self,
-        person: Person,
-        name: str,
-        *,
-        status: int = 200,
-        headers: list[Header] | None = None,
-        scripts: Sequence[str] = (),
-        **said: Any,
+    def _codes(
+        self, request: Request, person: Person, codes: list[str], headers: Sequence[Header] = ()
     ) -> Response:
-        return self._rendering.page(
-            f"account/{name}.html",
-            status=status,
-            scripts=scripts,
-            headers=[*(headers or ()), ALONE],
-            forms_stay=True,
-            here="factors",
-            action=self._here,
-            username=person.user.username,
-            user_id=person.user.id,
-            request_id=audit.origin.get().request_id,
-            **said,
+        return self.page(
+            request, person, "recovery_codes", headers=headers, scripts=[CONVENIENCES], codes=codes
         )
 
 

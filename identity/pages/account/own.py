@@ -76,9 +76,11 @@ class OwnPage:
         *,
         status: int = 200,
         headers: Sequence[Header] = (),
+        action: str | None = None,
         **said: Any,
     ) -> Response:
-        """`template`: the page's own unless it is named."""
+        """`template`: the page's own unless it is named. `action`: where its forms go, which is
+        here unless it is said."""
         done = request.query.get("done") if request.scope["method"] in ("GET", "HEAD") else None
         return self.rendering.page(
             f"account/{template or self.name or 'overview'}.html",
@@ -86,7 +88,7 @@ class OwnPage:
             headers=[*headers, ALONE],
             forms_stay=True,
             here=self.name if self.within is None else self.within,
-            action=self.here,
+            action=action or self.here,
             username=person.user.username,
             user_id=person.user.id,
             notice=self.done.get(done or ""),
