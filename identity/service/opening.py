@@ -59,7 +59,7 @@ def _telling(settings: Settings) -> Callable[[Work], None]:
 
 
 def _show_narrowed(work: Work) -> None:
-    """As `sessions.showing` does, if anything lost something."""
+    """As `sessions.ends` says, if anything lost something."""
     if any(kind in _NARROWED for kind, _ in changes.pending(work)):
         from identity.tokens.sessions import ends
 
