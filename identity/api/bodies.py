@@ -1,6 +1,7 @@
 """What may come in as JSON, query or path: texts that a database can hold, and bodies that say
 no more than they should. Whatever else comes is refused with 422, a path with 404."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -73,12 +74,26 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _once(members: list[tuple[str, Any]]) -> None:
+    """Of each object; what is made of it is of no use."""
+    if len(members) == len(dict(members)):
+        return
+    (name, _), *_rest = Counter(name for name, _ in members).most_common(1)
+    raise json.JSONDecodeError(f"the member {name[:100]!r} comes more than once", "", 0)
+
+
 class JsonRequest(Request):
     async def json(self) -> Any:
         """orjson refuses what json lets pass: invalid UTF-8, lone surrogates, NaN; and it turns
-        numbers of any length into something, deep nesting into an error."""
+        numbers of any length into something, deep nesting into an error. A member that comes twice
+        would do something else than whoever looked at its first value has seen (RFC 8259 §4)."""
         if not hasattr(self, "_json"):
-            self._json = orjson.loads(await self.body())
+            octets = await self.body()
+            self._json = orjson.loads(octets)
+            try:
+                json.loads(octets, object_pairs_hook=_once)
+            except RecursionError:
+                raise json.JSONDecodeError("it is nested too deep", "", 0) from None
         return self._json
 
 
