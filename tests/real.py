@@ -110,7 +110,6 @@ TESTS = (
 SAMPLE = (
     "tests/cli/test_command.py::test_help_names_every_command_and_imports_none_of_the_service",
     "tests/cli/test_running_service.py::test_every_process_sees_at_once_what_the_command_line_changed",
-    "tests/faults/test_refresh_races.py::test_sixteen_uses_at_once_make_one_lineage",
     "tests/http/server/test_plain_http.py::test_a_token_is_issued_introspected_refreshed_and_revoked",
     "tests/pages/test_in_chromium.py::test_somebody_signs_in_agrees_and_signs_out",
 )
