@@ -123,6 +123,24 @@ async def test_nobody_ends_those_of_who_holds_more_one_by_one_or_by_the_many(wor
     assert not await world.active(clerk.token)
 
 
+async def test_nobody_ends_many_sessions_of_who_has_a_role_that_they_may_not_give(
+    world: World,
+) -> None:
+    """The role holds no scope of ours, but siblings go by its name."""
+    boss = await acting.admin(world)
+    await boss.done("POST", "/roles", {"name": "cashier"})
+    world.user("mara", roles=["cashier"])
+    cashiers = (await world.log_in("mara"))["access_token"]
+    address = {"address": (await listed(boss))[0]["address"]}
+    clerk = await acting.clerk(world, "users:read", "users:write")
+    await clerk.done("POST", "/sessions/end", address)
+    assert await world.active(cashiers)
+    warden = await acting.clerk(world, "users:write", "roles:write", username="warden")
+    await warden.done("POST", "/sessions/end", address)
+    assert not await world.active(cashiers)
+    assert await world.active(boss.token)
+
+
 async def test_an_end_without_a_filter_is_a_mistake(world: World) -> None:
     boss = await acting.admin(world)
     for body in ({}, {"preview": True}, {"kind": "browser"}):

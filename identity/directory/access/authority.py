@@ -70,7 +70,7 @@ def check_roles(held: Held, roles: Iterable[str]) -> None:
 
 def check_audiences(session: Session, held: Held, audiences: Collection[str]) -> None:
     """The same of the audiences of a client: each takes a scope of its resource."""
-    if held is None or ANY_ROLE in held.scopes or not audiences:
+    if held is None or ANY_ROLE in held.scopes:
         return
     theirs = select(Scope.audience).where(
         col(Scope.name).in_(held.scopes), col(Scope.audience).in_(audiences)
@@ -85,8 +85,6 @@ def check_audiences(session: Session, held: Held, audiences: Collection[str]) ->
 
 def unregistered(session: Session, audiences: Collection[str], own: Collection[str]) -> list[str]:
     """Those that no scope belongs to, and that are not this service's own either."""
-    if not audiences:
-        return []
     homes = select(Scope.audience).where(col(Scope.audience).in_(audiences)).distinct()
     known = {*session.exec(homes), *own}
     return [audience for audience in audiences if audience not in known]
@@ -94,8 +92,6 @@ def unregistered(session: Session, audiences: Collection[str], own: Collection[s
 
 def beyond_roles(session: Session, held: Held) -> list[str]:
     """The roles whose holders are beyond whoever acts: those are not to be touched."""
-    if held is None:
-        return []
     scopes: dict[str, set[str]] = {}
     found = select(Role.name, RoleScope.scope).join(
         RoleScope, col(RoleScope.role) == col(Role.name), isouter=True

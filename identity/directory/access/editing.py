@@ -64,7 +64,6 @@ def create_role(
     role = Role(name=name, description=description, acr=acr)
     insert_unique(session, role, Conflict("there is such a role already"))
     _fill(session, role, scopes)
-    changes.record(session, "role.changed", name)
     audit.record(session, "role.created", subject=name, scopes=sorted(set(scopes)))
     return role
 
@@ -105,15 +104,12 @@ def remove_role(session: Session, role: Role, held: Held) -> None:
     changes.record(session, "role.changed", role.name)
     audit.record(session, "role.deleted", subject=role.name)
     session.delete(role)
-    session.flush()
 
 
 def touch_role(session: Session, role: Role) -> None:
     """Note that what others may remember of its users is out of date."""
     role.version += 1
     role.updated_at = utcnow()
-    session.add(role)
-    session.flush()
     changes.record(session, "role.changed", role.name)
 
 
@@ -123,7 +119,7 @@ def _check_acr(acr: str | None) -> None:
 
 
 def _takes_more(acr: str | None, before: str | None) -> bool:
-    return acr is not None and (before is None or not meets(before, acr))
+    return acr is not None and not meets(before, acr)
 
 
 def _check_resource(audience: str | None) -> None:
@@ -197,8 +193,6 @@ def update_scope(session: Session, scope: Scope, fields: dict[str, Any], held: H
     scope.sqlmodel_update(changed)
     scope.version += 1
     scope.updated_at = utcnow()
-    session.add(scope)
-    session.flush()
     changes.record(session, "scope.changed", scope.name)
     audit.record(session, "scope.updated", subject=scope.name, changed=sorted(changed))
 
@@ -216,4 +210,3 @@ def remove_scope(session: Session, scope: Scope, held: Held) -> None:
     changes.record(session, "scope.changed", scope.name)
     audit.record(session, "scope.deleted", subject=scope.name)
     session.delete(scope)
-    session.flush()

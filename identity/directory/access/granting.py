@@ -117,10 +117,8 @@ def ensure_built_in(session: Session) -> None:
     session.add_all(Scope(name=n, description=BUILT_IN[n], builtin=True) for n in missing)
     if session.get(Role, ADMIN) is None:
         session.add(Role(name=ADMIN, description=ADMIN_IS, builtin=True))
-    session.flush()
     held = scopes_of_roles(session, [ADMIN])
     session.add_all(RoleScope(role=ADMIN, scope=n) for n in BUILT_IN if n not in held)
-    session.flush()
 
 
 def scopes_of_roles(session: Session, roles: Collection[str]) -> frozenset[str]:

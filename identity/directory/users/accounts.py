@@ -307,9 +307,8 @@ def _set_login_names(session: Session, user: User) -> None:
 
 
 def _check_may_give(session: Session, held: Held, roles: Collection[str]) -> None:
-    if held is not None:
-        check_scopes(held, scopes_of_roles(session, roles))
-        check_roles(held, roles)
+    check_scopes(held, scopes_of_roles(session, roles))
+    check_roles(held, roles)
 
 
 def _set_roles(session: Session, user: User, roles: Collection[str], held: Held) -> None:

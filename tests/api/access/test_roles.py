@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from itertools import product
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +13,8 @@ from identity.clock import frozen, utcnow
 from identity.store.changes import Change
 from tests import acting
 from tests.acting import Actor, pointers, problem
-from tests.world import Caller, World, refused
+from tests.browsing import Browser, Flow, code_client
+from tests.world import Caller, World, claims_of, refused
 
 READ = "orders:read"
 
@@ -42,6 +44,7 @@ async def test_what_is_done_to_roles_and_scopes_is_on_record(world: World) -> No
     await scope(boss, audience="https://orders.example.com")
     await boss.done("PATCH", f"/scopes/{READ}", {"description": "Orders", "audience": None})
     await boss.done("PATCH", f"/scopes/{READ}", {"description": "Orders", "audience": None})
+    await scope(boss, "open", open_to_registered=True)
     await boss.done("POST", "/roles", {"name": "picker", "scopes": [READ, "keys:read"]})
     await boss.done("PATCH", "/roles/picker", {"scopes": ["users:read", READ]})
     await boss.done("PATCH", "/roles/picker", {"scopes": [READ, "users:read"]})
@@ -53,7 +56,10 @@ async def test_what_is_done_to_roles_and_scopes_is_on_record(world: World) -> No
         for name in (f"{noun}.created", f"{noun}.updated", f"{noun}.deleted")
     }
     assert found == {
-        "scope.created": [(READ, {"audience": "https://orders.example.com"})],
+        "scope.created": [
+            (READ, {"audience": "https://orders.example.com"}),
+            ("open", {"open_to_registered": True}),
+        ],
         "scope.updated": [(READ, {"changed": ["audience", "description"]})],
         "scope.deleted": [(READ, {})],
         "role.created": [("picker", {"scopes": ["keys:read", READ]})],
@@ -95,15 +101,41 @@ async def test_what_a_role_loses_is_told_to_those_who_verify_alone(world: World)
         await boss.done("POST", "/roles", role)
         users[name] = world.user(name, roles=[name]).id
         await world.log_in(name)
-    with world.change() as session:
-        before = session.exec(select(func.max(Change.id))).one() or 0
+    before = newest_change(world)
     await boss.done("PATCH", "/roles/widened", {"scopes": ["users:read", "keys:read"]})
     await boss.done("PATCH", "/roles/narrowed", {"scopes": ["keys:read"]})
     await boss.done("DELETE", f"/scopes/{READ}")
+    told = told_since(world, before)
+    assert told >= {users["narrowed"], users["deprived"]}
+    assert users["widened"] not in told
+
+
+def newest_change(world: World) -> int:
     with world.change() as session:
-        told = select(Change.ref).where(Change.kind == "user.narrowed", col(Change.id) > before)
-        assert set(session.exec(told)) >= {users["narrowed"], users["deprived"]}
-        assert users["widened"] not in set(session.exec(told))
+        return session.exec(select(func.max(Change.id))).one() or 0
+
+
+def told_since(world: World, before: int) -> set[str]:
+    """The users who have lost something since then."""
+    narrowed = select(Change.ref).where(Change.kind == "user.narrowed", col(Change.id) > before)
+    with world.change() as session:
+        return set(session.exec(narrowed))
+
+
+async def test_whoever_verifies_alone_is_told_of_a_role_that_takes_a_higher_level(
+    world: World,
+) -> None:
+    boss = await acting.admin(world)
+    levels = (None, "aal2", "phr")
+    for before, after in product(levels, levels):
+        name = f"{before}-{after}"
+        await boss.done("POST", "/roles", {"name": name, "acr": before})
+        user = world.user(name, roles=[name])
+        await world.log_in(name)
+        newest = newest_change(world)
+        await boss.done("PATCH", f"/roles/{name}", {"acr": after, "description": "x"})
+        told = {user.id} if levels.index(after) > levels.index(before) else set()
+        assert told_since(world, newest) == told, name
 
 
 async def test_a_changed_role_is_felt_by_tokens_already_issued(world: World) -> None:
@@ -127,6 +159,48 @@ async def test_a_deleted_role_shows_in_the_version_of_its_users(world: World) ->
     tag = (await boss("GET", path)).headers["etag"]
     await boss.done("DELETE", "/roles/picker")
     problem(await boss("PATCH", path, {"name": "x"}, headers={"if-match": tag}), 412)
+
+
+async def test_a_role_deleted_while_its_user_has_no_token_is_not_in_the_next_one(
+    world: World,
+) -> None:
+    boss = await acting.admin(world)
+    await boss.done("POST", "/roles", {"name": "picker"})
+    world.user(roles=["picker"])
+    browser, shop = Browser(world.api), Flow(world, code_client(world))
+    tokens = await shop.tokens(browser)
+    assert claims_of(tokens["access_token"])["roles"] == ["picker"]
+    await world.revoke(tokens["refresh_token"], shop.client)
+    await boss.done("DELETE", "/roles/picker")
+    again = await shop.tokens(browser)
+    assert claims_of(again["access_token"])["roles"] == []
+
+
+async def test_a_scope_made_or_deleted_shows_in_the_version_of_the_roles_that_hold_it(
+    world: World,
+) -> None:
+    boss = await acting.admin(world)
+    patch = {"description": "x"}
+    before = (await boss("GET", "/roles/admin")).headers["etag"]
+    await scope(boss)
+    problem(await boss("PATCH", "/roles/admin", patch, headers={"if-match": before}), 412)
+    await boss.done("POST", "/roles", {"name": "picker", "scopes": [READ]})
+    before = (await boss("GET", "/roles/picker")).headers["etag"]
+    await boss.done("DELETE", f"/scopes/{READ}")
+    problem(await boss("PATCH", "/roles/picker", patch, headers={"if-match": before}), 412)
+
+
+async def test_a_scope_that_moves_to_another_resource_takes_its_tokens_along(
+    world: World,
+) -> None:
+    boss = await acting.admin(world)
+    await scope(boss, audience="https://orders.example.com")
+    await boss.done("POST", "/roles", {"name": "picker", "scopes": [READ]})
+    world.user(roles=["picker"])
+    for audience in ("https://orders.example.com", "https://stock.example.com"):
+        await boss.done("PATCH", f"/scopes/{READ}", {"audience": audience})
+        tokens = await world.log_in(scope=READ)
+        assert claims_of(tokens["access_token"])["aud"] == audience
 
 
 async def test_a_deleted_scope_is_gone_from_roles_clients_and_tokens(world: World) -> None:
@@ -247,6 +321,19 @@ async def test_bad_input_is_refused_and_says_where(world: World) -> None:
         assert pointers(answer) == {"/audience"}, audience
         answer = await boss("PATCH", "/scopes/users:read", {"audience": audience})
         assert pointers(answer) == {"/audience"}, audience
+
+
+async def test_a_refusal_names_five_scopes_and_counts_the_rest(world: World) -> None:
+    boss = await acting.admin(world)
+    names = [f"no:{letter}" for letter in "abcdefg"]
+    for many, said in (
+        (5, "no:a no:b no:c no:d no:e"),
+        (6, "no:a no:b no:c no:d no:e and 1 more"),
+        (7, "no:a no:b no:c no:d no:e and 2 more"),
+    ):
+        answer = await boss("POST", "/roles", {"name": "x", "scopes": names[:many]})
+        (error,) = problem(answer, 422)["errors"]
+        assert error["detail"] == f"no such scope: {said}"
 
 
 async def test_nobody_puts_into_a_role_what_they_do_not_hold(world: World) -> None:

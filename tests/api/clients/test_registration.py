@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from identity.clock import frozen
+from identity.directory.access.granting import ADMINISTRATIVE
 from identity.directory.access.table import RoleScope
 from identity.store import changes
 from tests import acting
@@ -235,6 +236,17 @@ async def test_nobody_touches_a_client_whose_users_may_do_more(world: World) -> 
     await register(boss, scopes=["*"], audiences=[], grant_types=["password", "refresh_token"])
     await refuse_every_change(clerk)
     problem(await clerk("POST", "/clients", {"name": "Trap", "scopes": ["*"]}), 403)
+
+
+async def test_whoever_holds_every_administrative_scope_gives_whatever_users_hold(
+    world: World,
+) -> None:
+    trusted = {"name": "Desk", "scopes": ["*"], "grant_types": ["password"], "first_party": True}
+    for lacking, status in (({"keys:write"}, 403), (set[str](), 201)):
+        scope = " ".join(sorted(ADMINISTRATIVE - lacking))
+        tokens = await world.log_in("admin", acting.ADMIN_PASSWORD, scope=scope)
+        answer = await Actor(world, tokens)("POST", "/clients", trusted)
+        assert answer.status_code == status, answer.text
 
 
 async def test_nobody_touches_a_client_of_a_resource_that_they_have_no_scope_of(

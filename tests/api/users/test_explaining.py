@@ -27,6 +27,24 @@ async def test_what_keeps_a_user_out_and_what_they_may_come_in_one_answer(world:
     assert not traced["nothing"]["exists"] and not traced["nothing"]["granted"]
 
 
+async def test_each_scope_that_is_not_granted_says_who_has_not_got_it(world: World) -> None:
+    orders = "https://orders.example.com"
+    world.scopes("orders:read", audience=orders, role="clerk")
+    world.scopes("orders:write", audience=orders, role="chief")
+    ada = world.user("ada", roles=["clerk"])
+    world.client("shop", scopes=["orders:read", "orders:write", "account"], audiences=[orders])
+    boss = await acting.admin(world)
+    asked = "orders:read orders:write account profile"
+    params = {"client_id": "shop", "scope": asked, "resource": orders}
+    rights = (await boss.done("GET", f"/users/{ada.id}/why", params=params))["rights"]
+    assert {each["scope"]: each["withheld"] for each in rights["scopes"]} == {
+        "orders:read": None,
+        "orders:write": "user",
+        "account": "resource",
+        "profile": "client",
+    }
+
+
 async def test_failures_are_for_who_reads_the_audit(world: World) -> None:
     ada = world.user("ada")
     await world.token(grant_type="password", username="ada", password="wrong")

@@ -150,9 +150,17 @@ async def test_a_scope_that_does_not_exist_is_refused(world: World) -> None:
     login = {"grant_type": "password", "username": "ada", "password": PASSWORD}
     own = {"grant_type": "client_credentials"}
     shop = world.client(scopes=["read"])
-    for scope in ("no", "read no", "* no", "read  write", " read", "read ", 'a"b', "a\\b", "ü"):
+    for scope in (
+        "no", "read no", "* no", "read  write", " read", "read ", 'a"b', "a\\b", "ü",
+        'openid a"b', "openid  read",
+    ):  # fmt: skip
         refused(await world.token(**login, scope=scope), 400, "invalid_scope")
         refused(await world.token(shop, **own, scope=scope), 400, "invalid_scope")
+
+
+async def test_beside_openid_a_scope_that_does_not_exist_is_passed_over(world: World) -> None:
+    """OpenID Connect Core §3.1.2.1."""
+    assert scope_of(await world.log_in(scope="openid read no")) == ["openid", "read"]
 
 
 async def test_a_login_refused_for_its_scope_leaves_no_session(world: World) -> None:
@@ -205,7 +213,9 @@ async def test_scopes_of_one_resource_pick_its_audience(world: World, settings: 
             form = {"scope": "read"} if "read" in scope.split() else {}
             again = granted(await world.refresh(tokens["refresh_token"], client, **form))
             assert claims_of(again["access_token"])["aud"] == A
-        for scope in ("a:read b:read", "a:read users:read", "a:read account", "read", "*", None):
+        for scope in (
+            "a:read b:read", "a:read users:read", "a:read account", "a:read *", "read", "*", None,
+        ):  # fmt: skip
             form = {} if scope is None else {"scope": scope}
             tokens = await world.log_in("eve", client=client, **form)
             assert claims_of(tokens["access_token"])["aud"] == settings.issuer
