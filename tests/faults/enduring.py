@@ -17,6 +17,8 @@ from tests.trials.row import Dice, Outcome, Place
 CROWD = 10_000
 HOUR = 3600.0
 TOKENS = 1_000_000
+LIFE = "12h"
+"""Of the one good token, which is asked for until the end."""
 SPARE = 1_000
 """Files beside those that this process and the server need for the crowd."""
 
@@ -63,10 +65,9 @@ def lacking() -> str:
 def siege(database: str, place: Place) -> Iterator[Siege]:
     soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    room = str(CROWD + SPARE)
+    room = {name: str(CROWD + SPARE) for name in ("MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS")}
     with (
-        started(database, place, 1, MAX_CONNECTIONS=room, MAX_CONNECTIONS_PER_ADDRESS=room)
-        as replicas,
+        started(database, place, 1, **room, ACCESS_TOKEN_TTL=LIFE) as replicas,
         replicas.lines() as (line,),
     ):  # fmt: skip
         token = line.log_in(replicas.user().username)["access_token"]
