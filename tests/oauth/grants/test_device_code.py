@@ -392,6 +392,23 @@ async def test_what_was_allowed_is_worth_nothing_once_it_would_not_be(
         refused(await poll(world, television, codes), 400, "invalid_grant")
 
 
+async def test_what_was_allowed_stays_so_whatever_happens_to_others(
+    world: World, television: Caller, ada: User, browser: Browser
+) -> None:
+    codes = await asked(world, television, scope="openid")
+    await allow(browser, codes)
+    bob, elsewhere = world.user("bob"), Browser(world.api)
+    await elsewhere.sign_in(await elsewhere.get("/sign-in"), "bob")
+    await elsewhere.submit(await elsewhere.get("/sign-out"))
+    with world.change() as session:
+        lifecycle.end_all(session, "by an administrator", ids=["no such"])
+        lifecycle.end_all(session, "consent withdrawn", user_id=ada.id, client_id="radio")
+        lifecycle.end_all(session, "client disabled", client_id="radio")
+        lifecycle.end_all(session, "audience taken", client_id="tv", audiences=[STOCK])
+    world.set_status(bob, "disabled")
+    granted(await poll(world, television, codes))
+
+
 @pytest.mark.parametrize("gone", ["user", "client"])
 async def test_of_one_disabled_in_the_middle_of_it_a_device_gets_no_tokens(
     world: World,
