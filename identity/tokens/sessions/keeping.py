@@ -41,7 +41,6 @@ _PLACE = Statement(
             RefreshToken.issued_at: "now",
             RefreshToken.expires_at: "now",
             RefreshToken.spent_at: "now",
-            RefreshToken.spent: "spent",
             RefreshToken.status_index: "status_index",
         },
     )
@@ -59,7 +58,6 @@ def keep(work: Work, lifetimes: Lifetimes, token: str, login: Login, status_inde
         "access_expires_at": now + lifetimes.access,
         "expires_at": min(now + lifetimes.unused(online=login.online), login.expires_at),
         "nobodys": digest(new_id()),
-        "spent": "superseded",
         "status_index": status_index,
     }
     if execute(work, HOLD, values).rowcount != 1:
