@@ -174,3 +174,20 @@ async def test_a_session_notes_where_it_came_from(world: World) -> None:
         assert stored.user_agent == long_name[:200]
         assert stored.amr == ["pwd"]
         assert stored.expires_at - stored.created_at == timedelta(days=90)
+
+
+async def test_a_session_that_a_code_begins_notes_it_too(world: World) -> None:
+    world.user()
+    flow = Flow(world, code_client(world, first_party=True))
+    code, verifier = await flow.signed_in(Browser(world.api))
+    form = {
+        "grant_type": "authorization_code", "code": code, "code_verifier": verifier,
+        "redirect_uri": flow.redirect_uri,
+    }  # fmt: skip
+    long_name = "curl/8 " + "x" * 400
+    answer = await world.api.post(
+        "/token", data=form | flow.client.post, headers={"user-agent": long_name}
+    )
+    with world.change() as session:
+        stored = session.get_one(LoginSession, sid_of(answer.json()))
+    assert (stored.address, stored.user_agent) == ("127.0.0.1", long_name[:200])

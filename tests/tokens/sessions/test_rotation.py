@@ -11,6 +11,7 @@ from identity.clock import frozen
 from identity.directory.users import accounts
 from identity.opaque import digest
 from identity.tokens.sessions import rotation
+from identity.tokens.sessions.table import LoginSession
 from tests.serving import running
 from tests.world import World, claims_of, granted, refused
 
@@ -75,6 +76,23 @@ async def test_a_user_deleted_in_the_middle_of_a_refresh_gets_no_tokens(
         return await get(user_id)
 
     monkeypatch.setattr(users, "get", deleted_before)
+    refused(await world.refresh(tokens["refresh_token"]), 400, "invalid_grant")
+
+
+async def test_a_session_forgotten_in_the_middle_of_a_refresh_gets_no_tokens(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.user()
+    tokens = await world.log_in()
+    places = world.services.places
+    take = places.take
+
+    async def forgotten_before(*given: Any) -> Any:
+        with world.change() as session:
+            session.delete(session.get_one(LoginSession, claims_of(tokens["access_token"])["sid"]))
+        return await take(*given)
+
+    monkeypatch.setattr(places, "take", forgotten_before)
     refused(await world.refresh(tokens["refresh_token"]), 400, "invalid_grant")
 
 
@@ -234,6 +252,22 @@ async def test_a_refresh_token_left_idle_expires(world: World) -> None:
         clock.tick(14 * DAY)
         assert not await world.active(tokens["refresh_token"])
         refused(await world.refresh(tokens["refresh_token"]), 400, "invalid_grant")
+
+
+async def test_a_replay_of_what_would_have_expired_by_now_ends_the_session_all_the_same(
+    world: World,
+) -> None:
+    world.user()
+    with frozen() as clock:
+        first = await world.log_in()
+        clock.tick(10 * DAY)
+        second = granted(await world.refresh(first["refresh_token"]))
+        world.age_use(first["refresh_token"], 31)
+        clock.tick(5 * DAY)
+        refused(await world.refresh(first["refresh_token"]), 400, "invalid_grant")
+        assert not await world.active(second["refresh_token"])
+        refused(await world.refresh(second["refresh_token"]), 400, "invalid_grant")
+    assert len(await world.events("refresh_token.replayed")) == 1
 
 
 async def test_a_session_ends_however_often_it_is_refreshed_and_its_tokens_with_it(
