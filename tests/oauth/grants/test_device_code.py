@@ -116,10 +116,16 @@ async def test_a_television_is_allowed_by_somebody_at_their_telephone(
     refused(await poll(world, television, codes), 400, "authorization_pending")
     page = await browser.submit(page, "agree")
     assert "is connected" in page.text
+    with world.change() as session:  # as though she had signed in a while before
+        allowed = session.exec(select(DeviceAuthorization)).one()
+        assert allowed.authenticated_at is not None
+        allowed.authenticated_at -= timedelta(seconds=100)
+        session.add(allowed)
     tokens = granted(await poll(world, television, codes))
     assert tokens["scope"] == "openid profile offline_access"
     said = claims_of(tokens["access_token"])
     assert said["sub"] == ada.id and said["client_id"] == "tv" and said["amr"] == ["pwd"]
+    assert said["iat"] - said["auth_time"] >= 100
     told = claims_of(tokens["id_token"])
     assert (told["aud"], told["sid"], told["acr"]) == ("tv", said["sid"], "aal1")
     assert told["auth_time"] == said["auth_time"]
