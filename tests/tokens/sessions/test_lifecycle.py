@@ -134,7 +134,7 @@ async def test_ending_what_no_access_token_can_be_alive_of_tells_nobody(world: W
         assert not await world.active(fresh["access_token"])
 
 
-async def test_sessions_are_forgotten_a_week_after_their_end(world: World) -> None:
+async def test_sessions_are_forgotten_a_week_after_they_end_or_expire(world: World) -> None:
     world.user()
     with frozen() as clock:
         ended_now, kept = await world.log_in(), await world.log_in()
@@ -155,7 +155,9 @@ async def test_sessions_are_forgotten_a_week_after_their_end(world: World) -> No
         assert left() == (1, 1)
         assert not await world.active(ended_now["refresh_token"])
         assert await world.active(kept["refresh_token"])
-        clock.tick(timedelta(days=90))
+        clock.tick(timedelta(days=90, seconds=-1))  # a week after it expires
+        assert left() == (1, 1)
+        clock.tick(1)
         assert left() == (0, 0)
 
 
