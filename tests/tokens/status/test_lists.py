@@ -21,7 +21,7 @@ from identity.keys.material import prepare
 from identity.oauth.grants.registry import GRANTS
 from identity.store import changes
 from identity.store.table import Change
-from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions import lifecycle, of_clients
 from identity.tokens.status.reserving import prune
 from identity.tokens.status.table import BLOCK, StatusBlock
 from tests.serving import running
@@ -138,9 +138,7 @@ async def _acting_client_disabled(scene: Scene) -> set[str]:
 async def _client_deleted(scene: Scene) -> set[str]:
     for name in ("shop", "cron"):
         with scene.world.change() as session:
-            client = clients.get(session, name, lock=True)
-            lifecycle.end_all(session, "client deleted", client_id=name)
-            clients.remove(session, client, None)
+            of_clients.remove(session, clients.get(session, name, lock=True), None)
     return scene.named("ada@shop", "bob@shop", "cron")
 
 
