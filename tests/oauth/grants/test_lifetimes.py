@@ -100,6 +100,15 @@ async def test_codes_and_what_is_refreshed_from_them(
     assert expires_at.timestamp() == pytest.approx(clock.at + 200, abs=1)
 
 
+async def test_a_codes_refresh_token_expires_with_the_session_at_the_latest(
+    world: World, clock: Frozen
+) -> None:
+    world.user()
+    client = code_client(world, first_party=True, lifetimes=SHORT | {"refresh_token": 300})
+    tokens = await Flow(world, client).tokens(Browser(world.api))
+    assert (await world.introspect(tokens["refresh_token"]))["exp"] == int(clock.at) + 200
+
+
 async def test_a_code_after_the_sessions_end_begins_another_at_the_very_moment(
     world: World, clock: Frozen
 ) -> None:

@@ -39,6 +39,8 @@ async def test_a_refresh_swaps_the_token_and_keeps_the_session(world: World) -> 
         assert await world.active(first["access_token"])
         third = granted(await world.refresh(second["refresh_token"]))
         assert await world.active(third["access_token"])
+        kept = [token.spent for token in world.refresh_tokens(before["sid"])]
+        assert sorted(map(str, kept)) == ["None", "rotated", "rotated"]  # and nothing was retried
 
 
 async def test_a_refresh_is_on_record(world: World) -> None:
