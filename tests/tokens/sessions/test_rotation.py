@@ -12,6 +12,7 @@ from identity.directory.users import accounts
 from identity.opaque import digest
 from identity.tokens.sessions import rotation
 from identity.tokens.sessions.table import LoginSession
+from tests.browsing import Browser, Flow, code_client
 from tests.serving import running
 from tests.world import World, claims_of, granted, refused
 
@@ -141,6 +142,20 @@ async def test_the_immediate_predecessor_may_be_retried_while_its_successor_is_u
     assert await world.active(retried["refresh_token"])
     assert one_alive(world, claims_of(first["access_token"])["sid"])
     granted(await world.refresh(retried["refresh_token"]))
+
+
+@pytest.mark.parametrize("scope", ["openid", "openid offline_access"])
+async def test_what_a_retry_gets_lives_as_long_as_what_was_lost(world: World, scope: str) -> None:
+    """Below a browser session that is less than offline."""
+    world.user()
+    flow = Flow(world, code_client(world, first_party=True))
+    with frozen():
+        first = (await flow.tokens(Browser(world.api), scope=scope))["refresh_token"]
+        lost = granted(await world.refresh(first, flow.client))["refresh_token"]
+        lives = (await world.introspect(lost))["exp"]
+        retried = granted(await world.refresh(first, flow.client))["refresh_token"]
+        assert retried != lost
+        assert (await world.introspect(retried))["exp"] == lives
 
 
 async def test_a_proxys_retries_and_the_clients_own_are_all_answered(world: World) -> None:
