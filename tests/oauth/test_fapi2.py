@@ -3,7 +3,10 @@
 from sqlmodel import select
 
 from identity.authentication.assertions import ASSERTION_TYPE
+from identity.clock import frozen
 from identity.opaque import digest
+from identity.store.table import Change
+from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.table import RefreshToken
 from identity.tokens.status.table import RevokedPlace
 from tests import acting
@@ -46,6 +49,25 @@ async def test_refresh_tokens_are_not_rotated_and_end_with_their_session(world: 
     with world.change() as session:
         places = session.exec(select(RevokedPlace.place)).all()
     assert len(set(places)) == 4  # each token's place in the status lists
+
+
+async def test_the_end_of_a_session_is_told_as_long_as_its_last_access_token_could_live(
+    world: World,
+) -> None:
+    flow = bank(world)
+    with frozen() as clock:
+        first = await tokens(flow)
+        sid, user_id = (claims_of(first["access_token"])[name] for name in ("sid", "sub"))
+        clock.tick(600)
+        last = granted(await world.refresh(first["refresh_token"], flow.client))
+        clock.tick(600)
+        assert await world.active(last["access_token"])
+        with world.change() as session:
+            lifecycle.end_all(session, "by an administrator", user_id=user_id)
+        assert not await world.active(last["access_token"])
+    with world.change() as session:
+        told = session.exec(select(Change.ref).where(Change.kind == "session.ended")).all()
+    assert told == [sid]
 
 
 async def test_one_that_lay_unused_too_long_is_dead(world: World) -> None:

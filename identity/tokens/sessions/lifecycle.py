@@ -111,7 +111,7 @@ def end_all(
     kept = [each for each in keep if each is not None]
     if user_id is not None and client_id is None and audiences is None:
         _sign_out(session, reason, user_id, kept, keep_browser)
-    if audiences is None and browser_session_id is None:
+    if audiences is None:
         _forget_allowed(session, user_id, client_id)
     if client_id is not None and user_id is None and audiences is None:
         revoke_of_client(session, client_id)
@@ -181,7 +181,7 @@ def _sign_out(
             col(BrowserSession.user_id) == user_id,
             col(BrowserSession.ended_at).is_(None),
             col(BrowserSession.id).not_in(kept),
-            col(BrowserSession.id) != (keep_browser or ""),
+            col(BrowserSession.id).is_distinct_from(keep_browser),
         )
         .values(ended_at=utcnow(), end_reason=reason)
         .returning(col(BrowserSession.digest))

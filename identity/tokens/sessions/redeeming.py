@@ -122,7 +122,7 @@ async def redeem(
         "address": audit.origin.get().address,
         "user_agent": user_agent[:200] if user_agent else None,
         "family_id": new_id(),
-        "claims": code.claims or None,
+        "claims": code.claims,
         "authorization_details": list(code.authorization_details) or None,
         "authenticated_at": code.authenticated_at,
         "acr": code.acr,

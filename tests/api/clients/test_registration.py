@@ -201,6 +201,7 @@ async def test_the_built_in_client_is_not_any_clerks_to_change(world: World) -> 
     """Disabled, it would end the sessions of all who log in without naming a client."""
     clerk = await acting.clerk(world, "clients:read", "clients:write")
     problem(await clerk("PATCH", "/clients/first-party", {"status": "disabled"}), 403)
+    problem(await clerk("DELETE", "/clients/first-party"), 403)
     await clerk.done("GET", "/clients/first-party")
 
 

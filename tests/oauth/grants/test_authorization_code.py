@@ -9,12 +9,13 @@ from sqlalchemy import delete, update
 from sqlmodel import col, select
 
 from identity.clock import frozen, utcnow
+from identity.directory.clients.table import Client
 from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.opaque import digest
 from identity.tokens.codes import AuthorizationCode
 from identity.tokens.sessions import lifecycle
-from identity.tokens.sessions.table import Family, LoginSession, RefreshToken
+from identity.tokens.sessions.table import BrowserSession, Family, LoginSession, RefreshToken
 from tests.browsing import CALLBACK, Browser, Flow, code_client, verifier_and_challenge
 from tests.conformance.lines import line
 from tests.world import World, bearer, claims_of, granted, refused
@@ -133,6 +134,32 @@ async def test_a_code_is_worth_nothing_once_it_would_not_be_made(
     answer = await flow.redeem(code, verifier)
     expected = "unauthorized_client" if gone == "client" else "invalid_grant"
     refused(answer, 400, expected)
+
+
+@pytest.mark.parametrize("gone", ["user", "client", "browser"])
+async def test_of_one_gone_in_the_middle_of_it_a_code_gets_no_tokens(
+    flow: Flow, ada: User, browser: Browser, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    world = flow.world
+    code, verifier = await flow.signed_in(browser)
+    users = world.services.users
+    get = users.get
+
+    async def gone_after(user_id: str) -> Any:
+        user = await get(user_id)
+        change: dict[str, Any] = {
+            "user": update(User).values(status="disabled"),
+            "client": update(Client).values(status="disabled"),
+            "browser": update(BrowserSession).values(ended_at=utcnow()),
+        }
+        with world.change() as session:
+            session.execute(change[gone])
+        return user
+
+    monkeypatch.setattr(users, "get", gone_after)
+    refused(await flow.redeem(code, verifier), *REFUSED)
+    with world.change() as session:
+        assert session.exec(select(LoginSession)).all() == []
 
 
 async def test_scopes_are_those_that_the_user_still_holds(world: World, browser: Browser) -> None:

@@ -13,12 +13,14 @@ from sqlmodel import select
 
 from identity.app import create_app
 from identity.clock import frozen
+from identity.directory.clients.table import Client
 from identity.directory.users import accounts
 from identity.directory.users.table import User
 from identity.service.housekeeping import Housekeeping
 from identity.tokens.devices import asking
 from identity.tokens.devices.table import DeviceAuthorization
 from identity.tokens.sessions import lifecycle
+from identity.tokens.sessions.table import LoginSession
 from tests.browsing import Browser, Page
 from tests.serving import running
 from tests.world import PASSWORD, Caller, World, bearer, claims_of, granted, refused
@@ -114,10 +116,16 @@ async def test_a_television_is_allowed_by_somebody_at_their_telephone(
     refused(await poll(world, television, codes), 400, "authorization_pending")
     page = await browser.submit(page, "agree")
     assert "is connected" in page.text
+    with world.change() as session:  # as though she had signed in a while before
+        allowed = session.exec(select(DeviceAuthorization)).one()
+        assert allowed.authenticated_at is not None
+        allowed.authenticated_at -= timedelta(seconds=100)
+        session.add(allowed)
     tokens = granted(await poll(world, television, codes))
     assert tokens["scope"] == "openid profile offline_access"
     said = claims_of(tokens["access_token"])
     assert said["sub"] == ada.id and said["client_id"] == "tv" and said["amr"] == ["pwd"]
+    assert said["iat"] - said["auth_time"] >= 100
     told = claims_of(tokens["id_token"])
     assert (told["aud"], told["sid"], told["acr"]) == ("tv", said["sid"], "aal1")
     assert told["auth_time"] == said["auth_time"]
@@ -388,6 +396,51 @@ async def test_what_was_allowed_is_worth_nothing_once_it_would_not_be(
             lifecycle.end_all(session, "client disabled", client_id="tv")
         world.change_client("tv", status="active")
         refused(await poll(world, television, codes), 400, "invalid_grant")
+
+
+async def test_what_was_allowed_stays_so_whatever_happens_to_others(
+    world: World, television: Caller, ada: User, browser: Browser
+) -> None:
+    codes = await asked(world, television, scope="openid")
+    await allow(browser, codes)
+    bob, elsewhere = world.user("bob"), Browser(world.api)
+    await elsewhere.sign_in(await elsewhere.get("/sign-in"), "bob")
+    await elsewhere.submit(await elsewhere.get("/sign-out"))
+    with world.change() as session:
+        lifecycle.end_all(session, "by an administrator", ids=["no such"])
+        lifecycle.end_all(session, "consent withdrawn", user_id=ada.id, client_id="radio")
+        lifecycle.end_all(session, "client disabled", client_id="radio")
+        lifecycle.end_all(session, "audience taken", client_id="tv", audiences=[STOCK])
+    world.set_status(bob, "disabled")
+    granted(await poll(world, television, codes))
+
+
+@pytest.mark.parametrize("gone", ["user", "client"])
+async def test_of_one_disabled_in_the_middle_of_it_a_device_gets_no_tokens(
+    world: World,
+    television: Caller,
+    ada: User,
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    gone: str,
+) -> None:
+    codes = await asked(world, television, scope="openid offline_access")
+    await allow(browser, codes)
+    users = world.services.users
+    get = users.get
+
+    async def disabled_after(user_id: str) -> Any:
+        user = await get(user_id)
+        with world.change() as session:
+            of: Any = session.get_one(*((User, ada.id) if gone == "user" else (Client, "tv")))
+            of.status = "disabled"
+            session.add(of)
+        return user
+
+    monkeypatch.setattr(users, "get", disabled_after)
+    refused(await poll(world, television, codes), 400, "invalid_grant")
+    with world.change() as session:
+        assert session.exec(select(LoginSession).where(LoginSession.client_id == "tv")).all() == []
 
 
 async def test_scopes_are_those_that_user_and_client_still_have(

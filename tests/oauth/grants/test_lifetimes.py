@@ -17,7 +17,7 @@ from identity.opaque import digest, mint
 from identity.tokens.devices import user_codes
 from identity.tokens.devices.table import LIFE, PREFIX, DeviceAuthorization
 from identity.tokens.sessions.table import LoginSession
-from tests.browsing import Browser, Flow, code_client
+from tests.browsing import CALLBACK, Browser, Flow, code_client
 from tests.signing import Signer, said
 from tests.world import Caller, World, claims_of, granted, refused
 
@@ -98,6 +98,46 @@ async def test_codes_and_what_is_refreshed_from_them(
     again = check(await flow.tokens(browser, scope=scope))
     expires_at = session_of(world, again).expires_at
     assert expires_at.timestamp() == pytest.approx(clock.at + 200, abs=1)
+
+
+async def test_a_codes_refresh_token_expires_with_the_session_at_the_latest(
+    world: World, clock: Frozen
+) -> None:
+    world.user()
+    client = code_client(world, first_party=True, lifetimes=SHORT | {"refresh_token": 300})
+    tokens = await Flow(world, client).tokens(Browser(world.api))
+    assert (await world.introspect(tokens["refresh_token"]))["exp"] == int(clock.at) + 200
+
+
+async def test_a_code_after_the_sessions_end_begins_another_at_the_very_moment(
+    world: World, clock: Frozen
+) -> None:
+    world.user()
+    client = code_client(world, first_party=True, lifetimes=SHORT)
+    flow, browser = Flow(world, client), Browser(world.api)
+    first = session_of(world, await flow.tokens(browser))
+    clock.tick(199)
+    assert session_of(world, await flow.tokens(browser)).id == first.id
+    clock.tick(200)
+    second = session_of(world, await flow.tokens(browser))
+    assert second.id != first.id and second.expires_at - second.created_at == timedelta(seconds=200)
+    with world.change() as session:
+        over = session.exec(select(LoginSession).where(LoginSession.id == first.id)).one()
+        assert (over.end_reason, over.ended_at) == ("expired", over.expires_at)
+
+
+async def test_a_code_that_is_good_for_less_takes_nothing_from_the_session(world: World) -> None:
+    world.user()
+    client = code_client(world, first_party=True, lifetimes=SHORT)
+    flow, browser = Flow(world, client), Browser(world.api)
+    before = session_of(world, await flow.tokens(browser))
+    shorter = {"access_token": 30, "session": 100}
+    world.change_client(client.id, settings={"first_party": True, "redirect_uris": [CALLBACK],
+                                             "lifetimes": shorter})  # fmt: skip
+    tokens = check(await flow.tokens(browser), access=30, id_token=3600)
+    after = session_of(world, tokens)
+    assert (after.id, after.expires_at) == (before.id, before.expires_at)
+    assert after.access_expires_at == before.access_expires_at
 
 
 async def test_a_device(world: World) -> None:

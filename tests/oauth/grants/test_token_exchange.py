@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from identity.tokens.exchanged import ExchangedToken
 from identity.tokens.sessions import lifecycle
 from identity.verifier import Verifier
 from identity.verifier.gate.claims import VerifiedClaims
+from tests.browsing import Browser
 from tests.transport import served
 from tests.world import Caller, World, bearer, claims_of, granted, refused
 
@@ -259,6 +261,43 @@ async def test_it_ends_with_the_session_its_user_its_clients_and_by_itself(
     assert not await world.active(got)
     assert await bit(world, place)
     assert await world.active(token) is (end in ("orders", "itself"))
+
+
+async def test_it_does_not_end_with_what_is_no_concern_of_its(
+    world: World, ada: User, shop: Caller, orders: Caller, report: Caller
+) -> None:
+    """Others sign out or are disabled; a client loses one person's consent, an audience, or a scope
+    of the sessions that others got it for."""
+    got = [
+        (await exchanged(world, orders, token))["access_token"]
+        for token in (await login(world, shop), await own_token(world, report))
+    ]
+    bob, browser = world.user("bob"), Browser(world.api)
+    tokens = await world.log_in("bob")
+    await world.revoke(tokens["refresh_token"])
+    await browser.sign_in(await browser.get("/sign-in"), "bob")
+    await browser.submit(await browser.get("/sign-out"))
+    with world.change() as session:
+        lifecycle.end_all(session, "consent withdrawn", user_id=ada.id, client_id="report")
+        lifecycle.end_all(session, "audience taken", client_id="report", audiences=[BILLS])
+        lifecycle.end_all(session, "by an administrator", ids=["no such"])
+        changes.record(session, "client.narrowed", "shop")
+    world.set_status(bob, "disabled")
+    for each in got:
+        assert await world.active(each)
+        assert not await bit(world, claims_of(each)["status"]["status_list"])
+
+
+async def test_in_its_last_seconds_it_is_shown_as_ended_too(
+    world: World, ada: User, shop: Caller, orders: Caller
+) -> None:
+    """And a little later: there are verifiers whose clocks are behind."""
+    for left in (20, -20):
+        login_ = await world.log_in(client=shop, scope="orders:read", resource=ORDERS)
+        got = claims_of((await exchanged(world, orders, login_["access_token"]))["access_token"])
+        with frozen(datetime.fromtimestamp(got["exp"] - left, UTC)):
+            await world.revoke(login_["refresh_token"], shop)
+            assert await bit(world, got["status"]["status_list"])
 
 
 async def test_what_was_got_for_a_session_outlives_the_token_that_it_was_got_for(

@@ -11,6 +11,8 @@ from identity.clock import frozen
 from identity.directory.users import accounts
 from identity.opaque import digest
 from identity.tokens.sessions import rotation
+from identity.tokens.sessions.table import LoginSession
+from tests.browsing import Browser, Flow, code_client
 from tests.serving import running
 from tests.world import World, claims_of, granted, refused
 
@@ -38,6 +40,8 @@ async def test_a_refresh_swaps_the_token_and_keeps_the_session(world: World) -> 
         assert await world.active(first["access_token"])
         third = granted(await world.refresh(second["refresh_token"]))
         assert await world.active(third["access_token"])
+        kept = [token.spent for token in world.refresh_tokens(before["sid"])]
+        assert sorted(map(str, kept)) == ["None", "rotated", "rotated"]  # and nothing was retried
 
 
 async def test_a_refresh_is_on_record(world: World) -> None:
@@ -75,6 +79,23 @@ async def test_a_user_deleted_in_the_middle_of_a_refresh_gets_no_tokens(
         return await get(user_id)
 
     monkeypatch.setattr(users, "get", deleted_before)
+    refused(await world.refresh(tokens["refresh_token"]), 400, "invalid_grant")
+
+
+async def test_a_session_forgotten_in_the_middle_of_a_refresh_gets_no_tokens(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.user()
+    tokens = await world.log_in()
+    places = world.services.places
+    take = places.take
+
+    async def forgotten_before(*given: Any) -> Any:
+        with world.change() as session:
+            session.delete(session.get_one(LoginSession, claims_of(tokens["access_token"])["sid"]))
+        return await take(*given)
+
+    monkeypatch.setattr(places, "take", forgotten_before)
     refused(await world.refresh(tokens["refresh_token"]), 400, "invalid_grant")
 
 
@@ -121,6 +142,20 @@ async def test_the_immediate_predecessor_may_be_retried_while_its_successor_is_u
     assert await world.active(retried["refresh_token"])
     assert one_alive(world, claims_of(first["access_token"])["sid"])
     granted(await world.refresh(retried["refresh_token"]))
+
+
+@pytest.mark.parametrize("scope", ["openid", "openid offline_access"])
+async def test_what_a_retry_gets_lives_as_long_as_what_was_lost(world: World, scope: str) -> None:
+    """Below a browser session that is less than offline."""
+    world.user()
+    flow = Flow(world, code_client(world, first_party=True))
+    with frozen():
+        first = (await flow.tokens(Browser(world.api), scope=scope))["refresh_token"]
+        lost = granted(await world.refresh(first, flow.client))["refresh_token"]
+        lives = (await world.introspect(lost))["exp"]
+        retried = granted(await world.refresh(first, flow.client))["refresh_token"]
+        assert retried != lost
+        assert (await world.introspect(retried))["exp"] == lives
 
 
 async def test_a_proxys_retries_and_the_clients_own_are_all_answered(world: World) -> None:
@@ -234,6 +269,22 @@ async def test_a_refresh_token_left_idle_expires(world: World) -> None:
         clock.tick(14 * DAY)
         assert not await world.active(tokens["refresh_token"])
         refused(await world.refresh(tokens["refresh_token"]), 400, "invalid_grant")
+
+
+async def test_a_replay_of_what_would_have_expired_by_now_ends_the_session_all_the_same(
+    world: World,
+) -> None:
+    world.user()
+    with frozen() as clock:
+        first = await world.log_in()
+        clock.tick(10 * DAY)
+        second = granted(await world.refresh(first["refresh_token"]))
+        world.age_use(first["refresh_token"], 31)
+        clock.tick(5 * DAY)
+        refused(await world.refresh(first["refresh_token"]), 400, "invalid_grant")
+        assert not await world.active(second["refresh_token"])
+        refused(await world.refresh(second["refresh_token"]), 400, "invalid_grant")
+    assert len(await world.events("refresh_token.replayed")) == 1
 
 
 async def test_a_session_ends_however_often_it_is_refreshed_and_its_tokens_with_it(

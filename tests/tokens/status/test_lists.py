@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,8 @@ from identity.keys import rotation
 from identity.keys.material import prepare
 from identity.oauth.grants.registry import GRANTS
 from identity.store import changes
-from identity.tokens.sessions import lifecycle
+from identity.store.table import Change
+from identity.tokens.sessions import lifecycle, of_clients
 from identity.tokens.status.reserving import prune
 from identity.tokens.status.table import BLOCK, StatusBlock
 from tests.serving import running
@@ -53,13 +54,15 @@ class Scene:
         world = self.world
         world.scopes("read", "write", role="clerk")
         world.scopes("print", role="printer")
+        world.scopes("look", role="visitor")
         for name in ("shop", "desk"):
-            self.callers[name] = world.client(name, scopes=["read", "write", "print"])
+            self.callers[name] = world.client(name, scopes=["read", "write", "print", "look"])
         for name in ("job", "cron"):
             self.callers[name] = world.client(name, scopes=["read", "write"])
         for name in ("ada", "bob"):
             self.users[name] = world.user(name, roles=["clerk", "printer"]).id
-        for user, at in (("ada", "shop"), ("ada", "desk"), ("bob", "shop")):
+        self.users["eve"] = world.user("eve", roles=["visitor"]).id
+        for user, at in (("ada", "shop"), ("ada", "desk"), ("bob", "shop"), ("eve", "desk")):
             await self.log_in(user, at)
             await self.refreshed(f"{user}@{at}")
         for name in ("job", "cron"):
@@ -135,9 +138,7 @@ async def _acting_client_disabled(scene: Scene) -> set[str]:
 async def _client_deleted(scene: Scene) -> set[str]:
     for name in ("shop", "cron"):
         with scene.world.change() as session:
-            client = clients.get(session, name, lock=True)
-            lifecycle.end_all(session, "client deleted", client_id=name)
-            clients.remove(session, client, None)
+            of_clients.remove(session, clients.get(session, name, lock=True), None)
     return scene.named("ada@shop", "bob@shop", "cron")
 
 
@@ -296,6 +297,34 @@ async def test_tokens_that_say_too_much_now_are_shown_too(
         new = {"ada@shop 1", "job 1"}
         assert await shown(reader, scene) == await told(scene) == dead - new
         assert await shown(late, scene) == dead - new
+
+
+@pytest.mark.parametrize("left", [20, -20])
+@pytest.mark.parametrize("act", [_session, _user_disabled, *NARROWS[:2], NARROWS[-1]])
+async def test_what_ends_about_when_it_expires_is_shown_to_verifiers_whose_clocks_differ(
+    scene: Scene, api: httpx.AsyncClient, act: Any, left: int
+) -> None:
+    """They may take it for half a minute longer. `left`: seconds until it expires by our clock."""
+    reader = Reader(api)
+    assert await shown(reader, scene) == set()
+    expires = max(int(claims_of(token)["exp"]) for token in scene.tokens.values())
+    with clock.frozen(datetime.fromtimestamp(expires - left, UTC)) as frozen:
+        dead = {name for name in await act(scene) if not name.startswith("job")}
+        frozen.tick(AGAIN)
+        assert dead <= await shown(reader, scene) <= dead | scene.named("job")
+
+
+async def test_of_a_user_without_a_token_that_lives_nobody_is_told(world: World) -> None:
+    """Thousands who lose a role are no news where a few have logged in."""
+    scene = Scene(world)
+    await scene.set_up()
+    with clock.frozen(clock.utcnow() + timedelta(hours=1)):
+        assert await _user_loses_a_role(scene)
+        assert await _role_loses_a_scope(scene)
+        assert await told(scene) == set()
+    with world.change() as session:
+        kinds = session.exec(select(Change.kind)).all()
+        assert not {"user.narrowed", "role.narrowed"} & {*kinds}
 
 
 async def test_a_client_enabled_again_gets_good_tokens_and_its_old_ones_stay_dead(
