@@ -44,10 +44,19 @@ def taken_away(rule: Rule) -> Iterator[None]:
     code, kept = _code(compiled, function.__name__), function.__code__
     assert code.co_freevars == kept.co_freevars, rule.place
     function.__code__ = code
+    _forget(rule.place)
     try:
         yield
     finally:
         function.__code__ = kept
+        _forget(rule.place)
+
+
+def _forget(place: str) -> None:
+    """What functions of its module remember of answers given with the rule, or without it."""
+    for each in vars(import_module(place.partition(":")[0])).values():
+        if hasattr(each, "cache_clear"):
+            each.cache_clear()
 
 
 def _found(place: str) -> FunctionType:
