@@ -74,12 +74,16 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+_MUST = "must"
+"""Begins what is said of JSON that is well-formed."""
+
+
 def _once(members: list[tuple[str, Any]]) -> None:
     """Of each object; what is made of it is of no use."""
     if len(members) == len(dict(members)):
         return
     (name, _), *_rest = Counter(name for name, _ in members).most_common(1)
-    raise json.JSONDecodeError(f"the member {name[:100]!r} comes more than once", "", 0)
+    raise json.JSONDecodeError(f"{_MUST} name each member once: {name[:100]!r} comes again", "", 0)
 
 
 class JsonRequest(Request):
@@ -93,7 +97,7 @@ class JsonRequest(Request):
             try:
                 json.loads(octets, object_pairs_hook=_once)
             except RecursionError:
-                raise json.JSONDecodeError("it is nested too deep", "", 0) from None
+                raise json.JSONDecodeError(f"{_MUST} be nested less deep", "", 0) from None
         return self._json
 
 
@@ -157,7 +161,8 @@ def validation_failed(refusal: RequestValidationError) -> ValidationFailed:
 def _error(error: dict[str, Any]) -> tuple[str, str]:
     place, *path = error["loc"]
     if error["type"] == "json_invalid":
-        return "", f"is not JSON: {error['ctx']['error']}"
+        words = error["ctx"]["error"]
+        return "", words if words.startswith(_MUST) else f"is not JSON: {words}"
     if place == "body":
         within = path[1:] if path and path[0] in (OBJECT, LIST) else path
         return pointer(*within), _words(error)

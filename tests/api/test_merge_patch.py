@@ -102,6 +102,10 @@ async def test_a_body_of_any_bytes_is_refused_by_name(world: World) -> None:
             assert answer.status_code == 200, (media, body[:20])
         else:
             assert problem(answer, status), (media, body[:20])
+    twice = b'{"name": "x", "name": "y"}'
+    headers = {"content-type": "application/json"}
+    refusal = problem(await boss("PATCH", "/users/me", content=twice, headers=headers), 422)
+    assert refusal["errors"][0]["detail"] == "must name each member once: 'name' comes again"
     many = {f"m{number}": 1 for number in range(1000)}
     assert len(pointers(await boss("PATCH", "/users/me", many))) == 20
 
