@@ -62,7 +62,7 @@ def parse_form(body: bytes, repeatable: frozenset[str] = frozenset()) -> dict[st
         form = dict(pairs)
     if len(form) != len(pairs):
         _refuse_repeated(pairs, repeatable)
-        form |= _joined(pairs, repeatable)
+        form |= _joined(pairs)
     return form if all(form.values()) else {name: value for name, value in form.items() if value}
 
 
@@ -99,11 +99,11 @@ def parse_basic(header: bytes) -> tuple[str, str]:
     return client_id, secret
 
 
-def _joined(pairs: list[list[str]], repeatable: frozenset[str]) -> dict[str, str]:
-    """Each different value once; no value is none."""
+def _joined(pairs: list[list[str]]) -> dict[str, str]:
+    """Each different value of a name once; no value is none."""
     values: dict[str, dict[str, None]] = {}
     for name, value in pairs:
-        if name in repeatable and value:
+        if value:
             values.setdefault(name, {})[value] = None
     return {name: " ".join(each) for name, each in values.items()}
 

@@ -63,6 +63,15 @@ def test_pairs_are_those_of_the_form_in_its_order(form: dict[str, str]) -> None:
     assert dict(parse_pairs(urlencode(form).encode())) == {n: v for n, v in form.items() if v}
 
 
+def test_what_may_repeat_is_one_text_of_its_different_values() -> None:
+    body = b"resource=a&x=1+2&resource=b&resource=a&resource=&state="
+    assert parse_form(body, frozenset({"resource"})) == {"resource": "a b", "x": "1 2"}
+    with pytest.raises(InvalidRequest, match="resource is repeated"):
+        parse_form(body)
+    with pytest.raises(InvalidRequest, match="x is repeated"):
+        parse_form(body + b"&x=1+2", frozenset({"resource"}))
+
+
 def test_pairs_may_repeat_and_those_without_a_value_are_left_out() -> None:
     body = b"resource=a&state=&resource=b&nonce&resource=a+%2B"
     assert parse_pairs(body) == [("resource", "a"), ("resource", "b"), ("resource", "a +")]
