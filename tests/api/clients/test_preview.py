@@ -1,6 +1,7 @@
 """What a token would say, and what it would not."""
 
 import json
+import re
 
 import httpx
 import pytest
@@ -55,7 +56,7 @@ async def test_nothing_of_it_opens_anything(world: World) -> None:
     answer = await boss("POST", "/clients/first-party/token-preview",
                         {"user_id": ada.id, "scope": "*", "acr": "aal2"})  # fmt: skip
     shown = answer.json()
-    assert "eyJ" not in answer.text and answer.text.count(".ey") == 0
+    assert re.search(r"[\w-]{10,}\.[\w-]+\.[\w-]*", answer.text) is None, "there is no JWT"
     assert shown["claims"]["jti"] == shown["claims"]["sid"] == "preview"
     (event,) = await world.events("token.previewed")
     assert (event.subject, event.client_id) == (ada.id, "first-party")
