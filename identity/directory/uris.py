@@ -55,12 +55,16 @@ def web(uri: str) -> Web | None:
     return Web(found["scheme"], found["host"], port, found["rest"] or "")
 
 
-@lru_cache(4096)
 def redirect_problem(uri: str) -> str | None:
     """What is wrong with a redirect URI, or an address to go to after signing out; None if
     nothing is."""
-    if problem := _misspelled(uri, fragment=False):
-        return problem
+    return _misspelled(uri, fragment=False) or _redirect_problem(uri)
+
+
+@lru_cache(1024)
+def _redirect_problem(uri: str) -> str | None:
+    """Of one that is spelled well. Each request asks it of the same few; none that is remembered is
+    longer than `LONGEST`, whoever sends it."""
     if private := _PRIVATE_USE.fullmatch(uri):
         return "must have more than a scheme" if not private["rest"] else _reserved(uri)
     return _not_web(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from identity.directory import uris
 from identity.directory.uris import (
     LONGEST,
     host_of,
@@ -175,3 +176,11 @@ def test_any_text_has_an_answer(text: str) -> None:
     problem = redirect_problem(text)
     assert problem is None or problem
     is_registered(text, GOOD)
+
+
+def test_nothing_long_is_remembered_whoever_sends_it() -> None:
+    """A registration may bring addresses as long as its body."""
+    before = uris._redirect_problem.cache_info().currsize
+    for number in range(20):
+        assert redirect_problem(f"https://app.example.com/{number}" + "a" * LONGEST) is not None
+    assert uris._redirect_problem.cache_info().currsize == before
