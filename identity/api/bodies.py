@@ -79,7 +79,8 @@ _MUST = "must"
 
 
 def _once(members: list[tuple[str, Any]]) -> None:
-    """Of each object; what is made of it is of no use."""
+    """Of each object; what is made of it is of no use. (The gate's `json_object` takes no more than
+    a token's depth, and no lists.)"""
     if len(members) == len(dict(members)):
         return
     (name, _), *_rest = Counter(name for name, _ in members).most_common(1)
