@@ -29,7 +29,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, case, delete, false, literal, select, union_all
+from sqlalchemy import bindparam, case, delete, false, literal, null, select, union_all
 from sqlmodel import Field, Session, col
 
 from identity.clock import utcnow
@@ -95,7 +95,7 @@ def _running() -> Any:
     pair: Any = bindparam("pair")
     keys = [pair, bindparam("account"), bindparam("address")]
     counted = select(col(LoginFailure.key), col(LoginFailure.count), col(LoginFailure.expires_at))
-    known = select(literal("known"), literal(0), col(KnownAddress.seen_at))
+    known = select(literal("known"), null(), col(KnownAddress.seen_at))
     return union_all(
         counted.where(
             col(LoginFailure.key).in_(keys), col(LoginFailure.expires_at) > bindparam("now")

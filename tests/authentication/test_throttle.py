@@ -3,6 +3,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -126,7 +127,7 @@ async def test_failures_are_forgotten_a_lockout_after_the_first(
         time.tick(1)
 
 
-async def test_a_first_failure_after_forgotten_ones_locks_only_where_one_is_too_many(
+async def test_a_first_failure_and_one_after_forgotten_ones_lock_only_where_one_is_too_many(
     db: Database, time: clock.Frozen
 ) -> None:
     lockout = timedelta(minutes=5)
@@ -138,11 +139,35 @@ async def test_a_first_failure_after_forgotten_ones_locks_only_where_one_is_too_
                 await attempt.check(db)
                 with attempt.turn():
                     attempt.wrong = True
-                await db.write(attempt.failed)
+                await db.write(partial(attempt.failed, user_id=account))
+            assert await pair(db, account) == (1, limit == 1, clock.utcnow() + lockout)
             time.tick(timedelta(minutes=6))
-    rows = await db.read(lambda session: session.exec(select(LoginFailure)).all())
-    of_accounts = [(row.count, row.locked) for row in rows if row.kind == "pair"]
-    assert sorted(of_accounts) == [(1, False), (1, True)]
+
+
+async def pair(db: Database, user_id: str) -> tuple[int, bool, Any]:
+    """Failures of a user at the one address, whether these are too many, and until when."""
+    chosen = select(LoginFailure).where(LoginFailure.user_id == user_id)
+    rows = await db.read(lambda session: session.exec(chosen).all())
+    (row,) = [row for row in rows if row.kind == "pair"]
+    return row.count, row.locked, row.expires_at
+
+
+async def test_only_the_failure_that_reached_the_limit_locks_and_later_ones_change_nothing(
+    db: Database, time: clock.Frozen
+) -> None:
+    """Each by a process of its own, and all of them looked before any was counted."""
+    lockout = timedelta(minutes=5)
+    limits = ThrottleSettings(login_max_failures=LIMIT, login_lockout=lockout)
+    seen = []
+    for _ in range(LIMIT + 2):
+        with Throttle(limits).attempt("ada", HOME) as attempt:
+            await db.write(partial(attempt.failed, user_id="ada's id"))
+        seen.append(await pair(db, "ada's id"))
+        time.tick(10)
+    begun = seen[0][2] - lockout
+    ends = [begun + lockout] * (LIMIT - 1) + [begun + timedelta(seconds=10 * (LIMIT - 1)) + lockout]
+    assert seen[:LIMIT] == [(n + 1, n + 1 == LIMIT, end) for n, end in enumerate(ends)]
+    assert seen[LIMIT:] == seen[LIMIT - 1 : LIMIT] * 2
 
 
 async def test_a_success_clears_the_failures_before_it(
