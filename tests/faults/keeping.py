@@ -33,8 +33,8 @@ RATE = 40.0
 """Refreshes a second."""
 QUIET = 30.0
 """Seconds of load before anything is begun; housekeeping first looks after 54 at least."""
-MOST = 900.0
-"""Seconds that forgetting may take."""
+MOST = 3600.0
+"""Seconds until it is given up: forgetting is not in a hurry."""
 SLOWER = 3.0
 """How much longer the slowest hundredth may take meanwhile."""
 KINDS: tuple[Any, ...] = (LoginSession, BrowserSession, RevokedToken, UsedOnce)
