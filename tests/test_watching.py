@@ -15,6 +15,7 @@ from tests.databases import ROOT
 from tests.test_docs import service
 
 ALERTS = ROOT / "deploy/prometheus/alerts.yaml"
+FIRING = ROOT / "tests/alerts.test.yaml"
 DASHBOARD = ROOT / "deploy/grafana/identity.json"
 
 
@@ -100,11 +101,18 @@ def test_the_runbook_knows_no_alert_that_does_not_exist() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here")
-@pytest.mark.parametrize("words", [("check", ALERTS), ("test", ROOT / "tests/alerts.test.yaml")])
+@pytest.mark.parametrize("words", [("check", ALERTS), ("test", FIRING)])
 def test_prometheus_reads_the_rules_and_they_fire_when_they_should(words: tuple[str, Path]) -> None:
     act, file = words
     done = subprocess.run(["promtool", act, "rules", str(file)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_of_every_alert_it_is_shown_when_it_fires_and_when_it_does_not() -> None:
+    quiet, loud, absent, _ = yaml.safe_load(FIRING.read_text())["tests"]
+    silent = {each["alertname"] for each in quiet["alert_rule_test"] if each["exp_alerts"] == []}
+    firing = re.findall(r'alertname="(\w+)"', json.dumps([loud, absent]).replace("\\", ""))
+    assert sorted(silent) == sorted(firing) == sorted(rule["alert"] for rule in rules())
 
 
 def test_the_dashboard_is_one_that_grafana_can_import() -> None:
