@@ -19,6 +19,7 @@ ELSEWHERE = {
     "aiosmtplib", "alembic", "typer", "rich", "html.entities", "identity.api.application",
     "identity.pages.rendering", "identity.pages.signing_in", "identity.pages.consent",
     "identity.pages.account", "identity.pages.console.desk",
+    "starlette.requests", "starlette.routing", "starlette.middleware",
 }  # fmt: skip
 """What pages, administration, mails, passkeys and commands need, and no sibling."""
 MODULES = 335
