@@ -24,6 +24,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
+from identity.service.tables import TABLES
+from identity.store import Stored
 from tests.databases import ROOT
 from tests.sources import nodes, trees
 
@@ -228,9 +230,16 @@ def test_jsons_decoder_scans_from_where_it_is_told() -> None:
         scan("x", 0)
 
 
+def test_a_table_is_mapped_by_the_registry_that_its_class_names() -> None:
+    """`store.types.Stored` gives each table `_sa_registry`; all share one `MetaData`."""
+    registries = {table.__mapper__.registry for table in TABLES}  # type: ignore[attr-defined]
+    assert len(registries) == len(TABLES)
+    assert {registry.metadata for registry in registries} == {Stored.metadata}
+
+
 def test_no_other_private_attribute_of_anybody_is_touched() -> None:
     """`_asdict` and `_replace` are a named tuple's own words, `_exit` is os's."""
-    own = {"_asdict", "_replace", "_exit", "_asyncio_future_blocking", "_json"}
+    own = {"_asdict", "_replace", "_exit", "_asyncio_future_blocking", "_json", "_sa_registry"}
     touched: dict[str, str] = {}
     for path in trees():
         for node in nodes(path):
