@@ -20,9 +20,11 @@ ELSEWHERE = {
     "aiosmtplib", "alembic", "typer", "rich", "html.entities", "identity.api.application",
     "identity.pages.rendering", "identity.pages.signing_in", "identity.pages.consent",
     "identity.pages.account", "identity.pages.console.desk",
-    "starlette.requests", "starlette.routing", "starlette.middleware",
+    "click", "uvicorn.main", "multiprocessing", "cryptography.x509", "starlette.requests",
+    "starlette.routing", "starlette.middleware",
 }  # fmt: skip
-"""What pages, administration, mails, passkeys and commands need, and no sibling."""
+"""What pages, administration, mails, passkeys and commands need, and no sibling; and what libraries
+import for themselves."""
 MODULES = 335
 """Of ours at most: each takes some 25 KB, and half a millisecond of every start."""
 PREPARED = 18
@@ -124,6 +126,38 @@ def test_two_threads_may_be_the_first_to_ask_for_a_table() -> None:
         "print({str(each) for each in done})"
     )
     assert said_by(script) == ["{'[]'}"]
+
+
+def test_what_is_left_out_of_an_import_is_there_for_who_asks_for_it() -> None:
+    script = (
+        "import sys\n"
+        "import identity.http.server, identity.keys.josekeys\n"
+        "out = ('uvicorn.main', 'click', 'cryptography.x509')\n"
+        "print(*[name for name in out if name in sys.modules])\n"
+        "import uvicorn, uvicorn.server, cryptography.x509, jose.backends.cryptography_backend\n"
+        "assert uvicorn.Server is uvicorn.server.Server\n"
+        "from uvicorn import main, run\n"
+        "assert callable(run) and main.name == 'main'\n"
+        "assert not hasattr(uvicorn, 'nothing')\n"
+        "try: jose.backends.cryptography_backend.load_pem_x509_certificate(b'none')\n"
+        "except ValueError: print('read by cryptography')"
+    )
+    assert said_by(script) == ["", "read by cryptography"]
+
+
+def test_a_library_that_takes_more_than_its_stand_in_has_gets_the_real_one() -> None:
+    script = (
+        "import sys\n"
+        "from identity.left_out import in_place_of\n"
+        "def real():\n"
+        "    import colorsys\n"
+        "    return colorsys\n"
+        "with in_place_of('colorsys', real, rgb_to_hls=None):\n"
+        "    from colorsys import rgb_to_hls, rgb_to_hsv\n"
+        "print(rgb_to_hls, rgb_to_hsv(0, 0, 1), sys.modules['colorsys'].rgb_to_hls(0, 0, 1))"
+    )
+    whole = (0.6666666666666666, 1.0, 1), (0.6666666666666666, 0.5, 1.0)
+    assert said_by(script) == [f"None {whole[0]} {whole[1]}"]
 
 
 def said_by(script: str, **run: Any) -> list[str]:
