@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from starlette.routing import Router
-
 from identity.api import welcome
 from identity.api.me import profile
 from identity.http.deferred import Deferred
@@ -18,6 +16,7 @@ from identity.http.describing import Words
 from identity.http.edge import Edge
 from identity.http.elsewhere import Readers
 from identity.http.lane import Handler, Lane
+from identity.http.stages import Stages
 from identity.oauth import (
     challenge,
     device,
@@ -79,7 +78,6 @@ class Identity(Edge):
         self.lane = Lane(self.administration, with_slashes=(b"/scopes/",))
         self._revocations = revocations.Revocations(services)
         self._add_hot_addresses()
-        stages = Router(lifespan=self._run)
         issuer = services.settings.issuer
         addresses = [
             *discovery.addresses(issuer), *protected_resource.addresses(issuer), webfinger.ADDRESS
@@ -91,7 +89,7 @@ class Identity(Edge):
             self.lane,
             services.settings,
             services.metrics,
-            lifespan=stages,
+            lifespan=Stages(self._run),
             readers={**READERS, **found},
             large_bodies=dict.fromkeys(("/users/import", "/console/users-import"), IMPORT_LIMIT),
         )
@@ -168,7 +166,7 @@ class Identity(Edge):
         )
 
     @asynccontextmanager
-    async def _run(self, _: Any) -> AsyncIterator[None]:
+    async def _run(self) -> AsyncIterator[None]:
         services = self.services
         services.db.when_lost = self.state.get("give_up", services.db.when_lost)
         await services.feed.catch_up()

@@ -15,7 +15,7 @@ import pytest
 from tests.sources import PACKAGE, nodes, trees
 
 FLOORS = [
-    ["__init__", "setting_types", "settings", "errors", "clock", "opaque", "verifier"],
+    ["__init__", "left_out", "setting_types", "settings", "errors", "clock", "opaque", "verifier"],
     ["store"],
     ["records"],
     ["http", "keys", "directory"],

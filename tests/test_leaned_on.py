@@ -24,17 +24,19 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
+from identity.http.server import without_command
+from identity.service.tables import TABLES
+from identity.store import Stored
 from tests.databases import ROOT
 from tests.sources import nodes, trees
 
 PINNED = "0.54.0"
 OF_UVICORN = {
-    "": "Server",
     "uvicorn.config": "Config",
     "uvicorn.protocols.http.flow_control": "FlowControl HIGH_WATER_LIMIT",
     "uvicorn.protocols.http.httptools_impl": "STATUS_LINE",
     "uvicorn.protocols.utils": "get_local_addr get_remote_addr",
-    "uvicorn.server": "ServerState",
+    "uvicorn.server": "Server ServerState",
 }
 """Module to names: all that identity/ takes of it."""
 
@@ -62,6 +64,19 @@ def test_whatever_is_taken_of_uvicorn_is_named_here() -> None:
             elif isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "uvicorn":
                 taken.setdefault("", set()).add(node.attr)
     assert taken == {module: set(names.split()) for module, names in OF_UVICORN.items()}
+
+
+def test_uvicorns_package_takes_of_its_command_what_ours_leaves_out() -> None:
+    """`http.server.without_command`."""
+    taken = {
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(inspect.getsource(uvicorn)))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    command = {(module, name) for module, name in taken if module == "uvicorn.main"}
+    assert command == {("uvicorn.main", name) for name in without_command._NAMES}
+    assert taken - command == {("uvicorn.config", "Config")}
 
 
 def server_module() -> Any:
@@ -228,9 +243,16 @@ def test_jsons_decoder_scans_from_where_it_is_told() -> None:
         scan("x", 0)
 
 
+def test_a_table_is_mapped_by_the_registry_that_its_class_names() -> None:
+    """`store.types.Stored` gives each table `_sa_registry`; all share one `MetaData`."""
+    registries = {table.__mapper__.registry for table in TABLES}  # type: ignore[attr-defined]
+    assert len(registries) == len(TABLES)
+    assert {registry.metadata for registry in registries} == {Stored.metadata}
+
+
 def test_no_other_private_attribute_of_anybody_is_touched() -> None:
     """`_asdict` and `_replace` are a named tuple's own words, `_exit` is os's."""
-    own = {"_asdict", "_replace", "_exit", "_asyncio_future_blocking", "_json"}
+    own = {"_asdict", "_replace", "_exit", "_asyncio_future_blocking", "_json", "_sa_registry"}
     touched: dict[str, str] = {}
     for path in trees():
         for node in nodes(path):

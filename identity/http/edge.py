@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from identity.errors import (
@@ -169,9 +168,12 @@ class Edge:
             # Starlette's words for a refusal in the middle of an answer, which ends there.
             path, why = exchange.scope["path"], str(error.__cause__)
             _log.warning("answer cut off", path=path, reason=error.__cause__.audit or why)
-        elif not isinstance(error, ClientDisconnect):
-            _log.error("unhandled exception", path=exchange.scope["path"], exc_info=error)
-            await exchange.refuse(ServerError())
+        else:
+            from starlette.requests import ClientDisconnect  # whoever raises it has it
+
+            if not isinstance(error, ClientDisconnect):
+                _log.error("unhandled exception", path=exchange.scope["path"], exc_info=error)
+                await exchange.refuse(ServerError())
 
     def complete(self, headers: Headers, request_id: str) -> Headers:
         """`headers` and those that every answer carries; what an answer says itself stands."""

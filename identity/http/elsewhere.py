@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from typing import Literal
 
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope
 
 from identity.http.lane import Lane
@@ -101,6 +100,8 @@ def _with(response: Response | None, *headers: tuple[bytes, bytes]) -> Response 
 
 
 def _cors(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
+    from starlette.middleware.cors import CORSMiddleware  # only who names origins needs it
+
     return CORSMiddleware(
         app,
         allow_origins=tuple(origins),

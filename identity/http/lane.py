@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from identity.errors import (
@@ -25,6 +24,9 @@ from identity.errors import (
 from identity.http.deferred import Deferred
 from identity.http.describing import Node, Words
 from identity.http.messages import CHALLENGED, Disconnected, Request, Response, Source, Stream
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
 
 _log = structlog.get_logger()
 
@@ -148,10 +150,12 @@ class Lane:
         return None if others is None else sorted(others.union(here))
 
 
-def methods_served(routes: Iterable[BaseRoute], scope: Scope) -> set[str] | None:
+def methods_served(routes: "Iterable[BaseRoute]", scope: Scope) -> set[str] | None:
     """The methods for which `routes` serve this path, None where they serve the one asked for. Of
     several templates that it fits, such as `/users/me` and `/users/{user_id}`, the first is meant.
     """
+    from starlette.routing import Match  # whoever has such routes has it
+
     methods: set[str] = set()
     template: str | None = None
     for route in routes:

@@ -9,11 +9,25 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from jose import jwk as jose_jwk
-from jose.backends.base import Key
-from jose.exceptions import JWKError
-
+from identity.left_out import in_place_of
 from identity.verifier.gate.algorithms import ALGORITHMS, PrivateKey
+
+
+def _x509() -> Any:
+    from cryptography import x509
+
+    return x509
+
+
+def _certificate(*given: Any) -> Any:
+    return _x509().load_pem_x509_certificate(*given)
+
+
+# python-jose reads keys out of certificates as well. We give it none; it keeps the way there.
+with in_place_of("cryptography.x509", _x509, load_pem_x509_certificate=_certificate):
+    from jose import jwk as jose_jwk
+    from jose.backends.base import Key
+    from jose.exceptions import JWKError
 
 
 class JoseKey(Protocol):

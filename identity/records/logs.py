@@ -13,25 +13,19 @@ import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from time import time
-from types import ModuleType
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import orjson
 
+from identity.left_out import in_place_of
 from identity.records.audit import origin
 from identity.records.redacting import redact, redacted_text
 from identity.settings import LogSettings
 
 # structlog imports rich where it is installed, for tracebacks that we do not have drawn: three
 # megabytes of a process's memory, and a twentieth of its start.
-_rich = sys.modules.get("rich")
-sys.modules["rich"] = cast(ModuleType, None)  # that is, cannot be imported
-import structlog  # noqa: E402
-
-if _rich is None:
-    del sys.modules["rich"]
-else:
-    sys.modules["rich"] = _rich
+with in_place_of("rich"):
+    import structlog
 
 FLUSH_AFTER = 0.1  # seconds that a request may wait for company
 FLUSH_AT = 64  # requests

@@ -2,6 +2,7 @@
 databases."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData
 from sqlalchemy.orm import registry
@@ -18,15 +19,25 @@ _NAMES = {
 }
 
 
-class Stored(SQLModel, registry=registry(metadata=MetaData(naming_convention=_NAMES))):
+_METADATA = MetaData(naming_convention=_NAMES)
+
+
+class Stored(SQLModel, registry=registry(metadata=_METADATA)):
     """A row of a table of ours. A sibling's own tables, which may have the same names, are in
     SQLModel's metadata; ours may be in the same process, in its tests (`identity.testing`).
 
     A row is never validated by its table: only what prints one (`cli.printing`) needs what pydantic
     would build for each table at every start.
+
+    Each table has a registry of its own. SQLAlchemy prepares all tables of a registry for the ORM
+    when somebody first asks for one of them, and most processes never ask for two thirds.
     """
 
     model_config = {"defer_build": True}
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        cls._sa_registry = registry(metadata=_METADATA)
 
 
 BIG = BigInteger().with_variant(Integer, "sqlite")

@@ -13,10 +13,10 @@ from types import FrameType
 from typing import Any, cast
 
 import structlog
-import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 from uvicorn.config import Config
+from uvicorn.server import Server as Uvicorn
 
 from identity.http.server.sockets import Sockets, hold
 from identity.http.wire.eager import Beginner
@@ -35,7 +35,7 @@ Factory = Callable[[Settings], ASGIApp]
 _log = structlog.get_logger()
 
 
-class Server(uvicorn.Server):
+class Server(Uvicorn):
     """uvicorn's server, which sweeps its connections and survives the signal that stops it.
 
     `ready` is called once requests are accepted. `lifeline`: a pipe's read end; when its other
