@@ -39,6 +39,16 @@ def target(
     raise InvalidTarget("the client may not ask for tokens for this resource")
 
 
+def may_still(
+    client: ClientSnapshot, resource: str, own: Collection[str], scopes: Mapping[str, str | None]
+) -> bool:
+    """Whether a client that was given a resource by `target` could be given it now, whichever of
+    its scopes it asked for then."""
+    if resource in client.audiences or resource in own or client.builtin:
+        return True
+    return any(scopes.get(name) == resource for name in client.scopes)
+
+
 def targets(
     named: Sequence[str],
     asked: str | None,
