@@ -100,9 +100,13 @@ class TokenRequest(NamedTuple):
         if named is None and len(allowed) > 1:
             raise InvalidTarget("several resources were granted: name one")
         audience = named or next(iter(allowed), self.default_audience)
-        if not targets.may_still(self.client, audience, self.own_audiences, self.scopes):
+        if not self.may_still(audience):
             raise InvalidTarget("the client may not ask for tokens for this resource any more")
         return audience
+
+    def may_still(self, audience: str) -> bool:
+        """Whether the client that was given it could be given it now."""
+        return targets.may_still(self.client, audience, self.own_audiences, self.scopes)
 
     def left_of(self, scope: str, user: UserSnapshot, audience: str) -> str:
         """What client and user may still have of a scope that was agreed to."""

@@ -220,6 +220,11 @@ async def test_a_client_that_has_a_resource_by_its_scopes_may_name_it_at_the_tok
         again["refresh_token"], client, resource="https://bills.example/"
     )
     refused(elsewhere, 400, "invalid_target")
+    # Without them it has lost the resource, and not only what it might do there.
+    world.change_client("shop", scopes=["openid"])
+    refused(await world.refresh(again["refresh_token"], client), *REFUSED)
+    world.change_client("shop", scopes=["openid", "orders:read"])
+    assert (await world.refresh(again["refresh_token"], client)).status_code == 200
 
 
 async def test_a_code_is_for_no_resource_that_its_client_has_lost(
@@ -227,6 +232,7 @@ async def test_a_code_is_for_no_resource_that_its_client_has_lost(
 ) -> None:
     world.user("ada")
     orders = "https://orders.example/"
+    world.scopes("orders:read", audience=orders)
     client = code_client(world, first_party=True, scopes=["openid"], audiences=[orders])
     flow = Flow(world, client)
     code, verifier = await flow.signed_in(browser, scope="openid", resource=orders)
