@@ -34,6 +34,7 @@ from identity.tokens import targets
 from identity.tokens.binding import Binding
 from identity.tokens.lockdown import State, now_in_force
 from identity.tokens.minting import AccessToken
+from identity.tokens.subjects import is_pairwise
 from identity.verifier.gate.proofs import Proof
 
 REPEATABLE = frozenset({"resource", "audience"})
@@ -78,10 +79,9 @@ class TokenEndpoint:
                 TokenRequest(
                     form=form,
                     client=client,
-                    resource=self._resource(form, client, scopes)
-                    if type(grant) not in registry.CHOOSE_RESOURCE
-                    else None,
+                    resource=self._resource(grant, form, client, scopes),
                     default_audience=self._audience,
+                    own_audiences=self._audiences,
                     scopes=scopes,
                     user_agent=(request.header(b"user-agent") or b"").decode("latin-1") or None,
                     asked_at=asked_at,
@@ -109,8 +109,16 @@ class TokenEndpoint:
         state.check(user.at(session.acr).scopes if user and session else ())
 
     def _resource(
-        self, form: Mapping[str, str], client: ClientSnapshot, scopes: Mapping[str, str | None]
+        self,
+        grant: Grant,
+        form: Mapping[str, str],
+        client: ClientSnapshot,
+        scopes: Mapping[str, str | None],
     ) -> str | None:
+        if type(grant) in registry.CHOOSE_RESOURCE:
+            return None
+        if type(grant) in registry.AGREED_RESOURCE and not is_pairwise(client):
+            return None
         asked = form.get("resource"), form.get("scope")
         return targets.at_token(*asked, client, self._audiences, scopes, self._issuer)
 

@@ -39,6 +39,19 @@ def target(
     raise InvalidTarget("the client may not ask for tokens for this resource")
 
 
+def may_still(
+    client: ClientSnapshot, resource: str, own: Collection[str], scopes: Mapping[str, str | None]
+) -> bool:
+    """Whether a client that was given a resource by `target` could be given it now, whichever of
+    its scopes it asked for then. What is no resource any more was one, or this service's own name
+    before: by that it loses nothing."""
+    if resource in own or resource in client.audiences or client.builtin:
+        return True
+    if any(scopes.get(name) == resource for name in client.scopes):
+        return True
+    return resource not in scopes.values()
+
+
 def targets(
     named: Sequence[str],
     asked: str | None,

@@ -56,6 +56,8 @@ class RefreshToken:
         if login is None or login.client_id != request.client.id:
             raise InvalidGrant("the refresh token is not valid", audit="not this client's")
         self._check_binding(request, Binding.read(login.jkt))
+        if not request.may_still(login.audience):
+            raise InvalidGrant("the client may not ask for tokens for this resource any more")
         self._check_narrower(request, login.scope, login.audience)
         if request.lockdown.active:
             request.admit(await self._user(login))

@@ -22,3 +22,7 @@ GRANTS: tuple[type[Grant], ...] = (
 
 CHOOSE_RESOURCE: frozenset[type[Grant]] = frozenset({TokenExchange})
 """Those that judge by themselves for which resource a token may be."""
+
+AGREED_RESOURCE: frozenset[type[Grant]] = frozenset({AuthorizationCode, DeviceCode, RefreshToken})
+"""Those whose token is for a resource that was granted before: they compare with that, for a token
+request does not say again by which scopes it was come by."""

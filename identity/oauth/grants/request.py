@@ -1,13 +1,13 @@
 """What a grant is given, and what it hands back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import InvalidRequest, InvalidTarget
-from identity.tokens import rights
+from identity.tokens import rights, targets
 from identity.tokens.binding import UNBOUND, Binding
 from identity.tokens.lockdown import OPEN, State
 from identity.tokens.minting import Derived, Subject
@@ -40,8 +40,10 @@ class TokenRequest(NamedTuple):
     client: ClientSnapshot
     resource: str | None
     """The audience asked for (RFC 8707), one that the client may name; or the one to which the
-    scopes asked for belong."""
+    scopes asked for belong. None where the grant looks at it itself."""
     default_audience: str
+    own_audiences: Collection[str]
+    """This service's, the default one among them."""
     scopes: Mapping[str, str | None]
     """Every scope that exists, and the resource it belongs to."""
     user_agent: str | None
@@ -89,17 +91,22 @@ class TokenRequest(NamedTuple):
 
     def audience_among(self, allowed: Sequence[str]) -> str:
         """Of a grant that somebody agreed to for these resources, none of them for this service:
-        the one that this token is for (RFC 8707 §2.2)."""
+        the one that this token is for (RFC 8707 §2.2), if the client may have it still."""
         if is_pairwise(self.client):
             return self.audience
         named = self.form.get("resource")
-        if named is not None:
-            if named not in allowed and named != self.default_audience:
-                raise InvalidTarget("the resource was not named in the request that was granted")
-            return named
-        if len(allowed) > 1:
+        if named not in (None, *allowed, self.default_audience):
+            raise InvalidTarget("the resource was not named in the request that was granted")
+        if named is None and len(allowed) > 1:
             raise InvalidTarget("several resources were granted: name one")
-        return allowed[0] if allowed else self.default_audience
+        audience = named or next(iter(allowed), self.default_audience)
+        if not self.may_still(audience):
+            raise InvalidTarget("the client may not ask for tokens for this resource any more")
+        return audience
+
+    def may_still(self, audience: str) -> bool:
+        """Whether the client that was given it could be given it now."""
+        return targets.may_still(self.client, audience, self.own_audiences, self.scopes)
 
     def left_of(self, scope: str, user: UserSnapshot, audience: str) -> str:
         """What client and user may still have of a scope that was agreed to."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlmodel import Session, col
 
 from identity.clock import utcnow
@@ -21,7 +21,7 @@ from identity.tokens import logouts, pushed
 from identity.tokens.devices.table import DeviceAuthorization
 from identity.tokens.exchanged import revoke_of_client
 from identity.tokens.sessions.ends import show_ended
-from identity.tokens.sessions.table import BrowserSession, LoginSession
+from identity.tokens.sessions.table import BrowserSession, Family, LoginSession
 
 BROWSER_CHANGED = "browser_session.changed"
 """Its ref is the digest of a cookie, which says nothing to whoever reads it."""
@@ -122,7 +122,7 @@ def end_all(
     if client_id is not None:
         mine.append(col(LoginSession.client_id) == client_id)
     if audiences is not None:
-        mine.append(col(LoginSession.audience).in_(list(audiences)))
+        mine.append(_is_for(list(audiences)))
     if browser_session_id is not None:
         mine.append(col(LoginSession.browser_session_id) == browser_session_id)
     if ids is not None:
@@ -155,6 +155,14 @@ def end_all(
             reason=reason, count=len(ended),
         )  # fmt: skip
     return len(ended)
+
+
+def _is_for(audiences: list[str]) -> ColumnElement[bool]:
+    """A session for one of these, or one of whose codes was."""
+    theirs = select_of(Family.id).where(
+        col(Family.session_id) == col(LoginSession.id), col(Family.audience).in_(audiences)
+    )
+    return or_(col(LoginSession.audience).in_(audiences), theirs.exists())
 
 
 def _forget_allowed(session: Session, user_id: str | None, client_id: str | None) -> None:

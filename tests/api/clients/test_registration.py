@@ -10,6 +10,7 @@ from identity.directory.access.table import RoleScope
 from identity.store import changes
 from tests import acting
 from tests.acting import Actor, pointers, problem
+from tests.browsing import Browser, Flow, code_client
 from tests.world import Caller, World, bearer, refused
 
 REPORT = {
@@ -168,6 +169,22 @@ async def test_an_audience_taken_from_a_client_ends_its_sessions_there(world: Wo
     for tokens in kept:
         assert await world.active(tokens["access_token"])
         assert (await world.refresh(tokens["refresh_token"], caller)).status_code == 200
+
+
+async def test_an_audience_taken_from_a_client_ends_sessions_that_a_later_code_was_for_it(
+    world: World,
+) -> None:
+    """Below a browser session a client has one session, whatever its codes were for."""
+    boss = await acting.admin(world)
+    orders, browser = "https://orders.example.com", Browser(world.api)
+    flow = Flow(world, code_client(world, first_party=True, audiences=[orders]))
+    world.user()
+    first = await flow.tokens(browser)
+    lost = await flow.tokens(browser, resource=orders)
+    await boss.done("PATCH", "/clients/shop", {"audiences": []})
+    refused(await world.refresh(lost["refresh_token"], flow.client), 400, "invalid_grant")
+    for tokens in (first, lost):
+        assert not await world.active(tokens["access_token"])
 
 
 async def test_tokens_of_a_deleted_client_never_pass_for_those_of_its_namesake(

@@ -201,6 +201,50 @@ async def test_a_token_is_for_one_of_the_resources_that_were_named(
     refused(answer, 400, "invalid_target")
 
 
+async def test_a_client_that_has_a_resource_by_its_scopes_may_name_it_at_the_token_endpoint(
+    world: World, browser: Browser
+) -> None:
+    """As RFC 8707 has clients do, and MCP demands of them."""
+    orders = "https://orders.example/"
+    world.scopes("orders:read", audience=orders, role="clerk")
+    world.user("ada", roles=["clerk"])
+    client = code_client(world, first_party=True, scopes=["openid", "orders:read"])
+    flow = Flow(world, client)
+    code, verifier = await flow.signed_in(browser, scope="orders:read", resource=orders)
+    tokens = granted(await flow.redeem(code, verifier, resource=orders))
+    assert claims_of(tokens["access_token"])["aud"] == orders
+    assert tokens["scope"] == "orders:read"
+    again = granted(await world.refresh(tokens["refresh_token"], client, resource=orders))
+    assert claims_of(again["access_token"])["aud"] == orders
+    elsewhere = await world.refresh(
+        again["refresh_token"], client, resource="https://bills.example/"
+    )
+    refused(elsewhere, 400, "invalid_target")
+    # Without them it has lost the resource, and not only what it might do there.
+    world.change_client("shop", scopes=["openid"])
+    refused(await world.refresh(again["refresh_token"], client), *REFUSED)
+    world.change_client("shop", scopes=["openid", "orders:read"])
+    assert (await world.refresh(again["refresh_token"], client)).status_code == 200
+
+
+async def test_a_code_is_for_no_resource_that_its_client_has_lost(
+    world: World, browser: Browser
+) -> None:
+    world.user("ada")
+    orders = "https://orders.example/"
+    world.scopes("orders:read", audience=orders)
+    client = code_client(world, first_party=True, scopes=["openid"], audiences=[orders])
+    flow = Flow(world, client)
+    code, verifier = await flow.signed_in(browser, scope="openid", resource=orders)
+    world.change_client("shop", audiences=[])
+    refused(await flow.redeem(code, verifier), 400, "invalid_target")
+    refused(await flow.redeem(code, verifier, resource=orders), 400, "invalid_target")
+    # Nothing is spent, and what the client has still it may ask for.
+    issuer = world.services.settings.issuer
+    tokens = granted(await flow.redeem(code, verifier, resource=issuer))
+    assert claims_of(tokens["access_token"])["aud"] == issuer
+
+
 @line("Logout", "`sid` is in ID tokens, and one for the codes of a browser")
 async def test_the_clients_codes_share_one_session_and_keep_their_own_scope(
     flow: Flow, browser: Browser

@@ -485,6 +485,24 @@ async def test_a_token_is_for_one_of_the_resources_that_the_device_named(
     refused(await world.api.post("/device_authorization", data=form), 400, "invalid_target")
 
 
+async def test_a_device_that_has_a_resource_by_its_scopes_may_name_it_until_it_loses_them(
+    world: World, browser: Browser
+) -> None:
+    world.scopes("stock:read", audience=STOCK, role="clerk")
+    world.user("ada", roles=["clerk"])
+    television = device_client(world, scopes=["openid", "stock:read"])
+    for lost in (False, True):
+        codes = await asked(world, television, scope="openid stock:read", resource=STOCK)
+        await allow(browser, codes)
+        if lost:
+            world.change_client("tv", scopes=["openid"])
+        answer = await poll(world, television, codes, resource=STOCK)
+        if lost:
+            refused(answer, 400, "invalid_target")
+        else:
+            assert STOCK in claims_of(granted(answer)["access_token"])["aud"]
+
+
 async def test_without_the_refresh_grant_there_is_no_refresh_token(
     world: World, ada: User, browser: Browser
 ) -> None:
