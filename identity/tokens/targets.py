@@ -43,13 +43,10 @@ def may_still(
     client: ClientSnapshot, resource: str, own: Collection[str], scopes: Mapping[str, str | None]
 ) -> bool:
     """Whether a client that was given a resource by `target` could be given it now, whichever of
-    its scopes it asked for then. What is no resource any more was one, or this service's own name
-    before: by that it loses nothing."""
+    its scopes it asked for then."""
     if resource in own or resource in client.audiences or client.builtin:
         return True
-    if any(scopes.get(name) == resource for name in client.scopes):
-        return True
-    return resource not in scopes.values()
+    return any(scopes.get(name) == resource for name in client.scopes)
 
 
 def targets(

@@ -227,12 +227,14 @@ async def test_a_client_that_has_a_resource_by_its_scopes_may_name_it_at_the_tok
     assert (await world.refresh(again["refresh_token"], client)).status_code == 200
 
 
+@pytest.mark.parametrize("has_scopes", [True, False])
 async def test_a_code_is_for_no_resource_that_its_client_has_lost(
-    world: World, browser: Browser
+    world: World, browser: Browser, has_scopes: bool
 ) -> None:
     world.user("ada")
     orders = "https://orders.example/"
-    world.scopes("orders:read", audience=orders)
+    if has_scopes:
+        world.scopes("orders:read", audience=orders)
     client = code_client(world, first_party=True, scopes=["openid"], audiences=[orders])
     flow = Flow(world, client)
     code, verifier = await flow.signed_in(browser, scope="openid", resource=orders)
