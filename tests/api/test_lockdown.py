@@ -205,10 +205,12 @@ async def test_no_second_factor_is_set_up_that_its_user_does_not_hear_of(world: 
     assert page.title.startswith("Recovery codes")
 
 
+@pytest.mark.parametrize("second_factor", [False, True])
 async def test_it_counts_though_it_begins_while_a_password_is_compared(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, second_factor: bool
 ) -> None:
-    world.user("ada")
+    user, app = with_app(world) if second_factor else (world.user("ada"), None)
+    otp = {"otp": app.recovery_codes[0]} if app else {}
     boss = await acting.admin(world)
     before = sessions(world)
     logins = type(world.services.login)
@@ -220,8 +222,12 @@ async def test_it_counts_though_it_begins_while_a_password_is_compared(
         return proven
 
     monkeypatch.setattr(logins, "prove", and_begin)
-    stopped(await world.token(grant_type="password", username="ada", password=PASSWORD))
+    form = {"grant_type": "password", "username": "ada", "password": PASSWORD, **otp}
+    stopped(await world.token(**form))
     assert sessions(world) == before
+    if app:
+        with world.change() as session:
+            assert recovery.left(session, user.id)[0] == len(app.recovery_codes)
     refusals = [event.detail.get("why") for event in await world.events("login")]
     assert refusals[-1] == "lockdown"
 

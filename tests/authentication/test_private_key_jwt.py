@@ -5,6 +5,7 @@ import base64
 import hmac
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from joserfc.jwk import ECKey
 
 from identity.authentication import foreign, key_sets
 from identity.authentication.assertions import ASSERTION_TYPE
-from identity.clock import frozen, now
+from identity.clock import frozen, now, utcnow
 from identity.records.audit.refusals import EACH
 from tests.elsewhere import Answer, elsewhere
 from tests.rounds import together
@@ -423,15 +424,20 @@ async def test_one_gone_or_disabled_and_one_whose_keys_changed_are_refused(world
 
 
 @SQLITE
-async def test_a_client_enabled_a_moment_ago_need_not_prove_itself_twice(world: World) -> None:
-    from datetime import timedelta
+async def test_a_client_enabled_a_moment_ago_need_not_prove_itself_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = list[float]()
 
-    from identity.clock import utcnow
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
 
+    monkeypatch.setattr("identity.oauth.token.sleep", wait)
     signer = Signer()
     client = registered(world, jwks=signer.jwks)
-    world.change_client(client, good_from=utcnow() + timedelta(seconds=0.3))
+    world.change_client(client, good_from=utcnow() + timedelta(seconds=1))
     granted(await ask(world, signer.sign(said(client, ISSUER))))
+    assert len(waited) == 1
 
 
 # --- Keys at an address ------------------------------------------------------------------------

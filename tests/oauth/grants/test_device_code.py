@@ -237,6 +237,8 @@ async def test_a_replay_ends_what_the_first_use_began(
     refused(await world.refresh(tokens["refresh_token"], television), 400, "invalid_grant")
     (event,) = await world.events("device_code.replayed")
     assert event.outcome == "refused" and event.detail["sid"]
+    (replay, _) = await world.events("token.refused")
+    assert replay.detail["why"] == f"replay, session {event.detail['sid']}"
 
 
 async def test_a_code_is_its_clients_alone(
@@ -452,6 +454,30 @@ async def test_a_device_of_a_user_deleted_just_before_gets_nothing(
 
     monkeypatch.setattr(users, "get", deleted_before)
     refused(await poll(world, television, codes), 400, "invalid_grant")
+
+
+async def test_what_is_taken_back_in_the_middle_of_it_gets_a_device_no_tokens(
+    world: World,
+    television: Caller,
+    ada: User,
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes = await asked(world, television, scope="openid")
+    await allow(browser, codes)
+    users = world.services.users
+    get = users.get
+
+    async def taken_back_after(user_id: str) -> Any:
+        user = await get(user_id)
+        with world.change() as session:
+            lifecycle.end_all(session, "by an administrator", user_id=ada.id)
+        return user
+
+    monkeypatch.setattr(users, "get", taken_back_after)
+    refused(await poll(world, television, codes), 400, "invalid_grant")
+    (event,) = await world.events("token.refused")
+    assert event.detail["why"] == "used, taken back or expired meanwhile"
 
 
 @pytest.mark.parametrize("gone", ["user", "client"])
