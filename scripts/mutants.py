@@ -31,6 +31,12 @@ STORE = ROOT / "var" / "mutants.jsonl"
 LONGEST = 60.0
 """Seconds for the tests of one change, at the most; then it counts as noticed."""
 
+
+def _of(file: str, *tests: str) -> tuple[str, ...]:
+    """These of its tests alone: the others have nothing to do with the place."""
+    return tuple(f"{file}::{test}" for test in tests)
+
+
 PLACES: dict[str, tuple[str, ...]] = {
     "verifier/gate": ("tests/verifier/gate", "tests/directory/test_subjects.py"),
     "oauth/grants": (
@@ -38,8 +44,56 @@ PLACES: dict[str, tuple[str, ...]] = {
         "tests/tokens/sessions/test_rotation.py",
         "tests/authentication/test_clients.py",
         "tests/records/test_metrics.py",
+        *_of(
+            "tests/oauth/authorize/test_details.py",
+            "test_a_token_request_narrows_and_never_widens",
+            "test_a_code_whose_narrowing_is_refused_is_not_spent",
+            "test_a_type_taken_away_from_the_client_is_in_no_later_token",
+        ),
+        *_of(
+            "tests/oauth/authorize/test_requests.py",
+            "test_a_client_may_do_without_pkce_only_where_it_is_set_so_and_has_a_secret",
+        ),
+        *_of(
+            "tests/oauth/authorize/test_return_addresses.py",
+            "test_the_address_may_be_left_out_where_one_is_registered",
+        ),
+        *_of(
+            "tests/oauth/test_dpop.py",
+            "test_a_public_clients_refresh_token_needs_the_very_key",
+            "test_a_confidential_client_may_change_its_key_but_not_do_without",
+            "test_a_code_that_names_a_key_is_redeemed_by_that_one_alone",
+        ),
+        *_of(
+            "tests/oauth/test_certificate_bound.py",
+            "test_every_grant_binds_its_tokens_where_the_client_asks_for_that",
+            "test_a_public_clients_refresh_token_needs_the_very_certificate",
+        ),
+        *_of(
+            "tests/oauth/test_fapi2.py",
+            "test_refresh_tokens_are_not_rotated_and_end_with_their_session",
+        ),
+        *_of(
+            "tests/api/test_lockdown.py",
+            "test_every_way_to_a_token_is_shut_and_opens_again",
+            "test_it_counts_though_it_begins_while_a_password_is_compared",
+            "test_an_exchange_is_stopped_too",
+        ),
     ),
-    "authentication/clients": ("tests/authentication/test_clients.py",),
+    "authentication/clients": (
+        "tests/authentication/test_clients.py",
+        "tests/authentication/test_private_key_jwt.py",
+        "tests/authentication/test_certificates.py",
+        "tests/authentication/test_secrets_used.py",
+        *_of(
+            "tests/http/test_elsewhere.py",
+            "test_an_answer_is_for_the_pages_of_its_client_alone",
+        ),
+        *_of(
+            "tests/api/clients/test_settings.py",
+            "test_a_client_uses_exactly_the_method_it_is_registered_for",
+        ),
+    ),
     "authentication/throttle": (
         "tests/authentication/test_throttle.py",
         "tests/api/test_blocks.py",

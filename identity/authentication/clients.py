@@ -121,7 +121,7 @@ class ClientAuthentication:
     async def still(self, client: ClientSnapshot) -> ClientSnapshot:
         """Who has authenticated a moment ago, as they are now: an assertion proves only once.
         Raises `InvalidClient` where they are gone or disabled since."""
-        found = self._clients.at_hand(client.id) or await self._clients.get(client.id)
+        found = await self._clients.get(client.id)
         if found is None or not found.active:
             why = "unknown" if found is None else "disabled"
             raise self._refused(client.id, Refused(why), known=found is not None)
@@ -136,7 +136,7 @@ class ClientAuthentication:
             assertion = assertions.read(text)
         except Refused as refusal:
             raise self._refused(named or "", refusal) from None
-        return _Credentials(named or assertion.subject, None, "client_assertion", assertion)
+        return _Credentials(named or assertion.subject, assertion=assertion)
 
     async def _prove(
         self, client: ClientSnapshot | None, given: "_Credentials", request: Request
@@ -173,7 +173,7 @@ class ClientAuthentication:
         self._proven[header] = (client, matched)
 
     def _check(
-        self, client: ClientSnapshot | None, secret: str | None, method: str
+        self, client: ClientSnapshot | None, secret: str | None, method: str | None
     ) -> "_Matched | None":
         """None for a public client. As much work for a client that is not there."""
         given, moment = digest(secret or ""), now()
@@ -210,7 +210,7 @@ def _has_certificate(client: ClientSnapshot | None) -> bool:
     return client is not None and client.settings.token_endpoint_auth_method in BY_CERTIFICATE
 
 
-def _check_method(client: ClientSnapshot, method: str) -> None:
+def _check_method(client: ClientSnapshot, method: str | None) -> None:
     """One that has proved itself hears by which method it was to do so."""
     registered = client.settings.token_endpoint_auth_method
     if registered not in (None, method):
@@ -226,12 +226,11 @@ class _Matched(NamedTuple):
 
 
 class _Credentials(NamedTuple):
-    """What came to say and prove who asks. `method`: none, by a secret in either way, or
-    `client_assertion`."""
+    """What came to say and prove who asks. `method`: by which a secret comes."""
 
     client_id: str | None
-    secret: str | None
-    method: str
+    secret: str | None = None
+    method: str | None = None
     assertion: Unverified | None = None
 
 
@@ -241,8 +240,7 @@ def _credentials(authorization: bytes | None, form: dict[str, str]) -> _Credenti
     if authorization is None or _is_blank(authorization):
         if posted_secret is not None and posted_id is None:
             raise InvalidRequest("client_secret came without client_id")
-        method = "client_secret_post" if posted_secret else "none"
-        return _Credentials(posted_id, posted_secret, method)
+        return _Credentials(posted_id, posted_secret, "client_secret_post")
     client_id, secret = parse_basic(authorization)
     if posted_secret is not None:
         raise InvalidRequest("the client authenticates in two ways at once")

@@ -16,7 +16,7 @@ from identity.tokens.sessions.table import LoginSession
 from tests import acting
 from tests.acting import Actor, problem
 from tests.browsing import Browser, Flow, code_client
-from tests.second_factors import App, with_app
+from tests.second_factors import App, log_in, with_app
 from tests.serving import ADMIN_PASSWORD, running
 from tests.transport import served
 from tests.world import PASSWORD, Caller, World, bearer, refused
@@ -51,6 +51,7 @@ async def test_every_way_to_a_token_is_shut_and_opens_again(world: World) -> Non
     stopped(await world.refresh(tokens["refresh_token"], shop))
     stopped(await world.token(shop, grant_type="client_credentials"))
     stopped(await web.redeem(code, verifier))
+    assert await world.events("token.issued") == []
 
     # What there is goes on, and a refresh token or a code that was refused is not spent.
     assert await world.active(tokens["access_token"])
@@ -176,10 +177,11 @@ async def test_no_code_is_spent_on_a_login_that_is_stopped(world: World) -> None
     boss = await acting.admin(world)
     await begin(boss)
     assert (await browser.submit(half, code=app.recovery_codes[0])).status == 503
+    stopped(await log_in(world, app.recovery_codes[0]))
     with world.change() as session:
         assert recovery.left(session, user.id)[0] == len(app.recovery_codes)
     assert [each.detail["why"] for each in await world.events("login") if
-            each.subject == user.id and each.outcome == "refused"] == ["lockdown"]  # fmt: skip
+            each.subject == user.id and each.outcome == "refused"] == ["lockdown"] * 2  # fmt: skip
     assert not await world.events("recovery_code.used")
     await boss.done("DELETE", "/lockdown")
     assert (await browser.submit(half, code=app.recovery_codes[0])).status == 200
@@ -203,10 +205,12 @@ async def test_no_second_factor_is_set_up_that_its_user_does_not_hear_of(world: 
     assert page.title.startswith("Recovery codes")
 
 
+@pytest.mark.parametrize("second_factor", [False, True])
 async def test_it_counts_though_it_begins_while_a_password_is_compared(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, second_factor: bool
 ) -> None:
-    world.user("ada")
+    user, app = with_app(world) if second_factor else (world.user("ada"), None)
+    otp = {"otp": app.recovery_codes[0]} if app else {}
     boss = await acting.admin(world)
     before = sessions(world)
     logins = type(world.services.login)
@@ -218,8 +222,12 @@ async def test_it_counts_though_it_begins_while_a_password_is_compared(
         return proven
 
     monkeypatch.setattr(logins, "prove", and_begin)
-    stopped(await world.token(grant_type="password", username="ada", password=PASSWORD))
+    form = {"grant_type": "password", "username": "ada", "password": PASSWORD, **otp}
+    stopped(await world.token(**form))
     assert sessions(world) == before
+    if app:
+        with world.change() as session:
+            assert recovery.left(session, user.id)[0] == len(app.recovery_codes)
     refusals = [event.detail.get("why") for event in await world.events("login")]
     assert refusals[-1] == "lockdown"
 
@@ -317,6 +325,7 @@ async def test_an_exchange_is_stopped_too(world: World) -> None:
             audience=stock,
         )
     )
+    assert await world.events("token.issued") == []
 
 
 EXCHANGE = ("urn:ietf:params:oauth:grant-type:token-exchange", "password")

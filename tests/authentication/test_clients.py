@@ -279,6 +279,27 @@ async def test_a_client_that_is_disabled_or_deleted_is_refused_at_once(world: Wo
     refused(await world.token(caller, **OWN), 401, "invalid_client")
 
 
+@pytest.mark.parametrize("gone", ["disabled", "unknown"])
+async def test_a_client_gone_before_its_first_second_has_begun_gets_no_token(
+    world: World, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """It waits for that second, so that no token of it is taken for one from before."""
+    caller = world.client()
+    world.change_client(caller.id, good_from=utcnow() + timedelta(seconds=1))
+
+    async def goes(_: float) -> None:
+        if gone == "disabled":
+            world.change_client(caller.id, status="disabled")
+        else:
+            world.delete_client(caller.id)
+
+    monkeypatch.setattr("identity.oauth.token.sleep", goes)
+    with frozen():
+        refused(await world.token(caller, **OWN), 401, "invalid_client")
+    [event] = await world.events("client.authentication")
+    assert (event.client_id, event.outcome, event.detail["why"]) == (caller.id, "refused", gone)
+
+
 async def test_the_built_in_client_can_be_switched_off(make_settings: Callable[..., Any]) -> None:
     app = create_app(make_settings(default_client=False))
     async with (
@@ -322,6 +343,15 @@ async def test_who_names_no_client_is_told_so_where_the_built_in_one_will_not_do
         assert refused(answer, 401, "invalid_client") == "the request names no client"
         assert answer.headers["www-authenticate"].startswith("Basic ")
     refused(await world.token(client_id="first-party", **OWN), 400, "unauthorized_client")
+
+
+async def test_a_grant_that_was_taken_from_the_built_in_client_serves_nobody(world: World) -> None:
+    world.user()
+    world.change_client("first-party", grants=["refresh_token"])
+    login = {"grant_type": "password", "username": "ada", "password": PASSWORD}
+    said = refused(await world.token(**login), 401, "invalid_client")
+    assert said == "the request names no client"
+    refused(await world.token(client_id="first-party", **login), 400, "unauthorized_client")
 
 
 async def test_a_public_client_never_acts_for_itself(world: World) -> None:

@@ -5,6 +5,7 @@ import base64
 import hmac
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,12 +17,12 @@ from joserfc.jwk import ECKey
 
 from identity.authentication import foreign, key_sets
 from identity.authentication.assertions import ASSERTION_TYPE
-from identity.clock import frozen, now
+from identity.clock import frozen, now, utcnow
 from identity.records.audit.refusals import EACH
 from tests.elsewhere import Answer, elsewhere
 from tests.rounds import together
 from tests.signing import ALGORITHMS, Signer, from_now, key_set, said
-from tests.world import Caller, World, claims_of, granted, refused
+from tests.world import Caller, World, basic, claims_of, granted, refused
 
 OWN = {"grant_type": "client_credentials"}
 ISSUER = "http://127.0.0.1:8000"
@@ -367,6 +368,15 @@ async def test_two_methods_at_once_are_refused(world: World) -> None:
 
 
 @SQLITE
+async def test_basic_credentials_of_nobody_are_no_second_method(world: World) -> None:
+    """Swagger UI's Authorize button sends them where its client fields were left empty."""
+    signer = Signer()
+    client = registered(world, jwks=signer.jwks)
+    form = OWN | proof(signer.sign(said(client, ISSUER)))
+    granted(await world.api.post("/token", data=form, headers=basic("", "")))
+
+
+@SQLITE
 async def test_halves_of_a_proof_are_refused(world: World) -> None:
     signer = Signer()
     client = registered(world, jwks=signer.jwks)
@@ -399,7 +409,7 @@ async def test_only_clients_set_so_may_name_the_token_endpoint(world: World) -> 
 
 
 @SQLITE
-async def test_a_disabled_client_and_one_whose_keys_changed_are_refused(world: World) -> None:
+async def test_one_gone_or_disabled_and_one_whose_keys_changed_are_refused(world: World) -> None:
     signer, next_one = Signer(), Signer()
     client = registered(world, jwks=signer.jwks)
     granted(await ask(world, signer.sign(said(client, ISSUER))))
@@ -409,18 +419,25 @@ async def test_a_disabled_client_and_one_whose_keys_changed_are_refused(world: W
     granted(await ask(world, next_one.sign(said(client, ISSUER))))
     world.change_client(client, status="disabled")
     refused(await ask(world, next_one.sign(said(client, ISSUER))), 401, "invalid_client")
+    refused(await ask(world, next_one.sign(said("nobody", ISSUER))), 401, "invalid_client")
+    assert (await reasons(world))[-2:] == ["disabled", "unknown"]
 
 
 @SQLITE
-async def test_a_client_enabled_a_moment_ago_need_not_prove_itself_twice(world: World) -> None:
-    from datetime import timedelta
+async def test_a_client_enabled_a_moment_ago_need_not_prove_itself_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = list[float]()
 
-    from identity.clock import utcnow
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
 
+    monkeypatch.setattr("identity.oauth.token.sleep", wait)
     signer = Signer()
     client = registered(world, jwks=signer.jwks)
-    world.change_client(client, good_from=utcnow() + timedelta(seconds=0.3))
+    world.change_client(client, good_from=utcnow() + timedelta(seconds=1))
     granted(await ask(world, signer.sign(said(client, ISSUER))))
+    assert len(waited) == 1
 
 
 # --- Keys at an address ------------------------------------------------------------------------
@@ -520,6 +537,15 @@ async def test_the_audit_knows_who_acted(world: World) -> None:
     (event,) = await world.events("client.authentication")
     assert (event.client_id, event.outcome) == (client, "refused")
     assert event.detail["why"] == "the signature is not the key's"
+
+
+@SQLITE
+async def test_why_their_keys_cannot_be_had_is_on_record_by_its_beginning(world: World) -> None:
+    nowhere = ".".join(["no-such-host"] * 30)
+    client = registered(world, jwks_uri=f"https://{nowhere}/jwks")
+    refused(await ask(world, Signer().sign(said(client, ISSUER))), 401, "invalid_client")
+    (event,) = await world.events("client.authentication")
+    assert event.detail == {"why": "their keys cannot be had", "more": nowhere[:300]}
 
 
 @SQLITE

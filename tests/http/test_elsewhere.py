@@ -109,6 +109,10 @@ async def test_an_answer_is_for_the_pages_of_its_client_alone(world: World) -> N
     wrong = other.post | {"client_secret": "wrong"}
     assert_readable_by(await world.api.post("/token", data=wrong, headers=asking(EVIL)), EVIL)
     assert_readable_by(await world.api.post("/token", data=wrong, headers=asking(SHOP)), None)
+    for _ in range(2):  # looked at, then known again by its header
+        headers = {**asking(EVIL), **other.basic}
+        answer = await world.api.post("/revoke", data={"token": "x"}, headers=headers)
+        assert_readable_by(answer, EVIL)
     pushed = {"client_id": "spa", "response_type": "code"}
     assert_readable_by(await world.api.post("/par", data=pushed, headers=asking(SHOP)), SHOP)
     assert_readable_by(await world.api.post("/par", data=pushed, headers=asking(EVIL)), None)

@@ -181,6 +181,9 @@ async def test_a_public_clients_refresh_token_needs_the_very_key(app_: Holder) -
     assert await app_.world.active(second["access_token"])
     third = granted(await app_.refresh(second["refresh_token"]))
     assert claims_of(third["access_token"])["cnf"] == {"jkt": app_.key.jkt}
+    # One that was bound to nothing is anybody's as before, who may have a key by now.
+    unbound = await app_.world.log_in(client=app_.client)
+    granted(await thief.refresh(unbound["refresh_token"]))
 
 
 async def test_a_confidential_client_may_change_its_key_but_not_do_without(shop: Holder) -> None:

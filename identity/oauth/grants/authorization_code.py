@@ -1,7 +1,6 @@
 """A code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.6)."""
 
 import hmac
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,6 +23,7 @@ from identity.tokens.minting import Subject
 from identity.tokens.sessions import lifecycle, redeeming
 from identity.tokens.sessions.lifecycle import Lifetimes
 from identity.tokens.status.places import Places
+from identity.verifier.gate.encoding import b64url_encode
 
 if TYPE_CHECKING:
     from identity.service.wiring import Services
@@ -138,7 +138,7 @@ def _check_bound(code: Code, client: ClientSnapshot, form: Mapping[str, str]) ->
         return
     if verifier is None:
         raise InvalidGrant("code_verifier is missing")
-    digest = urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=")
+    digest = b64url_encode(sha256(verifier.encode()).digest())
     if not 43 <= len(verifier) <= 128 or not hmac.compare_digest(
         digest, code.code_challenge.encode()
     ):

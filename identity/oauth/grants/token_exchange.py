@@ -175,7 +175,6 @@ class TokenExchange:
 
 def _check_types(request: TokenRequest) -> None:
     form = request.form
-    request.required("subject_token")
     for name in ("subject_token", "actor_token"):
         if (name in form) != (f"{name}_type" in form):
             raise InvalidRequest(f"{name} and {name}_type go together")

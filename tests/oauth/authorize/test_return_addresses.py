@@ -5,7 +5,7 @@ import pytest
 from identity.directory.clients.table import FIRST_PARTY
 from tests.browsing import CALLBACK, Browser, Flow, Page, code_client
 from tests.conformance.lines import line
-from tests.world import World
+from tests.world import World, refused
 
 STAYED = "This link does not work"
 
@@ -70,6 +70,8 @@ async def test_the_address_may_be_left_out_where_one_is_registered(world: World)
     assert answer.status_code == 200, answer.text
     # Who names it all the same may (RFC 6749 §4.1.3 asks only for those that were named).
     code, verifier = await flow.signed_in(browser, redirect_uri=None)
+    another = await flow.redeem(code, verifier, redirect_uri="https://shop.example/other")
+    refused(another, 400, "invalid_grant")
     assert (await flow.redeem(code, verifier)).status_code == 200
 
 

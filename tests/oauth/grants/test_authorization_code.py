@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from identity.opaque import digest
 from identity.tokens.codes import AuthorizationCode
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.table import BrowserSession, Family, LoginSession, RefreshToken
+from identity.verifier.gate.encoding import b64url_encode
 from tests.browsing import CALLBACK, Browser, Flow, code_client, verifier_and_challenge
 from tests.conformance.lines import line
 from tests.world import World, bearer, claims_of, granted, refused
@@ -69,8 +71,31 @@ async def test_a_replay_by_whoever_has_the_code_alone_ends_nothing(
     assert await world.active(tokens["access_token"])
 
 
+async def test_a_replay_that_asks_for_what_nobody_granted_is_one_all_the_same(
+    flow: Flow, browser: Browser
+) -> None:
+    elsewhere = "https://elsewhere.example/"
+    flow.world.change_client("shop", audiences=[elsewhere])
+    code, verifier = await flow.signed_in(browser)
+    tokens = granted(await flow.redeem(code, verifier))
+    refused(await flow.redeem(code, verifier, resource=elsewhere), *REFUSED)
+    assert not await flow.world.active(tokens["access_token"])
+
+
+async def test_what_a_code_was_worth_is_on_record(flow: Flow, ada: User, browser: Browser) -> None:
+    tokens = await flow.tokens(browser)
+    (event,) = await flow.world.events("token.issued")
+    assert (event.subject, event.client_id, event.outcome) == (ada.id, "shop", "success")
+    assert event.detail == {
+        "grant": "authorization_code", "scope": tokens["scope"],
+        "sid": claims_of(tokens["access_token"])["sid"],
+    }  # fmt: skip
+
+
 async def test_a_failed_try_does_not_consume_the_code(flow: Flow, browser: Browser) -> None:
     world = flow.world
+    both = {"redirect_uris": [CALLBACK, "https://shop.example/other"], "first_party": True}
+    world.change_client("shop", settings=both)
     other = Flow(world, code_client(world, "other"))
     code, verifier = await flow.signed_in(browser)
     wrong, challenge = verifier_and_challenge()
@@ -91,6 +116,15 @@ async def test_a_failed_try_does_not_consume_the_code(flow: Flow, browser: Brows
     assert (await flow.redeem(code, verifier)).status_code == 200
 
 
+async def test_a_verifier_has_from_43_to_128_characters(flow: Flow, browser: Browser) -> None:
+    """RFC 7636 §4.1."""
+    for length, good in ((42, False), (43, True), (128, True), (129, False)):
+        verifier = "v" * length
+        challenge = b64url_encode(sha256(verifier.encode()).digest()).decode()
+        code, _ = await flow.signed_in(browser, code_challenge=challenge)
+        assert (await flow.redeem(code, verifier)).status_code == (200 if good else 400), length
+
+
 async def test_a_code_lives_a_minute_by_the_databases_clock(flow: Flow, browser: Browser) -> None:
     for older, good in ((55, True), (61, False)):
         code, verifier = await flow.signed_in(browser)
@@ -99,7 +133,12 @@ async def test_a_code_lives_a_minute_by_the_databases_clock(flow: Flow, browser:
             row.expires_at -= timedelta(seconds=older)
             session.add(row)
         answer = await flow.redeem(code, verifier)
-        assert (answer.status_code == 200) is good, answer.text
+        if good:
+            granted(answer)
+        else:
+            refused(answer, *REFUSED)
+    (event,) = await flow.world.events("token.refused")
+    assert event.detail["why"] == "expired"
 
 
 @line("Code flow", "A code used many times at once is good once")
@@ -134,6 +173,35 @@ async def test_a_code_is_worth_nothing_once_it_would_not_be_made(
     answer = await flow.redeem(code, verifier)
     expected = "unauthorized_client" if gone == "client" else "invalid_grant"
     refused(answer, 400, expected)
+
+
+async def test_a_disabled_user_gets_nothing_for_a_code_even_where_it_is_not_taken_back(
+    flow: Flow, ada: User, browser: Browser
+) -> None:
+    code, verifier = await flow.signed_in(browser)
+    with flow.world.change() as session:
+        accounts.set_status(session, accounts.get(session, ada.id, lock=True), "disabled", None)
+    refused(await flow.redeem(code, verifier), *REFUSED)
+    (event,) = await flow.world.events("token.refused")
+    assert event.detail["why"] == "user disabled"
+
+
+async def test_a_user_deleted_just_before_gets_nothing_for_a_code(
+    flow: Flow, ada: User, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = flow.world
+    code, verifier = await flow.signed_in(browser)
+    users = world.services.users
+    get = users.get
+
+    async def deleted_before(user_id: str) -> Any:
+        with world.change() as session:
+            accounts.remove(session, accounts.get(session, ada.id, lock=True), None)
+        await world.services.feed.catch_up()
+        return await get(user_id)
+
+    monkeypatch.setattr(users, "get", deleted_before)
+    refused(await flow.redeem(code, verifier), *REFUSED)
 
 
 @pytest.mark.parametrize("gone", ["user", "client", "browser"])
@@ -179,8 +247,8 @@ async def test_a_token_is_for_one_of_the_resources_that_were_named(
     world: World, browser: Browser
 ) -> None:
     world.user("ada")
-    orders, bills = "https://orders.example/", "https://bills.example/"
-    client = code_client(world, first_party=True, audiences=[orders, bills])
+    orders, bills, stock = (f"https://{name}.example/" for name in ("orders", "bills", "stock"))
+    client = code_client(world, first_party=True, audiences=[orders, bills, stock])
     flow = Flow(world, client)
     parameters, verifier = flow.parameters()
     await browser.sign_in(await browser.get("/sign-in"))
@@ -190,6 +258,9 @@ async def test_a_token_is_for_one_of_the_resources_that_were_named(
         return (await browser.get("/authorize", params=pairs)).sent_to["code"]
 
     refused(await flow.redeem(await code(), verifier), 400, "invalid_target")
+    for other in (stock, "https://no.example/"):
+        answer = await flow.redeem(await code(), verifier, resource=other)
+        refused(answer, 400, "invalid_target")
     tokens = granted(await flow.redeem(await code(), verifier, resource=bills))
     issuer = world.services.settings.issuer
     assert claims_of(tokens["access_token"])["aud"] == [bills, f"{issuer}/userinfo"]
@@ -245,6 +316,30 @@ async def test_a_code_is_for_no_resource_that_its_client_has_lost(
     issuer = world.services.settings.issuer
     tokens = granted(await flow.redeem(code, verifier, resource=issuer))
     assert claims_of(tokens["access_token"])["aud"] == issuer
+
+
+async def test_the_one_resource_that_was_named_is_the_tokens_and_this_service_may_be(
+    world: World, browser: Browser
+) -> None:
+    world.user("ada")
+    orders, issuer = "https://orders.example/", world.services.settings.issuer
+    flow = Flow(world, code_client(world, first_party=True, audiences=[orders]))
+    code, verifier = await flow.signed_in(browser, resource=orders)
+    tokens = granted(await flow.redeem(code, verifier))
+    assert claims_of(tokens["access_token"])["aud"] == [orders, f"{issuer}/userinfo"]
+    for named in (orders, None):
+        code, verifier = await flow.signed_in(browser, resource=named)
+        tokens = granted(await flow.redeem(code, verifier, resource=issuer))
+        assert claims_of(tokens["access_token"])["aud"] == issuer
+
+
+async def test_of_a_client_with_pairwise_subjects_it_is_this_service(
+    world: World, browser: Browser
+) -> None:
+    world.user("ada")
+    flow = Flow(world, code_client(world, first_party=True, subject_type="pairwise"))
+    tokens = await flow.tokens(browser)
+    assert claims_of(tokens["access_token"])["aud"] == world.services.settings.issuer
 
 
 @line("Logout", "`sid` is in ID tokens, and one for the codes of a browser")

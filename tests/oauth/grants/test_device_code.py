@@ -21,6 +21,7 @@ from identity.tokens.devices import asking
 from identity.tokens.devices.table import DeviceAuthorization
 from identity.tokens.sessions import lifecycle
 from identity.tokens.sessions.table import LoginSession
+from tests import acting
 from tests.browsing import Browser, Page
 from tests.serving import running
 from tests.world import PASSWORD, Caller, World, bearer, claims_of, granted, refused
@@ -135,6 +136,9 @@ async def test_a_television_is_allowed_by_somebody_at_their_telephone(
     assert claims_of(again["access_token"])["auth_time"] == said["auth_time"]
     (event,) = await world.events("device.allowed")
     assert (event.actor, event.client_id) == (ada.id, "tv")
+    event = (await world.events("token.issued"))[0]
+    assert (event.subject, event.client_id, event.outcome) == (ada.id, "tv", "success")
+    assert event.detail == {"grant": DEVICE_CODE, "scope": tokens["scope"], "sid": said["sid"]}
     assert await world.events("token.refused") == []
 
 
@@ -233,6 +237,8 @@ async def test_a_replay_ends_what_the_first_use_began(
     refused(await world.refresh(tokens["refresh_token"], television), 400, "invalid_grant")
     (event,) = await world.events("device_code.replayed")
     assert event.outcome == "refused" and event.detail["sid"]
+    (replay, _) = await world.events("token.refused")
+    assert replay.detail["why"] == f"replay, session {event.detail['sid']}"
 
 
 async def test_a_code_is_its_clients_alone(
@@ -351,7 +357,7 @@ async def test_the_page_asks_each_time_even_where_all_was_agreed_to_before(
         assert "The Television" in page.text
         refused(await poll(world, television, codes), 400, "authorization_pending")
         await browser.submit(page, "agree")
-        granted(await poll(world, television, codes))
+        assert granted(await poll(world, television, codes))["scope"] == (scope or "account")
     token = (await world.log_in(scope="account"))["access_token"]
     consents = await world.api.get("/users/me/consents", headers=bearer(token))
     (consent,) = consents.json()["items"]
@@ -415,6 +421,65 @@ async def test_what_was_allowed_stays_so_whatever_happens_to_others(
     granted(await poll(world, television, codes))
 
 
+async def test_a_disabled_users_device_gets_nothing_even_where_it_is_not_taken_back(
+    world: World, ada: User, browser: Browser
+) -> None:
+    tool = device_client(world, "tool", public=False)
+    codes = await asked(world, tool, scope="openid")
+    await allow(browser, codes)
+    with world.change() as session:
+        accounts.set_status(session, accounts.get(session, ada.id, lock=True), "disabled", None)
+    refused(await poll(world, tool, codes), 400, "invalid_grant")
+    (event,) = await world.events("token.refused")
+    assert event.detail["why"] == "user disabled"
+
+
+async def test_a_device_of_a_user_deleted_just_before_gets_nothing(
+    world: World,
+    television: Caller,
+    ada: User,
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes = await asked(world, television, scope="openid")
+    await allow(browser, codes)
+    users = world.services.users
+    get = users.get
+
+    async def deleted_before(user_id: str) -> Any:
+        with world.change() as session:
+            accounts.remove(session, accounts.get(session, ada.id, lock=True), None)
+        await world.services.feed.catch_up()
+        return await get(user_id)
+
+    monkeypatch.setattr(users, "get", deleted_before)
+    refused(await poll(world, television, codes), 400, "invalid_grant")
+
+
+async def test_what_is_taken_back_in_the_middle_of_it_gets_a_device_no_tokens(
+    world: World,
+    television: Caller,
+    ada: User,
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes = await asked(world, television, scope="openid")
+    await allow(browser, codes)
+    users = world.services.users
+    get = users.get
+
+    async def taken_back_after(user_id: str) -> Any:
+        user = await get(user_id)
+        with world.change() as session:
+            lifecycle.end_all(session, "by an administrator", user_id=ada.id)
+        return user
+
+    monkeypatch.setattr(users, "get", taken_back_after)
+    refused(await poll(world, television, codes), 400, "invalid_grant")
+    (event,) = await world.events("token.refused")
+    assert event.detail["why"] == "used, taken back or expired meanwhile"
+
+
 @pytest.mark.parametrize("gone", ["user", "client"])
 async def test_of_one_disabled_in_the_middle_of_it_a_device_gets_no_tokens(
     world: World,
@@ -443,6 +508,18 @@ async def test_of_one_disabled_in_the_middle_of_it_a_device_gets_no_tokens(
         assert session.exec(select(LoginSession).where(LoginSession.client_id == "tv")).all() == []
 
 
+async def test_in_a_lockdown_a_device_gets_nothing_and_its_code_is_not_spent(
+    world: World, television: Caller, browser: Browser
+) -> None:
+    boss = await acting.admin(world)
+    codes = await asked(world, television, scope="openid")
+    await allow(browser, codes)
+    await boss.done("PUT", "/lockdown", {})
+    refused(await poll(world, television, codes), 503, "temporarily_unavailable")
+    await boss.done("DELETE", "/lockdown")
+    granted(await poll(world, television, codes))
+
+
 async def test_scopes_are_those_that_user_and_client_still_have(
     world: World, browser: Browser
 ) -> None:
@@ -467,6 +544,16 @@ async def test_scopes_are_those_that_user_and_client_still_have(
     refused(answer, 400, "invalid_scope")
     form = {"client_id": "tv", "scope": "openid " + "x" * 2000}
     refused(await world.api.post("/device_authorization", data=form), 400, "invalid_scope")
+
+
+async def test_where_nothing_is_granted_the_token_says_so(
+    world: World, ada: User, browser: Browser
+) -> None:
+    bare = device_client(world, "bare", scopes=())
+    codes = await asked(world, bare)
+    await allow(browser, codes)
+    tokens = granted(await poll(world, bare, codes))
+    assert tokens["scope"] == "" and claims_of(tokens["access_token"]).get("scope", "") == ""
 
 
 async def test_a_token_is_for_one_of_the_resources_that_the_device_named(

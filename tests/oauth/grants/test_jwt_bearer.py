@@ -12,6 +12,8 @@ from identity import clock
 from identity.clock import frozen
 from identity.directory import consents
 from identity.directory.issuers import editing
+from identity.directory.users import accounts
+from identity.tokens.sessions import lifecycle
 from tests import acting
 from tests.signing import Signer, from_now
 from tests.world import Caller, World, claims_of, granted, refused
@@ -74,6 +76,7 @@ async def test_a_user_gets_a_session_of_the_client(world: World) -> None:
     world.set_status(user, "disabled")
     assert not await world.active(tokens["access_token"])
     refused(await ask(world, Caller("app", world.secret("app")), assertion()), 400, "invalid_grant")
+    assert await reason(world) == "user disabled"
 
 
 @SQLITE
@@ -111,8 +114,6 @@ async def test_no_client_acts_for_who_has_not_agreed(world: World) -> None:
     user = world.user()
     world.scopes("orders:read", "orders:write", role="clerk")
     with world.change() as session:
-        from identity.directory.users import accounts
-
         accounts.set_roles(session, accounts.get(session, user.id, lock=True), ["clerk"], None)
     client = a_client(world, first_party=False, scopes=["orders:read", "orders:write"])
     for form in ({}, {"scope": "orders:read"}, {"scope": "account"}):
@@ -149,9 +150,22 @@ async def test_nobody_has_signed_in_here(world: World) -> None:
     tokens = granted(await ask(world, client, assertion(), scope="openid offline_access account"))
     assert tokens["scope"] == "account"
     assert tokens.keys().isdisjoint({"id_token", "refresh_token"})
-    then = int(clock.now()) - 500
-    told = granted(await ask(world, client, assertion(auth_time=then)))
-    assert claims_of(told["access_token"])["auth_time"] == then
+
+
+@SQLITE
+async def test_when_the_user_signed_in_there_is_told_where_it_can_be_true(world: World) -> None:
+    """Of an issuer that does not tell, when it made the assertion."""
+    trust(world)
+    world.user()
+    client, now = a_client(world), int(clock.now())
+    for said, told in (
+        ({"auth_time": now - 500}, now - 500), ({"auth_time": 0}, 0),
+        ({"iat": now - 200}, now - 200), ({"iat": None}, now),
+        ({"auth_time": now + 500}, now), ({"auth_time": -1}, now),
+        ({"auth_time": "noon"}, now), ({"auth_time": True}, now), ({"auth_time": None}, now),
+    ):  # fmt: skip
+        tokens = granted(await ask(world, client, assertion(**said)))
+        assert claims_of(tokens["access_token"])["auth_time"] == told, said
 
 
 async def test_an_assertion_is_used_once(world: World) -> None:
@@ -199,6 +213,45 @@ async def test_users_are_found_by_id(world: World) -> None:
 
 
 @SQLITE
+async def test_a_name_that_becomes_anothers_meanwhile_lets_nobody_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the one has agreed to, the other has not."""
+    trust(world)
+    ada, bob, client = world.user(), world.user("bob"), a_client(world, first_party=False)
+    consented = world.services.consents
+    get = consented.get
+
+    async def renamed_after(ref: str) -> Any:
+        agreed = await get(ref)
+        with world.change() as session:
+            for user, name in ((ada, "eve"), (bob, "ada")):
+                row = accounts.get(session, user.id, lock=True)
+                accounts.update(session, row, {"username": name}, None)
+        return agreed
+
+    snapshot = await world.services.clients.get("app")
+    assert snapshot is not None
+    with world.change() as session:
+        consents.grant(session, ada.id, snapshot, ["account"])
+    granted(await ask(world, client, assertion(), scope="account"))
+    monkeypatch.setattr(consented, "get", renamed_after)
+    refused(await ask(world, client, assertion(), scope="account"), 400, "invalid_grant")
+    assert await reason(world) == "the user has another name by now"
+
+
+@SQLITE
+async def test_in_a_lockdown_an_assertion_begins_nothing(world: World) -> None:
+    trust(world)
+    user, client = world.user(), a_client(world)
+    boss = await acting.admin(world)
+    await boss.done("PUT", "/lockdown", {})
+    refused(await ask(world, client, assertion()), 503, "temporarily_unavailable")
+    with world.change() as session:
+        assert lifecycle.live_of(session, user.id) == []
+
+
+@SQLITE
 async def test_who_may_not_use_the_grant_is_refused(world: World) -> None:
     trust(world)
     world.user()
@@ -215,6 +268,7 @@ async def test_a_password_that_must_be_changed_is_changed_first(world: World) ->
     trust(world)
     world.user(must_change_password=True)
     refused(await ask(world, a_client(world), assertion()), 400, "invalid_grant")
+    assert await reason(world) == "password must be changed"
 
 
 @SQLITE

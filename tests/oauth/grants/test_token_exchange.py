@@ -103,7 +103,7 @@ async def test_a_service_calls_the_next_one_in_its_callers_name(
     assert said["sub"] == ada.id and said["username"] == "ada" and said["aud"] == STOCK
     assert said["client_id"] == "orders" and said["act"] == {"sub": "orders"}
     assert said["jti"] != before["jti"]
-    for name in ("sid", "auth_time", "amr"):
+    for name in ("sid", "auth_time", "amr", "acr"):
         assert said[name] == before[name]
     assert 0 < document["expires_in"] <= before["exp"] - before["iat"]
     told = await world.introspect(document["access_token"])
@@ -162,6 +162,7 @@ async def test_the_policy_names_the_resources_and_nothing_else_opens_one(
     granted(await world.token(orders, **form, resource=STOCK))
     await refuses(world, orders, asks(token, resource=BILLS), 400, "invalid_target")
     # Its own, even if somebody has named it in the database.
+    world.scopes("ours:read", audience=issuer)
     world.change_client("orders", settings={"token_exchange": {issuer: ["*"], STOCK: ["*"]}})
     await refuses(world, orders, asks(token, issuer), 400, "invalid_target")
 
@@ -432,9 +433,11 @@ async def test_a_missing_or_unusable_subject_token_is_an_error(
     login_ = await world.log_in(client=shop, scope="openid orders:read", resource=ORDERS)
     good = asks(login_["access_token"])
     granted(await world.token(orders, **good))
-    for name in ("subject_token", "subject_token_type"):
-        await refuses(world, orders, {n: v for n, v in good.items() if n != name}, *INVALID)
-        await refuses(world, orders, good | {name: ""}, *INVALID)
+    both = ("subject_token", "subject_token_type")
+    for missing in (both, *zip(both)):
+        form = {name: value for name, value in good.items() if name not in missing}
+        await refuses(world, orders, form, *INVALID)
+        await refuses(world, orders, form | dict.fromkeys(missing, ""), *INVALID)
     head, body, signature = login_["access_token"].split(".")
     for broken in (
         "x", f"{head}.{body}.", f"{head}.{body}.{signature[:-4]}AAAA", login_["id_token"],
@@ -463,6 +466,8 @@ async def test_an_actor_token_is_the_clients_own_or_an_error(
         await refuses(world, orders, form, *INVALID)
     await refuses(world, orders, asks(token, actor_token=own), *INVALID)
     await refuses(world, orders, asks(token, actor_token_type=ACCESS_TOKEN), *INVALID)
+    urn = "urn:ietf:params:oauth:token-type:jwt"
+    await refuses(world, orders, asks(token, actor_token=own, actor_token_type=urn), *INVALID)
     await world.revoke(own, orders)
     form = asks(token, actor_token=own, actor_token_type=ACCESS_TOKEN)
     await refuses(world, orders, form, *INVALID)
@@ -485,6 +490,13 @@ async def test_impersonation_takes_a_policy_and_loses_no_actor(
     through = (await exchanged(world, orders, await login(world, shop)))["access_token"]
     said = claims_of((await exchanged(world, stock, through, target=BILLS))["access_token"])
     assert said["act"] == {"sub": "orders"}
+
+
+async def test_nobody_impersonates_a_client(world: World, report: Caller) -> None:
+    """The policy is about users: a token of a client's own says who acts in its name."""
+    gateway = service(world, "gateway", ORDERS, {STOCK: ["*"]}, impersonates=(STOCK,))
+    document = await exchanged(world, gateway, await own_token(world, report))
+    assert claims_of(document["access_token"])["act"] == {"sub": "gateway"}
 
 
 async def test_only_so_many_act_for_one_another(world: World, ada: User, shop: Caller) -> None:
