@@ -2,15 +2,19 @@
 
 from typing import Any
 
+import httpx
 import pytest
 from sqlmodel import Session, delete, func, select
 
+from identity.app import create_app
 from identity.directory.access.granting import BUILT_IN, OPENID
 from identity.directory.access.table import Scope
 from identity.store import changes
 from identity.tokens.sessions.table import LoginSession
 from tests import acting
 from tests.acting import Actor, pointers, problem
+from tests.serving import running
+from tests.transport import served
 from tests.world import PASSWORD, Caller, World, claims_of, granted, refused
 
 A, B = "https://a.example", "https://b.example/api"
@@ -298,6 +302,21 @@ async def test_without_a_resource_the_default_audience_is_named(
     named = await world.log_in(resource=settings.issuer)
     assert claims_of(named["access_token"])["aud"] == settings.issuer
     assert scope_of(named) == scope_of(tokens)
+
+
+async def test_sessions_outlive_a_change_of_the_default_audience(
+    world: World, settings: Any, make_settings: Any
+) -> None:
+    """They were for this service by the name that it had."""
+    shop = world.client()
+    before = create_app(make_settings(default_audience=A))
+    async with (
+        running(before),
+        httpx.AsyncClient(transport=served(before), base_url=settings.issuer) as api,
+    ):
+        tokens = await World(before, api).log_in(client=shop)
+    assert claims_of(tokens["access_token"])["aud"] == A
+    assert (await world.refresh(tokens["refresh_token"], shop)).status_code == 200
 
 
 NOT_ALLOWED = (B, A + "/", A + "#part", "a.example", "/rel", "http://[bad", "ü", " " + A, "*")
