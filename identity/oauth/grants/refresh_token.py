@@ -57,8 +57,8 @@ class RefreshToken:
             raise InvalidGrant("the refresh token is not valid", audit="not this client's")
         self._check_binding(request, Binding.read(login.jkt))
         # What is no resource may have been this service's own name before: nothing is lost by that.
-        known = login.audience in request.scopes.values()
-        if known and not request.may_still(login.audience):
+        audience = login.audience
+        if not request.may_still(audience) and audience in request.scopes.values():
             raise InvalidGrant("the client may not ask for tokens for this resource any more")
         self._check_narrower(request, login.scope, login.audience)
         if request.lockdown.active:
