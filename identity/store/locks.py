@@ -9,7 +9,7 @@ from enum import IntEnum
 from sqlalchemy.sql.functions import Function
 from sqlmodel import Session, func, select
 
-from identity.store.driver import dialect
+from identity.store.driver import Plain, Work, dialect
 
 
 class Lock(IntEnum):
@@ -38,9 +38,9 @@ def take(session: Session, lock: Lock) -> None:
         session.execute(select(taken(lock)))
 
 
-def try_to_take(session: Session, lock: Lock) -> bool:
+def try_to_take(work: Work, lock: Lock) -> bool:
     """False where somebody else holds it."""
-    if dialect(session) != "postgresql":
+    if isinstance(work, Plain) or dialect(work) != "postgresql":
         return True
     asked = select(func.pg_try_advisory_xact_lock(lock.value))
-    return bool(session.execute(asked).scalar_one())
+    return bool(work.execute(asked).scalar_one())

@@ -381,7 +381,7 @@ class Refusing:
     def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         self.meanwhile = meanwhile
 
-    async def write(self, unit: Any) -> None:
+    async def write_plain(self, unit: Any) -> None:
         self.meanwhile()
         raise Unavailable
 

@@ -118,7 +118,7 @@ async def test_stopping_waits_for_a_flush_under_way_and_writes_nothing_twice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = world.services
-    write, begun, go_on = services.db.write, asyncio.Event(), asyncio.Event()
+    write, begun, go_on = services.db.write_plain, asyncio.Event(), asyncio.Event()
 
     async def slow(unit: Any) -> Any:
         result = await write(unit)  # it is committed, but the flush has not heard of it
@@ -127,7 +127,7 @@ async def test_stopping_waits_for_a_flush_under_way_and_writes_nothing_twice(
         return result
 
     await services.queue.flush(services.db, audit_keys(services.master)[0])
-    monkeypatch.setattr(services.db, "write", slow)
+    monkeypatch.setattr(services.db, "write_plain", slow)
     services.queue.put("test")
     housekeeping = Housekeeping(services)
     housekeeping.start()

@@ -26,7 +26,17 @@ from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
 from identity.records.audit.table import AuditEvent, AuditHead
-from identity.store import Statement, StatementBy, dialect, execute, insert_of, select_of
+from identity.store import (
+    Statement,
+    StatementBy,
+    Work,
+    dialect,
+    execute,
+    insert_for,
+    insert_of,
+    select_of,
+    value_of,
+)
 from identity.store.locks import Lock, try_to_take
 from identity.store.statements import DialectName
 
@@ -78,6 +88,21 @@ _ALL_TOGETHER = Statement(_all_together, "postgresql")
 _IDS = StatementBy(_ids_to_give)
 """The ids that come next: one a row; of SQLite, which has one writer, the last one given."""
 HEAD = Statement(lambda: select_of(AuditHead.seq, AuditHead.digest).where(col(AuditHead.id) == 1))
+
+
+def _move_head(dialect: DialectName) -> Any:
+    moved = {
+        getattr(AuditHead, name): value_of(getattr(AuditHead, name), name)
+        for name in ("seq", "digest", "signature", "at")
+    }
+    key: Any = AuditHead.id
+    new = insert_for(dialect, AuditHead).values({key: 1, **moved})
+    return new.on_conflict_do_update(
+        index_elements=[key], set_={column: new.excluded[column.key] for column in moved}
+    )
+
+
+_MOVE_HEAD = StatementBy(_move_head)
 
 
 def linked(previous: str, seq: int, event_id: int | None, members: Iterable[Any]) -> str:
@@ -136,16 +161,16 @@ def seal(session: Session, key: bytes) -> Sealed | None:
     return _sign(session, key, Sealed(len(rows), seq, digest))
 
 
-def append(session: Session, key: bytes, events: Sequence[Mapping[str, Any]]) -> Sealed | None:
+def append(work: Work, key: bytes, events: Sequence[Mapping[str, Any]]) -> Sealed | None:
     """Write `events` at the end of the chain, which takes a third of writing them first and sealing
     them later. Where another sealer is at work they are left to it: None.
 
     At full load thousands of events a second come by here, so the driver takes them as they are.
     """
-    sealing = try_to_take(session, Lock.AUDIT_CHAIN)
-    seq, digest = _end(session) if sealing else (0, "")
+    sealing = try_to_take(work, Lock.AUDIT_CHAIN)
+    seq, digest = _end(work) if sealing else (0, "")
     rows: list[dict[str, Any]] = []
-    for event_id, event in zip(_ids(session, len(events)), events, strict=True):
+    for event_id, event in zip(_ids(work, len(events)), events, strict=True):
         members = _members(event)
         if sealing:
             seq += 1
@@ -153,37 +178,36 @@ def append(session: Session, key: bytes, events: Sequence[Mapping[str, Any]]) ->
             rows.append({"id": event_id, **event, "seq": seq, "digest": digest})
         else:
             rows.append({"id": event_id, **event, "seq": None, "digest": None})
-    _insert(session, rows)
-    return _sign(session, key, Sealed(len(rows), seq, digest)) if sealing else None
+    _insert(work, rows)
+    return _sign(work, key, Sealed(len(rows), seq, digest)) if sealing else None
 
 
-def _end(session: Session) -> tuple[int, str]:
+def _end(work: Work) -> tuple[int, str]:
     """Place and digest of the last event in the chain."""
-    head = session.get(AuditHead, 1)
-    return (head.seq, head.digest) if head else (0, "")
+    head = execute(work, HEAD, {}).fetchall()
+    return (head[0][0], head[0][1]) if head else (0, "")
 
 
-def _sign(session: Session, key: bytes, sealed: Sealed) -> Sealed:
-    head = session.get(AuditHead, 1) or AuditHead(seq=0, digest="", signature="", at=utcnow())
-    head.seq, head.digest, head.at = sealed.seq, sealed.digest, utcnow()
-    head.signature = head_signature(key, sealed.seq, sealed.digest)
-    session.add(head)
+def _sign(work: Work, key: bytes, sealed: Sealed) -> Sealed:
+    signature = head_signature(key, sealed.seq, sealed.digest)
+    head = {"seq": sealed.seq, "digest": sealed.digest, "signature": signature, "at": utcnow()}
+    execute(work, _MOVE_HEAD, head)
     return sealed
 
 
-def _ids(session: Session, count: int) -> Sequence[int]:
-    found = [row[0] for row in execute(session, _IDS, {"count": count}).fetchall()]
-    if dialect(session) == "postgresql":
+def _ids(work: Work, count: int) -> Sequence[int]:
+    found = [row[0] for row in execute(work, _IDS, {"count": count}).fetchall()]
+    if dialect(work) == "postgresql":
         return found
     (last,) = found
     return range(last + 1, last + 1 + count)
 
 
-def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
-    if dialect(session) == "postgresql":
-        execute(session, _ALL_TOGETHER, {"events": rows})
+def _insert(work: Work, rows: list[dict[str, Any]]) -> None:
+    if dialect(work) == "postgresql":
+        execute(work, _ALL_TOGETHER, {"events": rows})
     else:
-        execute(session, _ONE_BY_ONE, rows)
+        execute(work, _ONE_BY_ONE, rows)
 
 
 def link(previous: str, seq: int, row: Row[Any] | AuditEvent) -> str:

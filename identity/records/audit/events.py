@@ -170,7 +170,7 @@ class AuditQueue:
             left = len(self._events)
             while left:
                 taken = self._events[: min(BATCH, left)]
-                if sealed := await db.write(partial(append, key=key, events=taken)):
+                if sealed := await db.write_plain(partial(append, key=key, events=taken)):
                     ends.append(sealed)
                 del self._events[: len(taken)]
                 left -= len(taken)
