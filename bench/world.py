@@ -125,13 +125,14 @@ class World:
         return tokens
 
     def assertions(self, count: int) -> list[str]:
-        """Of the client `SIGNS`, each good once (RFC 7523)."""
+        """Of the client `SIGNS`, each good once (RFC 7523), spelt as clients' libraries spell them:
+        whole seconds, and no spaces."""
         sign = ALGORITHMS["ES256"].signer(self._key)
         head = b64url_encode(b'{"alg":"ES256","typ":"JWT"}')
-        common = {"iss": SIGNS, "sub": SIGNS, "aud": self.settings.issuer, "exp": now() + 300}
+        common = {"iss": SIGNS, "sub": SIGNS, "aud": self.settings.issuer, "exp": int(now()) + 300}
         made = []
         for _ in range(count):
-            claims = json.dumps(common | {"jti": new_id()}).encode()
+            claims = json.dumps(common | {"jti": new_id()}, separators=(",", ":")).encode()
             text = head + b"." + b64url_encode(claims)
             made.append((text + b"." + b64url_encode(sign(text))).decode())
         return made

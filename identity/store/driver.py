@@ -200,13 +200,23 @@ class PostgresPool:
 def change_one_each(
     connection: sqlite3.Connection, statements: Sequence[Statement], values: Values
 ) -> bool:
-    """Whether every one of `statements` changed exactly one row; if not, nothing is kept."""
+    """Whether every one of `statements` changed exactly one row; if not, nothing is kept.
+
+    Each names its row by a key, so that it changes one or none: one alone leaves nothing behind
+    that would have to be undone. A savepoint takes as long as a statement.
+    """
+    if len(statements) == 1:
+        return _changes_one(connection, statements[0], values)
     connection.execute("SAVEPOINT one_each")
     for statement in statements:
-        spelt = statement.sqlite
-        if connection.execute(spelt.text, spelt.stored(values)).rowcount != 1:
+        if not _changes_one(connection, statement, values):
             connection.execute("ROLLBACK TO one_each")
             connection.execute("RELEASE one_each")
             return False
     connection.execute("RELEASE one_each")
     return True
+
+
+def _changes_one(connection: sqlite3.Connection, statement: Statement, values: Values) -> bool:
+    spelt = statement.sqlite
+    return connection.execute(spelt.text, spelt.stored(values)).rowcount == 1

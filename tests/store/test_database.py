@@ -3,13 +3,14 @@ work never hurts another."""
 
 import asyncio
 import threading
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, insert, text
+from sqlalchemy import bindparam, insert, text, update
 from sqlalchemy.exc import OperationalError
-from sqlmodel import Session, func, select
+from sqlmodel import Session, col, func, select
 
 from identity.clock import utcnow
 from identity.directory.access.table import Role, RoleScope
@@ -267,6 +268,45 @@ async def test_units_in_the_drivers_words_are_kept_and_rolled_back_like_the_othe
         assert isinstance(refused, InvalidGrant)
     kept = [f"{words}-{number}" for number in range(8) for words in ("good", "refused")]
     assert roles(db) == noted(db) == sorted(["holder", "taken", *kept, *among])
+
+
+_RENAME = Statement(
+    lambda: (
+        update(Role)
+        .where(col(Role.name) == bindparam("named"))
+        .values({Role.description: bindparam("words")})
+    )
+)
+_RENAME_ANOTHER = Statement(
+    lambda: (
+        update(Role)
+        .where(col(Role.name) == bindparam("another"))
+        .values({Role.description: bindparam("words")})
+    )
+)
+
+
+@SQLITE
+async def test_statements_that_change_one_row_each_are_kept_and_others_leave_nothing(
+    db: Database,
+) -> None:
+    """All in one commit: what one leaves behind would be the others' too."""
+    names = ["alone", "both", "first", "second", "half"]
+    for name in names:
+        await db.write(add(name))
+
+    def changed(*names: str) -> Awaitable[bool]:
+        named, another = names if len(names) == 2 else (*names, "")
+        statements = [_RENAME, _RENAME_ANOTHER][: len(names)]
+        values = {"named": named, "another": another, "words": "changed"}
+        return db.apply(sqlite=statements, postgresql=_RENAME, values=values)
+
+    asked = [("alone",), ("nobody",), ("first", "second"), ("half", "nobody"), ("both", "both")]
+    outcomes = await asyncio.gather(*(changed(*each) for each in asked))
+    assert outcomes == [True, False, True, False, True]
+    with db.transaction() as session:
+        words = dict(session.exec(select(Role.name, Role.description)).all())
+    assert {name for name in names if words[name] == "changed"} == set(names) - {"half"}
 
 
 async def test_hundreds_of_writes_at_once_all_commit(db: Database) -> None:

@@ -22,10 +22,12 @@ try:
 except ImportError:
     orjson = None
 _b64decode: Callable[..., bytes] | None
+_b64encode: Callable[..., bytes] | None
 try:
     from pybase64 import b64decode as _b64decode
+    from pybase64 import b64encode as _b64encode
 except ImportError:
-    _b64decode = None
+    _b64decode = _b64encode = None
 
 MAX_DEPTH = 8
 """Objects and lists within each other, the outermost counted. RFC 9396 claims need five."""
@@ -79,6 +81,8 @@ def b64url_decode(segment: bytes) -> bytes:
 
 def b64url_encode(octets: bytes) -> bytes:
     """Unpadded base64url."""
+    if _b64encode is not None:
+        return _b64encode(octets, b"-_").rstrip(b"=")
     return b2a_base64(octets, newline=False).rstrip(b"=").replace(b"+", b"-").replace(b"/", b"_")
 
 

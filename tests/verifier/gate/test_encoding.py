@@ -55,6 +55,15 @@ def test_base64url_reads_the_same_whether_pybase64_is_installed_or_not(segment: 
     assert octets_or_refusal(segment) == without
 
 
+@given(st.binary())
+def test_base64url_is_written_the_same_whether_pybase64_is_installed_or_not(octets: bytes) -> None:
+    pytest.importorskip("pybase64")
+    assert encoding._b64encode is not None
+    with mock.patch.object(encoding, "_b64encode", None):
+        without = b64url_encode(octets)
+    assert b64url_encode(octets) == without
+
+
 def octets_or_refusal(segment: bytes) -> bytes | str:
     try:
         return b64url_decode(segment)
