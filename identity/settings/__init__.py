@@ -7,12 +7,11 @@ from the environment or a `.env` file. Unknown names and bad values refuse the s
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from identity.settings.checks import check, loopback
-from identity.settings.group import Group
+from identity.settings.group import Group, defaults
 from identity.settings.issuing import (
     CertificateSettings,
     KeySettings,
@@ -66,40 +65,28 @@ __all__ = [
 ]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All groups. `Settings.load()` reads the environment; `Settings.of()` does not."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    server: ServerSettings = ServerSettings()
-    database: DatabaseSettings = DatabaseSettings()
-    tokens: TokenSettings = TokenSettings()
-    keys: KeySettings = KeySettings()
-    passwords: PasswordSettings = PasswordSettings()
-    sessions: SessionSettings = SessionSettings()
-    registration: RegistrationSettings = RegistrationSettings()
-    throttle: ThrottleSettings = ThrottleSettings()
-    passkeys: PasskeySettings = PasskeySettings()
-    accounts: AccountSettings = AccountSettings()
-    bootstrap: BootstrapSettings = BootstrapSettings()
-    audit: AuditSettings = AuditSettings()
-    fetching: FetchSettings = FetchSettings()
-    certificates: CertificateSettings = CertificateSettings()
-    mail: MailSettings = MailSettings()
-    logs: LogSettings = LogSettings()
-    tracing: TracingSettings = TracingSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Of its own it reads nothing: names without a group are ours to distribute."""
-        return (init_settings,)
+    server: ServerSettings = defaults()
+    database: DatabaseSettings = defaults()
+    tokens: TokenSettings = defaults()
+    keys: KeySettings = defaults()
+    passwords: PasswordSettings = defaults()
+    sessions: SessionSettings = defaults()
+    registration: RegistrationSettings = defaults()
+    throttle: ThrottleSettings = defaults()
+    passkeys: PasskeySettings = defaults()
+    accounts: AccountSettings = defaults()
+    bootstrap: BootstrapSettings = defaults()
+    audit: AuditSettings = defaults()
+    fetching: FetchSettings = defaults()
+    certificates: CertificateSettings = defaults()
+    mail: MailSettings = defaults()
+    logs: LogSettings = defaults()
+    tracing: TracingSettings = defaults()
 
     @classmethod
     def load(cls, **overrides: Any) -> "Settings":

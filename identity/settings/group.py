@@ -6,7 +6,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    """`Settings` validates all groups at once; what pydantic would build for one alone is built
+    when somebody validates one alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
+
+
+def defaults() -> Any:
+    """A field of `Settings`: the group with its defaults, where nothing of it is given."""
+    return Field(default_factory=dict)
 
 
 def setting(default: Any, meaning: str, **kwargs: Any) -> Any:

@@ -1,12 +1,10 @@
 """Settings as they are given: by which names, from where, and the words of what is refused."""
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from dotenv import dotenv_values
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
@@ -35,9 +33,15 @@ def environment() -> dict[str, str]:
     return {k: v for k, v in found.items() if k.startswith(PREFIX)}
 
 
-def _file() -> dict[str, str | None]:
+def _file() -> Mapping[str, str | None]:
     """Some editors begin a file with a byte order mark, which is no part of the first name."""
-    return dotenv_values(".env", encoding="utf-8-sig")
+    if not os.path.exists(".env"):
+        return {}
+    from pydantic_settings import BaseSettings, DotEnvSettingsSource
+
+    return DotEnvSettingsSource(
+        BaseSettings, env_file=".env", env_file_encoding="utf-8-sig", case_sensitive=True
+    ).env_vars
 
 
 def nest(flat: Mapping[str, Any], known: Known) -> dict[str, dict[str, Any]]:
@@ -46,6 +50,8 @@ def nest(flat: Mapping[str, Any], known: Known) -> dict[str, dict[str, Any]]:
     nested: dict[str, dict[str, Any]] = {}
     for name, value in flat.items():
         if name not in homes:
+            import difflib
+
             ends = [home.removeprefix(PREFIX) for home in homes]  # all begin alike
             near = difflib.get_close_matches(name.removeprefix(PREFIX), ends, 1)
             hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""

@@ -21,7 +21,7 @@ ELSEWHERE = {
     "identity.pages.rendering", "identity.pages.signing_in", "identity.pages.consent",
     "identity.pages.account", "identity.pages.console.desk",
     "click", "uvicorn.main", "multiprocessing", "cryptography.x509", "starlette.requests",
-    "starlette.routing", "starlette.middleware",
+    "starlette.routing", "starlette.middleware", "argparse", "dotenv", "difflib",
 }  # fmt: skip
 """What pages, administration, mails, passkeys and commands need, and no sibling; and what libraries
 import for themselves."""
@@ -166,6 +166,17 @@ def said_by(script: str, **run: Any) -> list[str]:
         **{"env": environment(), **run},
     )  # fmt: skip
     return done.stdout.removesuffix("\n").split("\n")
+
+
+def test_no_group_of_settings_has_a_validator_before_somebody_asks_for_one() -> None:
+    script = (
+        "from identity.settings import Settings, TokenSettings\n"
+        "assert Settings.load(ISSUER='https://id.example').issuer == 'https://id.example'\n"
+        "groups = [each.annotation for each in Settings.model_fields.values()]\n"
+        "print(*[each.__name__ for each in groups if each.__pydantic_complete__])\n"
+        "print(TokenSettings().token_cache, TokenSettings.__pydantic_complete__)"
+    )
+    assert said_by(script) == ["", "2500 True"]
 
 
 def test_no_table_has_a_validator_before_somebody_asks_for_one() -> None:
