@@ -15,7 +15,17 @@ import pytest
 from tests.sources import PACKAGE, nodes, trees
 
 FLOORS = [
-    ["__init__", "left_out", "setting_types", "settings", "errors", "clock", "opaque", "verifier"],
+    [
+        "__init__",
+        "dataclass",
+        "left_out",
+        "setting_types",
+        "settings",
+        "errors",
+        "clock",
+        "opaque",
+        "verifier",
+    ],
     ["store"],
     ["records"],
     ["http", "keys", "directory"],

@@ -1,6 +1,5 @@
 """Who acts at the administration and self-service routes, and what they may hand out."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -10,6 +9,7 @@ from fastapi.security import OAuth2, SecurityScopes
 from identity.api.bodies import check_query
 from identity.api.stepping_up import check_stepped_up
 from identity.authentication.bearer import BearerAuthentication
+from identity.dataclass import dataclass
 from identity.directory.access.authority import Authority, Standing
 from identity.directory.access.granting import ACCOUNT, ALL, held_for_granting
 from identity.directory.users.snapshot import UserSnapshot

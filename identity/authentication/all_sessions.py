@@ -5,7 +5,6 @@ a person signed in here. Lists go by id, which begins with the time, newest firs
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +14,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from identity.authentication import browser
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.access.authority import Held, beyond_roles
 from identity.directory.users import accounts
 from identity.directory.users.table import UserRole

@@ -5,7 +5,6 @@ the user whom the name typed belongs to. What was typed is not kept: it may be a
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from identity.authentication import totp
 from identity.authentication.throttle import TOTAL_FACTOR, LoginFailure, account_key, key_of
 from identity.authentication.totp import Totp
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.access.authority import Held
 from identity.directory.users import accounts
 from identity.directory.users.table import User

@@ -8,7 +8,6 @@ What `/authorize` looks at is remembered under the cookie's digest, and the chan
 true. Each function that takes `Work` is part of the caller's unit of work.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlalchemy import bindparam, func, update
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.errors import Conflict, NotFound
 from identity.opaque import digest, mint, new_id
 from identity.records import audit

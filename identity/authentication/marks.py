@@ -8,10 +8,11 @@ what the person has done since, and a random cookie of their browser. Nobody els
 import hmac
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 
 from identity.clock import now
+from identity.dataclass import dataclass
 from identity.keys.master import MasterKey
 from identity.opaque import digest
 from identity.verifier.gate.encoding import b64url_encode

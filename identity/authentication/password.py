@@ -8,7 +8,6 @@ holds only if the user is still what was compared.
 """
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -22,6 +21,7 @@ from identity.authentication.passwords.pool import HashingPool
 from identity.authentication.passwords.preparing import prepare
 from identity.authentication.throttle import Attempt, Throttle, account_key
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.hashes import kinds
 from identity.directory.hashes.recognising import recognise
 from identity.directory.users import names

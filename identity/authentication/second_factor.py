@@ -6,7 +6,6 @@ recovery code is known by its length; every other code is one by the clock.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from identity.authentication.passkeys.table import Passkey
 from identity.authentication.password import WRONG
 from identity.authentication.recovery import RecoveryCode
 from identity.authentication.totp import Enrolment, Totp
+from identity.dataclass import dataclass
 from identity.directory.access.authority import Held
 from identity.directory.users import accounts
 from identity.directory.users.table import User

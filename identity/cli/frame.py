@@ -4,9 +4,10 @@ import os
 import pwd
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from identity.dataclass import dataclass
 
 if TYPE_CHECKING:
     from sqlmodel import Session

@@ -4,8 +4,7 @@ With https their names begin with `__Host-`, so that no other host of the domain
 browser believes that prefix only together with https, so on loopback it is left out.
 """
 
-from dataclasses import dataclass
-
+from identity.dataclass import dataclass
 from identity.http.messages import Request
 
 Header = tuple[bytes, bytes]

@@ -10,11 +10,11 @@ import asyncio
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from identity.dataclass import dataclass
 from identity.http.networks import Network, may_ask
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ A form read by FastAPI costs ten times what the whole answer costs here (docs/de
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from identity.dataclass import dataclass
 from identity.errors import (
     BearerError,
     IdentityError,

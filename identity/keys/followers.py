@@ -12,7 +12,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -20,6 +19,7 @@ import structlog
 from sqlalchemy import case
 from sqlmodel import Session, col
 
+from identity.dataclass import dataclass
 from identity.keys.ring import KeyRing
 from identity.keys.table import KeyFollower
 from identity.keys.uptake import SEEN, held_back

@@ -1,6 +1,6 @@
 """Key material: a key pair on its way into the table, and a private half on its way out of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import (
@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from identity.dataclass import dataclass
 from identity.keys.master import MasterKey
 from identity.keys.table import SigningKey
 from identity.settings import SettingsError

@@ -7,13 +7,13 @@ Built from the database and kept. Whoever answers from it first awaits `feed.cat
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 from sqlmodel import Session, col, select
 
+from identity.dataclass import dataclass
 from identity.errors import Unavailable
 from identity.keys.master import MasterKey
 from identity.keys.material import unseal

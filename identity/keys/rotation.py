@@ -19,7 +19,6 @@ unknown `kid` refuse new tokens.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.errors import NotFound, ValidationFailed
 from identity.keys import transitions, uptake
 from identity.keys.table import SigningKey

@@ -5,7 +5,6 @@ remembers and writes down.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.keys.table import KeyFollower, SigningKey
 from identity.store import delete_some
 from identity.store.moments import database_time

@@ -1,10 +1,9 @@
 """What a person may do about a device that waits for them, for the page `/device`."""
 
-from dataclasses import dataclass
-
 from identity.authentication import levels
 from identity.authentication.guesses import Guesses
 from identity.clock import now
+from identity.dataclass import dataclass
 from identity.directory import consents
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import UnmetAuthenticationRequirements

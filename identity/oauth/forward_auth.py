@@ -11,10 +11,10 @@ there says `X-Forwarded-Uri` or `X-Original-URI`, and how `X-Forwarded-Method` o
 `X-Original-Method`, which the gateway has to set.
 """
 
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from identity.authentication.bearer import is_bound
+from identity.dataclass import dataclass
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.snapshot import UserSnapshot

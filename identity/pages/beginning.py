@@ -1,9 +1,10 @@
 """What signing in comes to: a browser session, and back to where somebody waits."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from identity.authentication import browser, devices, levels, offering
 from identity.authentication.levels import Proof
+from identity.dataclass import dataclass
 from identity.errors import OAuthError
 from identity.http import cookies
 from identity.http.cookies import Header

@@ -5,10 +5,10 @@ Known to whatever is said in the course of one request. Nothing heavy is importe
 """
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
 
+from identity.dataclass import dataclass
 from identity.errors import IdentityError
 from identity.http.messages import Request
 

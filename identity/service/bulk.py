@@ -5,12 +5,13 @@ import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session
 
+from identity.dataclass import dataclass
 from identity.directory.access.authority import Standing
 from identity.directory.access.granting import ensure_built_in
 from identity.directory.users import exporting

@@ -2,10 +2,10 @@
 and what may be answered. `app` brings the two together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from identity.authentication.browser import SignedIn
+from identity.dataclass import dataclass
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.details import Details
 from identity.directory.users.snapshot import UserSnapshot

@@ -1,7 +1,6 @@
 """What a token would say, made by the mint that makes them, and never signed: nothing here can be
 used for anything."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from identity.authentication.levels import (
@@ -11,6 +10,7 @@ from identity.authentication.levels import (
     by_passkey,
 )
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.users.claims import released

@@ -6,7 +6,7 @@ login calls, in its order, and each scope by the one that grants it (`granting.w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -16,6 +16,7 @@ from identity.authentication import blocks
 from identity.authentication.levels import BY_PASSWORD
 from identity.authentication.password import Account, Due, due
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.access import granting
 from identity.directory.access.granting import EVERYBODYS, Withheld
 from identity.directory.clients.registry import ClientSnapshot

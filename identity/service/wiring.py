@@ -1,7 +1,5 @@
 """All that a process is made of, wired once. Read this to see who depends on whom."""
 
-from dataclasses import dataclass
-
 from identity.authentication import browser, totp
 from identity.authentication.assertions import Assertions
 from identity.authentication.bearer import BearerAuthentication
@@ -23,6 +21,7 @@ from identity.authentication.passwords.pool import HashingPool
 from identity.authentication.second_factor import SecondFactor
 from identity.authentication.throttle import Throttle
 from identity.clock import now
+from identity.dataclass import dataclass
 from identity.directory import consents
 from identity.directory.access.granting import home_of_scopes
 from identity.directory.branding import current as branding

@@ -7,10 +7,10 @@ the change feed forgets what was remembered.
 """
 
 import threading
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from weakref import WeakSet
 
+from identity.dataclass import dataclass
 from identity.errors import Unavailable
 
 
@@ -38,7 +38,7 @@ class Connected(Protocol):
         """By any thread, at any time."""
 
 
-@dataclass
+@dataclass()
 class Histories:
     """`generation` counts the histories that were met; `highest` is the timeline of each cluster
     beneath which no server is believed any more."""

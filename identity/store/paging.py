@@ -4,12 +4,12 @@ that what comes and goes meanwhile is neither shown twice nor skipped."""
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlmodel import Session
 from sqlmodel.sql.expression import SelectOfScalar
 
+from identity.dataclass import dataclass
 from identity.errors import ValidationFailed
 from identity.store.database import Database
 from identity.store.texts import storable

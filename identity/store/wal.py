@@ -8,13 +8,14 @@ nothing was committed since.
 import mmap
 import os
 import struct
-from dataclasses import dataclass
+
+from identity.dataclass import dataclass
 
 HEADER = 48  # bytes; a second copy follows
 VERSION = 3007000
 
 
-@dataclass
+@dataclass()
 class _Kept:
     descriptor: int
     memory: mmap.mmap

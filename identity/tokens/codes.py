@@ -9,7 +9,7 @@ session that the first use began or joined.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import JSON, bindparam, insert, literal, update
 from sqlmodel import Field, Session, col
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.clients.table import Client
 from identity.opaque import digest, mint
 from identity.store import (

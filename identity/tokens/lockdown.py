@@ -6,7 +6,6 @@ same, for somebody has to lift it; the operator at the command line needs no sig
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from sqlalchemy import literal, update
 from sqlmodel import Field, Session, col, select
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.access.granting import LOCKDOWN
 from identity.directory.clients.table import Client
 from identity.directory.users import accounts

@@ -7,11 +7,11 @@ Texts and objects are the JSON that browsers make of credentials (§5.1): `Regis
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from identity.authentication.passkeys.errors import PasskeyRefused
 from identity.authentication.passkeys.relying import RelyingParty
+from identity.dataclass import dataclass
 from identity.verifier.gate.encoding import b64url_decode, b64url_encode
 
 T = TypeVar("T")

@@ -6,7 +6,6 @@ right.
 """
 
 import asyncio
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from identity.authentication.passkeys.errors import (
 from identity.authentication.passkeys.relying import RelyingParty
 from identity.authentication.passkeys.table import Passkey, descriptor
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.users.table import User
 from identity.records import audit
 from identity.store import (

@@ -1,11 +1,11 @@
 """Whom passkeys belong to: the relying party, which is a domain, and the origins that may use them
 (WebAuthn 3 §5.11, §13.4.9)."""
 
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
+from identity.dataclass import dataclass
 from identity.directory.uris import origin_of
 from identity.settings import Settings
 

@@ -19,9 +19,10 @@ Pure: no thread, no lock, and the time is given.
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, Generic, TypeVar
+
+from identity.dataclass import dataclass
 
 J = TypeVar("J")
 T = TypeVar("T")

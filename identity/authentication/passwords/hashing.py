@@ -15,12 +15,12 @@ import hashlib
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from statistics import median
 from threading import Lock
 from typing import Any
 
 from identity.authentication.passwords.preparing import prepare
+from identity.dataclass import dataclass
 from identity.directory.hashes.recognising import Recognised, recognise, specimen
 from identity.directory.hashes.schemes import CURRENT
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from identity.cli.applying.kinds import clients, issuers, roles, scopes
 from identity.cli.applying.kinds.kind import Wanted, without
 from identity.cli.applying.kinds.registry import KINDS
 from identity.cli.applying.mistakes import Mistake, Mistaken
+from identity.dataclass import dataclass
 from identity.directory.clients import accounts
 from identity.errors import ValidationFailed, pointer
 
@@ -58,7 +59,7 @@ class Entry(NamedTuple):
     place: Place
 
 
-@dataclass
+@dataclass()
 class Files:
     set_name: str = DEFAULT_SET
     entries: dict[str, dict[str, Entry]] = field(

@@ -6,10 +6,10 @@ in them; an audience opens a resource's tokens to a client.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
+from identity.dataclass import dataclass
 from identity.directory.access.granting import ADMINISTRATIVE, ALL, check_may_grant
 from identity.directory.access.table import Role, RoleScope, Scope
 from identity.errors import Forbidden

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
 from sqlalchemy import bindparam, literal
 from sqlmodel import col
 
+from identity.dataclass import dataclass
 from identity.directory.branding import colours
 from identity.directory.branding.table import ONE, Branding, Logo
 from identity.store import Database, Statement, Work, execute, select_of

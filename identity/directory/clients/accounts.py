@@ -8,13 +8,13 @@ out for the client's settings (`authentication.sectors`).
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlmodel import Session, col, delete, select
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory import consents, subjects
 from identity.directory.access.authority import Held
 from identity.directory.access.granting import ALL

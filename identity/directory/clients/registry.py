@@ -1,10 +1,9 @@
 """What the process remembers of a client."""
 
-from dataclasses import dataclass
-
 from sqlalchemy import bindparam
 from sqlmodel import col
 
+from identity.dataclass import dataclass
 from identity.directory.access.granting import ALL
 from identity.directory.branding.current import Picture, picture
 from identity.directory.branding.table import Logo

@@ -5,8 +5,8 @@ exact shape of a known scheme is recognised, and only at a bearable cost (`hashe
 """
 
 import re
-from dataclasses import dataclass
 
+from identity.dataclass import dataclass
 from identity.directory.hashes.schemes import SCHEMES, Scheme
 
 MAX_ENCODED = 1024

@@ -6,8 +6,8 @@ Missing on purpose: plain text, anything without a salt (hex digests, `{SHA}`, `
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from identity.dataclass import dataclass
 from identity.directory.hashes import costs, foreign
 
 _H64 = "./0-9A-Za-z"  # the alphabet of crypt(3) and of passlib's own pbkdf2 and bcrypt hashes

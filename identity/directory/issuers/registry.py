@@ -1,11 +1,11 @@
 """What the process remembers of a trusted issuer."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam
 from sqlmodel import col
 
+from identity.dataclass import dataclass
 from identity.directory.issuers.table import TrustedIssuer
 from identity.store import Database, Statement, document, select_of
 from identity.store.remembered import Remembered

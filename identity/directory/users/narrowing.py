@@ -7,13 +7,13 @@ many a filter finds.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, literal_column
 from sqlmodel import Session, col, select
 
+from identity.dataclass import dataclass
 from identity.directory.users.table import User, UserRole
 from identity.store.searching import contains
 

@@ -1,12 +1,13 @@
 """What the process remembers of a user: enough to answer for a token without a query."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import bindparam
 from sqlmodel import col
 
+from identity.dataclass import dataclass
 from identity.directory.access.granting import EVERYBODYS
 from identity.directory.access.table import Role, RoleScope
 from identity.directory.users.shown import UserOut

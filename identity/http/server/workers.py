@@ -9,12 +9,13 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 import structlog
 
+from identity.dataclass import dataclass
 from identity.http.server.sockets import Sockets, own
 from identity.records import logs, metrics
 
@@ -30,7 +31,7 @@ class RunProcess(Protocol):
     def __call__(self, sockets: Sockets, *, ready: Callable[[], object], lifeline: int) -> int: ...
 
 
-@dataclass
+@dataclass()
 class Worker:
     """One place behind the port and the process that holds it now."""
 

@@ -10,7 +10,6 @@ task each (`eager`).
 
 import asyncio
 import math
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from typing import Any, cast
@@ -24,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
+from identity.dataclass import dataclass
 from identity.errors import IdentityError, Overloaded, RequestTimeout, header_lines
 from identity.http.messages import WHOLE_ANSWERS
 from identity.http.wire.cycle import Cycle, refusal

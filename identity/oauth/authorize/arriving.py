@@ -5,10 +5,11 @@ address has one parameter beside `client_id`: what a browser adds neither comple
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from identity.authentication.marks import Mark, digest_of
 from identity.clock import now
+from identity.dataclass import dataclass
 from identity.directory.clients.registry import ClientSnapshot
 from identity.errors import Conflict, InvalidRequest, InvalidRequestUri
 from identity.http import cookies

@@ -3,11 +3,11 @@ that the request comes back from a page. Nothing is believed but the session, th
 user has agreed to."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from identity.authentication import levels
 from identity.authentication.marks import Mark
 from identity.clock import now
+from identity.dataclass import dataclass
 from identity.directory import uris
 from identity.directory.access import granting
 from identity.directory.clients.registry import ClientSnapshot

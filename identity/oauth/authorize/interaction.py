@@ -1,8 +1,7 @@
 """An authorization request as it stands for the person at one browser."""
 
-from dataclasses import dataclass
-
 from identity.authentication.marks import Mark
+from identity.dataclass import dataclass
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.details import Details
 from identity.oauth.authorize.arriving import Carried

@@ -7,10 +7,10 @@ on a page and never by a redirect. `read` reads the rest, and what it refuses th
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from identity.authentication.dpop import key_of_code
+from identity.dataclass import dataclass
 from identity.directory import uris
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.details import Details, DetailTypes

@@ -2,12 +2,12 @@
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlmodel import Session
 
+from identity.dataclass import dataclass
 from identity.directory.clients.registry import ClientSnapshot
 from identity.directory.details import DetailTypes
 from identity.errors import InvalidGrant

@@ -1,9 +1,9 @@
 """A client acts for itself (RFC 6749 §4.4). Costs no write: its event is batched."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from identity.dataclass import dataclass
 from identity.errors import UnauthorizedClient
 from identity.oauth.grants.request import Issue, TokenRequest
 from identity.records.audit import AuditQueue

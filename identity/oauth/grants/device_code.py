@@ -1,12 +1,12 @@
 """What somebody has allowed a device, for tokens (RFC 8628 §3.4). It asks until they answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlmodel import Session
 
 from identity.authentication.throttle import Throttle
+from identity.dataclass import dataclass
 from identity.directory.users.snapshot import UserSnapshot
 from identity.errors import (
     AccessDenied,

@@ -6,7 +6,6 @@ refresh token (RFC 7521 §4.1), and no ID token: nobody has signed in here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,6 +15,7 @@ from identity.authentication import foreign, once
 from identity.authentication.foreign import Refused
 from identity.authentication.issuers import TrustedIssuers
 from identity.clock import now
+from identity.dataclass import dataclass
 from identity.directory.consents import Consents, key
 from identity.directory.issuers.registry import IssuerSnapshot
 from identity.directory.users import accounts, names

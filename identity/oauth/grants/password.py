@@ -1,13 +1,13 @@
 """A username and password for tokens (RFC 6749 §4.3); see docs/decisions on why it is here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from identity.authentication.levels import BY_PASSWORD, BY_PASSWORD_AND_CODE
 from identity.authentication.password import PasswordLogin, Proven, due
 from identity.authentication.second_factor import SecondFactor
 from identity.clock import now
+from identity.dataclass import dataclass
 from identity.directory.users import accounts
 from identity.errors import InvalidGrant, UnauthorizedClient
 from identity.oauth.grants.refresh_token import RefreshToken

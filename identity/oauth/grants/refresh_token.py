@@ -1,9 +1,9 @@
 """A refresh token for the next access token and the next refresh token (RFC 6749 §6)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from identity.dataclass import dataclass
 from identity.directory.access import granting
 from identity.directory.details import DetailTypes
 from identity.directory.users.snapshot import UserSnapshot

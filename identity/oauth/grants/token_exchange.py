@@ -2,10 +2,10 @@
 name of whoever has called it, and the token says so."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+from identity.dataclass import dataclass
 from identity.directory.access import granting
 from identity.directory.clients.registry import Clients, ClientSnapshot
 from identity.errors import InvalidRequest, InvalidScope, InvalidTarget, UnauthorizedClient

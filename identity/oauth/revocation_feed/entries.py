@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any
@@ -12,6 +11,7 @@ from sqlalchemy import String, bindparam, case, cast, func, literal, select, tup
 from sqlmodel import col
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.keys.table import SigningKey
 from identity.settings import Settings
 from identity.store import Database, Statement, StatementBy, moment, select_of, value_of

@@ -6,11 +6,12 @@ follows from a mistake is on the form that was sent, at the status that the API 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
+from identity.dataclass import dataclass
 from identity.directory.access.authority import Authority, Standing
 from identity.directory.access.granting import ADMINISTRATIVE, held_for_granting
 from identity.errors import (

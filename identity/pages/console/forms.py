@@ -1,9 +1,10 @@
 """What an administrator is asked before something is done, and what they answered."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, NamedTuple
 
+from identity.dataclass import dataclass
 from identity.errors import IdentityError, PreconditionFailed, ValidationFailed
 from identity.http.forms import parse_pairs
 from identity.http.messages import Request
@@ -84,7 +85,7 @@ class Option(NamedTuple):
     hint: str = ""
 
 
-@dataclass
+@dataclass()
 class Field:
     name: str
     label: str
@@ -132,7 +133,7 @@ class Differs(NamedTuple):
     mine: str
 
 
-@dataclass
+@dataclass()
 class Sheet:
     """A form as it is shown."""
 

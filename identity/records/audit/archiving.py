@@ -9,7 +9,6 @@ import fcntl
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +17,7 @@ from sqlalchemy import CursorResult, Table, delete
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.records.audit.archive import Event, Stretch, examine, lines, prefix
 from identity.records.audit.chain import (
     BATCH,

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
@@ -25,6 +24,7 @@ from sqlalchemy import (
 from sqlmodel import Session, col, select
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.records.audit.table import AuditEvent, AuditHead
 from identity.store import (
     Statement,

@@ -1,9 +1,10 @@
 """Who asks, from where: known to whatever is written down in the course of a request."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Literal, Protocol
+
+from identity.dataclass import dataclass
 
 
 class Trace(Protocol):

@@ -12,11 +12,11 @@ What is in no partition yet goes into one for the rest: an event is never refuse
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from sqlmodel import Session
 
+from identity.dataclass import dataclass
 from identity.errors import Unavailable
 from identity.records.audit.table import AuditEvent
 from identity.settings import SettingsError

@@ -1,11 +1,11 @@
 """Whether the chain is whole: all of it, or a stretch at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlmodel import Session, col, func, select
 
+from identity.dataclass import dataclass
 from identity.records.audit.chain import (
     BATCH,
     CHAINED,

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from uuid import uuid4
 
 from opentelemetry import trace
@@ -34,6 +34,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from identity import __version__
+from identity.dataclass import dataclass
 from identity.records.audit import origin
 from identity.records.metrics import Metrics
 from identity.records.tracing.numbers import Numbers

@@ -10,7 +10,7 @@ import gzip
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from sqlmodel import Session, col, select
 
 from identity.authentication.passwords.hashing import PasswordHasher
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.access.authority import Held, beyond_roles
 from identity.directory.access.table import Role
 from identity.directory.users import accounts
@@ -65,7 +66,7 @@ class _Undo(Exception):
     """Leaves a transaction without keeping anything."""
 
 
-@dataclass
+@dataclass()
 class Import:
     """One import; `report` counts what `run` has done so far.
 

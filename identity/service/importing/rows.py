@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from unicodedata import category
 
 from identity.authentication.passwords.hashing import PasswordHasher
+from identity.dataclass import dataclass
 from identity.directory.hashes import refusing
 from identity.directory.users import names, profile
 from identity.errors import ValidationFailed

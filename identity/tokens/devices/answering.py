@@ -1,13 +1,13 @@
 """A person answers for a device: one conditional write, whoever else answers at that moment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, update
 from sqlmodel import col
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.users.table import User
 from identity.store import Database, Statement, Work, document, execute, select_of
 from identity.store.moments import DatabaseClock

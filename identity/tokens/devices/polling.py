@@ -1,7 +1,6 @@
 """A device asks whether somebody has answered: not too often, on whichever replica, and once more
 than that only for what it was granted (RFC 8628 §3.5)."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +8,7 @@ from sqlalchemy import Integer, Interval, bindparam, literal, update
 from sqlmodel import col
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.opaque import digest
 from identity.store import (
     Database,

@@ -5,13 +5,14 @@ conditional write to it, so whichever commits first decides.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlmodel import Session, col
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.directory.clients.settings import ClientSettings
 from identity.errors import NotFound
 from identity.records import audit

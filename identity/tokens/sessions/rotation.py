@@ -10,7 +10,6 @@ once, for the plain case: a token that was never used, of a session that lives. 
 one by one within the caller's unit of work, and decides everything.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +27,7 @@ from sqlalchemy import (
 from sqlmodel import Session, col
 
 from identity.clock import utcnow
+from identity.dataclass import dataclass
 from identity.errors import InvalidGrant
 from identity.opaque import digest, mint
 from identity.records import audit

@@ -9,12 +9,13 @@ import asyncio
 import hashlib
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
 from identity.clock import now, utcnow
+from identity.dataclass import dataclass
 from identity.keys.ring import KeyRing
 from identity.settings import Settings
 from identity.store import Database
