@@ -21,7 +21,8 @@ ELSEWHERE = {
     "identity.pages.rendering", "identity.pages.signing_in", "identity.pages.consent",
     "identity.pages.account", "identity.pages.console.desk",
     "click", "uvicorn.main", "multiprocessing", "cryptography.x509", "starlette.requests",
-    "starlette.routing", "starlette.middleware", "argparse", "dotenv", "difflib",
+    "starlette.routing", "starlette.middleware", "argparse", "socketserver", "dotenv", "difflib",
+    "ctypes", "statistics",
 }  # fmt: skip
 """What pages, administration, mails, passkeys and commands need, and no sibling; and what libraries
 import for themselves."""
@@ -132,7 +133,7 @@ def test_what_is_left_out_of_an_import_is_there_for_who_asks_for_it() -> None:
     script = (
         "import sys\n"
         "import identity.http.server, identity.keys.josekeys\n"
-        "out = ('uvicorn.main', 'click', 'cryptography.x509')\n"
+        "out = ('uvicorn.main', 'click', 'cryptography.x509', 'socketserver')\n"
         "print(*[name for name in out if name in sys.modules])\n"
         "import uvicorn, uvicorn.server, cryptography.x509, jose.backends.cryptography_backend\n"
         "assert uvicorn.Server is uvicorn.server.Server\n"
@@ -140,9 +141,12 @@ def test_what_is_left_out_of_an_import_is_there_for_who_asks_for_it() -> None:
         "assert callable(run) and main.name == 'main'\n"
         "assert not hasattr(uvicorn, 'nothing')\n"
         "try: jose.backends.cryptography_backend.load_pem_x509_certificate(b'none')\n"
-        "except ValueError: print('read by cryptography')"
+        "except ValueError: print('read by cryptography')\n"
+        "uvicorn.Config('nothing:none').configure_logging()\n"
+        "import logging\n"
+        "print(*[type(each).__name__ for each in logging.getLogger('uvicorn').handlers])"
     )
-    assert said_by(script) == ["", "read by cryptography"]
+    assert said_by(script) == ["", "read by cryptography", "StreamHandler"]
 
 
 def test_a_library_that_takes_more_than_its_stand_in_has_gets_the_real_one() -> None:
@@ -177,6 +181,19 @@ def test_no_group_of_settings_has_a_validator_before_somebody_asks_for_one() -> 
         "print(TokenSettings().token_cache, TokenSettings.__pydantic_complete__)"
     )
     assert said_by(script) == ["", "2500 True"]
+
+
+def test_a_module_is_read_when_it_is_first_asked() -> None:
+    script = (
+        "import sys\n"
+        "from identity.left_out import when_asked\n"
+        "finders = list(sys.meta_path)\n"
+        "with when_asked('colorsys'):\n"
+        "    import colorsys, wave\n"
+        "print(type(colorsys) is type(sys), type(wave) is type(sys), sys.meta_path == finders)\n"
+        "print(colorsys.rgb_to_hsv(0, 0, 1), type(colorsys) is type(sys))"
+    )
+    assert said_by(script) == ["False True True", "(0.6666666666666666, 1.0, 1) True"]
 
 
 def test_no_table_has_a_validator_before_somebody_asks_for_one() -> None:

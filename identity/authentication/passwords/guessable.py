@@ -38,10 +38,10 @@ _CALENDAR = (
 )  # fmt: skip
 # Possessive, longest first: to try all ways to cut a password into words could take for ever.
 _BETWEEN = r"[\W_]*+(?:\d{1,4}+[\W_]*+)?+"  # as in "oauth2"; more digits may be what is secret
-_OWN = re.compile(rf"(?:(?>{'|'.join(sorted(_WORDS, key=len, reverse=True))}){_BETWEEN})++")
+_OWN = rf"(?:(?>{'|'.join(sorted(_WORDS, key=len, reverse=True))}){_BETWEEN})++"
 _OTHERS = r"[\W\d_]+"  # no letters of any script
-_BEHIND, _AROUND = re.compile(rf"{_OTHERS}\Z"), re.compile(rf"\A{_OTHERS}|{_OTHERS}\Z")
-_REPEATED = re.compile(r"(.+?)\1+", re.DOTALL)
+_BEHIND, _AROUND = rf"{_OTHERS}\Z", rf"\A{_OTHERS}|{_OTHERS}\Z"
+_REPEATED = r"(?s)(.+?)\1+"
 _LOOK_ALIKES = [str.maketrans("0123456789@$!|+(", f"o{one}zeasgtbgasiltc") for one in ("i", "l")]
 _ROWS = ("qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "zxcvbnm", "yxcvbnm", "90")
 _NEIGHBOURS = frozenset(frozenset(pair) for row in _ROWS for pair in pairwise(row))
@@ -56,7 +56,7 @@ def objection(password: str, names: Collection[str]) -> str | None:
     for word in _undone(caseless):
         if word in names:
             return NAMED
-        if _OWN.fullmatch(word):
+        if re.fullmatch(_OWN, word):
             return OWN
         if word in _CALENDAR or (len(word) >= SHORTEST and is_common(word)):
             return DERIVED
@@ -71,7 +71,9 @@ def objection(password: str, names: Collection[str]) -> str | None:
 
 def _bare(caseless: str) -> Iterator[str]:
     """The password, and without what stands behind its letters, and around them."""
-    yield from dict.fromkeys((caseless, _BEHIND.sub("", caseless), _AROUND.sub("", caseless)))
+    yield from dict.fromkeys(
+        (caseless, re.sub(_BEHIND, "", caseless), re.sub(_AROUND, "", caseless))
+    )
 
 
 def _undone(caseless: str) -> Iterator[str]:
@@ -79,13 +81,13 @@ def _undone(caseless: str) -> Iterator[str]:
     for bare in _bare(caseless):
         for spelling in dict.fromkeys((bare, *(bare.translate(table) for table in _LOOK_ALIKES))):
             yield spelling
-            yield _AROUND.sub("", spelling)
+            yield re.sub(_AROUND, "", spelling)
             yield _unit(spelling)
 
 
 def _unit(text: str) -> str:
     """What `text` repeats; itself if it does not."""
-    repeated = _REPEATED.fullmatch(text)
+    repeated = re.fullmatch(_REPEATED, text)
     return repeated[1] if repeated else text
 
 

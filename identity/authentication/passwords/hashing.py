@@ -15,7 +15,6 @@ import hashlib
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection
-from statistics import median
 from threading import Lock
 from typing import Any
 
@@ -151,7 +150,7 @@ class PasswordHasher:
                 self._compare(made_up, made_up, known)
         if not spent:  # a specimen that nothing can be compared with
             return 0.0
-        usual = min if known.scheme.own_threads else median
+        usual = min if known.scheme.own_threads else _middle
         return usual(tuple(spent)) * len(_spellings(password, prepared, known))
 
     def _compare(
@@ -206,6 +205,10 @@ class PasswordHasher:
 def _spellings(password: str, prepared: str, known: Recognised) -> set[str]:
     """What is compared: others may not have prepared passwords as we do."""
     return {prepared} if known.scheme is CURRENT else {prepared, password}
+
+
+def _middle(times: Collection[float]) -> float:
+    return sorted(times)[len(times) // 2]
 
 
 def _spend(seconds: float) -> None:

@@ -5,7 +5,6 @@ before (`costs`). Whether what they decode is sound is theirs: what they raise c
 mismatch.
 """
 
-import ctypes
 import hashlib
 import hmac
 import re
@@ -109,6 +108,8 @@ def yescrypt(secret: bytes, found: Found) -> bool:
 @cache
 def libcrypt() -> Any | None:
     """The system's crypt(3), if it knows yescrypt. It releases the interpreter while it works."""
+    import ctypes  # no other kind of hash needs it
+
     for name in ("libcrypt.so.1", "libcrypt.so.2"):
         try:
             library = ctypes.CDLL(name)
@@ -122,6 +123,8 @@ def libcrypt() -> Any | None:
 
 def _crypt(library: Any, secret: bytes, setting: bytes) -> bytes | None:
     """None where it does not know the setting. Memory of its own makes it fit for threads."""
+    import ctypes
+
     data = ctypes.create_string_buffer(_CRYPT_DATA)
     made: bytes | None = library.crypt_rn(secret, setting, data, len(data))
     return made if made and made.startswith(b"$y$") else None

@@ -41,7 +41,7 @@ def shaped(encoded: str) -> Recognised | None:
     text, names = _unwrapped(encoded)
     for name in names:
         scheme = SCHEMES[name]
-        found = scheme.shape.fullmatch(text)
+        found = scheme.found(text)
         if found:
             return Recognised(scheme, text.removeprefix(scheme.prefix), found)
     return None

@@ -1,20 +1,27 @@
 """What a user is called, and what counts as the same name."""
 
+from functools import cache
+from typing import Any
 from unicodedata import normalize
-
-from precis_i18n import get_profile
 
 from identity.errors import ValidationFailed
 from identity.records.redacting import REDACTED, looks_secret
 
-_USERNAME = get_profile("UsernameCaseMapped")
 LONGEST = 64
+
+
+@cache
+def _usernames() -> Any:
+    """RFC 8265 §3.3, read from tables when somebody is first named."""
+    from precis_i18n import get_profile
+
+    return get_profile("UsernameCaseMapped")
 
 
 def username(text: str, pointer: str = "/username") -> str:
     """`text` after PRECIS UsernameCaseMapped (RFC 8265 §3.3), 1 to 64 characters."""
     try:
-        name: str = _USERNAME.enforce(text)
+        name: str = _usernames().enforce(text)
     except UnicodeError:
         raise ValidationFailed(
             [(pointer, "may hold letters, digits and punctuation, no spaces or control characters")]
@@ -37,7 +44,7 @@ def email(text: str, pointer: str = "/email") -> str:
 def login_key(text: str) -> str:
     """The form under which a username or e-mail address is looked up; any text has one."""
     try:
-        key: str = _USERNAME.enforce(text)
+        key: str = _usernames().enforce(text)
     except UnicodeError:
         key = normalize("NFC", text[:512].encode("utf-8", "replace").decode()).lower()
     return key.replace("\0", "")
@@ -47,7 +54,7 @@ def as_typed(text: str) -> str:
     """What the audit keeps of `text`, typed for a name. Many a password is typed there: what cannot
     be a name, or has the form of a secret, is not kept."""
     try:
-        _USERNAME.enforce(text)
+        _usernames().enforce(text)
     except UnicodeError:
         return REDACTED
     return REDACTED if looks_secret(text) else text[:100]
