@@ -324,7 +324,7 @@ class Rights(RuleBasedStateMachine):
         )
         note(f"{answer.status_code} {method} {path} {body} by {sorted(held)}")
         after = self.house.state()
-        assert answer.status_code < 500
+        assert answer.status_code < 500, answer.text
         if not answer.is_success:
             assert after == before, "what was refused was done in part"
             return None

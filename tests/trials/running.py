@@ -14,11 +14,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import date
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from tests.templates import Templates
 from tests.trials import lines, page
 from tests.trials.row import Outcome, Place, Row, held
+
+_told_to_end = Event()
 
 
 def main(name: str, rows: Sequence[Row], file: Path, arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +31,8 @@ def main(name: str, rows: Sequence[Row], file: Path, arguments: Sequence[str] | 
     if not chosen:
         print(f"make {name}: no row is called {options.row}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    _told_to_end.clear()
+    signal.signal(signal.SIGTERM, _end)
     if not options.page_only:
         _run(chosen, options)
     noted = lines.read(options.file)
@@ -36,6 +40,12 @@ def main(name: str, rows: Sequence[Row], file: Path, arguments: Sequence[str] | 
     if options.file == file:
         lines.write(page.PAGE, page.section(noted, rows), name)
     return 1 if any(trial["violations"] for trial in noted) else 0
+
+
+def _end(*_: object) -> None:
+    """A trial may take it for a failure of its own and go on, as hypothesis does."""
+    _told_to_end.set()
+    sys.exit(1)
 
 
 def _options(
@@ -104,6 +114,8 @@ def _trials(
             if time.monotonic() > until:
                 return
             outcome = stage.hold(options.seed + number)
+            if _told_to_end.is_set():
+                sys.exit(1)  # who knows what was cut short
             broken = outcome.violations + outcome.strained
             trial = {
                 "date": f"{date.today():%d %B %Y}",

@@ -1,7 +1,9 @@
 """What a run notes, what it goes on with, and the page that is made of it; each row in short."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,28 @@ def test_a_run_goes_on_where_it_was_cut_short(tmp_path: Path) -> None:
     assert acts.seeds == noted(file, "seed") == [1, 2, 3, 4]
     assert run(file, acts.row(), options=("--count", "4")) == 0
     assert len(acts.seeds) == 4
+
+
+def test_a_trial_in_which_the_run_is_told_to_end_is_not_noted(tmp_path: Path) -> None:
+    """Whatever the trial makes of it: hypothesis would see a failure that does not come again."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def trial(stage: str, dice: Dice) -> Outcome:
+        seen = Outcome()
+        if dice.trial == 2:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except SystemExit:
+                seen.see(False, "something ended it")
+        return seen
+
+    file, row = tmp_path / "trials.jsonl", Acts().row()
+    try:
+        with pytest.raises(SystemExit):
+            run(file, replace(row, trial=trial), options=("--count", "3"))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert noted(file, "violations") == [[]]
 
 
 def test_a_run_that_is_ended_early_has_some_of_each_row(tmp_path: Path) -> None:
