@@ -32,10 +32,9 @@ def _made(cls: type, *, frozen: bool, slots: bool, eq: bool) -> type:
         same, hashed = _comparing(cls)
         methods |= {"__eq__": same, "__hash__": hashed if frozen else None}
     if frozen:
-        methods |= {
-            "__init__": _init(cls), "__setattr__": _set, "__delattr__": _delete,
-            "__getstate__": _get_state, "__setstate__": _set_state,
-        }  # fmt: skip
+        methods |= {"__init__": _init(cls), "__setattr__": _set, "__delattr__": _delete}
+        if slots:
+            methods |= {"__getstate__": _get_state, "__setstate__": _set_state}
     for name, method in methods.items():
         if name not in vars(cls):
             setattr(cls, name, method)

@@ -5,6 +5,7 @@ import ast
 import builtins
 import copy
 import dataclasses
+import functools
 import inspect
 import re
 from collections.abc import Callable
@@ -160,6 +161,20 @@ def test_a_class_may_say_itself_what_it_does_and_inherit_the_rest() -> None:
     match town:
         case Town("Ulm", [], people):
             assert people == 3
+
+
+@dataclass(frozen=True)
+class Square:
+    side: int
+
+    @functools.cached_property
+    def area(self) -> int:
+        return self.side**2
+
+
+def test_a_copy_has_what_was_worked_out_before() -> None:
+    square = Square(3)
+    assert (square.area, vars(copy.copy(square))) == (9, {"side": 3, "area": 9})
 
 
 def test_one_that_holds_itself_is_shown() -> None:
