@@ -21,8 +21,8 @@ ELSEWHERE = {
     "identity.pages.rendering", "identity.pages.signing_in", "identity.pages.consent",
     "identity.pages.account", "identity.pages.console.desk",
     "click", "uvicorn.main", "multiprocessing", "cryptography.x509", "starlette.requests",
-    "starlette.routing", "starlette.middleware", "argparse", "socketserver", "dotenv", "difflib",
-    "ctypes", "statistics",
+    "starlette.routing", "starlette.middleware", "argparse", "socketserver", "pydantic_settings",
+    "dotenv", "difflib", "ctypes", "statistics",
 }  # fmt: skip
 """What pages, administration, mails, passkeys and commands need, and no sibling; and what libraries
 import for themselves."""

@@ -150,7 +150,9 @@ class PasswordHasher:
                 self._compare(made_up, made_up, known)
         if not spent:  # a specimen that nothing can be compared with
             return 0.0
-        usual = min if known.scheme.own_threads else _middle
+        from statistics import median  # takes fractions and decimals along: nobody else needs it
+
+        usual = min if known.scheme.own_threads else median
         return usual(tuple(spent)) * len(_spellings(password, prepared, known))
 
     def _compare(
@@ -205,10 +207,6 @@ class PasswordHasher:
 def _spellings(password: str, prepared: str, known: Recognised) -> set[str]:
     """What is compared: others may not have prepared passwords as we do."""
     return {prepared} if known.scheme is CURRENT else {prepared, password}
-
-
-def _middle(times: Collection[float]) -> float:
-    return sorted(times)[len(times) // 2]
 
 
 def _spend(seconds: float) -> None:
