@@ -118,8 +118,9 @@ class Database:
     async def apply(
         self, *, sqlite: Sequence[Statement], postgresql: Statement, values: Values
     ) -> bool:
-        """Change exactly one row by each of SQLite's statements, or by PostgreSQL's one, in a
-        transaction; False where a row was not as the conditions say. Durable on return."""
+        """Change exactly one row, named by its key, by each of SQLite's statements, or by
+        PostgreSQL's one, in a transaction; False where a row was not as the conditions say.
+        Durable on return."""
         if self._writer is not None:
             return await self._writer.submit(StatementsJob(sqlite, values))
         assert self._pool is not None
